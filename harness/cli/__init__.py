@@ -1,0 +1,107 @@
+"""The `mww` command: a table of verbs, each imported only when it is called, and the edge of the process.
+
+A verb's module parses, calls and prints; errors, interrupts and exit codes are handled here, once.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from types import FrameType
+from typing import Final, NoReturn
+
+import click
+
+from exporter import __version__
+from exporter.errors import MwwError, UsageError
+from harness.cli.output import print_error
+
+VERBS: Final = {
+    "export": "A trained checkpoint to a streaming INT8 model and its manifest.",
+    "recover": "A published model back to a trained checkpoint.",
+    "verify": "Every rule of the runtime, checked on a model or manifest.",
+    "arena": "The tensor arena per chip, to the byte.",
+    "analyze": "What a model is made of, as text, JSON or a page.",
+    "compare": "What two models differ in.",
+    "features": "WAV clips to the features that the device sees.",
+    "record": "Golden outputs of a model on clips.",
+    "run": "Stream clips through a target and judge every output.",
+    "virtual": "Serve a virtual ESP32.",
+    "flash": "Write firmware and models to a board.",
+    "demo": "The whole way on a real wake word, in a minute.",
+    "doctor": "What this machine can do, and what is missing.",
+}
+"""Verb to one-line help; the module is `harness.cli.<verb>`, its command `command`."""
+
+INTERRUPTED: Final = 130
+
+
+class LazyGroup(click.Group):
+    """A group that imports a verb when it is called, and lists verbs without importing any."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order of a user's day."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a verb's module."""
+        if cmd_name not in VERBS:
+            return None
+        command = import_module(f"harness.cli.{cmd_name.replace('-', '_')}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs from the table."""
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "--version", prog_name="mww")
+@click.option("--debug", is_flag=True, help="Show a traceback for errors, and what was ignored.")
+def mww(debug: bool) -> None:  # `run` has already taken --debug out; here it stands for the help
+    """Export ESPHome wake words and prove, byte for byte, that they run on the device."""
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Run `mww` and exit: 0 holds, 1 does not hold, 2 could not be carried out, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    sys.exit(run(mww, arguments))
+
+
+def run(command: click.Command, arguments: Sequence[str]) -> int:
+    """Run a click command on the edge of the process and return its exit code."""
+    as_json = "--json" in arguments
+    debug = "--debug" in arguments
+    words = [argument for argument in arguments if argument != "--debug"]  # taken in any place, for every verb
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s: %(message)s")
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        result = command.main(args=words, prog_name=command.name, standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.UsageError as error:
+        usage = error.ctx.get_usage() if error.ctx else None
+        print_error(UsageError(error.format_message(), hint=usage), as_json=as_json)
+        return UsageError.exit_code
+    except MwwError as error:
+        if debug:
+            raise
+        print_error(error, as_json=as_json)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
+    """Treat SIGTERM as Ctrl-C, so that everything that cleans up does."""
+    raise KeyboardInterrupt

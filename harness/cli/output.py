@@ -1,0 +1,93 @@
+"""How verbs speak: one JSON document on stdout, or text for people; errors, warnings and progress on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import click
+
+from exporter.errors import MwwError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def json_option(function: F) -> F:
+    """Add `--json` to a verb; its function gets `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")(function)
+
+
+def emit_json(schema: str, document: Mapping[str, object]) -> None:
+    """Print a verb's document; `schema` such as `mww.arena/1` comes first."""
+    click.echo(json.dumps({"schema": schema, **document}, indent=2, allow_nan=False))
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Make a rich console; it drops colour and box drawing's width where the stream is no terminal."""
+    from rich.console import Console
+
+    width = None if (sys.stderr if stderr else sys.stdout).isatty() else 120
+    return Console(stderr=stderr, highlight=False, soft_wrap=False, width=width)
+
+
+def printable(text: str) -> str:
+    """Replace control characters, so that a name out of a file cannot write escape sequences to a terminal."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def warn(message: str, hint: str | None = None) -> None:
+    """Print a warning on stderr."""
+    click.secho("warning: ", fg="yellow", nl=False, err=True)
+    click.echo(printable(message), err=True)
+    if hint:
+        click.echo(f"   hint: {printable(hint)}", err=True)
+
+
+def print_error(error: MwwError, *, as_json: bool) -> None:
+    """Print what is wrong and what to do: two lines on stderr, or with `--json` one document on stdout."""
+    if as_json:
+        emit_json("mww.error/1", {"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+        return
+    click.secho("error: ", fg="red", nl=False, err=True)
+    click.echo(printable(error.message), err=True)
+    if error.hint:
+        click.echo(f" hint: {error.hint if error.code == 'usage' else printable(error.hint)}", err=True)
+
+
+class Progress(Protocol):
+    """What long work reports to: the library calls it, the console draws it."""
+
+    def __call__(self, description: str, done: int, total: int) -> None:
+        """Tell that `done` of `total` steps of `description` are finished."""
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """Draw progress bars on stderr where it is a terminal; silent elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda description, done, total: None
+        return
+    from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+    )
+    tasks: dict[str, TaskID] = {}
+    with Bars(*columns, console=console(stderr=True), transient=True) as bars:
+
+        def report(description: str, done: int, total: int) -> None:
+            if description not in tasks:
+                tasks[description] = bars.add_task(description, total=total)
+            bars.update(tasks[description], completed=done, total=total)
+
+        yield report

@@ -1,0 +1,70 @@
+"""The edge of the process: exit codes, `--json` errors, no heavy import for help."""
+
+import json
+import subprocess
+import sys
+
+import click
+import pytest
+
+from exporter.errors import InputError, UnsupportedModelError
+from harness.cli import run
+from harness.cli.output import printable
+
+
+def _command(error: BaseException) -> click.Command:
+    def fail() -> None:
+        raise error
+
+    return click.Command(
+        "fail", callback=fail, params=[click.Option(["--json", "as_json"], is_flag=True, expose_value=False)]
+    )
+
+
+def test_an_error_is_one_line_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(_command(InputError("no such clip", hint="give a WAV")), []) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "error: no such clip\n hint: give a WAV\n"
+
+
+def test_a_verdict_is_exit_1_and_an_interrupt_130() -> None:
+    assert run(_command(UnsupportedModelError("breaks a rule")), []) == 1
+    assert run(_command(KeyboardInterrupt()), []) == 130
+
+
+def test_with_json_an_error_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(_command(InputError("no such clip")), ["--json"]) == 2
+    document = json.loads(capsys.readouterr().out)
+    assert document == {"schema": "mww.error/1", "error": {"code": "input", "message": "no such clip", "hint": None}}
+
+
+def test_a_traceback_only_with_debug() -> None:
+    with pytest.raises(InputError):
+        run(_command(InputError("no such clip")), ["--debug"])
+
+
+def test_usage_errors_are_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(_command(InputError("unused")), ["--frobnicate", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "usage"
+
+
+def test_names_from_files_cannot_write_escape_sequences() -> None:
+    assert "\x1b" not in printable("clip\x1b[31m.wav\n")
+
+
+@pytest.mark.parametrize("module", ["exporter", "harness", "exporter.model_file"])
+def test_imports_stay_light(module: str) -> None:
+    heavy = "{'tensorflow', 'keras', 'h5py', 'rich', 'esptool', 'serial', 'jinja2'}"
+    code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom harness.cli import mww, run\nrun(mww, ['--help'])\n"
+        "print(sorted({'tensorflow', 'numpy', 'rich', 'esptool', 'serial'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "[]"
