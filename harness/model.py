@@ -1,0 +1,96 @@
+"""A model as it is deployed: the `.tflite`, with what its manifest says about running it.
+
+Whether ESPHome could load it is `exporter.verification`'s question; here only what every run relies on is checked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exporter import contract
+from exporter.errors import UnsupportedModelError
+from exporter.model_file import ModelFile, Tensor, read_model
+
+_MAX_STRIDE = 255  # streaming_model.cpp keeps the stride in a uint8_t
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A deployed model; cutoff, window, step and arena are the manifest's, or the defaults for a bare `.tflite`.
+
+    Attributes:
+        name: The file's name without its suffix.
+        path: The manifest, or the bare `.tflite`.
+        content: The bytes of the `.tflite`.
+        sha256: Hexadecimal, of `content`.
+        stride: Slices an inference.
+        probability_cutoff: 0..1; the device compares with `cutoff_byte`.
+        sliding_window_size: Outputs that detection sums.
+        feature_step_size: Milliseconds a slice.
+        tensor_arena_size: Bytes, as the manifest gives them; None for a bare `.tflite`.
+        from_manifest: Whether `path` is a manifest.
+    """
+
+    name: str
+    path: Path
+    content: bytes = field(repr=False)
+    sha256: str
+    stride: int
+    probability_cutoff: float
+    sliding_window_size: int
+    feature_step_size: int
+    tensor_arena_size: int | None
+    from_manifest: bool
+
+    @property
+    def cutoff_byte(self) -> int:
+        """The cutoff as the device holds it."""
+        return contract.cutoff_byte(self.probability_cutoff)
+
+
+def load_model(path: Path | str) -> Model:
+    """Read a bare `.tflite`.
+
+    Raises:
+        ModelFileError: The file cannot be read as a model.
+        UnsupportedModelError: Its input is not int8 `[1, stride, 40]`, or its output not uint8 `[1, 1]`.
+    """
+    path = Path(path)
+    file = read_model(path)
+    return Model(
+        name=path.stem,
+        path=path,
+        content=file.content,
+        sha256=file.sha256,
+        stride=_stride(path, file),
+        probability_cutoff=contract.DEFAULT_PROBABILITY_CUTOFF,
+        sliding_window_size=contract.DEFAULT_SLIDING_WINDOW_SIZE,
+        feature_step_size=contract.FEATURE_STEP_MS,
+        tensor_arena_size=None,
+        from_manifest=False,
+    )
+
+
+def _stride(path: Path, file: ModelFile) -> int:
+    """The stride, from an input and an output that the runtime accepts (`StreamingModel::load_model_`)."""
+    main = file.main
+    if len(main.inputs) != 1 or len(main.outputs) != 1:
+        raise _unsupported(path, f"{len(main.inputs)} inputs and {len(main.outputs)} outputs, not one of each")
+    source, output = main.tensors[main.inputs[0]], main.tensors[main.outputs[0]]
+    shape = source.shape
+    if source.dtype != "INT8" or len(shape) != 3 or shape[0] != 1 or shape[2] != contract.FEATURES:
+        raise _unsupported(path, f"input {_describe(source)}, not int8 [1, stride, {contract.FEATURES}]")
+    if not 1 <= shape[1] <= _MAX_STRIDE:
+        raise _unsupported(path, f"stride {shape[1]}, not 1 to {_MAX_STRIDE}")
+    if output.dtype != "UINT8" or output.shape != (1, 1):
+        raise _unsupported(path, f"output {_describe(output)}, not uint8 [1, 1]")
+    return shape[1]
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{tensor.dtype.lower()} {list(tensor.shape)}"
+
+
+def _unsupported(path: Path, found: str) -> UnsupportedModelError:
+    return UnsupportedModelError(f"{path} has {found}", hint=f"mww verify {path} lists all that ESPHome would refuse")

@@ -1,0 +1,90 @@
+"""The protocol that the emulator, the virtual board, QEMU and a real board all follow, and the data it speaks in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.model import Model
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+TargetKind = Literal["emulator", "virtual", "device", "qemu"]
+"""What a target is, as results name it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TargetInfo:
+    """What a target says of itself.
+
+    Attributes:
+        kind: The sort of place.
+        chip: As `exporter.contract.CHIPS` spells it; for the emulator the chip whose arena is predicted.
+        engine: What computes: `tflm`, `tflite-runtime`, `litert`, or the firmware's own name for its interpreter.
+        versions: Names and versions of all that could change an output: runtime, kernels, firmware, ESPHome.
+    """
+
+    kind: TargetKind
+    chip: str
+    engine: str
+    versions: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ArenaUse:
+    """The tensor arena in bytes: used, of the size that was allocated; `predicted` where no chip measured it."""
+
+    used: int
+    size: int
+    source: Literal["measured", "predicted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """What a batch of frames gave: uint8 `[n]` outputs, and uint32 `[n]` microseconds where they are the chip's own."""
+
+    outputs: npt.NDArray[np.uint8]
+    microseconds: npt.NDArray[np.uint32] | None
+
+
+class Target(Protocol):
+    """A place a model can run. Use it as a context manager; `load` before `infer`, as often as wanted."""
+
+    def info(self) -> TargetInfo:
+        """What this target is."""
+        ...
+
+    def load(self, model: Model) -> ArenaUse:
+        """Make `model` the one that `infer` runs, from its initial state.
+
+        Raises:
+            MwwError: The target cannot take the model, or failed.
+        """
+        ...
+
+    def reset(self) -> None:
+        """Put the streaming state back to the model's initial one."""
+        ...
+
+    def infer(self, frames: npt.NDArray[np.int8]) -> Inference:
+        """Run frames `[n, stride, 40]`, each advancing the streaming state, in order.
+
+        Raises:
+            MwwError: Not every frame was inferred; the state is undefined until `reset` or `load`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of processes and ports; harmless a second time."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
