@@ -19,7 +19,7 @@ class MwwError(Exception):
         exit_code: 1 when something was judged and does not hold, 2 when it could not be carried out.
     """
 
-    code: ClassVar[str] = "error"
+    code: str = "error"
     exit_code: ClassVar[int] = 2
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:

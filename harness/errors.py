@@ -1,0 +1,80 @@
+"""Errors of the harness: what can go wrong between host and board, each kept apart from the others."""
+
+from __future__ import annotations
+
+from exporter.errors import MwwError
+
+
+class LinkError(MwwError):
+    """The link to a board failed; the subclass says how."""
+
+    code = "link"
+
+
+class WireFormatError(LinkError):
+    """Bytes that are no message of the protocol, or values that no message can carry."""
+
+    code = "wire-format"
+
+
+class ModelPartitionError(LinkError):
+    """Models that no model partition of this size can hold."""
+
+    code = "model-partition"
+
+
+class NoReplyError(LinkError):
+    """Nothing at all came back."""
+
+    code = "no-reply"
+
+
+class WrongFirmwareError(LinkError):
+    """Something answers, but it is not this firmware."""
+
+    code = "wrong-firmware"
+
+
+class ProtocolVersionError(LinkError):
+    """Host and board share no protocol version."""
+
+    code = "protocol-version"
+
+
+class RebootedError(LinkError):
+    """The board restarted in the middle of the work."""
+
+    code = "rebooted"
+
+
+class HungError(LinkError):
+    """The board was there, and stopped answering."""
+
+    code = "hung"
+
+
+class NoisyLinkError(LinkError):
+    """Frames come and go, but too many are damaged to get anything done."""
+
+    code = "link-noise"
+
+
+class PortBusyError(LinkError):
+    """Another process holds the port."""
+
+    code = "port-busy"
+
+
+class PortMissingError(LinkError):
+    """The port does not exist, cannot be opened, or went away and did not come back."""
+
+    code = "port-missing"
+
+
+class DeviceError(LinkError):
+    """The board refused or failed a request; `code` is the slug of the board's own error code."""
+
+    def __init__(self, message: str, *, slug: str, detail: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = slug
+        self.detail = detail

@@ -1,0 +1,1 @@
+"""The wire protocol between host and board: framing, messages, and the client that keeps inference exactly once."""

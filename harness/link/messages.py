@@ -1,0 +1,338 @@
+"""The one registry of what host and board say to each other.
+
+`firmware/components/mww_harness/messages.h` and `docs/reference/wire-protocol.md` are generated from it; run
+`python -m harness.link.codegen` after a change. The rules of the session stand in docs/firmware-core.md.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Final
+
+from harness.link.wire import (
+    F32,
+    I32,
+    TAIL,
+    TEXT,
+    U8,
+    U16,
+    U32,
+    Fixed,
+    Message,
+    Record,
+    Records,
+    answer,
+    record,
+    request,
+)
+
+PROTOCOL_VERSION: Final = 1
+"""Raised when a change would make an older host or board misunderstand; both sides tell the range they speak."""
+
+UNKNOWN: Final = 0xFFFF_FFFF
+"""A `u32` measurement that the board cannot make."""
+
+ABSENT, STORED, OPEN, CORRUPT = range(4)
+"""`Model.state`: no record, a whole record, a record that the engine has loaded, a record that its digest disowns."""
+
+OPEN_ANY_OUTPUT: Final = 1
+"""`Open.flags`: accept any output tensors, which `ReadOutput` fetches; for finding the first wrong operator."""
+
+INFER_PROFILE: Final = 1
+"""`Infer.flags`: time each operator of the last frame, for `ReadProfile`."""
+
+FLAG_VIRTUAL: Final = 1
+"""`Welcome.flags`: no chip; its arena is that of this build, not of a chip."""
+
+MAX_MODELS: Final = 4
+"""Records that a model partition holds."""
+
+
+@record
+@dataclass(frozen=True, slots=True)
+class Sample(Record):
+    """What one frame gave."""
+
+    output: Annotated[int, U8, "The model's output; 0 for a model opened with any output."]
+    detected: Annotated[int, U8, "0, or the slice of this frame, from 1, at which the armed rule detected."]
+    average: Annotated[int, U8, "Average over the sliding window at a detection, else 0."]
+    maximum: Annotated[int, U8, "Largest output in the sliding window at a detection, else 0."]
+    microseconds: Annotated[int, U32, "Inference time."]
+
+
+@record
+@dataclass(frozen=True, slots=True)
+class OpTime(Record):
+    """What one operator took in the profiled inference."""
+
+    microseconds: Annotated[int, U32, "Time within the operator."]
+    name: Annotated[bytes, Fixed(24), "Operator, as the runtime names it, padded with zeros."]
+
+
+@request(0x01, reply="Welcome", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class Hello(Message):
+    """Opens a session.
+
+    The next request carries the next sequence number. Models are closed. A Hello with the nonce of the open session
+    is answered again and changes nothing. The layout of Hello stays as it is in every protocol version.
+    """
+
+    protocol_min: Annotated[int, U8, "Lowest protocol version that the host speaks."]
+    protocol_max: Annotated[int, U8, "Highest protocol version that the host speaks."]
+    nonce: Annotated[int, U32, "Random; tells this session's Welcome from an older one's."]
+
+
+@request(0x02, reply="Done")
+@dataclass(frozen=True, slots=True)
+class Bye(Message):
+    """Ends the session: models are closed, heartbeats stop."""
+
+
+@request(0x10, reply="Model", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class Describe(Message):
+    """Asks what a model slot holds."""
+
+    model: Annotated[int, U8, "Model slot, from 0."]
+
+
+@request(0x11, reply="Model")
+@dataclass(frozen=True, slots=True)
+class Open(Message):
+    """Loads a stored model, in its initial state, with detection disarmed; an open one is closed first."""
+
+    model: Annotated[int, U8, "Model slot."]
+    flags: Annotated[int, U8, "OPEN_ANY_OUTPUT."]
+
+
+@request(0x12, reply="Done")
+@dataclass(frozen=True, slots=True)
+class Close(Message):
+    """Frees what Open took; harmless for a model that is not open."""
+
+    model: Annotated[int, U8, "Model slot."]
+
+
+@request(0x13, reply="Done")
+@dataclass(frozen=True, slots=True)
+class Reset(Message):
+    """Puts the streaming state and the armed rule back to their initial ones, and the count of inferences to 0."""
+
+    model: Annotated[int, U8, "Model slot."]
+
+
+@request(0x14, reply="Done")
+@dataclass(frozen=True, slots=True)
+class Detect(Message):
+    """Arms ESPHome's detection rule from its initial state; Sample tells what it found."""
+
+    model: Annotated[int, U8, "Model slot."]
+    cutoff: Annotated[int, U8, "Probability cutoff as ESPHome holds it: int(probability * 255)."]
+    window: Annotated[int, U8, "Sliding window size in outputs, 1 to 64; 0 disarms."]
+
+
+@request(0x15, reply="Outputs")
+@dataclass(frozen=True, slots=True)
+class Infer(Message):
+    """Advances the model by one frame or more."""
+
+    model: Annotated[int, U8, "Model slot."]
+    flags: Annotated[int, U8, "INFER_PROFILE."]
+    frames: Annotated[bytes, TAIL, "int8 frames, each stride * 40 bytes."]
+
+
+@request(0x16, reply="OutputPiece", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class ReadOutput(Message):
+    """Asks for a piece of an output tensor as the latest inference left it."""
+
+    model: Annotated[int, U8, "Model slot."]
+    output: Annotated[int, U8, "Which output tensor, from 0."]
+    inferences: Annotated[int, U32, "Inferences since Reset; refused as stale if the model has moved on."]
+    offset: Annotated[int, U32, "First byte wanted."]
+
+
+@request(0x17, reply="Profile", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class ReadProfile(Message):
+    """Asks for operator times of the latest profiled inference."""
+
+    model: Annotated[int, U8, "Model slot."]
+    first: Annotated[int, U16, "First operator wanted, in order of execution."]
+
+
+@request(0x20, reply="Done")
+@dataclass(frozen=True, slots=True)
+class UploadBegin(Message):
+    """Finds room for a record beside all that the partition holds; an earlier upload without commit is forgotten."""
+
+    model: Annotated[int, U8, "Model slot that the record will be."]
+    size: Annotated[int, U32, "Bytes of the .tflite."]
+    arena: Annotated[int, U32, "The manifest's tensor_arena_size; 0 without a manifest."]
+    sha256: Annotated[bytes, Fixed(32), "Digest of the .tflite."]
+
+
+@request(0x21, reply="Done")
+@dataclass(frozen=True, slots=True)
+class UploadPiece(Message):
+    """Writes the next bytes."""
+
+    offset: Annotated[int, U32, "Bytes written so far."]
+    data: Annotated[bytes, TAIL, "The bytes."]
+
+
+@request(0x22, reply="Model")
+@dataclass(frozen=True, slots=True)
+class UploadCommit(Message):
+    """Checks the digest of what was written, then makes it the slot's record, at once or not at all."""
+
+    sha256: Annotated[bytes, Fixed(32), "Digest, as in UploadBegin."]
+
+
+@request(0x30, reply="Stats", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class ReadStats(Message):
+    """Asks for memory and link counters."""
+
+
+@answer(0x81)
+@dataclass(frozen=True, slots=True)
+class Welcome(Message):
+    """What the board is, and how much it takes at once."""
+
+    protocol: Annotated[int, U8, "Version spoken from here on."]
+    window: Annotated[int, U8, "Requests that may be unanswered, which is also how many answers are remembered."]
+    models: Annotated[int, U8, "Model slots."]
+    flags: Annotated[int, U8, "FLAG_VIRTUAL."]
+    max_payload: Annotated[int, U16, "Bytes of the largest payload it takes."]
+    max_frames: Annotated[int, U16, "Frames that one Infer may carry."]
+    heartbeat_ms: Annotated[int, U16, "A Heartbeat comes at least this often while a request was heard recently."]
+    clock_mhz: Annotated[int, U16, "CPU clock."]
+    receive_buffer: Annotated[int, U32, "Bytes on the wire that may be unanswered."]
+    partition_size: Annotated[int, U32, "Bytes of the model partition; 0 without one."]
+    nonce: Annotated[int, U32, "Hello's."]
+    boot_id: Annotated[int, U32, "Random per boot."]
+    mac: Annotated[bytes, Fixed(6), "The chip's base MAC address."]
+    chip: Annotated[str, TEXT, "As esptool's --chip spells it."]
+    revision: Annotated[str, TEXT, "Chip revision."]
+    board: Annotated[str, TEXT, "Board name of the firmware's configuration."]
+    firmware: Annotated[str, TEXT, "Version of this firmware."]
+    engine: Annotated[str, TEXT, "Interpreter."]
+    esphome: Annotated[str, TEXT, "ESPHome version, or empty."]
+    idf: Annotated[str, TEXT, "ESP-IDF version, or empty."]
+    runtime: Annotated[str, TEXT, "esp-tflite-micro version."]
+    kernels: Annotated[str, TEXT, "esp-nn version, or empty where reference kernels run."]
+    reset_reason: Annotated[str, TEXT, "Why it booted."]
+
+
+@answer(0x82)
+@dataclass(frozen=True, slots=True)
+class Done(Message):
+    """The request was carried out."""
+
+
+@answer(0x83)
+@dataclass(frozen=True, slots=True)
+class Model(Message):
+    """What a model slot holds; from `stride` on, zero unless the model is open."""
+
+    model: Annotated[int, U8, "Model slot."]
+    state: Annotated[int, U8, "ABSENT, STORED, OPEN or CORRUPT."]
+    size: Annotated[int, U32, "Bytes of the .tflite."]
+    manifest_arena: Annotated[int, U32, "tensor_arena_size stored with it; 0 without a manifest."]
+    sha256: Annotated[bytes, Fixed(32), "Digest of the .tflite."]
+    stride: Annotated[int, U8, "Slices a frame."]
+    outputs: Annotated[int, U8, "Output tensors."]
+    variables: Annotated[int, U8, "Resource variables."]
+    input_zero_point: Annotated[int, I32, "The model's own; the runtime never reads it."]
+    output_zero_point: Annotated[int, I32, "Likewise."]
+    input_scale: Annotated[float, F32, "Likewise."]
+    output_scale: Annotated[float, F32, "Likewise."]
+    arena_used: Annotated[int, U32, "arena_used_bytes()."]
+    arena_size: Annotated[int, U32, "Bytes allocated for the tensor arena."]
+    variable_arena_used: Annotated[int, U32, "Bytes used of the 1024-byte variable arena."]
+
+
+@answer(0x84)
+@dataclass(frozen=True, slots=True)
+class Outputs(Message):
+    """What the frames of one Infer gave."""
+
+    model: Annotated[int, U8, "Model slot."]
+    first: Annotated[int, U32, "Inferences since Reset before the first of these."]
+    samples: Annotated[bytes, Records(Sample), "One a frame."]
+
+
+@answer(0x85)
+@dataclass(frozen=True, slots=True)
+class OutputPiece(Message):
+    """Bytes of an output tensor, as many as fit."""
+
+    total: Annotated[int, U32, "Bytes of the whole tensor."]
+    offset: Annotated[int, U32, "Where these begin."]
+    data: Annotated[bytes, TAIL, "The bytes."]
+
+
+@answer(0x86)
+@dataclass(frozen=True, slots=True)
+class Profile(Message):
+    """Operator times, as many as fit."""
+
+    total: Annotated[int, U16, "Operators that ran."]
+    first: Annotated[int, U16, "Where these begin."]
+    operators: Annotated[bytes, Records(OpTime), "One an operator."]
+
+
+@answer(0x87)
+@dataclass(frozen=True, slots=True)
+class Stats(Message):
+    """Memory and link counters; UNKNOWN where the board has no such thing."""
+
+    uptime_ms: Annotated[int, U32, "Since boot."]
+    inferences: Annotated[int, U32, "Since boot, over all models."]
+    heap_free: Annotated[int, U32, "Internal RAM, bytes."]
+    heap_smallest_free: Annotated[int, U32, "Internal RAM, low-water mark since boot."]
+    heap_largest_block: Annotated[int, U32, "Internal RAM, largest free block."]
+    psram_free: Annotated[int, U32, "PSRAM, bytes."]
+    psram_smallest_free: Annotated[int, U32, "PSRAM, low-water mark since boot."]
+    stack_free: Annotated[int, U32, "Stack of the inferring task, low-water mark."]
+    frames_received: Annotated[int, U32, "Whole frames from the host."]
+    frames_rejected: Annotated[int, U32, "Frames with a wrong checksum, or cut."]
+    gaps: Annotated[int, U32, "Requests refused because an earlier one was missing."]
+    repeats: Annotated[int, U32, "Requests that were answered again."]
+
+
+@answer(0x90)
+@dataclass(frozen=True, slots=True)
+class Error(Message):
+    """The request was refused or failed; it has had its answer all the same, and its number is used up."""
+
+    code: Annotated[int, U16, "Stable; see the error codes."]
+    detail: Annotated[int, U32, "A number that the code explains."]
+    text: Annotated[str, TEXT, "What the board has to say about it."]
+
+
+@answer(0x91)
+@dataclass(frozen=True, slots=True)
+class Gap(Message):
+    """A request came out of turn and was dropped; the host goes back to `expected`."""
+
+    expected: Annotated[int, U16, "Sequence number that the board waits for."]
+
+
+@answer(0xA0)
+@dataclass(frozen=True, slots=True)
+class Heartbeat(Message):
+    """The board is alive. Also sent once at boot."""
+
+    boot_id: Annotated[int, U32, "As in Welcome; another one means a reboot."]
+    uptime_ms: Annotated[int, U32, "Since boot."]
+    inferences: Annotated[int, U32, "Since boot, over all models."]
+
+
+@answer(0xA1)
+@dataclass(frozen=True, slots=True)
+class Log(Message):
+    """A line for the user."""
+
+    level: Annotated[int, U8, "As ESPHome: 1 error, 2 warning, 3 info, 4 config, 5 debug."]
+    text: Annotated[str, TEXT, "The line."]
