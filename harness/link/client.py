@@ -1,0 +1,255 @@
+"""The host's end of the link: what one can ask of a board, as methods.
+
+Which clips to stream and what to think of the outputs is the caller's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import WireFormatError
+from harness.link import messages as wire
+from harness.link.model_table import ModelRecord
+from harness.link.ports import DEFAULT_BAUD, Port, PortIdentity, identify, open_port, reopen_port
+from harness.link.reader import LogSink
+from harness.link.session import Session, Timing
+from harness.link.wire import Message
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+Progress = Callable[[int, int], None]
+"""Takes bytes done and bytes in all."""
+
+_OPEN_PATIENCE = 20.0  # seconds; a model is hashed, and its arena probed by trial
+_FLASH_PATIENCE = 5.0  # seconds; a worn flash takes hundreds of milliseconds a sector
+_SAMPLE = np.dtype([("output", "u1"), ("detected", "u1"), ("average", "u1"), ("maximum", "u1"), ("us", "<u4")])
+_MessageT = TypeVar("_MessageT", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceDetection:
+    """A detection by the rule on the board.
+
+    Attributes:
+        inference: Index since the reset of the newest output in the sliding window.
+        slices: Slices consumed since the reset, up to and including the check.
+        average: Of the sliding window, by integer division.
+        maximum: Of the sliding window.
+    """
+
+    inference: int
+    slices: int
+    average: int
+    maximum: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedFrames:
+    """What frames gave: uint8 `[n]`, uint32 `[n]`, detections, and the board's own count of inferences since reset."""
+
+    outputs: npt.NDArray[np.uint8]
+    microseconds: npt.NDArray[np.uint32]
+    detections: tuple[DeviceDetection, ...]
+    inferences: int
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorTime:
+    """Microseconds of one operator, in order of execution."""
+
+    name: str
+    microseconds: int
+
+
+class LinkClient:
+    """A session with a board. Not thread-safe. After a LinkError that is no DeviceError, `reconnect` or `close`."""
+
+    def __init__(
+        self,
+        open_: Callable[[], Port],
+        *,
+        reopen: Callable[[], Port] | None = None,
+        timing: Timing | None = None,
+        on_log: LogSink | None = None,
+    ) -> None:
+        self._reopen = reopen or open_
+        self._timing = timing
+        self._on_log = on_log
+        self._session = Session(open_(), timing=timing, on_log=on_log)
+        self._counted: dict[int, int] = {}
+
+    @classmethod
+    def connect(
+        cls,
+        url: str,
+        *,
+        baud: int = DEFAULT_BAUD,
+        timing: Timing | None = None,
+        on_log: LogSink | None = None,
+        return_timeout: float = 10.0,
+    ) -> Self:
+        """Open a port and greet the board there.
+
+        `return_timeout` is how many seconds `reconnect` waits for a board that re-enumerates.
+
+        Raises:
+            LinkError: There is no such port, or no board of ours; the subclass says which.
+        """
+        identity: PortIdentity = identify(url)
+
+        def reopen() -> Port:
+            return reopen_port(identity, baud, timeout=return_timeout)
+
+        return cls(lambda: open_port(url, baud), reopen=reopen, timing=timing, on_log=on_log)
+
+    @property
+    def board(self) -> wire.Welcome:
+        """What the board said of itself."""
+        return self._session.board
+
+    def reconnect(self) -> wire.Welcome:
+        """Begin a new session, finding the board's port again; every model is closed by that."""
+        self._session.close()
+        self._session = Session(self._reopen(), timing=self._timing, on_log=self._on_log)
+        self._counted.clear()
+        return self.board
+
+    def close(self) -> None:
+        """End the session and the reader's thread, and close the port; harmless a second time."""
+        self._session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- Models ------------------------------------------------------------------------------------------------------
+
+    def describe(self, slot: int = 0) -> wire.Model:
+        """What a model slot holds."""
+        return self._call(wire.Describe(slot), wire.Model)
+
+    def open_model(self, slot: int = 0, *, any_output: bool = False) -> wire.Model:
+        """Load a stored model in its initial state; `any_output` takes outputs that ESPHome would not."""
+        flags = wire.OPEN_ANY_OUTPUT if any_output else 0
+        model = self._call(wire.Open(slot, flags), wire.Model, patience=_OPEN_PATIENCE)
+        self._counted[slot] = 0
+        return model
+
+    def close_model(self, slot: int = 0) -> None:
+        """Free what `open_model` took."""
+        self._call(wire.Close(slot), wire.Done)
+
+    def reset(self, slot: int = 0) -> None:
+        """Put the streaming state, and the armed rule, back to their initial ones."""
+        self._call(wire.Reset(slot), wire.Done)
+        self._counted[slot] = 0
+
+    def arm_detection(self, slot: int, *, cutoff: int, window: int) -> None:
+        """Have the board run ESPHome's detection rule, with the cutoff as a byte; a window of 0 disarms it."""
+        self._call(wire.Detect(slot, cutoff, window), wire.Done)
+
+    def upload(self, slot: int, model: ModelRecord, *, progress: Progress | None = None) -> wire.Model:
+        """Replace a slot's model while the firmware runs; the old one stays whole until the new one is."""
+        total = len(model.content)
+        self._call(wire.UploadBegin(slot, total, model.arena, model.sha256), wire.Done, patience=_FLASH_PATIENCE)
+        piece = self.board.max_payload - wire.UploadPiece.fixed_size()
+        pieces = (wire.UploadPiece(at, model.content[at : at + piece]) for at in range(0, total, piece))
+        for done, _ in enumerate(self._session.exchange(pieces, patience=_FLASH_PATIENCE), start=1):
+            if progress is not None:
+                progress(min(done * piece, total), total)
+        self._counted.pop(slot, None)
+        return self._call(wire.UploadCommit(model.sha256), wire.Model, patience=_FLASH_PATIENCE)
+
+    # --- Inference ---------------------------------------------------------------------------------------------------
+
+    def infer(self, frames: npt.NDArray[np.int8], slot: int = 0, *, profile: bool = False) -> StreamedFrames:
+        """Advance an open model by `frames` `[n, stride, 40]`, each exactly once.
+
+        Raises:
+            DeviceError: The interpreter failed, or the model is not open.
+            LinkError: The link failed; the state is undefined until the model is reset.
+        """
+        first = self._counted.get(slot, 0)
+        rows = bytearray()
+        for answer in self._session.exchange(self._packets(frames, slot, profile)):
+            assert isinstance(answer, wire.Outputs)
+            expected = first + len(rows) // _SAMPLE.itemsize
+            if answer.first != expected:
+                raise WireFormatError(f"the board has made {answer.first} inferences instead of {expected}")
+            rows += answer.samples
+        samples = np.frombuffer(bytes(rows), _SAMPLE)
+        if len(samples) != len(frames):
+            raise WireFormatError(f"{len(frames)} frames gave {len(samples)} outputs")
+        self._counted[slot] = first + len(samples)
+        return StreamedFrames(
+            outputs=np.ascontiguousarray(samples["output"]),
+            microseconds=np.ascontiguousarray(samples["us"]),
+            detections=tuple(_detections(samples, first, frames.shape[1])),
+            inferences=self._counted[slot],
+        )
+
+    def frames_per_packet(self, stride: int) -> int:
+        """How many frames of that stride the board takes in one request."""
+        room = (self.board.max_payload - wire.Infer.fixed_size()) // (stride * 40)
+        return max(1, min(self.board.max_frames, room))
+
+    def read_output(self, slot: int = 0, output: int = 0) -> bytes:
+        """An output tensor as the latest inference left it, in pieces if it is large."""
+        inferences = self._counted.get(slot, 0)
+        content = b""
+        while True:
+            request = wire.ReadOutput(slot, output, inferences, len(content))
+            piece = self._call(request, wire.OutputPiece)
+            content += piece.data
+            if not piece.data or len(content) >= piece.total:
+                return content
+
+    def read_profile(self, slot: int = 0) -> tuple[OperatorTime, ...]:
+        """Operator times of the last frame that was inferred with `profile`."""
+        width = wire.OpTime.fixed_size()
+        times: list[OperatorTime] = []
+        while True:
+            part = self._call(wire.ReadProfile(slot, len(times)), wire.Profile)
+            rows = [wire.OpTime.decode(part.operators[at : at + width]) for at in range(0, len(part.operators), width)]
+            times += [OperatorTime(row.name.rstrip(b"\0").decode(errors="replace"), row.microseconds) for row in rows]
+            if not rows or len(times) >= part.total:
+                return tuple(times)
+
+    def stats(self) -> wire.Stats:
+        """Memory and link counters of the board."""
+        return self._call(wire.ReadStats(), wire.Stats)
+
+    def _call(self, request: Message, kind: type[_MessageT], *, patience: float = 0.0) -> _MessageT:
+        answer = self._session.call(request, patience=patience)
+        assert isinstance(answer, kind)
+        return answer
+
+    def _packets(self, frames: npt.NDArray[np.int8], slot: int, profile: bool) -> Iterator[wire.Infer]:
+        count, stride, features = frames.shape
+        content = np.ascontiguousarray(frames, np.int8).tobytes()
+        step = self.frames_per_packet(stride) * stride * features
+        flags = wire.INFER_PROFILE if profile else 0
+        return (wire.Infer(slot, flags, content[at : at + step]) for at in range(0, count * stride * features, step))
+
+
+def _detections(samples: npt.NDArray[np.void], first: int, stride: int) -> Iterator[DeviceDetection]:
+    for index in np.flatnonzero(samples["detected"]):
+        row = samples[index]
+        at, frame = int(row["detected"]), first + int(index)
+        yield DeviceDetection(
+            inference=frame if at == stride else frame - 1,  # mid-stride, this frame is not inferred yet
+            slices=frame * stride + at,
+            average=int(row["average"]),
+            maximum=int(row["maximum"]),
+        )

@@ -1,0 +1,126 @@
+"""The thread that reads a port, so that nothing a board says is missed and nobody waits longer than asked."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from harness.errors import LinkError
+from harness.link.framing import Frame, FrameDecoder, Stray
+from harness.link.messages import Log
+from harness.link.ports import Port
+
+LogSink = Callable[[str], None]
+"""Takes one line that a board printed; called in the reader's thread."""
+
+_PRINTABLE: Final = frozenset(range(0x20, 0x7F)) | {0x09, 0x0A, 0x0D, 0x1B}
+_TEXT_SHARE: Final = 0.9
+_JOIN_TIMEOUT: Final = 5.0
+_TAIL: Final = 512
+
+
+@dataclass(slots=True)
+class ReaderCounts:
+    """What came in so far; `tail` is the newest bytes, for telling what it is that talks."""
+
+    received: int = 0
+    tail: bytes = b""
+    frames: int = 0
+    text: int = 0
+    noise: int = 0
+
+
+def looks_like_text(content: bytes) -> bool:
+    """Whether bytes are what a logger prints, rather than damaged frames or another baud rate."""
+    return sum(byte in _PRINTABLE for byte in content) >= _TEXT_SHARE * len(content)
+
+
+class Reader:
+    """Reads `port` until closed; frames wait in a queue, log lines go to `on_log` at once."""
+
+    def __init__(self, port: Port, on_log: LogSink | None = None) -> None:
+        self._port = port
+        self._on_log = on_log or (lambda line: None)
+        self._decoder = FrameDecoder()
+        self._frames: deque[Frame] = deque()
+        self._arrived = threading.Condition()
+        self._failure: LinkError | None = None
+        self._stop = threading.Event()
+        self.counts = ReaderCounts()
+        self.last_frame = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="mww-link-reader", daemon=True)
+        self._thread.start()
+
+    def take(self, deadline: float) -> list[Frame]:
+        """The frames that have arrived, waiting for one until `deadline` of the monotonic clock; may be none.
+
+        Raises:
+            LinkError: The port has failed, and every frame before that was taken.
+        """
+        with self._arrived:
+            while not self._frames and self._failure is None:
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
+                    return []
+                self._arrived.wait(remaining)
+            frames = list(self._frames)
+            self._frames.clear()
+            if not frames and self._failure is not None:
+                raise self._failure
+            return frames
+
+    def close(self) -> None:
+        """End the thread; the port stays open for its owner to close."""
+        self._stop.set()
+        self._thread.join(_JOIN_TIMEOUT)
+
+    def _run(self) -> None:
+        failure: LinkError | None = None
+        while not self._stop.is_set() and failure is None:
+            try:
+                data = self._port.read()
+            except LinkError as error:
+                failure = error
+            else:
+                if data:
+                    self._receive(data)
+        with self._arrived:
+            self._failure = failure
+            self._arrived.notify_all()
+
+    def _receive(self, data: bytes) -> None:
+        self.counts.received += len(data)
+        self.counts.tail = (self.counts.tail + data)[-_TAIL:]
+        frames: list[Frame] = []
+        for item in self._decoder.feed(data):
+            if isinstance(item, Stray):
+                self._stray(item)
+            elif item.kind == Log.type:
+                self._log(item)
+            else:
+                frames.append(item)
+        if frames:
+            with self._arrived:
+                self._frames.extend(frames)
+                self.counts.frames += len(frames)
+                self.last_frame = time.monotonic()
+                self._arrived.notify_all()
+
+    def _stray(self, stray: Stray) -> None:
+        if not looks_like_text(stray.content):
+            self.counts.noise += 1
+            return
+        self.counts.text += 1
+        for line in stray.content.decode(errors="replace").splitlines():
+            if line.strip():
+                self._on_log(line)
+
+    def _log(self, frame: Frame) -> None:
+        try:
+            self._on_log(Log.decode(frame.payload).text)
+        except LinkError:
+            self.counts.noise += 1

@@ -1,0 +1,298 @@
+"""A session with a board: the handshake, the windowed exchange of requests and answers, and telling failures apart.
+
+What the requests are for is `client`'s business.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+
+from harness.errors import (
+    DeviceError,
+    HungError,
+    LinkError,
+    NoisyLinkError,
+    NoReplyError,
+    ProtocolVersionError,
+    RebootedError,
+    WireFormatError,
+    WrongFirmwareError,
+)
+from harness.link.error_codes import ERROR_CODES
+from harness.link.framing import Frame, encode_frame, wire_size
+from harness.link.messages import PROTOCOL_VERSION, Bye, Error, Gap, Heartbeat, Hello, Welcome
+from harness.link.ports import Port
+from harness.link.reader import LogSink, Reader, looks_like_text
+from harness.link.window import Window
+from harness.link.wire import Message, messages
+
+_NO_SESSION: Final = 2
+_PROTOCOL_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long the host waits, in seconds.
+
+    Attributes:
+        hello: For the first Welcome; a board that resets when its port opens needs a few seconds to boot.
+        hello_interval: Between two Hellos.
+        silence: Without one frame from the board before it is called hung.
+        stall: With frames, but without one answer, before the link is called noisy.
+        resend_min: Least wait for an answer before its request is sent again.
+        resend_max: Most.
+    """
+
+    hello: float = 5.0
+    hello_interval: float = 0.25
+    silence: float = 4.0
+    stall: float = 10.0
+    resend_min: float = 0.08
+    resend_max: float = 1.0
+
+
+class Session:
+    """One session on an open port. Not thread-safe; owns the port and its reader until `close`."""
+
+    def __init__(self, port: Port, *, timing: Timing | None = None, on_log: LogSink | None = None) -> None:
+        self._port = port
+        self._timing = timing or Timing()
+        self._reader = Reader(port, on_log)
+        self._pace = self._timing.resend_max / 4
+        self._closed = False
+        try:
+            self.board = self._handshake()
+        except BaseException:
+            self._shut()
+            raise
+
+    def exchange(self, requests: Iterable[Message], *, patience: float = 0.0) -> Iterator[Message]:
+        """Send requests, as many at once as the board takes, and yield their answers in order.
+
+        The first refusal stops the sending; it is raised when all that was sent has been answered. `patience` is
+        added to the silence that the board is granted, for requests that keep it busy.
+
+        Raises:
+            DeviceError: The board refused or failed a request.
+            LinkError: The link failed, in the way that the subclass says.
+        """
+        waiting = iter(requests)
+        request = next(waiting, None)
+        refusal: DeviceError | None = None
+        watch = _Watch(self._timing, self._reader, self._pace, patience)
+        while request is not None or self._window:
+            while request is not None and self._window.has_room(self._wire_size(request)):
+                self._port.write(self._window.send(request))
+                request = next(waiting, None)
+            for asked, frame in self._answers(watch):
+                try:
+                    yield self._parse(asked, frame)
+                except DeviceError as error:
+                    refusal, request, waiting = refusal or error, None, iter(())
+        self._pace = watch.pace
+        if refusal is not None:
+            raise refusal
+
+    def call(self, request: Message, *, patience: float = 0.0) -> Message:
+        """Exchange one request; see `exchange`."""
+        (answer,) = self.exchange((request,), patience=patience)
+        return answer
+
+    def close(self) -> None:
+        """Say goodbye without waiting for an answer, end the reader, close the port."""
+        if not self._closed:
+            with suppress(LinkError):  # the board or its port is gone, which needs no goodbye
+                self._port.write(self._window.send(Bye()))
+        self._shut()
+
+    def _shut(self) -> None:
+        self._closed = True
+        self._reader.close()
+        self._port.close()
+
+    def _wire_size(self, request: Message) -> int:
+        tail = request.layout[-1].name if request.layout else ""
+        content = getattr(request, tail, b"")
+        return wire_size(request.fixed_size() + (len(content) if isinstance(content, bytes) else 0))
+
+    # --- Handshake ---------------------------------------------------------------------------------------------------
+
+    def _handshake(self) -> Welcome:
+        hello = Hello(PROTOCOL_VERSION, PROTOCOL_VERSION, secrets.randbits(32))
+        sequence = secrets.randbits(16)
+        wire = encode_frame(hello.type, sequence, hello.encode())
+        deadline = time.monotonic() + self._timing.hello
+        while time.monotonic() < deadline:
+            self._port.write(wire)
+            until = min(deadline, time.monotonic() + self._timing.hello_interval)
+            while frames := self._reader.take(until):
+                for frame in frames:
+                    welcome = _welcome(frame, hello.nonce, sequence)
+                    if welcome is not None:
+                        capacity = max(welcome.receive_buffer, wire_size(welcome.max_payload))
+                        self._window = Window(sequence + 1, requests=welcome.window, capacity=capacity)
+                        return welcome
+        raise _no_welcome(self._reader)
+
+    # --- Exchange ----------------------------------------------------------------------------------------------------
+
+    def _answers(self, watch: _Watch) -> list[tuple[Message, Frame]]:
+        """Answers that have become due, after waiting once; sends again what seems lost."""
+        done: list[tuple[Message, Frame]] = []
+        for frame in self._reader.take(watch.wake):
+            again = b""
+            if frame.kind == Heartbeat.type:
+                self._check_boot(Heartbeat.decode(frame.payload).boot_id)
+            elif frame.kind == Gap.type:
+                again = self._window.go_back(Gap.decode(frame.payload).expected, frame.sequence)
+            elif frame.kind != Welcome.type:
+                answered, again = self._window.accept(frame)
+                done += answered
+            if again:
+                self._port.write(again)
+        if done:
+            watch.progress()
+        elif watch.check(self._window):
+            self._port.write(self._window.resend_oldest())
+        return done
+
+    def _parse(self, request: Message, frame: Frame) -> Message:
+        kind = messages().get(frame.kind)
+        if kind is Error:
+            raise self._refusal(Error.decode(frame.payload))
+        if kind is None or kind.__name__ != request.reply:
+            raise WireFormatError(f"{type(request).__name__} was answered by a message of type {frame.kind:#04x}")
+        return kind.decode(frame.payload)
+
+    def _refusal(self, error: Error) -> DeviceError:
+        if error.code == _NO_SESSION:
+            self._check_boot(error.detail)
+        return device_error(error)
+
+    def _check_boot(self, boot_id: int) -> None:
+        if boot_id != self.board.boot_id:
+            raise RebootedError(
+                "the board rebooted in the middle of the work",
+                hint="its log tells why: a panic, a watchdog, or its power supply",
+            )
+
+
+class _Watch:
+    """When to wake, when to send again, and when to give up, within one exchange."""
+
+    def __init__(self, timing: Timing, reader: Reader, pace: float, patience: float) -> None:
+        self.pace = pace
+        self._timing = timing
+        self._reader = reader
+        self._silence = timing.silence + patience
+        self._stall = timing.stall + patience
+        self._started = self._advanced = self._sent = time.monotonic()
+        self._backoff = 1.0
+        self._noise = reader.counts.noise
+
+    @property
+    def wake(self) -> float:
+        """When the next check is due, by the monotonic clock."""
+        wait = min(max(4 * self.pace, self._timing.resend_min) * self._backoff, self._timing.resend_max)
+        return self._sent + wait
+
+    def progress(self) -> None:
+        """An answer came."""
+        now = time.monotonic()
+        if self._backoff == 1.0:  # a request that was sent again says nothing about the time between answers
+            self.pace += (now - self._advanced - self.pace) / 8
+        self._advanced = self._sent = now
+        self._backoff = 1.0
+
+    def check(self, window: Window) -> bool:
+        """Whether it is time to send the oldest request again.
+
+        Raises:
+            HungError: The board is silent, or talks without answering.
+            NoisyLinkError: So many frames are damaged that nothing gets through.
+        """
+        now = time.monotonic()
+        heard = max(self._reader.last_frame, self._started)
+        if now - heard > self._silence or now - self._advanced > self._stall:
+            raise self._give_up(window, now - heard)
+        if now < self.wake:
+            return False
+        self._sent = now
+        self._backoff *= 2
+        return True
+
+    def _give_up(self, window: Window, silent: float) -> LinkError:
+        waiting = type(window.oldest).__name__
+        if self._reader.counts.noise - self._noise >= 3:
+            return NoisyLinkError(
+                f"no answer to {waiting}: what arrives is damaged",
+                hint="use a shorter cable or a lower --baud, and keep the logger off this port",
+            )
+        if silent > self._silence:
+            return HungError(
+                f"the board stopped answering at {waiting}, {silent:.0f} s ago",
+                hint="reset the board; its log tells whether an inference or a watchdog hangs",
+            )
+        return HungError(f"the board is alive, but does not answer {waiting}", hint="reset the board")
+
+
+def device_error(error: Error) -> DeviceError:
+    """A board's refusal as an exception, with what the code's registry entry knows about it."""
+    code = ERROR_CODES.get(error.code)
+    if code is None:
+        return DeviceError(
+            f"the board reports error {error.code}: {error.text}",
+            slug="device",
+            detail=error.detail,
+            hint="it runs a newer firmware than this mww-harness knows",
+        )
+    about = f" ({code.detail}: {error.detail})" if code.detail else ""
+    said = f": {error.text}" if error.text else ""
+    return DeviceError(f"{code.message}{about}{said}", slug=code.slug, detail=error.detail, hint=code.hint)
+
+
+def _welcome(frame: Frame, nonce: int, sequence: int) -> Welcome | None:
+    """The Welcome that answers our Hello, or None for anything else."""
+    if frame.sequence != sequence:
+        return None
+    if frame.kind == Error.type:
+        error = Error.decode(frame.payload)
+        if error.code == _PROTOCOL_VERSION:
+            low, high = divmod(error.detail, 256)
+            raise ProtocolVersionError(
+                f"the board speaks protocol {low} to {high}, this mww-harness {PROTOCOL_VERSION}",
+                hint="flash the firmware of this mww-harness version, or install the version of that firmware",
+            )
+        raise device_error(error)
+    if frame.kind != Welcome.type:
+        return None
+    welcome = Welcome.decode(frame.payload)
+    return welcome if welcome.nonce == nonce else None
+
+
+def _no_welcome(reader: Reader) -> LinkError:
+    counts = reader.counts
+    if not counts.received:
+        return NoReplyError(
+            "nothing came back from the board",
+            hint="is it powered, is this its port, and is it out of its bootloader?",
+        )
+    if counts.frames:
+        return NoisyLinkError(
+            "the board is there, but its answer to Hello never arrived whole",
+            hint="use a shorter cable or a lower --baud, and keep the logger off this port",
+        )
+    if b"waiting for download" in counts.tail:
+        return WrongFirmwareError("the board is in its bootloader", hint="reset it without holding BOOT")
+    if looks_like_text(counts.tail):
+        return WrongFirmwareError(
+            "something answers, but it is not the mww-harness firmware", hint="mww flash --firmware writes it"
+        )
+    return NoisyLinkError(
+        "what comes back makes no sense", hint="is this the baud rate of the board's firmware? see --baud"
+    )
