@@ -18,13 +18,30 @@ class MalformedError(ValueError):
 
 
 class Buffer:
-    """The bytes of one flatbuffer, with a budget of tables: a small file cannot make a large tree by sharing them."""
+    """The bytes of one flatbuffer, with a budget of tables and of elements.
 
-    __slots__ = ("data", "tables_left")
+    Tables, vectors and strings may be shared, so a small file could otherwise make a large tree. What is not shared
+    fits the budgets by itself; converters share some names and small vectors, hence the allowance on top.
+    """
+
+    __slots__ = ("_elements_left", "_tables_left", "data")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self.tables_left = max(4096, len(data) // 4)
+        self._tables_left = max(4096, len(data) // 4)
+        self._elements_left = 65_536 + 2 * len(data)
+
+    def charge_table(self) -> None:
+        """Take one table from the budget."""
+        self._tables_left -= 1
+        if self._tables_left < 0:
+            raise MalformedError("more tables than a file of this size can hold")
+
+    def charge_elements(self, count: int) -> None:
+        """Take the elements of a vector or string that becomes Python objects from the budget."""
+        self._elements_left -= count
+        if self._elements_left < 0:
+            raise MalformedError("more elements than a file of this size can hold")
 
     def scalar(self, kind: struct.Struct, position: int) -> int | float:
         """Unpack one scalar at an absolute position."""
@@ -56,9 +73,7 @@ class Table:
     __slots__ = ("_buffer", "_position", "_vtable", "_vtable_size")
 
     def __init__(self, buffer: Buffer, position: int) -> None:
-        buffer.tables_left -= 1
-        if buffer.tables_left < 0:
-            raise MalformedError("more tables than a file of this size can hold")
+        buffer.charge_table()
         self._buffer = buffer
         self._position = position
         self._vtable = position - int(buffer.scalar(_I32, position))
@@ -122,24 +137,27 @@ class Table:
         """Tell whether the field is present."""
         return bool(self._field(number))
 
-    def raw(self, number: int) -> memoryview:
-        """Read a vector of bytes, without a copy."""
-        start, length = self._vector(number, 1)
-        return memoryview(self._buffer.data)[start : start + length]
+    def span(self, number: int) -> tuple[int, int]:
+        """Start and length of a vector of bytes; (0, 0) when absent."""
+        return self._vector(number, 1)
 
     def array(self, number: int, dtype: str) -> npt.NDArray[np.generic]:
         """Read a vector of scalars; `dtype` is a little-endian numpy name such as `<i4`."""
         size = np.dtype(dtype).itemsize
         start, length = self._vector(number, size)
+        self._buffer.charge_elements(length)
         return np.frombuffer(self._buffer.data, dtype, length, start) if length else np.empty(0, dtype)
 
     def string(self, number: int) -> str:
         """Read a string; bytes that are not UTF-8 are replaced."""
-        return bytes(self.raw(number)).decode("utf-8", "replace")
+        start, length = self._vector(number, 1)
+        self._buffer.charge_elements(length)
+        return self._buffer.data[start : start + length].decode("utf-8", "replace")
 
     def tables(self, number: int) -> Iterator[Table]:
         """Follow a vector of tables."""
         start, length = self._vector(number, 4)
+        self._buffer.charge_elements(length)
         for index in range(length):
             position = start + 4 * index
             yield Table(self._buffer, position + self._buffer.unsigned(position))

@@ -127,15 +127,24 @@ class Signature:
     outputs: tuple[tuple[str, int], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class DataBuffer:
+    """Where a buffer's data lies in the file; `external` when behind the flatbuffer, where TFLM never looks."""
+
+    offset: int
+    size: int
+    external: bool
+
+
 @dataclass(frozen=True)
 class ModelFile:
-    """A parsed model. `buffers` are views into `content`; `metadata` maps names to buffer numbers."""
+    """A parsed model; `metadata` maps names to buffer numbers."""
 
     content: bytes
     version: int
     description: str
     subgraphs: tuple[Subgraph, ...]
-    buffers: tuple[memoryview, ...]
+    buffers: tuple[DataBuffer, ...]
     metadata: tuple[tuple[str, int], ...]
     signatures: tuple[Signature, ...]
 
@@ -157,7 +166,7 @@ class ModelFile:
 
     def is_constant(self, tensor: Tensor) -> bool:
         """Whether the file carries the tensor's data."""
-        return len(self.buffers[tensor.buffer]) > 0
+        return self.buffers[tensor.buffer].size > 0
 
     def constant(self, tensor: Tensor) -> npt.NDArray[np.generic]:
         """The data that the file carries for a tensor, in its shape; read-only.
@@ -168,9 +177,10 @@ class ModelFile:
         data = self.buffers[tensor.buffer]
         if tensor.dtype not in _NUMPY_TYPES:
             raise ModelFileError(f"tensor {tensor.index} has data of type {tensor.dtype}, which cannot be read")
-        if len(data) != tensor.nbytes:
-            raise ModelFileError(f"tensor {tensor.index} carries {len(data)} bytes, its shape asks for {tensor.nbytes}")
-        return np.frombuffer(data, _NUMPY_TYPES[tensor.dtype]).reshape(tensor.shape)
+        if data.size != tensor.nbytes:
+            raise ModelFileError(f"tensor {tensor.index} carries {data.size} bytes, its shape asks for {tensor.nbytes}")
+        values = np.frombuffer(self.content, _NUMPY_TYPES[tensor.dtype], tensor.elements, data.offset)
+        return values.reshape(tensor.shape)
 
 
 def read_model(source: Path | str | bytes) -> ModelFile:
@@ -189,11 +199,16 @@ def read_model(source: Path | str | bytes) -> ModelFile:
 
 def _read_file(path: Path) -> bytes:
     try:
-        if path.stat().st_size > MAX_FILE_SIZE:
-            raise ModelFileError(f"{path} is larger than {MAX_FILE_SIZE} bytes", hint="no ESP32 could hold it")
-        return path.read_bytes()
-    except OSError as error:
-        raise ModelFileError(f"cannot read {path}: {error.strerror}") from error
+        if not path.is_file():
+            problem = "is not a file" if path.exists() else "does not exist"
+            raise ModelFileError(f"{path} {problem}", hint="give the path of a .tflite file")
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE_SIZE + 1)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise ModelFileError(f"cannot read {path}: {error}") from error
+    if len(content) > MAX_FILE_SIZE:
+        raise ModelFileError(f"{path} is larger than {MAX_FILE_SIZE} bytes", hint="no ESP32 could hold it")
+    return content
 
 
 def _parse(content: bytes) -> ModelFile:
@@ -218,13 +233,13 @@ def _parse(content: bytes) -> ModelFile:
     return model
 
 
-def _buffer(content: bytes, table: Table) -> memoryview:
+def _buffer(content: bytes, table: Table) -> DataBuffer:
     offset, size = table.uint64(1), table.uint64(2)
     if offset > 1 and size:  # data behind the flatbuffer, as the converter writes it for large models
         if offset + size > len(content):
             raise MalformedError(f"a buffer at {offset} leaves the file")
-        return memoryview(content)[offset : offset + size]
-    return table.raw(0)
+        return DataBuffer(offset, size, external=True)
+    return DataBuffer(*table.span(0), external=False)
 
 
 def _operator_code(table: Table) -> tuple[str, str, int]:
@@ -278,22 +293,20 @@ def _tensor(index: int, table: Table, buffers: int) -> Tensor:
         shape_signature=signature,
         dtype=TENSOR_TYPES[dtype],
         buffer=buffer,
-        quantization=_quantization(index, table.table(4)),
+        quantization=_quantization(table.table(4)),
         is_variable=table.boolean(5),
     )
 
 
-def _quantization(index: int, table: Table | None) -> Quantization | None:
+def _quantization(table: Table | None) -> Quantization | None:
     if table is None:
         return None
     scales = tuple(float(scale) for scale in table.array(2, "<f4"))
     zero_points = tuple(int(point) for point in table.array(3, "<i8"))
-    if not scales:
+    if not scales or not zero_points:  # as TFLM does: without both there is no quantisation
         return None
-    if len(zero_points) not in (1, len(scales)):
-        raise MalformedError(f"tensor {index} has {len(scales)} scales and {len(zero_points)} zero points")
-    if len(zero_points) == 1:
-        zero_points *= len(scales)
+    if len(zero_points) != len(scales):  # and any other number of zero points than scales stands for the first
+        zero_points = zero_points[:1] * len(scales)
     return Quantization(scales, zero_points, table.int32(6))
 
 

@@ -1,0 +1,17 @@
+"""`python -m exporter.verification` is `mww verify`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the verb on the edge of the process."""
+    from harness.cli import run
+    from harness.cli.verify import command
+
+    sys.exit(run(command, sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

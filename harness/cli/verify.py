@@ -1,0 +1,62 @@
+"""`mww verify`: every rule of the runtime, checked on a model or manifest."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from exporter.verification import Check, VerificationReport, verify_esphome_compatibility
+from harness.cli.output import emit_json, json_option, printable
+
+_MARKS = {"pass": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red")}
+
+
+@click.command("verify")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--strict", is_flag=True, help="Make warnings fail.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the checks that pass, too.")
+@json_option
+def command(file: Path, strict: bool, verbose: bool, as_json: bool) -> int:
+    """Check FILE, a .tflite model or a manifest, against every rule of ESPHome's runtime.
+
+    Exits with 0 if it holds, 1 if a check fails, 2 if FILE cannot be read.
+    """
+    report = verify_esphome_compatibility(file)
+    if strict:
+        report = report.strict()
+    if as_json:
+        document = {
+            "model": report.model,
+            "model_sha256": report.model_sha256,
+            "compatible": report.compatible,
+            "checks": [asdict(check) for check in report.checks],
+        }
+        emit_json("mww.verify/1", document)
+    else:
+        _print(report, verbose=verbose)
+    return 0 if report.compatible else 1
+
+
+def _print(report: VerificationReport, *, verbose: bool) -> None:
+    for check in report.checks:
+        if verbose or check.status != "pass":
+            _print_check(check)
+    verdict, colour = ("runs on ESPHome", "green") if report.compatible else ("does not run on ESPHome", "red")
+    counts = [f"{len(report.checks)} checks"]
+    counts += [f"{len(report.failures)} failed"] if report.failures else []
+    counts += [f"{len(report.warnings)} warned"] if report.warnings else []
+    click.echo(f"{printable(report.model)} ", nl=False)
+    click.secho(verdict, fg=colour, nl=False)
+    click.echo(f" ({', '.join(counts)})")
+
+
+def _print_check(check: Check) -> None:
+    mark, colour = _MARKS[check.status]
+    click.secho(mark, fg=colour, nl=False)
+    click.echo(f"  {check.id}: {printable(check.message)}")
+    if check.expected is not None and check.found is not None:
+        click.echo(f"      expected {printable(check.expected)}, found {printable(check.found)}")
+    if check.hint:
+        click.echo(f"      hint: {printable(check.hint)}")

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pymicro_wakeword
+import pytest
+
+from harness.cli import mww, run
+
+OKAY_NABU = Path(pymicro_wakeword.__file__).parent / "models" / "okay_nabu.tflite"
+
+
+def test_a_published_model_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(mww, ["verify", str(OKAY_NABU)]) == 0
+    assert "runs on ESPHome" in capsys.readouterr().out
+
+
+def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(mww, ["verify", str(OKAY_NABU), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "mww.verify/1"
+    assert document["compatible"] is True
+    assert set(document["checks"][0]) == {"id", "status", "message", "hint", "expected", "found"}
+
+
+def test_a_broken_rule_is_exit_1_and_garbage_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = OKAY_NABU.read_bytes()
+    other_scale = tmp_path / "other.tflite"
+    scale = bytes.fromhex("d1d0d03d")  # 0.101960786, float32
+    assert scale in content
+    other_scale.write_bytes(content.replace(scale, bytes.fromhex("9a99193e")))
+    assert run(mww, ["verify", str(other_scale), "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert "input-scale" in {check["id"] for check in document["checks"] if check["status"] == "fail"}
+
+    truncated = tmp_path / "truncated.tflite"
+    truncated.write_bytes(content[:5000])
+    assert run(mww, ["verify", str(truncated), "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "model-file"
