@@ -16,16 +16,18 @@ class MwwError(Exception):
         message: What is wrong, one line, without a full stop at the end.
         hint: What to do about it, one line, or None where the message says it all.
         code: Stable identifier for scripts (`error.code` in JSON).
+        inference: Where in a clip it happened: the index of the first inference without an output; None elsewhere.
         exit_code: 1 when something was judged and does not hold, 2 when it could not be carried out.
     """
 
     code: str = "error"
     exit_code: ClassVar[int] = 2
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, hint: str | None = None, inference: int | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.inference = inference
 
 
 class UsageError(MwwError):

@@ -75,8 +75,13 @@ class Target(Protocol):
         """Run frames `[n, stride, 40]`, each advancing the streaming state, in order.
 
         Raises:
-            MwwError: Not every frame was inferred; the state is undefined until `reset` or `load`.
+            MwwError: Not every frame was inferred; its `inference` counts from the last `reset` or `load`. The state
+                is undefined until the next one.
         """
+        ...
+
+    def inferences(self) -> int | None:
+        """How many inferences the target itself has counted since the last `reset` or `load`; None if it does not."""
         ...
 
     def close(self) -> None:

@@ -1,0 +1,88 @@
+"""Which engines there are, which package each needs, and why it cannot be had here where it cannot."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from dataclasses import dataclass
+from importlib import metadata, util
+from typing import Final
+
+from exporter.errors import MissingPackageError, UsageError
+
+DEFAULT_ENGINE: Final = "tflm"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """An interpreter package.
+
+    Attributes:
+        name: As `--engine` takes it; also the extra of mww-harness that installs it.
+        distribution: Its name on PyPI.
+        module: What is imported.
+        tolerance: How far its outputs may be from the device's runtime, in steps of the uint8 output.
+        newest_python: The last minor version of Python 3 with wheels, None where there is no end yet.
+        machine: The only machine with wheels, None where there are several.
+    """
+
+    name: str
+    distribution: str
+    module: str
+    tolerance: int
+    newest_python: int | None = None
+    machine: str | None = None
+
+
+ENGINES: Final = {
+    spec.name: spec
+    for spec in (
+        EngineSpec("tflm", "tflite-micro", "tflite_micro", 0, newest_python=12, machine="x86_64"),
+        EngineSpec("tflite-runtime", "tflite-runtime", "tflite_runtime", 1, newest_python=11),
+        EngineSpec("litert", "ai-edge-litert", "ai_edge_litert", 1),
+    )
+}
+
+
+def engine_spec(name: str) -> EngineSpec:
+    """The engine of that name.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if name not in ENGINES:
+        raise UsageError(f"there is no engine {name!r}", hint=f"one of {', '.join(ENGINES)}")
+    return ENGINES[name]
+
+
+def installed_version(spec: EngineSpec) -> str:
+    """The installed version of an engine's package, without importing it.
+
+    Raises:
+        MissingPackageError: It is absent, or cannot be had on this Python or machine; the hint says what to do.
+    """
+    if util.find_spec(spec.module) is None:
+        raise MissingPackageError(f"engine {spec.name} needs the package {spec.distribution}", hint=_hint(spec))
+    _check_numpy(spec)
+    try:
+        return metadata.version(spec.distribution)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _hint(spec: EngineSpec) -> str:
+    where = None
+    if spec.newest_python is not None and sys.version_info >= (3, spec.newest_python + 1):
+        where = f"Python 3.{sys.version_info.minor}; use Python 3.10 to 3.{spec.newest_python}"
+    elif spec.machine is not None and (sys.platform, platform.machine()) != ("linux", spec.machine):
+        where = f"{platform.system()} {platform.machine()}, only for Linux {spec.machine}"
+    if where is None:
+        return f"pip install 'mww-harness[{spec.name}]'"
+    return f"{spec.distribution} has no wheel for {where}; checking a board against a recorded golden needs no engine"
+
+
+def _check_numpy(spec: EngineSpec) -> None:
+    numpy = metadata.version("numpy")
+    if spec.name == "tflite-runtime" and int(numpy.split(".")[0]) > 1:
+        said = f"engine {spec.name} needs numpy below 2, and {numpy} is installed"
+        raise MissingPackageError(said, hint="pip install 'numpy<2' in an environment of its own")

@@ -1,0 +1,274 @@
+"""The parent's side of an engine: starts its process, feeds it batches, watches it, and starts it anew when it died.
+
+The parent never loads an interpreter. Whatever one does (crash, abort, loop forever, take all memory) is one
+`EngineError` here, after which `reset` or `load` works again.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, Final
+
+from exporter.errors import EngineError
+from harness.engines.catalog import engine_spec, installed_version
+from harness.engines.protocol import (
+    ANSWER,
+    BATCH,
+    INPUT_OFFSET,
+    INPUT_SIZE,
+    MEMORY_SIZE,
+    OUTPUT_OFFSET,
+    OUTPUT_SIZE,
+    PROGRESS,
+    REQUEST,
+    Operation,
+    Status,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+START_DEADLINE: Final = 60.0
+"""Seconds for starting Python, importing the engine and preparing a model."""
+FRAME_DEADLINE: Final = 10.0
+"""Seconds without a finished inference after which an engine is taken for hung."""
+
+# The child gets the parent's import path as it stands: `-m` would put the working directory before it, where a folder
+# named `harness` or `exporter` may well be.
+_CHILD: Final = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from harness.engines.worker import main; main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))"
+)
+_LOG_TAIL: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class _Child:
+    """A running process with what connects to it."""
+
+    process: subprocess.Popen[bytes]
+    channel: socket.socket
+    memory: mmap.mmap
+    log: BinaryIO
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        self.channel.close()
+        self.memory.close()
+        self.log.close()
+
+
+class EngineProcess:
+    """One interpreter in a process of its own; for one thread at a time.
+
+    Frames and outputs are plain bytes: a frame is the model's input tensor, an output its first output tensor.
+
+    Attributes:
+        version: The installed version of the engine's package.
+        frame_size: Bytes of a frame of the loaded model.
+        output_size: Bytes of its output.
+        inferences: What the child has counted since `load` or `reset`.
+    """
+
+    def __init__(self, engine: str, *, deadline: float = FRAME_DEADLINE) -> None:
+        """Start the process; it imports the engine while the caller goes on.
+
+        Raises:
+            UsageError: There is no such engine.
+            MissingPackageError: Its package is absent.
+        """
+        self.version = installed_version(engine_spec(engine))
+        self.engine = engine
+        self.frame_size = self.output_size = self.inferences = 0
+        self._deadline = deadline
+        self._content = b""
+        self._child: _Child | None = self._start()
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id; None while there is none."""
+        return self._child.process.pid if self._child else None
+
+    def load(self, content: bytes) -> None:
+        """Make an interpreter of a `.tflite` file's bytes.
+
+        Raises:
+            EngineError: The engine refuses the model, crashed on it, or did not answer in time.
+        """
+        if len(content) > INPUT_SIZE:
+            raise EngineError(f"a model of {len(content)} bytes", hint=f"{INPUT_SIZE} bytes at most")
+        self._content = content
+        child = self._child = self._child or self._start()
+        child.memory[INPUT_OFFSET : INPUT_OFFSET + len(content)] = content
+        self._prepare(Operation.LOAD, len(content))
+
+    def reset(self) -> None:
+        """Put the model into its initial state, in a new process if the last one died.
+
+        Raises:
+            EngineError: As for `load`.
+        """
+        if self._child is None:
+            self.load(self._content)
+        else:
+            self._prepare(Operation.RESET, 0)
+
+    def infer(self, frames: bytes) -> bytes:
+        """Run any number of frames, one after the other, and return their outputs, one after the other.
+
+        Raises:
+            EngineError: Names the first inference, counted from `load` or `reset`, without an output.
+        """
+        child, size = self._child, self.frame_size
+        if child is None or not size or len(frames) % size:
+            raise EngineError(f"{len(frames)} bytes of frames for a model that takes {size}", hint="load a model first")
+        step = min(BATCH, INPUT_SIZE // size, OUTPUT_SIZE // self.output_size) * size
+        outputs = []
+        for start in range(0, len(frames), step):
+            block = frames[start : start + step]
+            number = len(block) // size
+            child.memory[INPUT_OFFSET : INPUT_OFFSET + len(block)] = block
+            self.inferences = self._ask(Operation.INFER, number, self._deadline)[0]
+            outputs.append(child.memory[OUTPUT_OFFSET : OUTPUT_OFFSET + number * self.output_size])
+        return outputs[0] if len(outputs) == 1 else b"".join(outputs)
+
+    def close(self) -> None:
+        """End the process."""
+        child, self._child = self._child, None
+        if child is not None:
+            child.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _start(self) -> _Child:
+        ours, theirs = socket.socketpair()
+        log = tempfile.TemporaryFile()  # noqa: SIM115 -- lives as long as the child
+        with theirs, _anonymous_file() as file:
+            file.truncate(MEMORY_SIZE)
+            memory = mmap.mmap(file.fileno(), MEMORY_SIZE)
+            words = [json.dumps(sys.path), self.engine, str(theirs.fileno()), str(file.fileno())]
+            process = subprocess.Popen(
+                [sys.executable, "-c", _CHILD, *words],
+                stdin=subprocess.PIPE,  # never written: its end tells the child that we have ended
+                stdout=log,
+                stderr=log,
+                pass_fds=(theirs.fileno(), file.fileno()),
+                start_new_session=True,  # Ctrl-C is for the parent, which ends the child
+                env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            )
+        return _Child(process, ours, memory, log)
+
+    def _prepare(self, operation: Operation, number: int) -> None:
+        self.inferences = self.frame_size = self.output_size = 0
+        self.frame_size, self.output_size = self._ask(operation, number, START_DEADLINE)
+
+    def _ask(self, operation: Operation, number: int, deadline: float) -> tuple[int, int]:
+        child = self._child
+        assert child is not None
+        try:
+            PROGRESS.pack_into(child.memory, 0, 0)
+            child.channel.sendall(REQUEST.pack(operation, number))
+            answer = self._receive(child, deadline)
+        except (ConnectionError, TimeoutError) as error:
+            raise self._failed(isinstance(error, TimeoutError), deadline) from error
+        except (
+            BaseException
+        ):  # interrupted: the answer is still to come, and would be taken for that to another request
+            self.close()
+            raise
+        status, first, second = ANSWER.unpack(answer)
+        if status == Status.FAILED:
+            said = child.memory[INPUT_OFFSET : INPUT_OFFSET + first].decode(errors="replace")
+            raise self._refused(child, operation, said)
+        return first, second
+
+    def _receive(self, child: _Child, deadline: float) -> bytes:
+        """Wait for the answer as long as inferences finish."""
+        if child.channel.gettimeout() != deadline:  # a system call, which a frame at a time would pay each time
+            child.channel.settimeout(deadline)
+        finished = 0
+        while True:
+            try:
+                answer = child.channel.recv(ANSWER.size, socket.MSG_WAITALL)
+            except TimeoutError:
+                (now,) = PROGRESS.unpack_from(child.memory)
+                if now <= finished or deadline == START_DEADLINE:
+                    raise
+                finished = now
+                continue
+            if len(answer) < ANSWER.size:
+                raise ConnectionResetError
+            return answer
+
+    def _failed(self, hung: bool, deadline: float) -> EngineError:
+        """End what is left of the child, and say how it ended."""
+        child = self._child
+        assert child is not None
+        (finished,) = PROGRESS.unpack_from(child.memory)
+        status = None if hung else _exit_status(child.process)
+        detail = _last_words(child.log)
+        self.close()
+        how = f"did not answer within {deadline:g} s" if status is None else _describe_exit(status)
+        inference = self.inferences + finished if self.frame_size else None
+        where = "" if inference is None else f" at inference {inference}"
+        hint = f"its last words: {detail}" if detail else "mww verify tells what ESPHome's runtime would refuse"
+        return EngineError(f"engine {self.engine} {how}{where}", hint=hint, inference=inference)
+
+    def _refused(self, child: _Child, operation: Operation, said: str) -> EngineError:
+        what = "failed on a frame" if operation == Operation.INFER else "does not take this model"
+        detail = "; ".join(words for words in (_last_words(child.log), said) if words)
+        hint = "mww verify tells what ESPHome's runtime would refuse"
+        inference = None
+        if operation == Operation.INFER:
+            inference = self.inferences + PROGRESS.unpack_from(child.memory)[0]
+        return EngineError(f"engine {self.engine} {what}: {detail}", hint=hint, inference=inference)
+
+
+def _anonymous_file() -> BinaryIO:
+    """A file without a name, in memory where the system can."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("mww-engine"), "w+b")
+    return tempfile.TemporaryFile()
+
+
+def _exit_status(process: subprocess.Popen[bytes]) -> int:
+    """How a child ended that has closed its socket; killed when it goes on without."""
+    try:
+        return process.wait(1.0)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def _describe_exit(status: int) -> str:
+    if status < 0:
+        return f"was ended by {signal.Signals(-status).name}"
+    return f"ended with exit status {status}"
+
+
+def _last_words(log: BinaryIO) -> str:
+    """What the native code printed last, in one line; it is shown once."""
+    end = log.seek(0, os.SEEK_END)
+    log.seek(max(0, end - _LOG_TAIL))
+    text = log.read().decode(errors="replace")
+    log.truncate(0)
+    log.seek(0)
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())[-500:]
