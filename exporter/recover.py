@@ -1,0 +1,125 @@
+"""A published streaming `.tflite` back to what it was exported from: trained weights, and the calibrated ranges.
+
+Norms are folded into the convolutions of a published model; a norm that changes nothing but adds the bias stands in
+their place. The graph is read by `exporter.streaming_graph`, files are written by `exporter.checkpoint`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.architecture import NORM_EPSILON, Architecture, FloatArray, Parameter, Weights
+from exporter.errors import ModelFileError
+from exporter.graph_walk import constant_operand
+from exporter.model_file import ModelFile, Operator
+from exporter.streaming_graph import StreamingGraph, read_streaming_graph
+
+Ranges = Mapping[str, tuple[float, float]]
+"""Role of an operator (`input` for the features) to the least and greatest value of its output."""
+
+
+RANGES_SCHEMA: Final = "mww.calibration-ranges/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a model gives back; `newest_attention_only` as in `StreamingGraph`."""
+
+    architecture: Architecture
+    weights: Weights
+    ranges: Ranges
+    newest_attention_only: bool
+
+
+def recover(model: ModelFile) -> Recovered:
+    """Read architecture, weights and activation ranges out of an int8 streaming model.
+
+    Raises:
+        ModelFileError: The graph is not a MixedNet or Inception network, or is not quantised.
+    """
+    graph = read_streaming_graph(model)
+    operators = {site.role: site.operator for site in graph.sites}
+    weights = {
+        parameter.role: _layer_weights(model, parameter, operators) for parameter in graph.architecture.parameters
+    }
+    return Recovered(graph.architecture, weights, _ranges(graph), graph.newest_attention_only)
+
+
+def ranges_document(ranges: Ranges) -> dict[str, object]:
+    """The ranges as the JSON document that `mww export --calibration-ranges` takes."""
+    return {"schema": RANGES_SCHEMA, "ranges": {role: list(limits) for role, limits in ranges.items()}}
+
+
+def _ranges(graph: StreamingGraph) -> Ranges:
+    outputs = {"input": graph.model.main.inputs[0]}
+    outputs |= {site.role: site.operator.outputs[0] for site in graph.sites}
+    ranges: dict[str, tuple[float, float]] = {}
+    for role, index in outputs.items():
+        tensor = graph.model.main.tensors[index]
+        if tensor.dtype != "INT8" or tensor.quantization is None:
+            raise ModelFileError(f"tensor {index} is {tensor.dtype}", hint="only int8 models can be recovered")
+        scale, zero_point = tensor.quantization.scale, tensor.quantization.zero_point
+        ranges[role] = ((-128 - zero_point) * scale, (127 - zero_point) * scale)
+    return ranges
+
+
+def _layer_weights(model: ModelFile, parameter: Parameter, operators: Mapping[str, Operator]) -> tuple[FloatArray, ...]:
+    """The arrays of one layer, in Keras's shapes and order."""
+    role, shapes = parameter.role, parameter.shapes
+    if parameter.kind == "norm":
+        layer = role.removesuffix("_norm")
+        gamma = np.ones(shapes[0])
+        if f"{layer}_scale" in operators:
+            gamma = _operand(model, operators[f"{layer}_scale"]).reshape(shapes[0])
+            beta = _operand(model, operators[f"{layer}_shift"]).reshape(shapes[1])
+        else:
+            beta = _bias(model, operators[layer], shapes[1])
+        norm = (gamma, beta, np.zeros(shapes[2]), np.full(shapes[3], 1 - NORM_EPSILON))
+        return tuple(array.astype(np.float32) for array in norm)
+    operator = operators[role]
+    stored = dequantized(model, operator.inputs[1])
+    kernel = stored.T if parameter.kind == "dense" else stored.transpose(*_KERAS_AXES[parameter.kind])
+    if kernel.shape != shapes[0]:
+        raise ModelFileError(f"the weights of {role} have shape {list(kernel.shape)}, not {list(shapes[0])}")
+    biases = (_bias(model, operator, shape) for shape in shapes[1:])
+    return tuple(np.ascontiguousarray(array, np.float32) for array in (kernel, *biases))
+
+
+_KERAS_AXES = {"convolution": (1, 2, 3, 0), "depthwise": (1, 2, 3, 0)}
+"""From TFLite's (filters, height, width, channels), and (1, height, width, channels), to Keras's order."""
+
+
+def dequantized(model: ModelFile, index: int) -> npt.NDArray[np.float64]:
+    """A constant as real numbers."""
+    tensor = model.main.tensors[index]
+    values: npt.NDArray[np.float64] = model.constant(tensor).astype(np.float64)
+    quantization = tensor.quantization
+    if quantization is None:
+        raise ModelFileError(f"tensor {index} is not quantised", hint="only int8 models can be recovered")
+    if not quantization.per_channel:
+        return (values - quantization.zero_point) * quantization.scale
+    shape = [1] * values.ndim
+    shape[quantization.dimension] = -1
+    zero_points = np.array(quantization.zero_points).reshape(shape)
+    scales = np.array(quantization.scales).reshape(shape)
+    real: npt.NDArray[np.float64] = (values - zero_points) * scales
+    return real
+
+
+def _bias(model: ModelFile, operator: Operator, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """The bias of a convolution or dense layer; the converter leaves out one that is zero."""
+    if len(operator.inputs) < 3 or operator.inputs[2] < 0:
+        return np.zeros(shape)
+    return dequantized(model, operator.inputs[2]).reshape(shape)
+
+
+def _operand(model: ModelFile, operator: Operator) -> npt.NDArray[np.float64]:
+    try:
+        return dequantized(model, constant_operand(model, operator))
+    except ValueError as error:
+        raise ModelFileError("the model holds no network that can be read back", hint=str(error)) from error

@@ -1,0 +1,64 @@
+"""`mww recover`: a published model back to a trained checkpoint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from harness.cli.output import emit_json, json_option, warn
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command("recover", short_help="A published model back to a trained checkpoint.")
+@click.argument("model", metavar="FILE.tflite", type=_FILE)
+@click.option("--output", required=True, metavar="FILE.weights.h5", type=_FILE, help="The checkpoint to write.")
+@click.option(
+    "--config-output", metavar="FILE.yaml", type=_FILE, help="Its configuration [training_config.yaml beside it]."
+)
+@click.option("--ranges-output", metavar="FILE.json", type=_FILE, help="The model's activation ranges.")
+@json_option
+def command(model: Path, output: Path, config_output: Path | None, ranges_output: Path | None, as_json: bool) -> None:
+    """Read the network, its weights and its calibrated ranges out of a streaming INT8 model.
+
+    The checkpoint has the official trainer's layout, so that it can be trained on, or exported again. With
+    --ranges-output and `mww export --calibration-ranges` the export reproduces the model.
+    """
+    from exporter.architecture import weight_count
+    from exporter.checkpoint import weights_file
+    from exporter.files import write_files
+    from exporter.model_file import read_model
+    from exporter.recover import ranges_document, recover
+    from exporter.settings import architecture_settings, trainer_configuration
+
+    source = read_model(model)
+    recovered = recover(source)
+    config = config_output or output.parent / "training_config.yaml"
+    files = {
+        output: weights_file(recovered.architecture, recovered.weights),
+        config: trainer_configuration(recovered.architecture).encode(),
+    }
+    if ranges_output:
+        files[ranges_output] = json.dumps(ranges_document(recovered.ranges), indent=1).encode()
+    write_files(files)
+    if recovered.newest_attention_only:
+        warn("the model weighs all time steps by the newest attention", "an export weighs each by its own, as trained")
+    if as_json:
+        document = {
+            "model": str(model),
+            "model_sha256": source.sha256,
+            "checkpoint": str(output),
+            "config": str(config),
+            "ranges": str(ranges_output) if ranges_output else None,
+            "architecture": architecture_settings(recovered.architecture),
+        }
+        emit_json("mww.recover/1", document)
+        return
+    network = recovered.architecture
+    blocks = f"stride {network.stride}, {len(network.blocks)} blocks, {weight_count(network):,} weights"
+    click.echo(f"{output}: {type(network).__name__}, {blocks}")
+    click.echo(f"{config}: its configuration")
+    if ranges_output:
+        click.echo(f"{ranges_output}: {len(recovered.ranges)} activation ranges")

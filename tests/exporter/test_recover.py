@@ -1,0 +1,108 @@
+"""A published model gives back its network, its weights and its ranges."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pymicro_wakeword
+import pytest
+import yaml
+
+from exporter.architecture import MixedNet
+from exporter.checkpoint import weights_file
+from exporter.errors import ModelFileError
+from exporter.layouts import official_paths
+from exporter.model_file import read_model
+from exporter.recover import recover
+from exporter.settings import trainer_configuration
+
+MODELS = Path(pymicro_wakeword.__file__).parent / "models"
+NAMES = ("okay_nabu", "alexa", "hey_jarvis", "hey_mycroft")
+
+
+def _kernels(name: str) -> list[tuple[int, ...]]:
+    architecture = recover(read_model(MODELS / f"{name}.tflite")).architecture
+    assert isinstance(architecture, MixedNet)
+    return [block.kernels for block in architecture.blocks]
+
+
+def test_the_architecture_is_read_from_the_graph() -> None:
+    assert _kernels("hey_jarvis") == [(5,), (9,), (13,), (21,)]
+    assert _kernels("okay_nabu") == [(3,), (5, 9), (7, 13), (9, 15), (17,)]
+
+
+def test_the_newest_okay_nabu_has_a_first_bias_five_blocks_and_one_time_step() -> None:
+    recovered = recover(read_model(MODELS / "okay_nabu.tflite"))
+    assert isinstance(recovered.architecture, MixedNet)
+    assert recovered.architecture.first is not None
+    assert recovered.architecture.first.bias
+    assert recovered.architecture.frames == 1
+    assert recovered.weights["dense"][0].shape == (64, 1)
+    assert np.any(recovered.weights["first"][1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_weights_quantise_to_what_the_model_holds(name: str) -> None:
+    model = read_model(MODELS / f"{name}.tflite")
+    recovered = recover(model)
+    for parameter in recovered.architecture.parameters:
+        assert tuple(array.shape for array in recovered.weights[parameter.role]) == parameter.shapes
+    stored = {
+        tensor.shape: model.constant(tensor)
+        for tensor in model.main.tensors
+        if tensor.dtype == "INT8" and model.is_constant(tensor) and len(tensor.shape) == 2
+    }
+    ((_, dense),) = stored.items()
+    kernel = recovered.weights["dense"][0]
+    quantised = np.rint(kernel / (np.abs(kernel).max() / 127))
+    np.testing.assert_array_equal(quantised.T, dense)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_ranges_are_those_of_the_quantisation(name: str) -> None:
+    ranges = recover(read_model(MODELS / f"{name}.tflite")).ranges
+    assert ranges["input"] == pytest.approx((0.0, 26.0))
+    assert ranges["probability"] == (0.0, 255 / 256)
+    assert ranges["dense"][0] < 0 < ranges["dense"][1]
+
+
+def test_the_checkpoint_has_the_official_trainers_layout(tmp_path: Path) -> None:
+    recovered = recover(read_model(MODELS / "hey_jarvis.tflite"))
+    path = tmp_path / "best.weights.h5"
+    path.write_bytes(weights_file(recovered.architecture, recovered.weights))
+    with h5py.File(path) as file:
+        assert file["layers/stream/cell/vars/0"].shape == (5, 1, 40, 30)
+        assert file["layers/stream/cell/vars"].attrs["name"] == "conv2d"
+        assert file["layers/conv2d_3/vars/0"].shape == (1, 1, 60, 60)
+        assert file["layers/conv2d_3/vars"].attrs["name"] == "conv2d_4"
+        assert file["layers/batch_normalization_3/vars/3"].shape == (60,)
+        assert file["layers/depthwise_conv2d/vars/1"].shape == (30,)
+        assert file["layers/dense/vars/0"].shape == (300, 1)
+    assert len(official_paths(recovered.architecture)) == len(recovered.architecture.parameters)
+
+
+def test_the_configuration_is_the_trainers() -> None:
+    architecture = recover(read_model(MODELS / "okay_nabu.tflite")).architecture
+    document = yaml.safe_load(trainer_configuration(architecture))
+    assert document["stride"] == 3
+    assert document["spectrogram_length"] == architecture.training_slices
+    assert document["flags"]["mixconv_kernel_sizes"] == "[3], [5, 9], [7, 13], [9, 15], [17]"
+    assert document["flags"]["first_conv_bias"] == 1
+
+
+def test_another_network_is_refused_with_the_operator_that_does_not_fit() -> None:
+    content = bytearray((MODELS / "hey_jarvis.tflite").read_bytes())
+    model = read_model(bytes(content))
+    cut = model.main.operators[17]
+    assert cut.op == "CONV_2D"
+    with pytest.raises(ModelFileError) as error:
+        recover(_without(model, cut.index))
+    assert error.value.hint
+
+
+def _without(model, index):  # type: ignore[no-untyped-def]
+    """The model with one operator of its main graph left out."""
+    from dataclasses import replace
+
+    main = replace(model.main, operators=tuple(op for op in model.main.operators if op.index != index))
+    return replace(model, subgraphs=(main, *model.subgraphs[1:]))
