@@ -31,6 +31,7 @@ VERBS: Final = {
     "run": "Stream clips through a target and judge every output.",
     "virtual": "Serve a virtual ESP32.",
     "flash": "Write firmware and models to a board.",
+    "boards": "The boards of this machine: inventory, ports, who uses them.",
     "demo": "The whole way on a real wake word, in a minute.",
     "doctor": "What this machine can do, and what is missing.",
 }

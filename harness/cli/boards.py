@@ -1,0 +1,122 @@
+"""`mww boards`: the inventory, what is plugged in, and whether every board can be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from harness.boards import Board, inventory_path, load_inventory
+from harness.cli.output import console, emit_json, json_option, printable
+from harness.ports import SerialPort, scan
+from harness.rack import BoardState, look
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _map_option(function: F) -> F:
+    text = "The inventory. By default what the environment's MWW_BOARDS names, else boards.yaml here."
+    return click.option("--map", "map_file", type=click.Path(path_type=Path), metavar="FILE.yaml", help=text)(function)
+
+
+@click.group()
+def command() -> None:
+    """The boards of this machine: an inventory, found by serial number under whatever name the system gives them."""
+
+
+@command.command("list")
+@_map_option
+@json_option
+def list_boards(map_file: Path | None, as_json: bool) -> None:
+    """List the inventory: where each board is now, and who holds it."""
+    path = inventory_path(map_file)
+    states = _look_at(load_inventory(path), scan())
+    if as_json:
+        emit_json("mww.boards/1", {"map": str(path), "boards": [_entry(state) for state in states]})
+        return
+    rows = [
+        (state.board.id, state.board.chip, state.board.product, state.port or "not found", str(state.holder or ""))
+        for state in states
+    ]
+    _print_table(("board", "chip", "product", "port", "in use by"), rows)
+
+
+@command.command("scan")
+@_map_option
+@json_option
+def scan_ports(map_file: Path | None, as_json: bool) -> None:
+    """List the serial ports on USB, and the lines that the inventory lacks for them."""
+    path = inventory_path(map_file)
+    boards = load_inventory(path) if map_file or path.exists() else ()
+    ports = scan()
+    at = {state.port: state.board.id for state in _look_at(boards, ports)}
+    if as_json:
+        rows = [{**asdict(port), "board": at.get(port.device)} for port in ports]
+        emit_json("mww.boards/1", {"map": str(path) if boards else None, "ports": rows})
+        return
+    if not ports:
+        click.echo("no serial port on USB: is the board plugged in, and by a data cable?")
+        return
+    _print_table(
+        ("port", "serial", "product", "usb", "board"),
+        [(port.device, port.serial, port.product, port.usb_id, at.get(port.device, "")) for port in ports],
+    )
+    new = [port for port in ports if port.device not in at]
+    if new:
+        click.echo(f"\nto add to {path}:\n\nboards:\n" + "\n".join(map(_inventory_lines, new)))
+
+
+@command.command()
+@_map_option
+@json_option
+def check(map_file: Path | None, as_json: bool) -> int:
+    """Check that every board is plugged in, may be opened, and is free; exit 1 when one cannot be used."""
+    path = inventory_path(map_file)
+    states = _look_at(load_inventory(path), scan())
+    usable = all(state.problem is None for state in states)
+    if as_json:
+        rows = [_entry(state) for state in states]
+        emit_json("mww.boards/1", {"map": str(path), "usable": usable, "boards": rows})
+        return 0 if usable else 1
+    for state in states:
+        name = printable(state.board.id)
+        if state.problem is None:
+            click.echo(f"{click.style('ok', fg='green')}    {name} at {printable(state.port or '')}")
+            continue
+        click.echo(f"{click.style('error', fg='red')} {name}: {printable(state.problem.message)}")
+        if state.problem.hint:
+            click.echo(f"       hint: {printable(state.problem.hint)}")
+    return 0 if usable else 1
+
+
+def _look_at(boards: Sequence[Board], ports: Sequence[SerialPort]) -> list[BoardState]:
+    return [look(board, ports) for board in boards]
+
+
+def _entry(state: BoardState) -> dict[str, object]:
+    """A board as JSON: the inventory's entry, its port hint replaced by where it is."""
+    problem = state.problem
+    return {
+        **asdict(state.board),
+        "port": state.port,
+        "holder": asdict(state.holder) if state.holder else None,
+        "usable": problem is None,
+        "error": {"code": problem.code, "message": problem.message, "hint": problem.hint} if problem else None,
+    }
+
+
+def _inventory_lines(port: SerialPort) -> str:
+    name = f'serial: "{printable(port.serial)}"' if port.serial else 'mac: "" # what esptool read-mac says'
+    return f"  - id: {Path(port.device).name}\n    chip: esp32s3 # or what it is\n    {name}"
+
+
+def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.table import Table
+
+    table = Table(*heads, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*map(printable, row))
+    console().print(table, markup=False)

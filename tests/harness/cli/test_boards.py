@@ -1,0 +1,64 @@
+"""`mww boards`: what scripts read, and what people are told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.boards import load_inventory
+from harness.cli import mww, run
+from harness.leases import acquire
+
+INVENTORY = """
+boards:
+  - {id: "net[red]", chip: esp32s3, serial: virtual-1, port: "socket://127.0.0.1:5000"}
+  - {id: gone, chip: esp32, serial: "no-such-serial"}
+"""
+
+
+@pytest.fixture
+def inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MWW_LEASE_DIR", str(tmp_path))
+    path = tmp_path / "boards.yaml"
+    path.write_text(INVENTORY)
+    return path
+
+
+def test_list_tells_where_each_board_is_and_who_has_it(inventory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with acquire(load_inventory(inventory)[0], purpose="a test"):
+        assert run(mww, ["boards", "list", "--map", str(inventory), "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == "mww.boards/1"
+    net, gone = document["boards"]
+    assert (net["id"], net["port"], net["holder"]["purpose"]) == ("net[red]", "socket://127.0.0.1:5000", "a test")
+    assert (gone["port"], gone["holder"]) == (None, None)
+
+
+def test_check_is_a_verdict_on_every_board(inventory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(mww, ["boards", "check", "--map", str(inventory), "--json"]) == 1
+    document = json.loads(capsys.readouterr().out)
+    assert [board["usable"] for board in document["boards"]] == [True, False]
+    assert document["boards"][1]["error"]["code"] == "port-missing"
+    assert run(mww, ["boards", "check", "--map", str(inventory)]) == 1
+    assert "hint: nothing listed has no-such-serial" in capsys.readouterr().out
+
+
+def test_the_environment_names_the_inventory(
+    inventory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MWW_BOARDS", str(inventory))
+    assert run(mww, ["boards", "list"]) == 0
+    assert "net[red]" in capsys.readouterr().out
+
+
+def test_without_an_inventory_scan_still_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MWW_BOARDS", raising=False)
+    assert run(mww, ["boards", "scan", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["map"] is None
+    assert run(mww, ["boards", "list", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "inventory"
