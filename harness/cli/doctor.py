@@ -1,0 +1,47 @@
+"""`mww doctor`: what this machine can do, and the line that mends what it cannot."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from harness.cli.output import emit_json, json_option, printable
+from harness.doctor import examine
+from harness.findings import Finding
+
+_MARKS = {
+    "ok": ("ok     ", "green"),
+    "missing": ("missing", "yellow"),
+    "warn": ("warn   ", "yellow"),
+    "fail": ("FAIL   ", "red"),
+}
+
+
+@click.command()
+@json_option
+def command(as_json: bool) -> int:
+    """Tell what this machine can do, and what is missing.
+
+    Exits with 0 when the base works, whatever optional thing is missing, and with 1 when it does not.
+    """
+    findings = examine()
+    works = all(finding.status != "fail" for finding in findings)
+    if as_json:
+        emit_json("mww.doctor/1", {"ok": works, "checks": [asdict(finding) for finding in findings]})
+        return 0 if works else 1
+    for finding in findings:
+        _print(finding)
+    missing = sum(finding.status == "missing" for finding in findings)
+    verdict, colour = ("the base works", "green") if works else ("the base does not work", "red")
+    click.secho(verdict, fg=colour, nl=False)
+    click.echo(f", {missing} optional things are missing" if missing else ", nothing is missing")
+    return 0 if works else 1
+
+
+def _print(finding: Finding) -> None:
+    mark, colour = _MARKS[finding.status]
+    click.secho(mark, fg=colour, nl=False)
+    click.echo(f"  {finding.id}: {printable(finding.message)}")
+    if finding.hint:
+        click.echo(f"         {printable(finding.hint)}")
