@@ -9,13 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from exporter.model_file import read_model
-from exporter.verification import interface, kernels, state, structure
+from exporter.verification import interface, kernels, state, streaming, structure, traps
 from exporter.verification.report import Check, VerificationReport
 from exporter.verification.rules import RULES, Subject
 
 __all__ = ["RULES", "Check", "VerificationReport", "verify_esphome_compatibility"]
 
-_RULE_MODULES = (structure, interface, state, kernels)
+_RULE_MODULES = (structure, interface, state, streaming, kernels, traps)
 """Importing them registers their rules, in this order."""
 
 
