@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from exporter.flatbuffer import MalformedError, Table
-from exporter.tflite_schema import ACTIVATIONS, PADDINGS
+from exporter.tflite_schema import ACTIVATIONS, PADDINGS, TENSOR_TYPES
 
 Padding: TypeAlias = Literal["SAME", "VALID"]
 
@@ -164,7 +164,13 @@ def _stride(table: Table) -> tuple[int, int]:
     return table.int32(2), table.int32(1)
 
 
+def _check_bias_type(table: Table, number: int) -> None:
+    """Nobody uses this field, but TFLM refuses a value that it does not know."""
+    _name(TENSOR_TYPES, table.int8(number), "bias type")
+
+
 def _conv_2d(table: Table) -> Conv2D:
+    _check_bias_type(table, 6)
     dilation = (table.int32(5, 1), table.int32(4, 1))
     return Conv2D(_padding(table), _stride(table), dilation, _activation(table, 3))
 
@@ -180,6 +186,7 @@ def _pool_2d(table: Table) -> Pool2D:
 
 
 def _fully_connected(table: Table) -> FullyConnected:
+    _check_bias_type(table, 4)
     return FullyConnected(_activation(table, 0), table.int8(1), table.boolean(2))
 
 

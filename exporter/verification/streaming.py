@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import exp
+from math import exp, isfinite
 from typing import Final
 
 from exporter.model_file import Operator, Tensor
@@ -16,6 +16,7 @@ from exporter.verification.timeline import Timeline
 REACHABLE: Final = 0.9
 """Probability that any wake word must be able to reach; the cutoffs of published models are 0.5 (VAD) to 0.99."""
 
+_CAUSE: Final = "as when the wake word is absent from the calibration set"
 _BOUNDED: Final = {"RELU6": 6.0, "RELU_N1_TO_1": 1.0}
 
 
@@ -69,7 +70,7 @@ def highest_byte(subject: Subject) -> int | None:
         return None
     logit, probability, output = (t.quantization for t in (sigmoid.logit, sigmoid.probability, sigmoid.output))
     assert logit is not None and probability is not None and output is not None
-    if not (logit.scale > 0 and output.scale > 0):
+    if not all(isfinite(q.scale) and q.scale > 0 for q in (logit, probability, output)):
         return None
     largest = (127 - logit.zero_point) * logit.scale
     producer = subject.main.producers.get(sigmoid.logit.index)
@@ -92,8 +93,5 @@ def highest_output(subject: Subject) -> Iterator[Finding]:
     highest = highest_byte(subject)
     assert highest is not None
     if highest / 255 < REACHABLE:
-        message = f"the output can never exceed {highest} of 255 ({highest / 255:.2f}): {_CAUSE}"
+        message = f"the output can never exceed {highest} of 255 ({highest / 255:.2f}), {_CAUSE}"
         yield Finding(message, f">= {REACHABLE}", f"{highest / 255:.2f}", status="warn")
-
-
-_CAUSE: Final = "the wake word is absent from the calibration set"
