@@ -10,6 +10,7 @@ from pathlib import Path
 
 from exporter import contract
 from exporter.errors import UnsupportedModelError
+from exporter.manifest import is_manifest, load_manifest
 from exporter.model_file import ModelFile, Tensor, read_model
 
 _MAX_STRIDE = 255  # streaming_model.cpp keeps the stride in a uint8_t
@@ -50,25 +51,28 @@ class Model:
 
 
 def load_model(path: Path | str) -> Model:
-    """Read a bare `.tflite`.
+    """Read a manifest with its model, or a bare `.tflite`.
 
     Raises:
-        ModelFileError: The file cannot be read as a model.
+        ManifestError: The manifest cannot be read, or breaks a rule of ESPHome's.
+        ModelFileError: The `.tflite` cannot be read as a model.
         UnsupportedModelError: Its input is not int8 `[1, stride, 40]`, or its output not uint8 `[1, 1]`.
     """
     path = Path(path)
-    file = read_model(path)
+    manifest = load_manifest(path) if is_manifest(path) else None
+    source = manifest.model if manifest else path
+    file = read_model(source)
     return Model(
         name=path.stem,
         path=path,
         content=file.content,
         sha256=file.sha256,
-        stride=_stride(path, file),
-        probability_cutoff=contract.DEFAULT_PROBABILITY_CUTOFF,
-        sliding_window_size=contract.DEFAULT_SLIDING_WINDOW_SIZE,
-        feature_step_size=contract.FEATURE_STEP_MS,
-        tensor_arena_size=None,
-        from_manifest=False,
+        stride=_stride(source, file),
+        probability_cutoff=manifest.probability_cutoff if manifest else contract.DEFAULT_PROBABILITY_CUTOFF,
+        sliding_window_size=manifest.sliding_window_size if manifest else contract.DEFAULT_SLIDING_WINDOW_SIZE,
+        feature_step_size=manifest.feature_step_size if manifest else contract.FEATURE_STEP_MS,
+        tensor_arena_size=manifest.tensor_arena_size if manifest else None,
+        from_manifest=manifest is not None,
     )
 
 
