@@ -1,0 +1,197 @@
+"""`mww arena`: the tensor arena per chip, to the byte."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from exporter.arena import ArenaPrediction, fits, predict_arenas
+from exporter.contract import CHIPS
+from exporter.errors import UsageError
+from exporter.manifest import Manifest, is_manifest, load_manifest, with_margin, write_tensor_arena_size
+from exporter.model_file import ModelFile, read_model
+from harness.cli.output import console, emit_json, json_option, printable, warn
+from harness.measured_arena import MeasuredArena, read_measured_arena
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_MAX_MANIFEST_SIZE: Final = 32 * 1024 * 1024
+
+_KINDS: Final = {
+    "memory_plan": "activations and scratch (head)",
+    "infrastructure": "allocator and planner",
+    "eval_tensors": "tensors",
+    "nodes": "operators",
+    "builtin_params": "operator options",
+    "op_data": "kernel data",
+    "channel_quantization": "per-channel quantisation",
+    "resource_variables": "streaming state",
+    "variable_tensors": "variable tensors",
+    "scratch_handles": "scratch handles",
+    "input_output_tensors": "input and output",
+}
+"""Kinds of `ArenaPrediction.breakdown` in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the command line names: a model, with its manifest if it has one, and the size to judge or probe with."""
+
+    path: Path
+    model: ModelFile
+    manifest: Manifest | None
+    size: int | None
+
+
+@click.command("arena")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--chip", "chips", multiple=True, type=click.Choice(CHIPS), help="Repeatable; all by default.")
+@click.option(
+    "--manifest-size",
+    type=click.IntRange(0, _MAX_MANIFEST_SIZE),
+    metavar="N",
+    help="Size in bytes that ESPHome's probe starts from; a manifest has its own.",
+)
+@click.option("--from-run", type=click.Path(path_type=Path), metavar="RUN.json", help="A run on a board; see --write.")
+@click.option("--write", is_flag=True, help="Put the run's measured use plus 10 % into the manifest.")
+@json_option
+def command(
+    file: Path,
+    chips: tuple[str, ...],
+    manifest_size: int | None,
+    from_run: Path | None,
+    write: bool,
+    as_json: bool,
+) -> int:
+    """Predict the tensor arena that FILE, a .tflite model or a manifest, needs on each chip.
+
+    Exits with 0, or for a manifest with 1 if the model does not fit its tensor_arena_size on a chip; 2 if there is no
+    figure to give.
+    """
+    asked = _read(file, manifest_size)
+    document: dict[str, object] = {}
+    if from_run is not None:
+        measured = read_measured_arena(from_run, asked.model.sha256)
+        asked = _apply_run(asked, measured, write=write)
+        chips = chips or tuple(chip for chip in CHIPS if chip == measured.chip)
+        document["from_run"] = {"used": measured.used, "tensor_arena_size": asked.size, "written": write}
+    elif write:
+        raise UsageError("--write needs --from-run", hint="mww arena MANIFEST.json --from-run RUN.json --write")
+    predictions = predict_arenas(asked.model, chips or None, manifest_size=asked.size)
+    if as_json:
+        emit_json("mww.arena/1", {**_document(asked, predictions), **document})
+    else:
+        _print(asked, predictions)
+    return 0 if all(_holds(asked, prediction) for prediction in predictions) else 1
+
+
+def _read(path: Path, size: int | None) -> _Asked:
+    if not is_manifest(path):
+        return _Asked(path, read_model(path), None, size)
+    manifest = load_manifest(path)
+    return _Asked(path, read_model(manifest.model), manifest, manifest.tensor_arena_size if size is None else size)
+
+
+def _apply_run(asked: _Asked, measured: MeasuredArena, *, write: bool) -> _Asked:
+    """Take the size that a run suggests, and put it into the manifest if asked to."""
+    if asked.manifest is None:
+        raise UsageError("--from-run needs a manifest", hint="name the model's .json instead of its .tflite")
+    size = with_margin(measured.used)
+    if write:
+        write_tensor_arena_size(asked.manifest, size)
+    short = [prediction.chip for prediction in predict_arenas(asked.model) if not fits(prediction.minimum, size)]
+    if short:
+        warn(f"{size} bytes are too few on {', '.join(short)}", "measure on the chip that needs most")
+    return replace(asked, size=size)
+
+
+def _holds(asked: _Asked, prediction: ArenaPrediction) -> bool:
+    return asked.manifest is None or asked.size is None or fits(prediction.minimum, asked.size)
+
+
+def _document(asked: _Asked, predictions: tuple[ArenaPrediction, ...]) -> dict[str, object]:
+    versions = predictions[0].runtime
+    chips: dict[str, dict[str, object]] = {}
+    for prediction in predictions:
+        chips[prediction.chip] = {
+            "used": prediction.used,
+            "head": prediction.head,
+            "tail": prediction.tail,
+            "minimum": prediction.minimum,
+            "probe": prediction.probe,
+            "breakdown": dict(prediction.breakdown),
+        }
+        if asked.manifest is not None:
+            chips[prediction.chip]["fits"] = _holds(asked, prediction)
+    document: dict[str, object] = {
+        "model": str(asked.manifest.model if asked.manifest else asked.path),
+        "model_sha256": asked.model.sha256,
+        "runtime": {"esp-tflite-micro": versions.esp_tflite_micro, "esp-nn": versions.esp_nn},
+        "chips": chips,
+    }
+    if asked.manifest is not None:
+        document["manifest_size"] = asked.size
+    return document
+
+
+def _print(asked: _Asked, predictions: tuple[ArenaPrediction, ...]) -> None:
+    groups = _group(predictions)
+    versions = predictions[0].runtime
+    screen = console()
+    screen.print(_figures(asked, groups))
+    screen.print(_breakdown(groups))
+    runtime = f"esp-tflite-micro {versions.esp_tflite_micro} and esp-nn {versions.esp_nn}"
+    click.echo(f"Predicted in bytes for {runtime}, an arena at a multiple of 16.")
+
+
+def _group(predictions: tuple[ArenaPrediction, ...]) -> list[tuple[str, ArenaPrediction]]:
+    """Chips with the same figures together: most chips ask no scratch memory and are alike."""
+    groups: dict[tuple[object, ...], list[ArenaPrediction]] = {}
+    for prediction in predictions:
+        groups.setdefault((prediction.minimum, prediction.breakdown), []).append(prediction)
+    return [("\n".join(member.chip for member in members), members[0]) for members in groups.values()]
+
+
+def _figures(asked: _Asked, groups: list[tuple[str, ArenaPrediction]]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    title = Text(f"Tensor arena of {printable(asked.path.name)}", style="bold")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_lines=len(groups) > 1)
+    table.add_column("chip")
+    for name in ("minimum", "used", "head", "tail"):
+        table.add_column(name, justify="right")
+    if asked.size is not None:
+        table.add_column(f"in {asked.size:,}", justify="right")
+        table.add_column("ESPHome's probe", justify="right")
+    for chips, prediction in groups:
+        figures = [prediction.minimum, prediction.used, prediction.head, prediction.tail]
+        row = [Text(chips), Text(f"{figures[0]:,}", style="bold"), *(Text(f"{figure:,}") for figure in figures[1:])]
+        if asked.size is not None:
+            spare = Text(f"{asked.size - prediction.minimum:,} spare", style="green")
+            short = Text(f"{prediction.minimum - asked.size:,} short", style="red")
+            row += [spare if fits(prediction.minimum, asked.size) else short]
+            row += [Text(f"{prediction.probe:,}" if prediction.probe else "fails")]
+        table.add_row(*row)
+    return table
+
+
+def _breakdown(groups: list[tuple[str, ArenaPrediction]]) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("where it goes")
+    for chips, _ in groups:
+        table.add_column(Text(chips.replace("\n", " ")), justify="right", max_width=20)
+    breakdowns = [dict(prediction.breakdown) for _, prediction in groups]
+    for kind, words in _KINDS.items():
+        if any(kind in breakdown for breakdown in breakdowns):
+            table.add_row(words, *(f"{breakdown.get(kind, 0):,}" for breakdown in breakdowns))
+    return table
