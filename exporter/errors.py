@@ -60,6 +60,10 @@ class ManifestError(InputError):
     code = "manifest"
 
 
+class ForeignModelError(ManifestError):
+    """A manifest that names a model outside its own folder, which is never opened."""
+
+
 class CheckpointError(InputError):
     """A checkpoint that cannot be read, or does not fit its configuration."""
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from exporter import contract
 from exporter.arena import predict_arenas
-from exporter.errors import ConfigurationError, ManifestError
+from exporter.errors import ConfigurationError, ForeignModelError, ManifestError
 from exporter.files import write_files
 from exporter.manifest_schema import is_number, schema_problems
 from exporter.tflm.arena_allocator import align_up
@@ -186,20 +186,21 @@ def model_path(manifest: Path, name: str) -> Path:
     """The model file that a manifest names.
 
     Raises:
-        ManifestError: It is not a file inside the manifest's own folder, links followed.
+        ForeignModelError: It lies outside the manifest's own folder, links followed.
+        ManifestError: It is missing, or no file.
     """
     hint = "a manifest names a file that lies beside it"
     parts = (*PurePosixPath(name).parts, *PureWindowsPath(name).parts)
     absolute = PurePosixPath(name).is_absolute() or bool(PureWindowsPath(name).anchor)
     if absolute or ".." in parts or ":" in name or not name.isprintable():
-        raise ManifestError(f"{manifest} names the model {name[:80]!r}, which is outside its folder", hint=hint)
+        raise ForeignModelError(f"{manifest} names the model {name[:80]!r}, which is outside its folder", hint=hint)
     try:
         folder = manifest.parent.resolve(strict=True)
         target = (folder / name).resolve(strict=True)
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
         raise ManifestError(f"{manifest} names the model {name[:80]!r}, which is missing", hint=hint) from error
     if not target.is_relative_to(folder):
-        raise ManifestError(f"{manifest} names the model {name[:80]!r}, which links out of its folder", hint=hint)
+        raise ForeignModelError(f"{manifest} names the model {name[:80]!r}, which links out of its folder", hint=hint)
     if not target.is_file():
         raise ManifestError(f"{manifest} names the model {name[:80]!r}, which is no file", hint=hint)
     return manifest.parent / name

@@ -8,27 +8,42 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from exporter.manifest import is_manifest, load_manifest, model_path, read_manifest
 from exporter.model_file import read_model
-from exporter.verification import interface, kernels, state, streaming, structure, traps
+from exporter.verification import interface, kernels, manifest, state, streaming, structure, traps
 from exporter.verification.report import Check, VerificationReport
-from exporter.verification.rules import RULES, Subject
+from exporter.verification.rules import MANIFEST_RULES, RULES, ManifestText, Subject, check_all
 
-__all__ = ["RULES", "Check", "VerificationReport", "verify_esphome_compatibility"]
+__all__ = ["MANIFEST_RULES", "RULES", "Check", "VerificationReport", "verify_esphome_compatibility"]
 
-_RULE_MODULES = (structure, interface, state, streaming, kernels, traps)
+_RULE_MODULES = (structure, interface, state, streaming, kernels, traps, manifest)
 """Importing them registers their rules, in this order."""
 
 
 def verify_esphome_compatibility(path: Path | str) -> VerificationReport:
-    """Check a model against every rule.
+    """Check a model, or a manifest with the model that it names, against every rule that applies.
 
     Args:
-        path: A `.tflite` file.
+        path: A `.tflite` file, or a manifest (`.json`). A model outside the manifest's folder is never opened.
 
     Raises:
         ModelFileError: The model is missing or cannot be parsed; a parseable one that breaks a rule is reported.
+        ManifestError: The manifest is missing or no JSON object, or the model that it names is missing.
     """
-    model = read_model(Path(path))
-    subject = Subject(model)
-    outcomes = (rule.check(subject) for rule in RULES.values())
-    return VerificationReport(str(path), model.sha256, tuple(check for check in outcomes if check is not None))
+    path = Path(path)
+    if is_manifest(path):
+        return _verify_manifest(path)
+    model = read_model(path)
+    return VerificationReport(str(path), model.sha256, check_all(RULES, Subject(model)))
+
+
+def _verify_manifest(path: Path) -> VerificationReport:
+    text = ManifestText(path, read_manifest(path))
+    checks = {check.id: check for check in check_all(MANIFEST_RULES, text)}
+    if checks["manifest-model"].status == "fail":
+        return VerificationReport(str(text.content.get("model", "")), None, tuple(checks.values()))
+    location = model_path(path, text.content["model"])
+    model = read_model(location)
+    valid = checks["manifest-schema"].status == "pass"
+    subject = Subject(model, load_manifest(path) if valid else None)
+    return VerificationReport(str(location), model.sha256, (*checks.values(), *check_all(RULES, subject)))

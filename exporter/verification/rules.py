@@ -5,11 +5,13 @@ A rule is a generator of findings; without any, it holds. The rules themselves s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, TypeAlias
+from pathlib import Path
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
+from exporter.manifest import Manifest
 from exporter.model_file import ModelFile, Operator, Subgraph, Tensor
 from exporter.verification.report import Check, Status
 
@@ -19,7 +21,10 @@ _SHOWN: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One place where a rule is broken, or in doubt (`status` "warn"); `hint` replaces the rule's own."""
+    """One place where a rule is broken, or in doubt ("warn"), or what it found to hold ("pass").
+
+    `hint` replaces the rule's own.
+    """
 
     message: str
     expected: str | None = None
@@ -49,9 +54,10 @@ class Graph:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is verified: a parsed model."""
+    """What is verified: a parsed model, and the manifest that names it, if one does and obeys the schema."""
 
     model: ModelFile
+    manifest: Manifest | None = None
 
     @cached_property
     def graphs(self) -> tuple[Graph, ...]:
@@ -81,12 +87,20 @@ class Subject:
         return frozenset(operator.op for _, operator in self.model.operators())
 
 
-Judge: TypeAlias = Callable[[Subject], Iterator[Finding]]
-Applies: TypeAlias = Callable[[Subject], bool]
+@dataclass(frozen=True)
+class ManifestText:
+    """A manifest before its model is known: the JSON object, whatever is in it."""
+
+    path: Path
+    content: Mapping[str, Any]
+
+
+S = TypeVar("S", Subject, ManifestText)
+Judge: TypeAlias = Callable[[S], Iterator[Finding]]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Generic[S]):
     """One rule.
 
     Attributes:
@@ -100,38 +114,62 @@ class Rule:
     id: str
     holds: str
     hint: str
-    applies: Applies
-    judge: Judge
+    applies: Callable[[S], bool]
+    judge: Judge[S]
 
-    def check(self, subject: Subject) -> Check | None:
+    def check(self, subject: S) -> Check | None:
         """Judge a subject; None when the rule does not apply."""
         if not self.applies(subject):
             return None
         findings = list(self.judge(subject))
         if not findings:
             return Check(self.id, "pass", self.holds)
-        worst = next((finding for finding in findings if finding.status == "fail"), findings[0])
+        worst = max(findings, key=lambda finding: _SEVERITY.index(finding.status))
         findings = [finding for finding in findings if finding.status == worst.status]
         shown = "; ".join(finding.message for finding in findings[:_SHOWN])
         more = f"; and {len(findings) - _SHOWN} more" if len(findings) > _SHOWN else ""
-        return Check(self.id, worst.status, shown + more, worst.hint or self.hint, worst.expected, worst.found)
+        hint = None if worst.status == "pass" else worst.hint or self.hint
+        return Check(self.id, worst.status, shown + more, hint, worst.expected, worst.found)
 
 
-RULES: Final[dict[str, Rule]] = {}
-"""Every rule by id, in the order of the reference."""
+_SEVERITY: Final[tuple[Status, ...]] = ("pass", "warn", "fail")
+
+MANIFEST_RULES: Final[dict[str, Rule[ManifestText]]] = {}
+"""The rules for a manifest by itself, by id, in the order of the reference."""
+
+RULES: Final[dict[str, Rule[Subject]]] = {}
+"""The rules for a model, and for a manifest with its model."""
 
 
-def always(_: Subject) -> bool:
-    """Apply to every model."""
+def check_all(rules: Mapping[str, Rule[S]], subject: S) -> tuple[Check, ...]:
+    """Judge a subject by every rule that applies to it."""
+    outcomes = (rule.check(subject) for rule in rules.values())
+    return tuple(check for check in outcomes if check is not None)
+
+
+def always(_: object) -> bool:
+    """Apply to everything."""
     return True
 
 
-def rule(identifier: str, holds: str, *, hint: str, applies: Applies = always) -> Callable[[Judge], Judge]:
-    """Register a generator of findings as a rule."""
+def rule(
+    identifier: str, holds: str, *, hint: str, applies: Callable[[Subject], bool] = always
+) -> Callable[[Judge[Subject]], Judge[Subject]]:
+    """Register a generator of findings as a rule for models."""
 
-    def register(judge: Judge) -> Judge:
+    def register(judge: Judge[Subject]) -> Judge[Subject]:
         assert identifier not in RULES, identifier
         RULES[identifier] = Rule(identifier, holds, hint, applies, judge)
+        return judge
+
+    return register
+
+
+def manifest_rule(identifier: str, holds: str, *, hint: str) -> Callable[[Judge[ManifestText]], Judge[ManifestText]]:
+    """Register a generator of findings as a rule for a manifest by itself."""
+
+    def register(judge: Judge[ManifestText]) -> Judge[ManifestText]:
+        MANIFEST_RULES[identifier] = Rule(identifier, holds, hint, always, judge)
         return judge
 
     return register

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import exp, isfinite
 from typing import Final
 
+from exporter.contract import cutoff_byte
 from exporter.model_file import Operator, Tensor
 from exporter.operator_options import Conv2D, Elementwise, FullyConnected
 from exporter.verification.rules import Finding, Subject, rule
@@ -92,6 +93,12 @@ def highest_output(subject: Subject) -> Iterator[Finding]:
     """A calibration set without the wake word ends the logit's range near 0: the model loads, runs and never wakes."""
     highest = highest_byte(subject)
     assert highest is not None
-    if highest / 255 < REACHABLE:
-        message = f"the output can never exceed {highest} of 255 ({highest / 255:.2f}), {_CAUSE}"
+    shown = f"{highest} of 255 ({highest / 255:.2f})"
+    if subject.manifest is not None:
+        cutoff = cutoff_byte(subject.manifest.probability_cutoff)
+        if highest <= cutoff:
+            message = f"the output can never exceed {shown}, nor so the cutoff's {cutoff}, {_CAUSE}"
+            yield Finding(message, f"> {cutoff}", str(highest))
+    elif highest / 255 < REACHABLE:
+        message = f"the output can never exceed {shown}, {_CAUSE}"
         yield Finding(message, f">= {REACHABLE}", f"{highest / 255:.2f}", status="warn")

@@ -50,7 +50,7 @@ def _register(op: str, kernel: Kernel) -> None:
 
     judge.__doc__ = kernel.__doc__
     identifier = f"kernel-{op.lower().replace('_', '-')}"
-    decorate: Callable[[Judge], Judge] = rule(
+    decorate: Callable[[Judge[Subject]], Judge[Subject]] = rule(
         identifier, f"The device's {op} accepts each use of it", hint=_HINT, applies=lambda subject: op in subject.ops
     )
     decorate(judge)
