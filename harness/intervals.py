@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -55,6 +56,7 @@ class Proportion:
     high: float
 
 
+@lru_cache(maxsize=4096)  # a sweep asks for the same few counts again and again
 def poisson_rate(count: int, hours: float, *, confidence: float = CONFIDENCE) -> Rate:
     """The rate of `count` events in `hours`, with its exact Poisson interval."""
     if hours <= 0:
@@ -66,6 +68,7 @@ def poisson_rate(count: int, hours: float, *, confidence: float = CONFIDENCE) ->
     return Rate(count, hours, count / hours, low / hours, high / hours)
 
 
+@lru_cache(maxsize=4096)
 def binomial_proportion(hits: int, trials: int, *, confidence: float = CONFIDENCE) -> Proportion:
     """The proportion of `hits` among `trials`, with its exact binomial interval."""
     if trials == 0:
