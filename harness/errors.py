@@ -78,3 +78,9 @@ class DeviceError(LinkError):
         super().__init__(message, hint=hint)
         self.code = slug
         self.detail = detail
+
+
+class HostBuildError(MwwError):
+    """The firmware's core cannot be built for this machine."""
+
+    code = "host-build"

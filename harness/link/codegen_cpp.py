@@ -86,7 +86,7 @@ def _struct(item: type[Record]) -> str:
     lines += ["\n"] if item.layout else []
     lines += [_member(field) for field in item.layout]
     lines.append("\n")
-    lines.append(_method("void encode(FrameWriter &writer) const", [_put(field) for field in item.layout]))
+    lines.append(_method("void encode(WireWriter &writer) const", [_put(field) for field in item.layout]))
     finish = "return reader.finish();"
     lines.append(_method("bool decode(WireReader &reader)", [*(_get(field) for field in item.layout), finish]))
     return "".join([*lines, "};\n\n"])

@@ -29,7 +29,7 @@ class ErrorCode:
 _CODES: Final = (
     ErrorCode(
         1,
-        "protocol-version",
+        "version-mismatch",
         "the board speaks other protocol versions",
         "flash the firmware of this mww-harness version",
         "lowest version * 256 + highest version that the board speaks",
@@ -64,22 +64,21 @@ _CODES: Final = (
     ErrorCode(15, "inference-failed", "the interpreter failed", "look at the board's log", "inferences before it"),
     ErrorCode(16, "needs-reset", "an inference has failed, so the state is undefined", "reset or open the model"),
     ErrorCode(17, "too-many-frames", "more frames than the board takes at once", "use what it advertises", "the most"),
-    ErrorCode(18, "bad-window", "the sliding window is longer than the board holds", "use a shorter one", "the most"),
-    ErrorCode(19, "stale-output", "the model has moved on since the inference asked for", "read outputs in order"),
-    ErrorCode(20, "no-such-output", "the model has no such output", "ask for one that it has", "outputs it has"),
-    ErrorCode(21, "no-profile", "no inference was profiled", "set the profile flag on one"),
-    ErrorCode(22, "no-partition", "the firmware has no model partition", "flash the firmware and its partition table"),
+    ErrorCode(18, "stale-output", "the model has moved on since the inference asked for", "read outputs in order"),
+    ErrorCode(19, "no-such-output", "the model has no such output", "ask for one that it has", "outputs it has"),
+    ErrorCode(20, "no-profile", "no inference was profiled", "set the profile flag on one"),
+    ErrorCode(21, "no-partition", "the firmware has no model partition", "flash the firmware and its partition table"),
     ErrorCode(
-        23,
+        22,
         "no-room",
         "the model partition has no room for the model beside those it holds",
         "flash it instead: mww flash --model, or use a larger partition",
         "largest size that fits",
     ),
-    ErrorCode(24, "upload-order", "the upload is out of order", "begin it again", "bytes written so far"),
-    ErrorCode(25, "upload-digest", "what arrived does not match its digest", "upload it again"),
+    ErrorCode(23, "upload-order", "the upload is out of order", "begin it again", "bytes written so far"),
+    ErrorCode(24, "upload-digest", "what arrived does not match its digest", "upload it again"),
     ErrorCode(
-        26, "storage", "the flash could not be erased or written", "flash the model; the chip may be worn", "offset"
+        25, "storage", "the flash could not be erased or written", "flash the model; the chip may be worn", "offset"
     ),
 )
 

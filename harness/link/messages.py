@@ -127,7 +127,7 @@ class Detect(Message):
 
     model: Annotated[int, U8, "Model slot."]
     cutoff: Annotated[int, U8, "Probability cutoff as ESPHome holds it: int(probability * 255)."]
-    window: Annotated[int, U8, "Sliding window size in outputs, 1 to 64; 0 disarms."]
+    window: Annotated[int, U8, "Sliding window size in outputs; 0 disarms."]
 
 
 @request(0x15, reply="Outputs")

@@ -25,7 +25,7 @@ static constexpr uint32_t TABLE_SECTORS = 2;
 enum class ErrorCode : uint16_t {
   OK = 0,
   /// The board speaks other protocol versions.
-  PROTOCOL_VERSION = 1,
+  VERSION_MISMATCH = 1,
   /// The board knows no session.
   NO_SESSION = 2,
   /// The board does not know the request.
@@ -58,24 +58,22 @@ enum class ErrorCode : uint16_t {
   NEEDS_RESET = 16,
   /// More frames than the board takes at once.
   TOO_MANY_FRAMES = 17,
-  /// The sliding window is longer than the board holds.
-  BAD_WINDOW = 18,
   /// The model has moved on since the inference asked for.
-  STALE_OUTPUT = 19,
+  STALE_OUTPUT = 18,
   /// The model has no such output.
-  NO_SUCH_OUTPUT = 20,
+  NO_SUCH_OUTPUT = 19,
   /// No inference was profiled.
-  NO_PROFILE = 21,
+  NO_PROFILE = 20,
   /// The firmware has no model partition.
-  NO_PARTITION = 22,
+  NO_PARTITION = 21,
   /// The model partition has no room for the model beside those it holds.
-  NO_ROOM = 23,
+  NO_ROOM = 22,
   /// The upload is out of order.
-  UPLOAD_ORDER = 24,
+  UPLOAD_ORDER = 23,
   /// What arrived does not match its digest.
-  UPLOAD_DIGEST = 25,
+  UPLOAD_DIGEST = 24,
   /// The flash could not be erased or written.
-  STORAGE = 26,
+  STORAGE = 25,
 };
 
 /// What one frame gave.
@@ -93,7 +91,7 @@ struct Sample {
   /// Inference time.
   uint32_t microseconds{};
 
-  void encode(FrameWriter &writer) const {
+  void encode(WireWriter &writer) const {
     writer.u8(this->output);
     writer.u8(this->detected);
     writer.u8(this->average);
@@ -119,7 +117,7 @@ struct OpTime {
   /// Operator, as the runtime names it, padded with zeros.
   uint8_t name[24]{};
 
-  void encode(FrameWriter &writer) const {
+  void encode(WireWriter &writer) const {
     writer.u32(this->microseconds);
     writer.bytes(this->name, 24);
   }
@@ -143,7 +141,7 @@ struct TableHeader {
   /// One more than the table that this one replaces.
   uint32_t generation{};
 
-  void encode(FrameWriter &writer) const {
+  void encode(WireWriter &writer) const {
     writer.u32(this->magic);
     writer.u16(this->version);
     writer.u16(this->slots);
@@ -171,7 +169,7 @@ struct TableEntry {
   /// Digest of the .tflite.
   uint8_t sha256[32]{};
 
-  void encode(FrameWriter &writer) const {
+  void encode(WireWriter &writer) const {
     writer.u32(this->offset);
     writer.u32(this->length);
     writer.u32(this->arena);
@@ -200,7 +198,7 @@ struct Hello {
   /// Random; tells this session's Welcome from an older one's.
   uint32_t nonce{};
 
-  void encode(FrameWriter &writer) const {
+  void encode(WireWriter &writer) const {
     writer.u8(this->protocol_min);
     writer.u8(this->protocol_max);
     writer.u32(this->nonce);
@@ -218,7 +216,7 @@ struct Bye {
   static constexpr uint8_t TYPE = 0x02;
   static constexpr size_t FIXED_SIZE = 0;
 
-  void encode(FrameWriter & /*writer*/) const {}
+  void encode(WireWriter & /*writer*/) const {}
   bool decode(WireReader &reader) { return reader.finish(); }
 };
 
@@ -230,7 +228,7 @@ struct Describe {
   /// Model slot, from 0.
   uint8_t model{};
 
-  void encode(FrameWriter &writer) const { writer.u8(this->model); }
+  void encode(WireWriter &writer) const { writer.u8(this->model); }
   bool decode(WireReader &reader) {
     this->model = reader.u8();
     return reader.finish();
@@ -247,7 +245,7 @@ struct Open {
   /// OPEN_ANY_OUTPUT.
   uint8_t flags{};
 
-  void encode(FrameWriter &writer) const {
+  void encode(WireWriter &writer) const {
     writer.u8(this->model);
     writer.u8(this->flags);
   }
@@ -266,7 +264,7 @@ struct Close {
   /// Model slot.
   uint8_t model{};
 
-  void encode(FrameWriter &writer) const { writer.u8(this->model); }
+  void encode(WireWriter &writer) const { writer.u8(this->model); }
   bool decode(WireReader &reader) {
     this->model = reader.u8();
     return reader.finish();
@@ -281,7 +279,7 @@ struct Reset {
   /// Model slot.
   uint8_t model{};
 
-  void encode(FrameWriter &writer) const { writer.u8(this->model); }
+  void encode(WireWriter &writer) const { writer.u8(this->model); }
   bool decode(WireReader &reader) {
     this->model = reader.u8();
     return reader.finish();
@@ -297,10 +295,10 @@ struct Detect {
   uint8_t model{};
   /// Probability cutoff as ESPHome holds it: int(probability * 255).
   uint8_t cutoff{};
-  /// Sliding window size in outputs, 1 to 64; 0 disarms.
+  /// Sliding window size in outputs; 0 disarms.
   uint8_t window{};
 
-  void encode(FrameWriter &writer) const {
+  void encode(WireWriter &writer) const {
     writer.u8(this->model);
     writer.u8(this->cutoff);
     writer.u8(this->window);
@@ -325,7 +323,7 @@ struct Infer {
   /// int8 frames, each stride * 40 bytes.
   ByteView frames;
 
-  void encode(FrameWriter &writer) const {
+  void encode(WireWriter &writer) const {
     writer.u8(this->model);
     writer.u8(this->flags);
     writer.bytes(this->frames.data, this->frames.size);
@@ -352,7 +350,7 @@ struct ReadOutput {
   /// First byte wanted.
   uint32_t offset{};
 
-  void encode(FrameWriter &writer) const {
+  void encode(WireWriter &writer) const {
     writer.u8(this->model);
     writer.u8(this->output);
     writer.u32(this->inferences);
@@ -377,7 +375,7 @@ struct ReadProfile {
   /// First operator wanted, in order of execution.
   uint16_t first{};
 
-  void encode(FrameWriter &writer) const {
+  void encode(WireWriter &writer) const {
     writer.u8(this->model);
     writer.u16(this->first);
   }
@@ -402,7 +400,7 @@ struct UploadBegin {
   /// Digest of the .tflite.
   uint8_t sha256[32]{};
 
-  void encode(FrameWriter &writer) const {
+  void encode(WireWriter &writer) const {
     writer.u8(this->model);
     writer.u32(this->size);
     writer.u32(this->arena);
@@ -427,7 +425,7 @@ struct UploadPiece {
   /// The bytes.
   ByteView data;
 
-  void encode(FrameWriter &writer) const {
+  void encode(WireWriter &writer) const {
     writer.u32(this->offset);
     writer.bytes(this->data.data, this->data.size);
   }
@@ -446,7 +444,7 @@ struct UploadCommit {
   /// Digest, as in UploadBegin.
   uint8_t sha256[32]{};
 
-  void encode(FrameWriter &writer) const { writer.bytes(this->sha256, 32); }
+  void encode(WireWriter &writer) const { writer.bytes(this->sha256, 32); }
   bool decode(WireReader &reader) {
     reader.bytes(this->sha256, 32);
     return reader.finish();
@@ -458,7 +456,7 @@ struct ReadStats {
   static constexpr uint8_t TYPE = 0x30;
   static constexpr size_t FIXED_SIZE = 0;
 
-  void encode(FrameWriter & /*writer*/) const {}
+  void encode(WireWriter & /*writer*/) const {}
   bool decode(WireReader &reader) { return reader.finish(); }
 };
 
@@ -514,7 +512,7 @@ struct Welcome {
   /// Why it booted.
   std::string_view reset_reason;
 
-  void encode(FrameWriter &writer) const {
+  void encode(WireWriter &writer) const {
     writer.u8(this->protocol);
     writer.u8(this->window);
     writer.u8(this->models);
@@ -572,7 +570,7 @@ struct Done {
   static constexpr uint8_t TYPE = 0x82;
   static constexpr size_t FIXED_SIZE = 0;
 
-  void encode(FrameWriter & /*writer*/) const {}
+  void encode(WireWriter & /*writer*/) const {}
   bool decode(WireReader &reader) { return reader.finish(); }
 };
 
@@ -612,7 +610,7 @@ struct Model {
   /// Bytes used of the 1024-byte variable arena.
   uint32_t variable_arena_used{};
 
-  void encode(FrameWriter &writer) const {
+  void encode(WireWriter &writer) const {
     writer.u8(this->model);
     writer.u8(this->state);
     writer.u32(this->size);
@@ -661,7 +659,7 @@ struct Outputs {
   /// One a frame.
   ByteView samples;
 
-  void encode(FrameWriter &writer) const {
+  void encode(WireWriter &writer) const {
     writer.u8(this->model);
     writer.u32(this->first);
     writer.bytes(this->samples.data, this->samples.size);
@@ -686,7 +684,7 @@ struct OutputPiece {
   /// The bytes.
   ByteView data;
 
-  void encode(FrameWriter &writer) const {
+  void encode(WireWriter &writer) const {
     writer.u32(this->total);
     writer.u32(this->offset);
     writer.bytes(this->data.data, this->data.size);
@@ -711,7 +709,7 @@ struct Profile {
   /// One an operator.
   ByteView operators;
 
-  void encode(FrameWriter &writer) const {
+  void encode(WireWriter &writer) const {
     writer.u16(this->total);
     writer.u16(this->first);
     writer.bytes(this->operators.data, this->operators.size);
@@ -754,7 +752,7 @@ struct Stats {
   /// Requests that were answered again.
   uint32_t repeats{};
 
-  void encode(FrameWriter &writer) const {
+  void encode(WireWriter &writer) const {
     writer.u32(this->uptime_ms);
     writer.u32(this->inferences);
     writer.u32(this->heap_free);
@@ -797,7 +795,7 @@ struct Error {
   /// What the board has to say about it.
   std::string_view text;
 
-  void encode(FrameWriter &writer) const {
+  void encode(WireWriter &writer) const {
     writer.u16(this->code);
     writer.u32(this->detail);
     writer.text(this->text);
@@ -818,7 +816,7 @@ struct Gap {
   /// Sequence number that the board waits for.
   uint16_t expected{};
 
-  void encode(FrameWriter &writer) const { writer.u16(this->expected); }
+  void encode(WireWriter &writer) const { writer.u16(this->expected); }
   bool decode(WireReader &reader) {
     this->expected = reader.u16();
     return reader.finish();
@@ -837,7 +835,7 @@ struct Heartbeat {
   /// Since boot, over all models.
   uint32_t inferences{};
 
-  void encode(FrameWriter &writer) const {
+  void encode(WireWriter &writer) const {
     writer.u32(this->boot_id);
     writer.u32(this->uptime_ms);
     writer.u32(this->inferences);
@@ -860,7 +858,7 @@ struct Log {
   /// The line.
   std::string_view text;
 
-  void encode(FrameWriter &writer) const {
+  void encode(WireWriter &writer) const {
     writer.u8(this->level);
     writer.text(this->text);
   }

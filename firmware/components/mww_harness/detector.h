@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace esphome::mww_harness {
+
+/// What one frame's slices brought; `slice` is 0 without a detection.
+struct Detection {
+  uint8_t slice{0};
+  uint8_t average{0};
+  uint8_t maximum{0};
+};
+
+/// ESPHome's detection rule for one model, slice by slice (esphome 2026.6.5, micro_wake_word: streaming_model.cpp,
+/// process_probabilities_ in micro_wake_word.cpp, with stop_after_detection: false).
+class Detector {
+ public:
+  /// Starts from the rule's initial state; a window of 0 disarms it.
+  void arm(uint8_t cutoff, uint8_t window);
+  /// Back to the initial state, with cutoff and window as they are.
+  void reset();
+  /// Takes one frame of `stride` slices, the last of which gave `output`.
+  Detection frame(uint8_t stride, uint8_t output);
+
+ protected:
+  void push_(uint8_t output);
+  void count_();
+  bool check_(Detection *detection);
+  void reset_probabilities_();
+
+  uint8_t recent_[255]{};  // a ring of `window_` outputs
+  uint8_t newest_{0};
+  uint8_t window_{0};
+  uint8_t cutoff_{0};
+  int16_t ignore_windows_{0};
+  bool unprocessed_{false};
+};
+
+}  // namespace esphome::mww_harness

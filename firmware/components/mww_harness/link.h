@@ -1,0 +1,146 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "messages.h"
+#include "wire.h"
+
+namespace esphome::mww_harness {
+
+/// Payload of the largest answer that is remembered: an Error with a line of text, a Model, or Outputs.
+constexpr size_t remembered_payload(size_t max_frames) {
+  constexpr size_t least = 128;
+  const size_t outputs = wire::Outputs::FIXED_SIZE + max_frames * wire::Sample::FIXED_SIZE;
+  return outputs > least ? outputs : least;
+}
+
+/// An answer that was given: the frame as it was sent, and nothing for a request that may be carried out afresh.
+struct Answer {
+  uint8_t *frame{nullptr};
+  size_t size{0};
+};
+
+/// The memory of a link, which allocates none itself.
+struct LinkBuffers {
+  uint8_t *receive;     // max_payload + 7 bytes
+  uint8_t *transmit;    // wire_size(max_payload) bytes
+  uint8_t *remembered;  // window * wire_size(remembered_payload(max_frames)) bytes
+  Answer *answers;      // window
+  uint16_t max_payload;
+  uint16_t max_frames;
+  uint8_t window;
+};
+
+template<uint16_t MAX_PAYLOAD, uint16_t MAX_FRAMES, uint8_t WINDOW>
+class StaticLinkBuffers {
+ public:
+  LinkBuffers view() {
+    return {this->receive_, this->transmit_, this->remembered_, this->answers_, MAX_PAYLOAD, MAX_FRAMES, WINDOW};
+  }
+
+ protected:
+  uint8_t receive_[MAX_PAYLOAD + 7];
+  uint8_t transmit_[wire_size(MAX_PAYLOAD)];
+  uint8_t remembered_[WINDOW * wire_size(remembered_payload(MAX_FRAMES))];
+  Answer answers_[WINDOW];
+};
+
+/// Where frames leave the board.
+class Transmitter {
+ public:
+  virtual ~Transmitter() = default;
+  /// Sends one whole frame.
+  virtual void transmit(const uint8_t *data, size_t size) = 0;
+};
+
+class Link;
+
+/// The answer to the request at hand: exactly one of its functions finishes it, now or in a later poll.
+class Reply {
+ public:
+  explicit Reply(Link *link) : link_(link) {}
+
+  template<typename Message>
+  void send(const Message &message) {
+    message.encode(this->begin(Message::TYPE));
+    this->finish();
+  }
+  void error(wire::ErrorCode code, uint32_t detail = 0, std::string_view text = {});
+  /// For answers that are made in pieces; calling it again starts over.
+  FrameWriter &begin(uint8_t type);
+  void finish();
+  /// Payload that an answer may have.
+  size_t room() const;
+
+ protected:
+  Link *link_;
+};
+
+/// What a session is for.
+class RequestHandler {
+ public:
+  virtual ~RequestHandler() = default;
+  /// A session begins or has ended: nothing of the last one counts any more.
+  virtual void on_session() = 0;
+  /// The next request of the session. `payload` stays until the reply is finished.
+  virtual void on_request(uint8_t type, WireReader &payload, Reply &reply) = 0;
+};
+
+/// The board's end of the link: hands each request on exactly once and in order, answers repeated ones from memory,
+/// refuses those that follow a gap. The rules are told in docs/firmware-core.md.
+class Link {
+ public:
+  /// `identity` is Welcome with all that does not depend on buffers or session.
+  Link(const wire::Welcome &identity, const LinkBuffers &buffers, Transmitter *transmitter, RequestHandler *handler);
+  Link(const Link &) = delete;
+  Link &operator=(const Link &) = delete;
+
+  /// Takes bytes up to the end of a frame, and none while a request is at hand; returns how many.
+  size_t feed(const uint8_t *data, size_t size);
+  /// Hands on the request that feed() completed, and sends a Heartbeat when it is due.
+  void poll(uint32_t now_ms);
+  /// Whether a request waits for poll(), or for its answer.
+  bool busy() const { return this->received_ || this->answering_; }
+  /// Whether the host was heard recently.
+  bool active() const;
+  /// Tells the host a line.
+  void log(uint8_t level, std::string_view text);
+
+  /// Counters of this boot; memory fields are not the link's.
+  wire::Stats &stats() { return this->stats_; }
+
+ protected:
+  friend class Reply;
+
+  void handle_(const Frame &frame);
+  void hello_(const Frame &frame);
+  void carry_out_(const Frame &frame, Answer *answer);
+  void repeat_(const Frame &frame, size_t back);
+  void beat_();
+  template<typename Message>
+  void send_(const Message &message, uint16_t sequence);
+
+  wire::Welcome identity_;
+  LinkBuffers buffers_;
+  Transmitter *transmitter_;
+  RequestHandler *handler_;
+  FrameDecoder decoder_;
+  Reply reply_{this};
+  FrameWriter writer_;
+  wire::Stats stats_;
+  Answer *answer_{nullptr};  // where the answer at hand is remembered; null if it may be made afresh
+  uint32_t now_{0};
+  uint32_t last_heard_{0};
+  uint32_t last_beat_{0};
+  uint16_t expected_{0};  // sequence number of the next request
+  uint16_t answering_to_{0};
+  uint8_t next_answer_{0};  // where its answer will be remembered
+  bool booted_{false};
+  bool session_{false};
+  bool received_{false};
+  bool answering_{false};
+};
+
+}  // namespace esphome::mww_harness

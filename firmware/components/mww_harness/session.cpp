@@ -1,0 +1,338 @@
+#include "session.h"
+
+#include <algorithm>
+
+namespace esphome::mww_harness {
+
+using wire::ErrorCode;
+
+static constexpr size_t FEATURES = 40;  // PREPROCESSOR_FEATURE_SIZE, micro_wake_word's preprocessor_settings.h
+
+static void finish(const Outcome &outcome, Reply &reply) {
+  if (outcome.ok()) {
+    reply.send(wire::Done());
+  } else {
+    reply.error(outcome.code, outcome.detail, outcome.text);
+  }
+}
+
+Session::Session(const wire::Welcome &identity, const LinkBuffers &buffers, Engine *const *engines, ModelStore *store,
+                 Platform *platform, InferenceResult *results, size_t batch)
+    : store_(store),
+      platform_(platform),
+      results_(results),
+      batch_(batch),
+      max_frames_(buffers.max_frames),
+      models_(identity.models),
+      link_(identity, buffers, platform, this) {
+  for (size_t i = 0; i < this->models_; i++) {
+    this->slots_[i].engine = engines[i];
+  }
+}
+
+bool Session::poll(uint32_t now_ms) {
+  this->link_.poll(now_ms);
+  if (this->job_.reply != nullptr) {
+    this->step_();
+  }
+  return this->link_.busy();
+}
+
+void Session::close_models() {
+  this->job_ = Job();
+  for (size_t i = 0; i < this->models_; i++) {
+    this->close_(&this->slots_[i]);
+  }
+}
+
+template<typename Request>
+void Session::dispatch_(WireReader &payload, Reply &reply) {
+  Request request;
+  if (request.decode(payload)) {
+    this->handle_(request, reply);
+  } else {
+    reply.error(ErrorCode::BAD_REQUEST);
+  }
+}
+
+void Session::on_request(uint8_t type, WireReader &payload, Reply &reply) {
+  switch (type) {
+    case wire::Describe::TYPE:
+      return this->dispatch_<wire::Describe>(payload, reply);
+    case wire::Open::TYPE:
+      return this->dispatch_<wire::Open>(payload, reply);
+    case wire::Close::TYPE:
+      return this->dispatch_<wire::Close>(payload, reply);
+    case wire::Reset::TYPE:
+      return this->dispatch_<wire::Reset>(payload, reply);
+    case wire::Detect::TYPE:
+      return this->dispatch_<wire::Detect>(payload, reply);
+    case wire::Infer::TYPE:
+      return this->dispatch_<wire::Infer>(payload, reply);
+    case wire::ReadOutput::TYPE:
+      return this->dispatch_<wire::ReadOutput>(payload, reply);
+    case wire::ReadProfile::TYPE:
+      return this->dispatch_<wire::ReadProfile>(payload, reply);
+    case wire::UploadBegin::TYPE:
+      return this->dispatch_<wire::UploadBegin>(payload, reply);
+    case wire::UploadPiece::TYPE:
+      return this->dispatch_<wire::UploadPiece>(payload, reply);
+    case wire::UploadCommit::TYPE:
+      return this->dispatch_<wire::UploadCommit>(payload, reply);
+    case wire::ReadStats::TYPE:
+      return this->dispatch_<wire::ReadStats>(payload, reply);
+    default:
+      return reply.error(ErrorCode::UNKNOWN_REQUEST, type);
+  }
+}
+
+// --- Models ---
+
+Session::Slot *Session::slot_(uint8_t index, Reply &reply) {
+  if (index >= this->models_) {
+    reply.error(ErrorCode::NO_SUCH_SLOT, this->models_);
+    return nullptr;
+  }
+  return &this->slots_[index];
+}
+
+Session::Slot *Session::open_slot_(uint8_t index, Reply &reply) {
+  Slot *slot = this->slot_(index, reply);
+  if (slot != nullptr && !slot->open) {
+    reply.error(ErrorCode::NOT_OPEN);
+    return nullptr;
+  }
+  return slot;
+}
+
+void Session::close_(Slot *slot) {
+  if (slot->open) {
+    slot->engine->unload();
+    slot->open = false;
+  }
+}
+
+wire::Model Session::describe_(uint8_t index) {
+  const Slot &slot = this->slots_[index];
+  wire::Model model = slot.open ? slot.facts : wire::Model();
+  const wire::TableEntry &entry = this->store_->entry(index);
+  model.model = index;
+  model.size = entry.length;
+  model.manifest_arena = entry.arena;
+  std::copy(std::begin(entry.sha256), std::end(entry.sha256), model.sha256);
+  if (slot.open) {
+    model.state = wire::OPEN;
+  } else if (entry.length > 0) {
+    model.state = this->store_->verify(index) ? wire::STORED : wire::CORRUPT;
+  }
+  return model;
+}
+
+void Session::handle_(const wire::Describe &request, Reply &reply) {
+  if (this->slot_(request.model, reply) != nullptr) {
+    reply.send(this->describe_(request.model));
+  }
+}
+
+void Session::handle_(const wire::Open &request, Reply &reply) {
+  Slot *slot = this->slot_(request.model, reply);
+  if (slot == nullptr) {
+    return;
+  }
+  this->close_(slot);
+  if (this->store_->partition_size() == 0) {
+    return reply.error(ErrorCode::NO_PARTITION);
+  }
+  if (this->store_->entry(request.model).length == 0) {
+    return reply.error(ErrorCode::NO_MODEL);
+  }
+  if (!this->store_->verify(request.model)) {
+    return reply.error(ErrorCode::MODEL_CORRUPT);
+  }
+  slot->facts = wire::Model();
+  const bool any_output = (request.flags & wire::OPEN_ANY_OUTPUT) != 0;
+  const Outcome outcome = slot->engine->load(this->store_->model(request.model), any_output, &slot->facts);
+  if (!outcome.ok()) {
+    return reply.error(outcome.code, outcome.detail, outcome.text);
+  }
+  if (slot->facts.stride == 0) {
+    slot->engine->unload();
+    return reply.error(ErrorCode::MODEL_INPUT);
+  }
+  slot->open = true;
+  slot->needs_reset = false;
+  slot->inferences = 0;
+  slot->detector.arm(0, 0);
+  reply.send(this->describe_(request.model));
+}
+
+void Session::handle_(const wire::Close &request, Reply &reply) {
+  Slot *slot = this->slot_(request.model, reply);
+  if (slot != nullptr) {
+    this->close_(slot);
+    reply.send(wire::Done());
+  }
+}
+
+void Session::handle_(const wire::Reset &request, Reply &reply) {
+  Slot *slot = this->open_slot_(request.model, reply);
+  if (slot == nullptr) {
+    return;
+  }
+  const Outcome outcome = slot->engine->reset();
+  slot->needs_reset = !outcome.ok();
+  slot->inferences = 0;
+  slot->detector.reset();
+  finish(outcome, reply);
+}
+
+void Session::handle_(const wire::Detect &request, Reply &reply) {
+  Slot *slot = this->open_slot_(request.model, reply);
+  if (slot != nullptr) {
+    slot->detector.arm(request.cutoff, request.window);
+    reply.send(wire::Done());
+  }
+}
+
+// --- Inference ---
+
+void Session::handle_(const wire::Infer &request, Reply &reply) {
+  Slot *slot = this->open_slot_(request.model, reply);
+  if (slot == nullptr) {
+    return;
+  }
+  if (slot->needs_reset) {
+    return reply.error(ErrorCode::NEEDS_RESET);
+  }
+  const size_t frame_size = slot->facts.stride * FEATURES;
+  const size_t count = request.frames.size / frame_size;
+  if (request.frames.size % frame_size != 0) {
+    return reply.error(ErrorCode::BAD_REQUEST);
+  }
+  if (count > this->max_frames_) {
+    return reply.error(ErrorCode::TOO_MANY_FRAMES, static_cast<uint32_t>(this->max_frames_));
+  }
+  wire::Outputs outputs;
+  outputs.model = request.model;
+  outputs.first = slot->inferences;
+  Job job;
+  job.reply = &reply;
+  job.answer = &reply.begin(wire::Outputs::TYPE);
+  job.slot = slot;
+  job.frames = reinterpret_cast<const int8_t *>(request.frames.data);
+  job.count = count;
+  job.profile = (request.flags & wire::INFER_PROFILE) != 0;
+  outputs.encode(*job.answer);
+  this->job_ = job;
+}
+
+void Session::step_() {
+  Job &job = this->job_;
+  Slot &slot = *job.slot;
+  const size_t count = std::min(this->batch_, job.count - job.done);
+  const bool last = job.done + count == job.count;
+  const int8_t *frames = job.frames + job.done * slot.facts.stride * FEATURES;
+  const Outcome outcome =
+      count == 0 ? Outcome() : slot.engine->infer(frames, count, job.profile && last, this->results_);
+  if (!outcome.ok()) {
+    slot.needs_reset = true;
+    Reply &reply = *job.reply;
+    job = Job();
+    return reply.error(outcome.code, slot.inferences, outcome.text);
+  }
+  for (size_t i = 0; i < count; i++) {
+    const InferenceResult &result = this->results_[i];
+    const Detection detection = slot.detector.frame(slot.facts.stride, result.output);
+    wire::Sample sample;
+    sample.output = result.output;
+    sample.detected = detection.slice;
+    sample.average = detection.average;
+    sample.maximum = detection.maximum;
+    sample.microseconds = result.microseconds;
+    sample.encode(*job.answer);
+  }
+  job.done += count;
+  slot.inferences += static_cast<uint32_t>(count);
+  this->link_.stats().inferences += static_cast<uint32_t>(count);
+  if (last) {
+    Reply &reply = *job.reply;
+    job = Job();
+    reply.finish();
+  }
+}
+
+void Session::handle_(const wire::ReadOutput &request, Reply &reply) {
+  Slot *slot = this->open_slot_(request.model, reply);
+  if (slot == nullptr) {
+    return;
+  }
+  if (request.inferences != slot->inferences || slot->needs_reset) {
+    return reply.error(ErrorCode::STALE_OUTPUT);
+  }
+  const ByteView tensor = slot->engine->output(request.output);
+  if (tensor.data == nullptr) {
+    return reply.error(ErrorCode::NO_SUCH_OUTPUT, slot->facts.outputs);
+  }
+  const size_t offset = std::min<size_t>(request.offset, tensor.size);
+  wire::OutputPiece piece;
+  piece.total = static_cast<uint32_t>(tensor.size);
+  piece.offset = static_cast<uint32_t>(offset);
+  piece.data = {tensor.data + offset, std::min(tensor.size - offset, reply.room() - wire::OutputPiece::FIXED_SIZE)};
+  reply.send(piece);
+}
+
+void Session::handle_(const wire::ReadProfile &request, Reply &reply) {
+  Slot *slot = this->open_slot_(request.model, reply);
+  if (slot == nullptr) {
+    return;
+  }
+  const uint16_t total = slot->engine->profiled_ops();
+  if (total == 0) {
+    return reply.error(ErrorCode::NO_PROFILE);
+  }
+  wire::Profile profile;
+  profile.total = total;
+  profile.first = std::min(request.first, total);
+  FrameWriter &answer = reply.begin(wire::Profile::TYPE);
+  profile.encode(answer);
+  const size_t room = (reply.room() - wire::Profile::FIXED_SIZE) / wire::OpTime::FIXED_SIZE;
+  const size_t end = std::min<size_t>(total, profile.first + room);
+  for (size_t i = profile.first; i < end; i++) {
+    slot->engine->profiled_op(static_cast<uint16_t>(i)).encode(answer);
+  }
+  reply.finish();
+}
+
+// --- Upload ---
+
+void Session::handle_(const wire::UploadBegin &request, Reply &reply) {
+  if (this->slot_(request.model, reply) != nullptr) {
+    finish(this->store_->begin(request), reply);
+  }
+}
+
+void Session::handle_(const wire::UploadPiece &request, Reply &reply) { finish(this->store_->write(request), reply); }
+
+void Session::handle_(const wire::UploadCommit &request, Reply &reply) {
+  Digest digest;
+  std::copy(std::begin(request.sha256), std::end(request.sha256), digest.begin());
+  uint8_t index = 0;
+  const Outcome outcome = this->store_->commit(digest, &index);
+  if (!outcome.ok()) {
+    return reply.error(outcome.code, outcome.detail, outcome.text);
+  }
+  this->close_(&this->slots_[index]);
+  reply.send(this->describe_(index));
+}
+
+// --- Board ---
+
+void Session::handle_(const wire::ReadStats & /*request*/, Reply &reply) {
+  wire::Stats stats = this->link_.stats();
+  stats.heap_free = stats.heap_smallest_free = stats.heap_largest_block = wire::UNKNOWN;
+  stats.psram_free = stats.psram_smallest_free = stats.stack_free = wire::UNKNOWN;
+  this->platform_->read_memory(&stats);
+  reply.send(stats);
+}
+
+}  // namespace esphome::mww_harness

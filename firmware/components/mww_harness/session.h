@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "detector.h"
+#include "engine.h"
+#include "link.h"
+#include "messages.h"
+#include "model_store.h"
+
+namespace esphome::mww_harness {
+
+/// What a session asks of the board around it.
+class Platform : public Transmitter {
+ public:
+  /// Fills in the memory fields, which are UNKNOWN before.
+  virtual void read_memory(wire::Stats *stats) = 0;
+};
+
+/// Carries out what the host requests: opens models, advances them, replaces them. Models and their engines are one to
+/// a slot.
+class Session final : public RequestHandler {
+ public:
+  /// `engines` has one for each of the `identity.models` slots. `results` has room for one call of Engine::infer, which
+  /// on a chip takes one frame.
+  Session(const wire::Welcome &identity, const LinkBuffers &buffers, Engine *const *engines, ModelStore *store,
+          Platform *platform, InferenceResult *results, size_t batch);
+
+  /// Takes bytes from the host; returns how many. The rest must wait for the next poll.
+  size_t feed(const uint8_t *data, size_t size) { return this->link_.feed(data, size); }
+  /// Does the next piece of work, at most one call of Engine::infer. Returns whether more waits.
+  bool poll(uint32_t now_ms);
+  /// Whether the host was heard recently: then poll often.
+  bool active() const { return this->link_.active(); }
+  /// Tells the host a line.
+  void log(uint8_t level, std::string_view text) { this->link_.log(level, text); }
+  /// Unloads every model.
+  void close_models();
+
+  void on_session() override { this->close_models(); }
+  void on_request(uint8_t type, WireReader &payload, Reply &reply) override;
+
+ protected:
+  struct Slot {
+    Engine *engine{nullptr};
+    wire::Model facts;
+    Detector detector;
+    uint32_t inferences{0};
+    bool open{false};
+    bool needs_reset{false};
+  };
+  /// The Infer that is being carried out.
+  struct Job {
+    Reply *reply{nullptr};  // null if there is none
+    FrameWriter *answer{nullptr};
+    Slot *slot{nullptr};
+    const int8_t *frames{nullptr};
+    size_t count{0};
+    size_t done{0};
+    bool profile{false};
+  };
+
+  void handle_(const wire::Describe &request, Reply &reply);
+  void handle_(const wire::Open &request, Reply &reply);
+  void handle_(const wire::Close &request, Reply &reply);
+  void handle_(const wire::Reset &request, Reply &reply);
+  void handle_(const wire::Detect &request, Reply &reply);
+  void handle_(const wire::Infer &request, Reply &reply);
+  void handle_(const wire::ReadOutput &request, Reply &reply);
+  void handle_(const wire::ReadProfile &request, Reply &reply);
+  void handle_(const wire::UploadBegin &request, Reply &reply);
+  void handle_(const wire::UploadPiece &request, Reply &reply);
+  void handle_(const wire::UploadCommit &request, Reply &reply);
+  void handle_(const wire::ReadStats &request, Reply &reply);
+
+  template<typename Request>
+  void dispatch_(WireReader &payload, Reply &reply);
+  void step_();
+  void close_(Slot *slot);
+  Slot *slot_(uint8_t index, Reply &reply);
+  Slot *open_slot_(uint8_t index, Reply &reply);
+  wire::Model describe_(uint8_t index);
+
+  ModelStore *store_;
+  Platform *platform_;
+  InferenceResult *results_;
+  size_t batch_;
+  size_t max_frames_;
+  uint8_t models_;
+  Slot slots_[wire::MAX_MODELS];
+  Job job_;
+  Link link_;
+};
+
+}  // namespace esphome::mww_harness

@@ -1,0 +1,140 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <string_view>
+
+namespace esphome::mww_harness {
+
+/// Bytes that somebody else owns.
+struct ByteView {
+  const uint8_t *data{nullptr};
+  size_t size{0};
+};
+
+/// CRC32 as zlib computes it, continued from `crc`.
+uint32_t crc32(const uint8_t *data, size_t size, uint32_t crc = 0);
+
+/// The most bytes that a frame with `payload` bytes takes on the wire, with its zeros.
+constexpr size_t wire_size(size_t payload) {
+  const size_t body = payload + 7;  // type, sequence, checksum
+  return body + body / 254 + 3;     // COBS and two zeros
+}
+
+/// Parses a payload, little endian. Reading past the end gives zeros and makes finish() fail.
+class WireReader {
+ public:
+  WireReader(const uint8_t *data, size_t size) : next_(data), left_(size) {}
+
+  uint8_t u8() { return static_cast<uint8_t>(this->number_(1)); }
+  uint16_t u16() { return static_cast<uint16_t>(this->number_(2)); }
+  uint32_t u32() { return this->number_(4); }
+  int32_t i32() { return static_cast<int32_t>(this->number_(4)); }
+  float f32();
+  void bytes(uint8_t *to, size_t size);
+  std::string_view text();
+  /// All that is left, which must be whole rows of `row` bytes.
+  ByteView tail(size_t row);
+
+  /// Whether everything was there, and nothing is left.
+  bool finish() const { return this->whole_ && this->left_ == 0; }
+
+ protected:
+  const uint8_t *take_(size_t size);
+  uint32_t number_(size_t size);
+
+  const uint8_t *next_;
+  size_t left_;
+  bool whole_{true};
+};
+
+/// Takes a layout's fields, little endian.
+class WireWriter {
+ public:
+  virtual void bytes(const uint8_t *data, size_t size) = 0;
+
+  void u8(uint8_t value) { this->bytes(&value, 1); }
+  void u16(uint16_t value) { this->number_(value, 2); }
+  void u32(uint32_t value) { this->number_(value, 4); }
+  void i32(int32_t value) { this->number_(static_cast<uint32_t>(value), 4); }
+  void f32(float value);
+  /// Cut at 255 bytes.
+  void text(std::string_view text);
+
+ protected:
+  ~WireWriter() = default;
+  void number_(uint32_t value, size_t size);
+};
+
+/// Writes fields as they are, into a buffer that is large enough.
+class RawWriter final : public WireWriter {
+ public:
+  explicit RawWriter(uint8_t *buffer) : next_(buffer) {}
+
+  void bytes(const uint8_t *data, size_t size) override {
+    std::memcpy(this->next_, data, size);
+    this->next_ += size;
+  }
+
+ protected:
+  uint8_t *next_;
+};
+
+/// Builds one frame, encoding as it goes, so that a frame needs no buffer but the one it ends up in.
+class FrameWriter final : public WireWriter {
+ public:
+  FrameWriter() = default;
+  FrameWriter(uint8_t *buffer, size_t capacity) : buffer_(buffer), capacity_(capacity) {}
+
+  /// Starts over with a new frame.
+  void begin(uint8_t type, uint16_t sequence);
+  void bytes(const uint8_t *data, size_t size) override;
+  /// Adds the checksum and the closing zero; returns the frame's size on the wire, or 0 if it did not fit.
+  size_t end();
+
+ protected:
+  void encode_(uint8_t byte);
+  void put_(uint8_t byte);
+
+  uint8_t *buffer_{nullptr};
+  size_t capacity_{0};
+  size_t size_{0};
+  size_t group_{0};  // where the length of the open COBS group will stand
+  uint8_t length_{1};
+  uint32_t crc_{0};
+};
+
+/// A whole frame; `payload` lies in the decoder's buffer until its next byte.
+struct Frame {
+  uint8_t type{0};
+  uint16_t sequence{0};
+  ByteView payload;
+};
+
+/// Cuts a byte stream into frames, decoding as it goes.
+class FrameDecoder {
+ public:
+  enum class Event : uint8_t { NONE, FRAME, REJECTED };
+
+  FrameDecoder(uint8_t *buffer, size_t capacity) : buffer_(buffer), capacity_(capacity) {}
+
+  /// Takes one byte; after FRAME, `frame()` is what it completed.
+  Event push(uint8_t byte);
+  const Frame &frame() const { return this->frame_; }
+
+ protected:
+  Event finish_();
+  void append_(uint8_t byte);
+
+  uint8_t *buffer_;
+  size_t capacity_;
+  size_t size_{0};
+  Frame frame_;
+  uint8_t left_{0};           // bytes left of the open COBS group
+  bool zero_follows_{false};  // a zero stands between this group and the next
+  bool started_{false};
+  bool overflow_{false};
+};
+
+}  // namespace esphome::mww_harness

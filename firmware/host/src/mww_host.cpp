@@ -1,0 +1,239 @@
+#include "mww_host.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "session.h"
+
+using namespace esphome::mww_harness;
+
+namespace {
+
+class TableEngine final : public Engine {
+ public:
+  TableEngine(const mww_engine_table &table, uint8_t slot) : table_(table), slot_(slot) {}
+
+  Outcome load(const StoredModel &model, bool any_output, wire::Model *facts) override {
+    mww_model_facts found{};
+    const uint16_t code = this->table_.load(this->table_.context, this->slot_, model.data, model.size,
+                                            model.manifest_arena, any_output ? 1 : 0, &found);
+    facts->stride = found.stride;
+    facts->outputs = found.outputs;
+    facts->variables = found.variables;
+    facts->input_zero_point = found.input_zero_point;
+    facts->output_zero_point = found.output_zero_point;
+    facts->input_scale = found.input_scale;
+    facts->output_scale = found.output_scale;
+    facts->arena_used = found.arena_used;
+    facts->arena_size = found.arena_size;
+    facts->variable_arena_used = found.variable_arena_used;
+    return {static_cast<wire::ErrorCode>(code), found.error_detail, ""};
+  }
+  void unload() override { this->table_.unload(this->table_.context, this->slot_); }
+  Outcome reset() override { return outcome_(this->table_.reset(this->table_.context, this->slot_)); }
+  Outcome infer(const int8_t *frames, size_t count, bool profile, InferenceResult *results) override {
+    this->inferences_.resize(count);
+    const uint16_t code =
+        this->table_.infer(this->table_.context, this->slot_, frames, count, profile ? 1 : 0, this->inferences_.data());
+    std::transform(this->inferences_.begin(), this->inferences_.end(), results, [](const mww_inference &from) {
+      return InferenceResult{from.microseconds, from.output};
+    });
+    return outcome_(code);
+  }
+  ByteView output(uint8_t index) override {
+    size_t size = 0;
+    const uint8_t *data = this->table_.output(this->table_.context, this->slot_, index, &size);
+    return {data, size};
+  }
+  uint16_t profiled_ops() override {
+    mww_op_time time;
+    uint16_t count = 0;
+    while (this->table_.profile(this->table_.context, this->slot_, count, &time) != 0) {
+      count++;
+    }
+    return count;
+  }
+  wire::OpTime profiled_op(uint16_t index) override {
+    mww_op_time time{};
+    this->table_.profile(this->table_.context, this->slot_, index, &time);
+    wire::OpTime op;
+    op.microseconds = time.microseconds;
+    static_assert(sizeof(op.name) == sizeof(time.name));
+    std::memcpy(op.name, time.name, sizeof(op.name));
+    return op;
+  }
+
+ protected:
+  static Outcome outcome_(uint16_t code) { return {static_cast<wire::ErrorCode>(code), 0, ""}; }
+
+  mww_engine_table table_;
+  std::vector<mww_inference> inferences_;
+  uint8_t slot_;
+};
+
+class TablePartition final : public ModelPartition {
+ public:
+  explicit TablePartition(const mww_partition &table) : table_(table) {}
+
+  const uint8_t *data() const override { return this->table_.data; }
+  uint32_t size() const override { return this->table_.size; }
+  bool erase(uint32_t offset, uint32_t size) override {
+    return this->table_.erase(this->table_.context, offset, size) != 0;
+  }
+  bool write(uint32_t offset, const uint8_t *data, size_t size) override {
+    return this->table_.write(this->table_.context, offset, data, size) != 0;
+  }
+
+ protected:
+  mww_partition table_;
+};
+
+class TablePlatform final : public Platform {
+ public:
+  explicit TablePlatform(const mww_platform &table) : table_(table) {}
+
+  void transmit(const uint8_t *data, size_t size) override { this->table_.transmit(this->table_.context, data, size); }
+  void read_memory(wire::Stats *stats) override {
+    if (this->table_.memory == nullptr) {
+      return;
+    }
+    mww_memory memory{wire::UNKNOWN, wire::UNKNOWN, wire::UNKNOWN, wire::UNKNOWN, wire::UNKNOWN, wire::UNKNOWN};
+    this->table_.memory(this->table_.context, &memory);
+    stats->heap_free = memory.heap_free;
+    stats->heap_smallest_free = memory.heap_smallest_free;
+    stats->heap_largest_block = memory.heap_largest_block;
+    stats->psram_free = memory.psram_free;
+    stats->psram_smallest_free = memory.psram_smallest_free;
+    stats->stack_free = memory.stack_free;
+  }
+
+ protected:
+  mww_platform table_;
+};
+
+/// Welcome, with texts of its own.
+class Identity {
+ public:
+  Identity(const mww_identity &from, const mww_limits &limits)
+      : texts_{from.chip,    from.revision, from.board,   from.firmware, from.engine,
+               from.esphome, from.idf,      from.runtime, from.kernels,  from.reset_reason} {
+    this->welcome_.models = limits.models;
+    this->welcome_.flags = from.flags;
+    this->welcome_.heartbeat_ms = limits.heartbeat_ms;
+    this->welcome_.clock_mhz = from.clock_mhz;
+    this->welcome_.receive_buffer = limits.receive_buffer;
+    this->welcome_.boot_id = from.boot_id;
+    std::copy(std::begin(from.mac), std::end(from.mac), this->welcome_.mac);
+    this->welcome_.chip = this->texts_[0];
+    this->welcome_.revision = this->texts_[1];
+    this->welcome_.board = this->texts_[2];
+    this->welcome_.firmware = this->texts_[3];
+    this->welcome_.engine = this->texts_[4];
+    this->welcome_.esphome = this->texts_[5];
+    this->welcome_.idf = this->texts_[6];
+    this->welcome_.runtime = this->texts_[7];
+    this->welcome_.kernels = this->texts_[8];
+    this->welcome_.reset_reason = this->texts_[9];
+  }
+
+  wire::Welcome welcome(uint32_t partition_size) const {
+    wire::Welcome welcome = this->welcome_;
+    welcome.partition_size = partition_size;
+    return welcome;
+  }
+
+ protected:
+  std::string texts_[10];
+  wire::Welcome welcome_;
+};
+
+class Buffers {
+ public:
+  explicit Buffers(const mww_limits &limits)
+      : receive_(limits.max_payload + 7u),
+        transmit_(wire_size(limits.max_payload)),
+        remembered_(limits.window * wire_size(remembered_payload(limits.max_frames))),
+        answers_(limits.window),
+        limits_(limits) {}
+
+  LinkBuffers view() {
+    return {this->receive_.data(),     this->transmit_.data(),   this->remembered_.data(), this->answers_.data(),
+            this->limits_.max_payload, this->limits_.max_frames, this->limits_.window};
+  }
+
+ protected:
+  std::vector<uint8_t> receive_;
+  std::vector<uint8_t> transmit_;
+  std::vector<uint8_t> remembered_;
+  std::vector<Answer> answers_;
+  mww_limits limits_;
+};
+
+bool valid(const mww_limits &limits) {
+  return limits.max_payload >= 256 && limits.max_payload <= 60000 && limits.max_frames > 0 && limits.batch > 0 &&
+         limits.window > 0 && limits.window <= 64 && limits.models > 0 && limits.models <= wire::MAX_MODELS;
+}
+
+std::vector<Engine *> pointers(std::vector<TableEngine> &engines) {
+  std::vector<Engine *> all;
+  for (TableEngine &engine : engines) {
+    all.push_back(&engine);
+  }
+  return all;
+}
+
+std::vector<TableEngine> make_engines(const mww_config &config) {
+  std::vector<TableEngine> engines;
+  for (uint8_t slot = 0; slot < config.limits.models; slot++) {
+    engines.emplace_back(config.engine, slot);
+  }
+  return engines;
+}
+
+}  // namespace
+
+struct mww_session {
+  explicit mww_session(const mww_config &config)
+      : identity(config.identity, config.limits),
+        buffers(config.limits),
+        engines(make_engines(config)),
+        partition(config.partition),
+        store(config.partition.data == nullptr ? nullptr : &partition),
+        platform(config.platform),
+        results(config.limits.batch),
+        session(identity.welcome(store.partition_size()), buffers.view(), pointers(engines).data(), &store, &platform,
+                results.data(), results.size()) {}
+
+  Identity identity;
+  Buffers buffers;
+  std::vector<TableEngine> engines;
+  TablePartition partition;
+  ModelStore store;
+  TablePlatform platform;
+  std::vector<InferenceResult> results;
+  Session session;
+};
+
+uint32_t mww_host_abi(void) { return MWW_HOST_ABI; }
+
+mww_session *mww_session_create(const mww_config *config) {
+  return valid(config->limits) ? new mww_session(*config) : nullptr;
+}
+
+void mww_session_destroy(mww_session *session) {
+  session->session.close_models();
+  delete session;
+}
+
+size_t mww_session_feed(mww_session *session, const uint8_t *data, size_t size) {
+  return session->session.feed(data, size);
+}
+
+uint8_t mww_session_poll(mww_session *session, uint32_t now_ms) { return session->session.poll(now_ms) ? 1 : 0; }
+
+uint8_t mww_session_active(const mww_session *session) { return session->session.active() ? 1 : 0; }
+
+void mww_session_log(mww_session *session, uint8_t level, const char *text) { session->session.log(level, text); }

@@ -1,0 +1,140 @@
+"""Builds the firmware's portable core for this machine, once: a shared library in the user's cache.
+
+The cache is keyed by the hash of the sources, so a new version builds anew and an old one is left alone. What the
+library does is told in `firmware/host/include/mww_host.h`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from exporter.errors import MissingPackageError
+from harness.errors import HostBuildError
+from harness.resources import firmware_dir
+
+_LIBRARY: Final = "libmww_host.so"
+_HINT: Final = "pip install 'mww-harness[virtual]' brings cmake, ninja and a compiler"
+_BUILD_TIMEOUT: Final = 900.0
+"""Seconds; a first build with ziglang compiles its C++ library as well, which takes a minute."""
+
+_log = logging.getLogger(__name__)
+
+
+def host_library() -> Path:
+    """The shared library, built on first use; processes that ask at once wait for one build.
+
+    Raises:
+        MissingPackageError: cmake, ninja or a compiler is missing.
+        HostBuildError: The build failed, or the cache cannot be written.
+    """
+    from filelock import FileLock
+
+    firmware = firmware_dir()
+    folder = _cache_dir() / source_hash(firmware)
+    library = folder / _LIBRARY
+    if library.is_file():
+        return library
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            if not library.is_file():
+                _build_into(folder, firmware)
+    except OSError as error:
+        raise HostBuildError(
+            f"cannot write {folder}: {error}", hint="set XDG_CACHE_HOME to a folder of yours"
+        ) from None
+    return library
+
+
+def source_hash(firmware: Path) -> str:
+    """Names the sources, and the machine that they are built for."""
+    digest = hashlib.sha256(f"{platform.system()} {platform.machine()}".encode())
+    for path in _sources(firmware):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(firmware)} {len(content)}\n".encode() + content)
+    return digest.hexdigest()[:16]
+
+
+def configure_command(source: Path, build: Path) -> list[str]:
+    """The cmake call that configures `source` into `build`, with the tools of this machine or of PyPI.
+
+    Raises:
+        MissingPackageError: cmake, ninja or a compiler is missing.
+    """
+    return [
+        _tool("cmake"),
+        *("-S", str(source), "-B", str(build), "-G", "Ninja"),
+        f"-DCMAKE_MAKE_PROGRAM={_tool('ninja')}",
+        f"-DCMAKE_CXX_COMPILER={';'.join(_compiler())}",
+    ]
+
+
+def build_command(build: Path, *targets: str) -> list[str]:
+    """The cmake call that builds what was configured."""
+    return [_tool("cmake"), "--build", str(build), *(("--target", *targets) if targets else ())]
+
+
+def _sources(firmware: Path) -> Iterator[Path]:
+    host = firmware / "host"
+    yield host / "CMakeLists.txt"
+    for folder in (firmware / "components" / "mww_harness", host / "include", host / "src"):
+        yield from sorted(path for path in folder.iterdir() if path.suffix in (".h", ".cpp"))
+
+
+def _cache_dir() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("mww-harness") / "host"
+
+
+def _build_into(folder: Path, firmware: Path) -> None:
+    _log.info("building the firmware's core for this machine, once; it takes up to a minute")
+    log = folder.with_suffix(".log")
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="build-") as scratch:
+        build = Path(scratch)
+        _run(configure_command(firmware / "host", build), log)
+        _run(build_command(build, "mww_host"), log)
+        folder.mkdir(exist_ok=True)
+        (build / _LIBRARY).replace(folder / _LIBRARY)
+
+
+def _run(command: Sequence[str], log: Path) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_BUILD_TIMEOUT, check=False)
+    except subprocess.TimeoutExpired:
+        raise HostBuildError(
+            f"building the host library took over {_BUILD_TIMEOUT:.0f} s", hint="run it again"
+        ) from None
+    log.write_text(done.stdout + done.stderr, encoding="utf-8")
+    if done.returncode != 0:
+        raise HostBuildError("the firmware's core does not build on this machine", hint=f"{log} has the output")
+
+
+def _tool(name: str) -> str:
+    """A build tool of this environment, else of the machine."""
+    found = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
+    if found is None:
+        raise MissingPackageError(f"{name} is missing, which builds the virtual board", hint=_HINT)
+    return found
+
+
+def _compiler() -> list[str]:
+    """The C++ compiler that CXX names, else the system's, else ziglang's."""
+    for name in filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")):
+        if (found := shutil.which(name)) is not None:
+            return [found]
+    spec = find_spec("ziglang")
+    if spec is None or spec.origin is None:
+        raise MissingPackageError("there is no C++ compiler, which builds the virtual board", hint=_HINT)
+    return [str(Path(spec.origin).with_name("zig")), "c++"]
