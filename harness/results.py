@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.detection import Detection
+from harness.evaluation import Evaluation
 from harness.targets.base import TargetInfo
 
 SCHEMA: Final = "mww.run/1"
@@ -142,6 +143,7 @@ class RunResult:
         environment: Names and versions on the host: Python, system, mww-harness, numpy.
         started: UTC, ISO 8601.
         seconds: That the run took.
+        evaluation: Recall and false accepts; None where no clip is labelled.
     """
 
     verdict: Verdict
@@ -162,3 +164,4 @@ class RunResult:
     environment: tuple[tuple[str, str], ...]
     started: str
     seconds: float
+    evaluation: Evaluation | None = None
