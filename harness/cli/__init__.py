@@ -30,6 +30,7 @@ VERBS: Final = {
     "record": "Golden outputs of a model on clips.",
     "run": "Stream clips through a target and judge every output.",
     "virtual": "Serve a virtual ESP32.",
+    "firmware": "An ESPHome project with the harness's firmware for a board.",
     "flash": "Write firmware and models to a board.",
     "boards": "The boards of this machine: inventory, ports, who uses them.",
     "demo": "The whole way on a real wake word, in a minute.",

@@ -1,0 +1,44 @@
+"""`mww firmware`: an ESPHome project with the harness's firmware for a board."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from harness.cli.output import emit_json, json_option
+from harness.firmware_project import board_names, write_project
+
+
+@click.command("firmware")
+@click.argument("board", type=click.Choice(board_names()), metavar="BOARD")
+@click.option("--output", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR")
+@click.option(
+    "--model",
+    "manifest",
+    type=click.Path(path_type=Path),
+    metavar="MANIFEST.json",
+    help="Also write a YAML with the real micro_wake_word and this model.",
+)
+@json_option
+def command(board: str, output: Path, manifest: Path | None, as_json: bool) -> None:
+    """Write an ESPHome project with the harness's firmware for BOARD into DIR.
+
+    An existing DIR/BOARD.yaml is kept; everything else is brought up to date. `esphome compile` builds it.
+    """
+    project = write_project(board, output, manifest=manifest)
+    if as_json:
+        document = {
+            "board": project.board,
+            "config": str(project.config),
+            "image": str(project.image),
+            "wake_word": str(project.wake_word) if project.wake_word else None,
+        }
+        emit_json("mww.firmware/1", document)
+        return
+    click.echo(f"Wrote the firmware for {board} to {output}. What is next:")
+    click.echo(f"  build      esphome compile {project.config}")
+    click.echo(f"  flash      mww flash --port PORT --firmware {project.image}")
+    click.echo("  try        mww run MANIFEST.json --wav CLIP.wav --target PORT")
+    if project.wake_word:
+        click.echo(f"  wake word  esphome run {project.wake_word}")

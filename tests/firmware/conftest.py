@@ -1,0 +1,28 @@
+"""The real ESPHome on a project of ours."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.esphome_env import esphome_python
+
+Esphome = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def esphome() -> Esphome:
+    """Runs `esphome ARGUMENTS... CONFIG`; what it says, or with `fails=True` what it objects to."""
+    python = esphome_python()
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def run(*arguments: str | Path, fails: bool = False) -> str:
+        command = [str(python), "-m", "esphome", *map(str, arguments)]
+        result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300, env=environment)
+        said = result.stdout + result.stderr
+        assert bool(result.returncode) == fails, said
+        return said
+
+    return run
