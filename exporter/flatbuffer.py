@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,19 +18,24 @@ class MalformedError(ValueError):
     """An offset, length or count that points outside the buffer."""
 
 
+_MAX_TABLES: Final = 100_000
+_MAX_ELEMENTS: Final = 1_000_000
+
+
 class Buffer:
     """The bytes of one flatbuffer, with a budget of tables and of elements.
 
     Tables, vectors and strings may be shared, so a small file could otherwise make a large tree. What is not shared
-    fits the budgets by itself; converters share some names and small vectors, hence the allowance on top.
+    fits the budgets by itself; converters share some names and small vectors, hence the allowance on top. A wake word
+    has some 600 tables and 5,000 elements.
     """
 
     __slots__ = ("_elements_left", "_tables_left", "data")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self._tables_left = max(4096, len(data) // 4)
-        self._elements_left = 65_536 + 2 * len(data)
+        self._tables_left = min(_MAX_TABLES, max(4096, len(data) // 4))
+        self._elements_left = min(_MAX_ELEMENTS, 65_536 + 2 * len(data))
 
     def charge_table(self) -> None:
         """Take one table from the budget."""

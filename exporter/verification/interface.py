@@ -100,13 +100,19 @@ def input_zero_point(subject: Subject) -> Iterator[Finding]:
     "The input's scale is 26/255",
     hint="calibrate with features 0..26, one cell forced to 0.0 and one to 26.0: the runtime hard-codes 26/255",
     applies=_quantised_input,
+    severity=("fail", "warn"),
 )
 def input_scale(subject: Subject) -> Iterator[Finding]:
     """The runtime never reads it."""
     yield from _scale("input", subject.input, INPUT_SCALE)
 
 
-@rule("output-count", "There is one output", hint="export a model with the probability as its only output")
+@rule(
+    "output-count",
+    "There is one output",
+    hint="export a model with the probability as its only output",
+    severity=("fail", "warn"),
+)
 def output_count(subject: Subject) -> Iterator[Finding]:
     """More outputs would never be read."""
     count = len(subject.main.subgraph.outputs)
@@ -155,6 +161,7 @@ def output_zero_point(subject: Subject) -> Iterator[Finding]:
     "The output's scale is 1/256",
     hint="let the converter quantise the sigmoid's output; the runtime reads byte / 255 as the probability",
     applies=_quantised_output,
+    severity=("fail", "warn"),
 )
 def output_scale(subject: Subject) -> Iterator[Finding]:
     """The runtime never reads it."""

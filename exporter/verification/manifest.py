@@ -89,6 +89,7 @@ def cutoff(subject: Subject) -> Iterator[Finding]:
     "The feature step is the one that such models are trained on",
     hint="use the step of the training's front-end: 10 ms (window_step_ms) for version 2, 20 ms for version 1",
     applies=_has_manifest,
+    severity=("fail", "warn"),
 )
 def feature_step(subject: Subject) -> Iterator[Finding]:
     """The file does not say its step; one that streams several slices a frame was trained at 10 ms."""

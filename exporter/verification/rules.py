@@ -108,6 +108,7 @@ class Rule(Generic[S]):
         holds: What is so when the rule holds, one sentence without a full stop.
         hint: What to do when it does not.
         applies: Whether there is anything to judge; a rule that does not apply is not reported.
+        severity: What its findings can be, `pass` apart.
         judge: Generates the findings.
     """
 
@@ -115,6 +116,7 @@ class Rule(Generic[S]):
     holds: str
     hint: str
     applies: Callable[[S], bool]
+    severity: tuple[Status, ...]
     judge: Judge[S]
 
     def check(self, subject: S) -> Check | None:
@@ -153,13 +155,18 @@ def always(_: object) -> bool:
 
 
 def rule(
-    identifier: str, holds: str, *, hint: str, applies: Callable[[Subject], bool] = always
+    identifier: str,
+    holds: str,
+    *,
+    hint: str,
+    applies: Callable[[Subject], bool] = always,
+    severity: tuple[Status, ...] = ("fail",),
 ) -> Callable[[Judge[Subject]], Judge[Subject]]:
     """Register a generator of findings as a rule for models."""
 
     def register(judge: Judge[Subject]) -> Judge[Subject]:
         assert identifier not in RULES, identifier
-        RULES[identifier] = Rule(identifier, holds, hint, applies, judge)
+        RULES[identifier] = Rule(identifier, holds, hint, applies, severity, judge)
         return judge
 
     return register
@@ -169,7 +176,7 @@ def manifest_rule(identifier: str, holds: str, *, hint: str) -> Callable[[Judge[
     """Register a generator of findings as a rule for a manifest by itself."""
 
     def register(judge: Judge[ManifestText]) -> Judge[ManifestText]:
-        MANIFEST_RULES[identifier] = Rule(identifier, holds, hint, always, judge)
+        MANIFEST_RULES[identifier] = Rule(identifier, holds, hint, always, ("fail",), judge)
         return judge
 
     return register

@@ -26,6 +26,7 @@ _BOUNDED: Final = {"RELU6": 6.0, "RELU_N1_TO_1": 1.0}
     "Each ring buffer holds what its window needs: window - stride slices, the newest last",
     hint="take ring buffers of kernel - stride slices before a strided convolution and kernel - 1 before any other",
     applies=has_variables,
+    severity=("fail", "warn"),
 )
 def ring_buffers(subject: Subject) -> Iterator[Finding]:
     """Nothing at run time notices windows that overlap or leave a gap."""
@@ -88,6 +89,7 @@ def highest_byte(subject: Subject) -> int | None:
     "The output can rise above the cutoff",
     hint="calibrate again with the wake word spoken in at least a fifth of the clips",
     applies=lambda subject: highest_byte(subject) is not None,
+    severity=("fail", "warn"),
 )
 def highest_output(subject: Subject) -> Iterator[Finding]:
     """A calibration set without the wake word ends the logit's range near 0: the model loads, runs and never wakes."""

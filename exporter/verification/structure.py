@@ -62,6 +62,7 @@ def custom_operators(subject: Subject) -> Iterator[Finding]:
     "dynamic-shapes",
     "Every shape is static",
     hint="export with a batch of 1 and a fixed number of slices: TFLM plans its memory once",
+    severity=("fail", "warn"),
 )
 def dynamic_shapes(subject: Subject) -> Iterator[Finding]:
     """TFLM never resizes a tensor; a signature of -1 stands where the converter left a dimension open."""
@@ -178,6 +179,7 @@ def _order(subject: Subject, graph: Graph) -> Iterator[Finding]:
     "subgraphs",
     "Every subgraph is run: the main one, and the initialiser by CALL_ONCE",
     hint="remove subgraphs that nothing calls; TFLM prepares their operators and keeps their tensors in the arena",
+    severity=("warn",),
 )
 def subgraphs(subject: Subject) -> Iterator[Finding]:
     """TFLM allocates and prepares all subgraphs."""
