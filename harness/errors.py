@@ -84,3 +84,21 @@ class HostBuildError(MwwError):
     """The firmware's core cannot be built for this machine."""
 
     code = "host-build"
+
+
+class ImageError(MwwError):
+    """A firmware image or partition table that no chip would boot, or not this one; the message is the bootloader's."""
+
+    code = "image"
+
+
+class FlashingError(MwwError):
+    """A board could not be flashed; the message is esptool's where the failure is its own."""
+
+    code = "flashing"
+
+
+class VirtualBoardError(MwwError):
+    """A virtual board could not be started, or ended by itself."""
+
+    code = "virtual-board"

@@ -1,0 +1,294 @@
+"""The ROM bootloader of a chip, and the stub that esptool starts on it: commands in, responses out, flash changed.
+
+Pure but for the flash: resets and what follows them are the board's, which is told by the `Action` of each answer.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Final
+
+from harness.virtual import slip
+from harness.virtual.chips import Chip
+from harness.virtual.download import Download
+from harness.virtual.flash import Flash, FlashRangeError
+from harness.virtual.protocol import SYNC_BODY, Command, CommandError, Failure, Request, parse_request, response
+from harness.virtual.reader import FlashReader
+from harness.virtual.registers import Registers, Security
+
+_ROM_SYNC_VALUE: Final = 0x20120707  # anything but the stub's 0
+_SLOW_READ: Final = 64
+_GREETING: Final = slip.encode(b"OHAI")
+_MAX_RAM_IMAGE: Final = 0x80000
+_BAUD_RATES: Final = range(300, 5_000_001)
+_S3_READ_POINTER: Final = 0x3FCEF688
+"""`rom_spiflash_legacy_funcs.read`: with secure boot, esptool starts its stub on an S3 by pointing it there."""
+
+_ROM_ONLY: Final = frozenset({Command.READ_FLASH_SLOW})
+_STUB_ONLY: Final = frozenset({Command.ERASE_FLASH, Command.ERASE_REGION, Command.READ_FLASH, Command.RUN_USER_CODE})
+_SECURE_DOWNLOAD: Final = frozenset(
+    {
+        Command.SYNC,
+        Command.FLASH_BEGIN,
+        Command.FLASH_DATA,
+        Command.FLASH_END,
+        Command.FLASH_DEFL_BEGIN,
+        Command.FLASH_DEFL_DATA,
+        Command.FLASH_DEFL_END,
+        Command.SPI_ATTACH,
+        Command.SPI_SET_PARAMS,
+        Command.CHANGE_BAUDRATE,
+        Command.GET_SECURITY_INFO,
+    }
+)
+"""What is left in secure download mode."""
+
+
+class Action(Enum):
+    """What a command makes of the chip."""
+
+    STAY = auto()
+    RESET = auto()
+    """Reset; the boot mode is the one latched before."""
+    BOOT = auto()
+    """Leave the bootloader for what is in flash."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command gives: the response's value and body, frames that come after it, and what the chip does then."""
+
+    value: int = 0
+    body: bytes = b""
+    then: bytes = b""
+    action: Action = Action.STAY
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """What bytes from the host give: bytes for it, what becomes of the chip, and the new baud rate where it changed."""
+
+    output: bytes
+    action: Action
+    baud: int | None
+
+
+class Bootloader:
+    """A chip in download mode, from one reset to the next."""
+
+    def __init__(self, chip: Chip, flash: Flash, mac: bytes, security: Security) -> None:
+        self._chip = chip
+        self._flash = flash
+        self._security = security
+        self._registers = Registers(chip, mac, security)
+        self._decoder = slip.Decoder()
+        self._in_stub = False
+        self._new_baud: int | None = None
+        self._ram_left = 0
+        self._download: Download | None = None
+        self._reader: FlashReader | None = None
+        self._handlers: Mapping[int, Callable[[Request], Answer]] = {
+            Command.SYNC: self._sync,
+            Command.READ_REG: self._read_register,
+            Command.WRITE_REG: self._write_register,
+            Command.MEM_BEGIN: self._begin_ram,
+            Command.MEM_DATA: self._write_ram,
+            Command.MEM_END: self._end_ram,
+            Command.FLASH_BEGIN: self._begin_flash,
+            Command.FLASH_DATA: self._write_flash,
+            Command.FLASH_END: self._end_flash,
+            Command.FLASH_DEFL_BEGIN: self._begin_deflated,
+            Command.FLASH_DEFL_DATA: self._write_flash,
+            Command.FLASH_DEFL_END: self._end_flash,
+            Command.SPI_ATTACH: _accept,
+            Command.SPI_SET_PARAMS: _accept,
+            Command.SPI_FLASH_MD5: self._md5,
+            Command.CHANGE_BAUDRATE: self._change_baud,
+            Command.GET_SECURITY_INFO: self._security_info,
+            Command.READ_FLASH_SLOW: self._read_slowly,
+            Command.READ_FLASH: self._read_flash,
+            Command.ERASE_FLASH: self._erase_flash,
+            Command.ERASE_REGION: self._erase_region,
+            Command.RUN_USER_CODE: lambda request: Answer(action=Action.BOOT),
+        }
+
+    def feed(self, data: bytes) -> Reaction:
+        """Take bytes from the host; what comes after a command that leaves the bootloader is dropped."""
+        output = bytearray()
+        self._new_baud = None
+        for packet in self._decoder.feed(data):
+            if self._reader is not None:
+                output += self._reader.acknowledge(packet)
+                self._reader = None if self._reader.done else self._reader
+                continue
+            request = parse_request(packet)
+            if request is None:
+                continue
+            if self._jumps_to_stub(request):
+                self._in_stub = True
+                output += _GREETING
+                continue
+            answer = self._answer(request, output)
+            if answer.action is not Action.STAY:
+                return Reaction(bytes(output), answer.action, self._new_baud)
+        return Reaction(bytes(output), Action.STAY, self._new_baud)
+
+    def _answer(self, request: Request, output: bytearray) -> Answer:
+        """Carry a command out and add the response to `output`."""
+        in_stub = self._in_stub  # the response to what starts the stub is still the ROM's
+        try:
+            answer = self._handler(request)(request)
+            body = answer.body + b"\0\0"
+        except CommandError as error:
+            answer = Answer()
+            body = bytes([1, error.failure.value[in_stub]])
+        reserved = b"" if in_stub else b"\0\0"
+        packet = slip.encode(response(request.opcode, answer.value, body + reserved))
+        output += packet * (8 if request.opcode == Command.SYNC else 1) + answer.then
+        return answer
+
+    def _jumps_to_stub(self, request: Request) -> bool:
+        """Whether this is esptool's way around an S3's secure boot: a read through a pointer that leads to its stub."""
+        return (
+            not self._in_stub
+            and request.opcode == Command.READ_FLASH_SLOW
+            and self._chip.name == "esp32s3"
+            and self._registers.read(_S3_READ_POINTER) != 0
+        )
+
+    def _handler(self, request: Request) -> Callable[[Request], Answer]:
+        opcode = request.opcode
+        known = opcode in self._handlers and opcode not in (_ROM_ONLY if self._in_stub else _STUB_ONLY)
+        if not known or (self._security.secure_download and opcode not in _SECURE_DOWNLOAD):
+            raise CommandError(Failure.UNKNOWN)
+        return self._handlers[opcode]
+
+    def _sync(self, request: Request) -> Answer:
+        if request.body != SYNC_BODY:
+            raise CommandError(Failure.MESSAGE)
+        return Answer(0 if self._in_stub else _ROM_SYNC_VALUE)
+
+    def _read_register(self, request: Request) -> Answer:
+        return Answer(self._registers.read(request.words(1)[0]))
+
+    def _write_register(self, request: Request) -> Answer:
+        armed = False
+        if not request.body or len(request.body) % 16:
+            raise CommandError(Failure.MESSAGE)
+        for address, value, mask, _ in struct.iter_unpack("<IIII", request.body):
+            armed |= self._registers.write(address, value, mask)
+        return Answer(action=Action.BOOT if armed else Action.STAY)
+
+    def _begin_ram(self, request: Request) -> Answer:
+        size, blocks, block_size, _ = request.words(4)
+        if size > _MAX_RAM_IMAGE or size > blocks * block_size:
+            raise CommandError(Failure.ACT)
+        self._ram_left = size
+        return Answer()
+
+    def _write_ram(self, request: Request) -> Answer:
+        _, data = request.block()
+        if len(data) > self._ram_left:
+            raise CommandError(Failure.TOO_MUCH)
+        self._ram_left -= len(data)
+        return Answer()
+
+    def _end_ram(self, request: Request) -> Answer:
+        """Run what was loaded, which from esptool is its stub; without an entry point, just end the download."""
+        _, entry = request.words(2)
+        if self._ram_left:
+            raise CommandError(Failure.NOT_ENOUGH)
+        if not entry or self._in_stub:
+            return Answer()
+        self._in_stub = True
+        return Answer(then=_GREETING)
+
+    def _begin_flash(self, request: Request) -> Answer:
+        return self._begin(request, compressed=False)
+
+    def _begin_deflated(self, request: Request) -> Answer:
+        return self._begin(request, compressed=True)
+
+    def _begin(self, request: Request, *, compressed: bool) -> Answer:
+        size, blocks, _, offset = request.words(4)
+        if len(request.body) >= 20 and request.words(5)[4]:
+            raise CommandError(Failure.ACT)  # encrypted writes
+        self._download = Download(self._flash, offset, size, blocks, compressed=compressed, erase_now=not self._in_stub)
+        return Answer()
+
+    def _write_flash(self, request: Request) -> Answer:
+        if self._download is None:
+            raise CommandError(Failure.ACT)
+        self._download.take(*request.block())
+        return Answer()
+
+    def _end_flash(self, request: Request) -> Answer:
+        """The stub stays for 1 and resets for 0; the ROM runs what is in flash for 1 and resets for 0."""
+        (flag,) = request.words(1)
+        download, self._download = self._download, None
+        if download is not None:
+            download.finish()
+        if not flag:
+            return Answer(action=Action.RESET)
+        return Answer(action=Action.STAY if self._in_stub else Action.BOOT)
+
+    def _md5(self, request: Request) -> Answer:
+        offset, length, _, _ = request.words(4)
+        digest = _in_range(self._flash.md5, offset, length)
+        return Answer(body=digest if self._in_stub else digest.hex().encode())
+
+    def _change_baud(self, request: Request) -> Answer:
+        baud, _ = request.words(2)
+        if baud not in _BAUD_RATES:
+            raise CommandError(Failure.MESSAGE)
+        self._new_baud = baud
+        self._registers.set_baud(baud)
+        return Answer()
+
+    def _security_info(self, request: Request) -> Answer:
+        if not self._chip.security_info:
+            raise CommandError(Failure.UNKNOWN)
+        purposes = bytes(7)
+        info = struct.pack(
+            "<IB7sII", self._security.flags, int(self._security.flash_encryption), purposes, self._chip.image_id, 0
+        )
+        return Answer(body=info)
+
+    def _read_slowly(self, request: Request) -> Answer:
+        offset, length = request.words(2)
+        if length > _SLOW_READ:
+            raise CommandError(Failure.READ_LENGTH)
+        return Answer(body=_in_range(self._flash.read, offset, length).ljust(_SLOW_READ, b"\0"))
+
+    def _read_flash(self, request: Request) -> Answer:
+        offset, length, block_size, in_flight = request.words(4)
+        reader = FlashReader(self._flash, offset, length, block_size, in_flight)
+        first = reader.start()
+        self._reader = None if reader.done else reader
+        return Answer(then=first)
+
+    def _erase_flash(self, request: Request) -> Answer:
+        self._flash.erase(0, self._flash.size)
+        return Answer()
+
+    def _erase_region(self, request: Request) -> Answer:
+        offset, length = request.words(2)
+        try:
+            self._flash.erase(offset, length)
+        except FlashRangeError as error:
+            raise CommandError(Failure.WRITE) from error
+        return Answer()
+
+
+def _accept(request: Request) -> Answer:
+    return Answer()
+
+
+def _in_range(read: Callable[[int, int], bytes], offset: int, length: int) -> bytes:
+    try:
+        return read(offset, length)
+    except FlashRangeError as error:
+        raise CommandError(Failure.READ) from error

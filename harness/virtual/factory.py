@@ -1,0 +1,79 @@
+"""The virtual firmware as files: bootloader, partition table and application, made here, the same on every machine.
+
+What is in the images is for a chip's eyes only: headers, checksums and descriptors are real, the code is an endless
+loop. A virtual board that boots the application runs the firmware's C++ session in its place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from exporter import __version__
+from harness import partition_table as table
+from harness.esp_image import AppDescriptor, Segment, build_image
+from harness.partition_table import MODEL_PARTITION_NAME, Partition, make_partition_table
+from harness.virtual.chips import PARTITION_TABLE_OFFSET, Chip
+
+PROJECT: Final = "mww-harness-virtual"
+"""The application's project name, by which a virtual board knows what it can run."""
+
+_NVS: Final = Partition("nvs", table.DATA, table.DATA_NVS, 0x9000, 0x6000)
+_APP: Final = Partition("factory", table.APP, table.APP_FACTORY, 0x10000, 0x100000)
+_MODELS: Final = Partition(MODEL_PARTITION_NAME, table.DATA, table.DATA_MODEL, 0x110000, 0x200000)
+PARTITIONS: Final = (_NVS, _APP, _MODELS)
+"""The layout; the model partition takes four models and an upload of a fifth."""
+
+_LOOP_XTENSA: Final = bytes.fromhex("06ffff00")  # j .
+_LOOP_RISCV: Final = bytes.fromhex("6f000000")  # j .
+_FLASH_SPEED: Final = {"esp32c6": 0x0}  # 80 MHz has the code 0xF on all others
+
+
+@dataclass(frozen=True, slots=True)
+class FlashPart:
+    """Bytes, and where in flash they belong."""
+
+    name: str
+    offset: int
+    data: bytes
+
+
+def factory_parts(chip: Chip) -> tuple[FlashPart, ...]:
+    """The virtual firmware for a chip, part by part."""
+    return (
+        FlashPart("bootloader", chip.bootloader_offset, _bootloader(chip)),
+        FlashPart("partition table", PARTITION_TABLE_OFFSET, make_partition_table(PARTITIONS)),
+        FlashPart("app", _APP.offset, _app(chip)),
+    )
+
+
+def factory_image(chip: Chip) -> bytes:
+    """The virtual firmware for a chip as one file for offset 0, like those that ESPHome makes."""
+    parts = factory_parts(chip)
+    image = bytearray(b"\xff" * (parts[-1].offset + len(parts[-1].data)))
+    for part in parts:
+        image[part.offset : part.offset + len(part.data)] = part.data
+    return bytes(image)
+
+
+def _bootloader(chip: Chip) -> bytes:
+    text = f"mww-harness {__version__} bootloader for a virtual {chip.title}".encode()
+    return _image(chip, (Segment(chip.iram, _loop(chip)), Segment(chip.iram + 0x1000, text)))
+
+
+def _app(chip: Chip) -> bytes:
+    text = (
+        f"This is the firmware of a virtual {chip.title}, made by mww-harness {__version__}. A virtual board runs the "
+        "firmware's session on the host in its place; on a chip it is an endless loop.\n"
+    ).encode()
+    descriptor = AppDescriptor(PROJECT, __version__, "none").encode(text)
+    return _image(chip, (Segment(chip.drom + 0x20, descriptor + text), Segment(chip.iram, _loop(chip))))
+
+
+def _image(chip: Chip, segments: tuple[Segment, ...]) -> bytes:
+    speed = _FLASH_SPEED.get(chip.name, 0xF)
+    return build_image(chip.image_id, chip.iram, segments, flash_size=chip.flash_size, flash_speed=speed)
+
+
+def _loop(chip: Chip) -> bytes:
+    return _LOOP_XTENSA if chip.name in ("esp32", "esp32s3") else _LOOP_RISCV

@@ -1,0 +1,101 @@
+"""Faults that a virtual board can be given: which there are, and how they read on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from exporter import contract
+from exporter.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """What goes wrong on a virtual board.
+
+    Attributes:
+        corrupt: Share of link frames, in each direction, with a changed byte.
+        drop: Likewise, lost.
+        duplicate: Likewise, that come twice.
+        log: Likewise, with log text before or within them.
+        reboot: Inferences since power-on after which the chip restarts, once.
+        hang: Inferences since power-on after which it does nothing any more.
+        wrong: The inference since power-on, from 0, whose output has a flipped bit.
+        swap: The inference since power-on, from 0, whose frame has two slices exchanged.
+        kernel: Operator whose results are altered.
+        arena: Bytes that the board reports more than it uses.
+        noreset: Whether the streaming state survives a reset.
+        seed: Where chance begins.
+    """
+
+    corrupt: float = 0.0
+    drop: float = 0.0
+    duplicate: float = 0.0
+    log: float = 0.0
+    reboot: int | None = None
+    hang: int | None = None
+    wrong: int | None = None
+    swap: int | None = None
+    kernel: str | None = None
+    arena: int = 0
+    noreset: bool = False
+    seed: int = 0
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the link suffers."""
+        return bool(self.corrupt or self.drop or self.duplicate or self.log)
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0 <= rate < 1:
+        raise ValueError
+    return rate
+
+
+def _count(text: str) -> int:
+    count = int(text, 0)
+    if count < 0:
+        raise ValueError
+    return count
+
+
+def _operator(text: str) -> str:
+    if text.upper() not in contract.REGISTERED_OPS:
+        raise ValueError
+    return text.upper()
+
+
+_PARSERS: Final[dict[str, tuple[str, Callable[[str], float | int | str]]]] = {
+    **{name: ("RATE", _rate) for name in ("corrupt", "drop", "duplicate", "log")},
+    **{name: ("N", _count) for name in ("reboot", "hang", "wrong", "swap", "seed")},
+    "kernel": ("OP", _operator),
+    "arena": ("BYTES", _count),
+}
+FAULT_HELP: Final = ", ".join([*(f"{name}={value}" for name, (value, _) in _PARSERS.items()), "noreset"])
+"""Every fault with what it takes."""
+
+
+def parse_faults(specifications: Iterable[str]) -> Faults:
+    """Read `--fault` options.
+
+    Raises:
+        UsageError: One of them is no fault, or its value is none that the fault takes.
+    """
+    faults = Faults()
+    for specification in specifications:
+        name, separator, value = specification.partition("=")
+        if specification == "noreset":
+            faults = replace(faults, noreset=True)
+            continue
+        if name not in _PARSERS or not separator:
+            raise UsageError(f"no fault {specification!r}", hint=FAULT_HELP)
+        takes, parse = _PARSERS[name]
+        try:
+            faults = replace(faults, **{name: parse(value)})  # type: ignore[arg-type]
+        except ValueError:
+            hint = "RATE is at least 0 and below 1; N and BYTES are whole numbers; OP is as TFLite spells it"
+            raise UsageError(f"fault {name} takes {takes}, not {value!r}", hint=hint) from None
+    return faults

@@ -1,0 +1,118 @@
+"""The packets that esptool exchanges with a chip: commands, responses and error codes of the ROM and of its stub."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from functools import reduce
+from operator import xor
+from typing import Final
+
+_HEADER: Final = struct.Struct("<BBHI")
+_REQUEST: Final = 0
+_RESPONSE: Final = 1
+CHECKSUM_SEED: Final = 0xEF
+"""Where the XOR over a block's bytes, or over an image's segments, begins."""
+
+SYNC_BODY: Final = b"\x07\x07\x12\x20" + b"\x55" * 32
+
+
+class Command(IntEnum):
+    """What esptool 5 sends (`ESPLoader.ESP_CMDS`), without what it has for NAND flash and secured certificates."""
+
+    FLASH_BEGIN = 0x02
+    FLASH_DATA = 0x03
+    FLASH_END = 0x04
+    MEM_BEGIN = 0x05
+    MEM_END = 0x06
+    MEM_DATA = 0x07
+    SYNC = 0x08
+    WRITE_REG = 0x09
+    READ_REG = 0x0A
+    SPI_SET_PARAMS = 0x0B
+    SPI_ATTACH = 0x0D
+    READ_FLASH_SLOW = 0x0E
+    CHANGE_BAUDRATE = 0x0F
+    FLASH_DEFL_BEGIN = 0x10
+    FLASH_DEFL_DATA = 0x11
+    FLASH_DEFL_END = 0x12
+    SPI_FLASH_MD5 = 0x13
+    GET_SECURITY_INFO = 0x14
+    ERASE_FLASH = 0xD0
+    ERASE_REGION = 0xD1
+    READ_FLASH = 0xD2
+    RUN_USER_CODE = 0xD3
+
+
+class Failure(Enum):
+    """Why a command failed: the ROM's code, and the stub's."""
+
+    MESSAGE = (0x05, 0xC0)
+    ACT = (0x06, 0xC6)
+    CHECKSUM = (0x07, 0xC1)
+    WRITE = (0x08, 0xC4)
+    READ = (0x09, 0xC4)
+    READ_LENGTH = (0x0A, 0xC2)
+    DEFLATE = (0x0B, 0xC7)
+    TOO_MUCH = (0x06, 0xC9)
+    NOT_ENOUGH = (0x06, 0xC8)
+    UNKNOWN = (0x05, 0xFF)
+
+
+class CommandError(Exception):
+    """A command that the bootloader refuses."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.name)
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A command as it came: its number, which may be none of ours, and its body."""
+
+    opcode: int
+    checksum: int
+    body: bytes
+
+    def words(self, count: int) -> tuple[int, ...]:
+        """Return the first `count` little endian words of the body."""
+        if len(self.body) < 4 * count:
+            raise CommandError(Failure.MESSAGE)
+        return struct.unpack_from(f"<{count}I", self.body)
+
+    def block(self) -> tuple[int, bytes]:
+        """Return sequence number and data of a `*_DATA` command, once length and checksum are right."""
+        length, sequence, _, _ = self.words(4)
+        data = self.body[16:]
+        if length != len(data):
+            raise CommandError(Failure.MESSAGE)
+        if checksum(data) != self.checksum & 0xFF:
+            raise CommandError(Failure.CHECKSUM)
+        return sequence, data
+
+
+SYNC_PACKET: Final = _HEADER.pack(_REQUEST, Command.SYNC, len(SYNC_BODY), 0) + SYNC_BODY
+"""What a connection to the bootloader begins with."""
+
+
+def parse_request(packet: bytes) -> Request | None:
+    """Read a packet; None for what is no request."""
+    if len(packet) < _HEADER.size:
+        return None
+    direction, opcode, length, check = _HEADER.unpack_from(packet)
+    body = packet[_HEADER.size :]
+    if direction != _REQUEST or length != len(body):
+        return None
+    return Request(opcode, check, body)
+
+
+def response(opcode: int, value: int, body: bytes) -> bytes:
+    """Make a packet that answers `opcode`; `body` ends with the status bytes."""
+    return _HEADER.pack(_RESPONSE, opcode, len(body), value) + body
+
+
+def checksum(data: bytes) -> int:
+    """XOR of all bytes, as bootloaders and images have it."""
+    return reduce(xor, data, CHECKSUM_SEED)
