@@ -1,0 +1,249 @@
+"""The client against the firmware's own session: exactly once whatever the line does, and every failure by its name."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from harness.detection import detect
+from harness.errors import DeviceError, HungError, LinkError, NoisyLinkError, NoReplyError, RebootedError
+from harness.link import messages as wire
+from harness.link.client import LinkClient
+from harness.link.model_table import ModelRecord, partition_image, read_partition
+from harness.link.session import Timing
+from tests.support.host_board import (
+    MODEL,
+    PARTITION_SIZE,
+    STRIDE,
+    TENSOR,
+    BoardPort,
+    ChainEngine,
+    Noise,
+    expected_outputs,
+)
+
+FAST = Timing(hello=1.5, hello_interval=0.05, silence=0.6, stall=2.0, resend_min=0.02, resend_max=0.1)
+Connect = Callable[..., tuple[LinkClient, BoardPort]]
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    with ExitStack() as stack:
+
+        def connect(**options: object) -> tuple[LinkClient, BoardPort]:
+            port = BoardPort(**options)
+            stack.callback(port.end)
+            client = LinkClient(lambda: port, timing=FAST)
+            stack.callback(client.close)
+            return client, port
+
+        yield connect
+
+
+def flashed() -> bytearray:
+    image = partition_image([MODEL], PARTITION_SIZE)
+    return bytearray(image.ljust(PARTITION_SIZE, b"\xff"))
+
+
+def frames(number: int, seed: int = 0) -> npt.NDArray[np.int8]:
+    return np.random.default_rng(seed).integers(-128, 128, (number, STRIDE, 40), np.int8)
+
+
+def test_a_board_says_what_it_is(connect: Connect) -> None:
+    client, _ = connect()
+    assert (client.board.chip, client.board.runtime, client.board.models) == ("esp32s3", "1.3.3~1", 4)
+    assert client.board.partition_size == PARTITION_SIZE
+    assert client.board.mac == bytes((1, 2, 3, 4, 5, 6))
+
+
+def test_frames_are_inferred_in_order_over_several_packets(connect: Connect) -> None:
+    client, port = connect(partition=flashed())
+    model = client.open_model(0)
+    assert (model.state, model.stride, model.sha256) == (wire.OPEN, STRIDE, MODEL.sha256)
+    clip = frames(101)
+    given = client.infer(clip)
+    assert np.array_equal(given.outputs, expected_outputs(clip))
+    assert given.inferences == port.board.engine.inferences == 101
+    assert given.microseconds.min() == 6800
+
+
+def test_a_reset_starts_the_state_over_and_none_carries_it_on(connect: Connect) -> None:
+    client, _ = connect(partition=flashed())
+    client.open_model()
+    first, second = frames(20), frames(20, seed=1)
+    client.infer(first)
+    carried = client.infer(second)
+    assert np.array_equal(carried.outputs, expected_outputs(np.concatenate([first, second]))[20:])
+    client.reset()
+    again = client.infer(second)
+    assert np.array_equal(again.outputs, expected_outputs(second))
+    assert again.inferences == 20
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_mix_of_faults_changes_an_output_or_infers_twice(connect: Connect, seed: int) -> None:
+    noise = Noise(seed, corrupt=0.05, drop=0.05, duplicate=0.05, log=0.05, log_inside=0.02)
+    client, port = connect(partition=flashed(), noise=noise)
+    client.open_model()
+    for clip in range(4):
+        client.reset()
+        given = client.infer(frames(200, seed=clip))
+        assert np.array_equal(given.outputs, expected_outputs(frames(200, seed=clip)))
+    assert port.board.engine.inferences == 4 * 200
+
+
+def test_the_boards_rule_detects_where_the_hosts_does(connect: Connect) -> None:
+    client, _ = connect(partition=flashed())
+    client.open_model()
+    client.arm_detection(0, cutoff=150, window=2)
+    clip = frames(400)
+    found = client.infer(clip).detections
+    expected = detect(expected_outputs(clip), cutoff=150 / 255, window=2, stride=STRIDE)
+    assert len(expected) > 2
+    assert [(item.inference, item.slices / 100, item.average, item.maximum) for item in found] == [
+        (item.inference, item.time_s, item.average, item.maximum) for item in expected
+    ]
+
+
+def test_any_output_comes_in_pieces(connect: Connect) -> None:
+    client, _ = connect(partition=flashed())
+    client.open_model(any_output=True)
+    client.infer(frames(1))
+    assert client.read_output() == TENSOR
+    with pytest.raises(DeviceError) as caught:
+        client.read_output(output=1)
+    assert caught.value.code == "no-such-output"
+
+
+def test_a_profile_comes_in_pieces_and_only_after_a_profiled_inference(connect: Connect) -> None:
+    client, _ = connect(partition=flashed())
+    client.open_model()
+    client.infer(frames(1))
+    with pytest.raises(DeviceError) as caught:
+        client.read_profile()
+    assert caught.value.code == "no-profile"
+    client.infer(frames(3), profile=True)
+    times = client.read_profile()
+    assert [(item.name, item.microseconds) for item in times] == [(f"OP_{i}", i * 10) for i in range(70)]
+
+
+def test_an_uploaded_model_replaces_the_old_one(connect: Connect) -> None:
+    client, port = connect(partition=flashed())
+    client.open_model()
+    other = ModelRecord(b"model" + bytes([STRIDE]) + b"other" * 5000, 30_000)
+    done: list[int] = []
+    model = client.upload(0, other, progress=lambda now, total: done.append(now))
+    assert (model.state, model.sha256, model.manifest_arena) == (wire.STORED, other.sha256, 30_000)
+    assert done[-1] == len(other.content)
+    with pytest.raises(DeviceError) as caught:
+        client.infer(frames(1))
+    assert caught.value.code == "not-open"
+    assert read_partition(bytes(port.board.partition))[0] == other
+    assert client.open_model().arena_size == 30_000
+
+
+def test_an_interrupted_upload_leaves_the_old_model_whole(connect: Connect) -> None:
+    client, port = connect(partition=flashed())
+    other = ModelRecord(b"model" + bytes([STRIDE]) + b"other" * 5000, 0)
+
+    def stop(now: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        client.upload(0, other, progress=stop)
+    client.reconnect()
+    assert client.describe(0).sha256 == MODEL.sha256
+    assert client.describe(0).state == wire.STORED
+    assert client.upload(0, other).sha256 == other.sha256
+    assert port.board.partition
+
+
+def test_a_refusal_ends_a_stream_and_the_session_goes_on(connect: Connect) -> None:
+    engine = ChainEngine(fail_at=30)
+    client, _ = connect(partition=flashed(), engine=engine)
+    client.open_model()
+    with pytest.raises(DeviceError) as caught:
+        client.infer(frames(100))
+    assert caught.value.code == "inference-failed"
+    assert caught.value.detail == 30
+    with pytest.raises(DeviceError) as caught:
+        client.infer(frames(1))
+    assert caught.value.code == "needs-reset"
+    engine.fail_at = None
+    client.reset()
+    assert np.array_equal(client.infer(frames(5)).outputs, expected_outputs(frames(5)))
+
+
+@pytest.mark.parametrize(
+    ("slot", "code"), [(0, "no-model"), (3, "no-model"), (4, "no-such-slot"), (255, "no-such-slot")]
+)
+def test_a_slot_without_a_model_is_refused_by_name(connect: Connect, slot: int, code: str) -> None:
+    client, _ = connect()
+    with pytest.raises(DeviceError) as caught:
+        client.open_model(slot)
+    assert caught.value.code == code
+    assert caught.value.hint
+
+
+def test_a_reboot_ends_the_clip_and_reconnecting_goes_on(connect: Connect) -> None:
+    client, port = connect(partition=flashed(), engine=ChainEngine(delay=0.005))
+    client.open_model()
+    threading.Timer(0.2, port.reboot).start()
+    with pytest.raises(RebootedError):
+        client.infer(frames(200))
+    assert client.reconnect().boot_id == 2
+    client.open_model()
+    assert np.array_equal(client.infer(frames(5)).outputs, expected_outputs(frames(5)))
+
+
+def test_a_hung_board_is_told_within_its_deadline(connect: Connect) -> None:
+    client, port = connect(partition=flashed(), engine=ChainEngine(delay=0.005))
+    client.open_model()
+    threading.Timer(0.1, port.dead.set).start()
+    started = time.monotonic()
+    with pytest.raises(HungError, match="Infer"):
+        client.infer(frames(400))
+    assert time.monotonic() - started < 5
+
+
+def test_a_line_that_damages_everything_is_called_noisy(connect: Connect) -> None:
+    client, port = connect(partition=flashed())
+    client.open_model()
+    port._noise.corrupt = 1.0
+    with pytest.raises(NoisyLinkError):
+        client.infer(frames(10))
+
+
+def test_silence_is_no_reply() -> None:
+    port = BoardPort()
+    port.dead.set()
+    with pytest.raises(NoReplyError):
+        LinkClient(lambda: port, timing=Timing(hello=0.2))
+    port.end()
+
+
+def test_no_thread_is_left_behind(connect: Connect) -> None:
+    client, _ = connect()
+    client.close()
+    client.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "mww-link-reader"]
+    with pytest.raises(LinkError):
+        client.describe()
+
+
+def test_log_lines_reach_the_user() -> None:
+    lines: list[str] = []
+    port = BoardPort(noise=Noise(log=1.0))
+    client = LinkClient(lambda: port, timing=FAST, on_log=lines.append)
+    port.board.log("hello from the board")
+    client.stats()
+    client.close()
+    port.end()
+    assert "hello from the board" in lines
+    assert "I (456) heap: between" in lines
