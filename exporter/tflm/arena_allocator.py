@@ -31,11 +31,15 @@ class SingleArenaBufferAllocator:
         self._temp = 0
 
     def allocate_persistent(self, kind: str, size: int, alignment: int = 4) -> None:
-        """Take `size` bytes below the tail, rounded down to the alignment."""
+        """Take `size` bytes below the tail, rounded down to the alignment.
+
+        TFLM looks whether they reach into the head, not whether they reach into temporary bytes: there it fails a
+        moment later, unless they touch only the last few, the end of a zero point array that nobody reads again.
+        """
         tail = align_up(self.tail + size, alignment)
         self.by_kind[kind] = self.by_kind.get(kind, 0) + tail - self.tail
         self.tail = tail
-        self._require(self.head)
+        self._require(max(self.head, self._temp // BUFFER_ALIGNMENT * BUFFER_ALIGNMENT))
 
     def allocate_temp(self, size: int) -> None:
         """Take `size` bytes above the head, until `reset_temp`; every struct that TFLM puts there is aligned to 4."""
