@@ -85,7 +85,10 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """One operator; `inputs` holds -1 where an optional tensor is left out."""
+    """One operator; `inputs` holds -1 where an optional tensor is left out.
+
+    `custom_options` tells whether it has any, even none of length.
+    """
 
     index: int
     op: str
@@ -95,6 +98,7 @@ class Operator:
     outputs: tuple[int, ...]
     intermediates: tuple[int, ...]
     options: Options
+    custom_options: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +328,7 @@ def _operator(index: int, table: Table, codes: tuple[tuple[str, str, int], ...],
         outputs=_tensor_list(table, 2, tensors),
         intermediates=_tensor_list(table, 8, tensors, optional=True),
         options=read_options(op, table.uint8(3), table.table(4)),
+        custom_options=table.has(5),
     )
 
 

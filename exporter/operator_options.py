@@ -117,9 +117,9 @@ class CallOnce:
 
 @dataclass(frozen=True, slots=True)
 class VarHandle:
-    """VAR_HANDLE."""
+    """VAR_HANDLE; TFLM tells an absent container from an empty one."""
 
-    container: str
+    container: str | None
     shared_name: str
 
 
@@ -218,7 +218,7 @@ _READERS: Final[dict[str, tuple[int, Callable[[Table], Options]]]] = {
     "PACK": (59, lambda table: Pack(table.int32(0), table.int32(1))),
     "SPLIT_V": (79, lambda table: SplitV(table.int32(0))),
     "CALL_ONCE": (103, lambda table: CallOnce(table.int32(0))),
-    "VAR_HANDLE": (111, lambda table: VarHandle(table.string(0), table.string(1))),
+    "VAR_HANDLE": (111, lambda table: VarHandle(table.string(0) if table.has(0) else None, table.string(1))),
 }
 """Operator to (member number in the schema's BuiltinOptions union, reader)."""
 

@@ -58,7 +58,7 @@ class MicroAllocator:
         self._model = model
         self._runtime = runtime
         self._structs = runtime.structs
-        self._resources: list[tuple[str, str]] = []
+        self._resources: list[options.VarHandle] = []
         self._allocated_resources: set[int] = set()
         self._handles: dict[tuple[int, int], int] = {}
 
@@ -101,8 +101,8 @@ class MicroAllocator:
     def _parse_and_init(self) -> None:
         """`PrepareNodeAndRegistrationDataFromFlatbuffer`, then `InitSubgraphs`."""
         structs = self._structs
-        for _, operator in self._model.operators():
-            _check_registered(operator)
+        for subgraph, operator in self._model.operators():
+            _check_operator(subgraph, operator)
             size = structs.builtin_params.get(operator.op)
             if size is not None:
                 self.arena.allocate_persistent("builtin_params", size, alignment=4 if size >= 4 else 1)
@@ -156,13 +156,21 @@ class MicroAllocator:
 
     def _var_handle(self, node: Node) -> None:
         """`CreateIdIfNoneFound`."""
-        setting = node.options(options.VarHandle)
-        name = (setting.container, setting.shared_name)
-        if name not in self._resources:
-            limit = f"it is resource variable {len(self._resources) + 1}, ESPHome has room for {MAX_RESOURCE_VARIABLES}"
-            node.ensure(len(self._resources) < MAX_RESOURCE_VARIABLES, limit)
-            self._resources.append(name)
-        self._handles[node.subgraph.index, node.output().index] = self._resources.index(name)
+        resource = self._find_id(node, node.options(options.VarHandle))
+        if resource == len(self._resources):
+            limit = f"it is resource variable {resource + 1}, ESPHome has room for {MAX_RESOURCE_VARIABLES}"
+            node.ensure(resource < MAX_RESOURCE_VARIABLES, limit)
+            self._resources.append(node.options(options.VarHandle))
+        self._handles[node.subgraph.index, node.output().index] = resource
+
+    def _find_id(self, node: Node, wanted: options.VarHandle) -> int:
+        """`MicroResourceVariables::FindId`; an absent container matches any, and a new id follows the last."""
+        for resource, known in enumerate(self._resources):
+            if wanted.container is not None and known.container is None:
+                node.refuse("it names a container, and another variable's is absent, which TFLM cannot compare")
+            if wanted.container in (None, known.container) and wanted.shared_name == known.shared_name:
+                return resource
+        return len(self._resources)
 
     def _read_variable(self, node: Node) -> None:
         node.counts((1,), 1)
@@ -260,11 +268,17 @@ def tensor_bytes(tensor: Tensor) -> int:
     return tensor.elements * TENSOR_TYPE_SIZES[tensor.dtype]
 
 
-def _check_registered(operator: Operator) -> None:
+def _check_operator(subgraph: Subgraph, operator: Operator) -> None:
+    """What is refused before any kernel is asked."""
+    place = f"{operator.op} (operator {operator.index} of subgraph {subgraph.index})"
     if operator.op not in REGISTERED_OPS:
         name = operator.custom_code or operator.op
         hint = f"it registers {len(REGISTERED_OPS)}: {', '.join(REGISTERED_OPS)}"
         raise UnsupportedModelError(f"{name} is not registered in ESPHome's runtime", hint=hint)
+    if operator.custom_options:
+        raise UnsupportedModelError(f"{place} has custom options, which TFLM refuses on a builtin operator")
+    if operator.intermediates:
+        raise UnsupportedModelError(f"{place} has intermediate tensors, which no registered operator may have")
 
 
 def _tensor_structs(runtime: Runtime, tensor: Tensor) -> tuple[int, ...]:

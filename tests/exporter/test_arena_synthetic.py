@@ -369,6 +369,35 @@ def with_variables(count: int, name: bytes) -> bytes:
     return pack(graph)
 
 
+def test_an_absent_container_is_any_container() -> None:
+    """TFLM looks for an absent container by name alone, and crashes where it is the known one that is absent."""
+
+    def state(*containers: bytes | None) -> int:
+        graph = Graph()
+        source = graph.tensor([1, 3, 40])
+        graph.inputs = graph.outputs = [source]
+        for container in containers:
+            handle = graph.tensor([], "RESOURCE", scales=())
+            graph.operator("VAR_HANDLE", [], [handle], container=container, sharedName=b"state")
+            graph.operator("ASSIGN_VARIABLE", [handle, source], [])
+        return dict(predict_arena(pack(graph)).breakdown)["resource_variables"]
+
+    assert state(b"one", b"two") == 2 * 128
+    assert state(b"one", None) == state(None, None) == 128
+    with pytest.raises(UnsupportedModelError, match="TFLM cannot compare"):
+        state(None, b"one")
+
+
+@pytest.mark.parametrize("extra, reason", [("custom_options", "custom options"), ("intermediates", "intermediate")])
+def test_a_builtin_operator_has_nothing_custom(extra: str, reason: str) -> None:
+    graph = Graph()
+    source, output = graph.tensor([4]), graph.tensor([4])
+    graph.inputs, graph.outputs = [source], [output]
+    graph.operator("QUANTIZE", [source], [output], **{extra: [0]})
+    with pytest.raises(UnsupportedModelError, match=reason):
+        predict_arena(pack(graph))
+
+
 @pytest.mark.parametrize("targets", [(0,), (1, 1)], ids=["itself", "each other"])
 def test_subgraphs_that_call_each_other_without_end_are_refused(targets: tuple[int, ...]) -> None:
     graphs = [Graph() for _ in targets]

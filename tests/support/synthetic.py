@@ -84,7 +84,7 @@ class Graph:
         return self.tensor([channels], "INT32", scales=[0.001] * scales, data=bytes(4 * channels))
 
     def operator(self, name: str, inputs: Sequence[int], outputs: Sequence[int], **options: Any) -> None:
-        """Add an operator; options by the schema's names."""
+        """Add an operator; options by the schema's names, `custom_options` and `intermediates` of its own."""
         self.operators.append((name, list(inputs), list(outputs), options))
 
 
@@ -104,7 +104,9 @@ def pack(*graphs: Graph, metadata: dict[str, bytes] | None = None) -> bytes:
             tensor.buffer = len(model.buffers)
             model.buffers.append(_buffer(data))
         subgraph.inputs, subgraph.outputs = graph.inputs, graph.outputs
-        subgraph.operators = [_operator(names, *operator) for operator in graph.operators]
+        subgraph.operators = [
+            _operator(names, name, inputs, outputs, dict(options)) for name, inputs, outputs, options in graph.operators
+        ]
         model.subgraphs.append(subgraph)
     model.metadata = []
     for name, data in (metadata or {}).items():
@@ -135,6 +137,10 @@ def _operator(names: list[str], name: str, inputs: list[int], outputs: list[int]
     operator = schema.OperatorT()
     operator.opcodeIndex = names.index(name)
     operator.inputs, operator.outputs = inputs, outputs
+    operator.customOptions, operator.intermediates = (
+        options.pop("custom_options", None),
+        options.pop("intermediates", None),
+    )
     if name in _OPTIONS:
         operator.builtinOptionsType = getattr(schema.BuiltinOptions, _OPTIONS[name])
         operator.builtinOptions = getattr(schema, f"{_OPTIONS[name]}T")()
