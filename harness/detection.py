@@ -84,20 +84,11 @@ def detect(  # noqa: PLR0913 -- two models' settings, each with its manifest's n
     Raises:
         UsageError: A cutoff, window or stride out of range.
     """
-    recording = Recording(outputs, window=window, stride=stride)
     vad = None
     if vad_outputs is not None:
         vad = Vad(vad_outputs, cutoff=vad_cutoff, window=vad_window, stride=vad_stride or stride)
-    return [
-        Detection(
-            inference=check.inference,
-            time_s=check.slices * feature_step_size / 1000 - lead_in,
-            average=recording.total(check) // window,
-            maximum=int(recording.outputs[check.oldest : check.inference + 1].max()),
-            vad_blocked=check.vad_blocked,
-        )
-        for check in recording.checks(_byte(cutoff), vad)
-    ]
+    recording = Recording(outputs, window=window, stride=stride)
+    return recording.detections(_byte(cutoff), vad, feature_step_size=feature_step_size, lead_in=lead_in)
 
 
 class Vad:
@@ -131,9 +122,20 @@ class Recording:
         padded = np.concatenate([np.zeros(min(window, len(self._sums)), np.int64), self._sums])
         self._window_sums = self._sums[1:] - padded[1 : len(self._sums)] if len(self.outputs) else self._sums[1:]
 
-    def total(self, check: Check) -> int:
-        """Sum of the ring at a check."""
-        return int(self._sums[check.inference + 1] - self._sums[check.oldest])
+    def detections(
+        self, byte: int, vad: Vad | None = None, *, feature_step_size: int = FEATURE_STEP_MS, lead_in: float = 0.0
+    ) -> list[Detection]:
+        """What the device would report at a cutoff byte; the other arguments are those of `detect`."""
+        return [
+            Detection(
+                inference=check.inference,
+                time_s=check.slices * feature_step_size / 1000 - lead_in,
+                average=int(self._sums[check.inference + 1] - self._sums[check.oldest]) // self._window,
+                maximum=int(self.outputs[check.oldest : check.inference + 1].max()),
+                vad_blocked=check.vad_blocked,
+            )
+            for check in self.checks(byte, vad)
+        ]
 
     def checks(self, byte: int, vad: Vad | None = None) -> Iterator[Check]:
         """Yield the checks that fire at a cutoff byte, in order."""

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from exporter.errors import MwwError
+from exporter.errors import InputError, MwwError
+
+
+class GoldenError(InputError):
+    """A golden that cannot be read, or was recorded from another model."""
+
+    code = "golden"
 
 
 class LinkError(MwwError):

@@ -78,6 +78,8 @@ def load_model(path: Path | str) -> Model:
 
 def _stride(path: Path, file: ModelFile) -> int:
     """The stride, from an input and an output that the runtime accepts (`StreamingModel::load_model_`)."""
+    if file.version != contract.SCHEMA_VERSION:
+        raise _unsupported(path, f"schema version {file.version}, not {contract.SCHEMA_VERSION}")
     main = file.main
     if len(main.inputs) != 1 or len(main.outputs) != 1:
         raise _unsupported(path, f"{len(main.inputs)} inputs and {len(main.outputs)} outputs, not one of each")

@@ -68,8 +68,20 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
+class VadSource:
+    """The VAD model that gates detections, and the engine that runs it: on this machine, whatever the target is."""
+
+    model: str
+    model_sha256: str
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
 class ClipResult:
-    """One clip: what `docs/reference/run.schema.json` says of each, and its trace."""
+    """One clip: what `docs/reference/run.schema.json` says of each, and its trace.
+
+    `outputs_sha256` and `frames_sha256` (of the int8 slices) are None where the clip could not be carried out.
+    """
 
     name: str
     status: Verdict
@@ -86,6 +98,7 @@ class ClipResult:
     golden_detections: tuple[Detection, ...] | None
     latency_us: Latency | None
     trace: Trace = field(repr=False, compare=False)
+    frames_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +157,7 @@ class RunResult:
         started: UTC, ISO 8601.
         seconds: That the run took.
         evaluation: Recall and false accepts; None where no clip is labelled.
+        vad: The VAD model; None without one.
     """
 
     verdict: Verdict
@@ -165,3 +179,4 @@ class RunResult:
     started: str
     seconds: float
     evaluation: Evaluation | None = None
+    vad: VadSource | None = None

@@ -49,6 +49,7 @@ _CHILD: Final = (
     "from harness.engines.worker import main; main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))"
 )
 _LOG_TAIL: Final = 2000
+_LONGEST: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +235,7 @@ class EngineProcess:
 
     def _refused(self, child: _Child, operation: Operation, said: str) -> EngineError:
         what = "failed on a frame" if operation == Operation.INFER else "does not take this model"
-        detail = "; ".join(words for words in (_last_words(child.log), said) if words)
+        detail = "; ".join(words for words in (_last_words(child.log), _one_line(said)) if words)
         hint = "mww verify tells what ESPHome's runtime would refuse"
         inference = None
         if operation == Operation.INFER:
@@ -271,4 +272,8 @@ def _last_words(log: BinaryIO) -> str:
     text = log.read().decode(errors="replace")
     log.truncate(0)
     log.seek(0)
-    return "; ".join(line.strip() for line in text.splitlines() if line.strip())[-500:]
+    return _one_line(text)
+
+
+def _one_line(text: str) -> str:
+    return "; ".join(line.strip() for line in text.splitlines() if line.strip())[-_LONGEST:]

@@ -47,8 +47,8 @@ class Worker:
             operation, number = REQUEST.unpack(request)
             try:
                 answer = (Status.DONE, *self._carry_out(operation, number))
-            except (RuntimeError, ValueError, TypeError, ImportError, MemoryError) as error:
-                text = f"{error}".encode(errors="replace")[:INPUT_SIZE]
+            except Exception as error:  # noqa: BLE001 -- the process's edge: whatever a package raises is an answer
+                text = f"{type(error).__name__}: {error}".encode(errors="replace")[:INPUT_SIZE]
                 self._memory[INPUT_OFFSET : INPUT_OFFSET + len(text)] = text
                 answer = (Status.FAILED, len(text), 0)
             self._channel.sendall(ANSWER.pack(*answer))

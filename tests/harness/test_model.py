@@ -3,9 +3,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from exporter.errors import ModelFileError
+from exporter.errors import ModelFileError, UnsupportedModelError
 from harness.model import load_model
 
 
@@ -37,3 +38,12 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
         load_model(path)
     with pytest.raises(ModelFileError, match="does not exist"):
         load_model(tmp_path / "absent.tflite")
+
+
+@pytest.mark.parametrize("stride", [0, 300])
+def test_a_stride_that_the_runtime_cannot_hold_is_refused(models: Path, tmp_path: Path, stride: int) -> None:
+    shape, other = (np.array([1, length, 40], "<i4").tobytes() for length in (3, stride))
+    path = tmp_path / "model.tflite"
+    path.write_bytes((models / "okay_nabu.tflite").read_bytes().replace(shape, other))
+    with pytest.raises(UnsupportedModelError, match=f"stride {stride}, not 1 to 255"):
+        load_model(path)

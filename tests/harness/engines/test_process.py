@@ -118,6 +118,16 @@ def test_a_crash_names_signal_and_inference_and_reset_mends_it(tflm: EngineProce
     assert tflm.infer(frames(10)) == before
 
 
+def test_a_real_model_that_crashes_tflm_is_one_error_and_the_next_one_runs(models: Path, tflm: EngineProcess) -> None:
+    crashing = bytearray((models / "hey_jarvis.tflite").read_bytes())
+    crashing[45030] = 1  # a bias that says it is 16 MB larger than its buffer
+    tflm.load(bytes(crashing))
+    with pytest.raises(EngineError, match="ended by SIGSEGV at inference 0"):
+        tflm.infer(frames(5))
+    tflm.load(OKAY_NABU)
+    assert len(tflm.infer(frames(5))) == 5
+
+
 def test_a_hang_ends_at_the_deadline_and_leaves_no_process(tflm: EngineProcess) -> None:
     pid = tflm.pid
     assert pid is not None

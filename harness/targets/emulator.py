@@ -1,0 +1,92 @@
+"""The emulator: a model in an interpreter on this machine, bit for bit as the device's with the default engine.
+
+Its arena is predicted for a chip, never the interpreter's own: a 64-bit host needs another one.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.arena import predict_arena
+from exporter.contract import CHIPS
+from exporter.errors import EngineError, UsageError
+from harness.engines.catalog import DEFAULT_ENGINE, engine_spec
+from harness.engines.process import EngineProcess
+from harness.model import Model
+from harness.targets.base import ArenaUse, Inference, TargetInfo
+from harness.targets.registry import TargetOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+DEFAULT_CHIP: Final = "esp32s3"
+
+
+class EmulatorTarget:
+    """One engine process as a target."""
+
+    def __init__(self, engine: str = DEFAULT_ENGINE, chip: str = DEFAULT_CHIP) -> None:
+        """Start the engine's process.
+
+        Raises:
+            UsageError: There is no such engine or chip.
+            MissingPackageError: The engine's package is absent.
+        """
+        if chip not in CHIPS:
+            raise UsageError(f"there is no chip {chip!r}", hint=f"one of {', '.join(CHIPS)}")
+        self._chip = chip
+        self._engine = EngineProcess(engine)
+
+    def info(self) -> TargetInfo:
+        """The engine with its version, and the chip whose arena is predicted."""
+        spec = engine_spec(self._engine.engine)
+        return TargetInfo("emulator", self._chip, spec.name, ((spec.distribution, self._engine.version),))
+
+    def load(self, model: Model) -> ArenaUse:
+        """Make an interpreter of the model.
+
+        Raises:
+            UnsupportedModelError: ESPHome's runtime would refuse the model.
+            EngineError: The engine refused it, or crashed on it.
+        """
+        predicted = predict_arena(model.content, self._chip, manifest_size=model.tensor_arena_size)
+        self._engine.load(model.content)
+        if (self._engine.frame_size, self._engine.output_size) != (model.stride * 40, 1):
+            sizes = f"frames of {self._engine.frame_size} bytes and outputs of {self._engine.output_size}"
+            raise EngineError(f"engine {self._engine.engine} sees {sizes} in {model.name}")
+        return ArenaUse(predicted.used, predicted.probe or predicted.minimum, "predicted")
+
+    def reset(self) -> None:
+        """Make a new interpreter: exact for every engine, where their own resets are not."""
+        self._engine.reset()
+
+    def infer(self, frames: npt.NDArray[np.int8]) -> Inference:
+        """Run frames `[n, stride, 40]`; there is no time to tell, since it would not be the chip's."""
+        return Inference(np.frombuffer(self._engine.infer(frames.tobytes()), np.uint8), None)
+
+    def inferences(self) -> int | None:
+        """What the engine's process has counted."""
+        return self._engine.inferences
+
+    def close(self) -> None:
+        """End the engine's process."""
+        self._engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_target(name: str, options: TargetOptions) -> EmulatorTarget:
+    """Open an emulator; a baud rate and a board's model have no meaning for it."""
+    if options.baud is not None:
+        raise UsageError(f"the target {name} has no baud rate", hint="leave --baud out")
+    return EmulatorTarget(options.engine or DEFAULT_ENGINE, options.chip or DEFAULT_CHIP)

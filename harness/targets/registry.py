@@ -1,0 +1,76 @@
+"""Which targets there are, by the names that users type, and how one is opened. Nothing else picks a target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Final
+
+from exporter.errors import UsageError
+from harness.targets.base import Target
+
+EMULATOR: Final = "emulator"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetOptions:
+    """What may be said about a target; a target refuses what has no meaning for it.
+
+    Attributes:
+        engine: The emulator's interpreter; None for the default.
+        chip: The chip; None for the default, or for whatever a board says that it is.
+        baud: Of a serial port; None for the default.
+        flash: Whether a board may be given the model when it has another.
+    """
+
+    engine: str | None = None
+    chip: str | None = None
+    baud: int | None = None
+    flash: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSpec:
+    """Where a kind of target is implemented, and whether several can be open at once.
+
+    Attributes:
+        module: It has `open_target(name: str, options: TargetOptions) -> Target`.
+        several: Whether each of `--jobs` can have one of its own.
+    """
+
+    module: str
+    several: bool
+
+
+_NAMED: Final = {
+    EMULATOR: TargetSpec("harness.targets.emulator", several=True),
+    "virtual": TargetSpec("harness.targets.virtual", several=True),
+    "qemu": TargetSpec("harness.targets.qemu", several=True),
+}
+_PORT: Final = TargetSpec("harness.targets.device", several=False)
+
+
+def target_spec(name: str) -> TargetSpec:
+    """The kind of target that a name stands for: one of the named ones, or a pyserial URL or device path.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if name in _NAMED:
+        return _NAMED[name]
+    if "/" in name or name.upper().startswith("COM"):
+        return _PORT
+    hint = f"{', '.join(_NAMED)}, or a port such as /dev/ttyUSB0, socket://127.0.0.1:5000 or rfc2217://host:4000"
+    raise UsageError(f"there is no target {name!r}", hint=hint)
+
+
+def open_target(name: str, options: TargetOptions) -> Target:
+    """Open a target.
+
+    Raises:
+        UsageError: There is none of that name, or an option has no meaning for it.
+        MwwError: It cannot be opened.
+    """
+    opener: Callable[[str, TargetOptions], Target] = import_module(target_spec(name).module).open_target
+    return opener(name, options)
