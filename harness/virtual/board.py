@@ -141,6 +141,8 @@ class Board:
             self._set_baud(step.baud)
         if step.then is Then.RESET:
             self._start(ResetCause.SOFTWARE)
+        elif step.then is Then.HANG:
+            self.close()
         elif step.then is not Then.GO_ON:
             self._download = False
             self._start(ResetCause.WATCHDOG if step.then is Then.WATCHDOG else ResetCause.SOFTWARE)

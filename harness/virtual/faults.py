@@ -48,6 +48,9 @@ class Faults:
         return bool(self.corrupt or self.drop or self.duplicate or self.log)
 
 
+NO_FAULTS: Final = Faults()
+
+
 def _rate(text: str) -> float:
     rate = float(text)
     if not 0 <= rate < 1:
@@ -84,7 +87,7 @@ def parse_faults(specifications: Iterable[str]) -> Faults:
     Raises:
         UsageError: One of them is no fault, or its value is none that the fault takes.
     """
-    faults = Faults()
+    faults = NO_FAULTS
     for specification in specifications:
         name, separator, value = specification.partition("=")
         if specification == "noreset":

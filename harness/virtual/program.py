@@ -22,6 +22,8 @@ class Then(Enum):
     """Start from flash; the watchdog did it."""
     RESTART = auto()
     """Start from flash; the firmware did it."""
+    HANG = auto()
+    """Do nothing any more, until a reset."""
 
 
 @dataclass(frozen=True, slots=True)

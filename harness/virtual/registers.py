@@ -33,6 +33,7 @@ class Security:
         return self.secure_boot << 0 | self.secure_download << 2
 
 
+UNSECURED: Final = Security()
 SECURITY_FEATURES: Final = ("secure-boot", "flash-encryption", "secure-download")
 
 

@@ -1,0 +1,74 @@
+"""`mww virtual`: serve a virtual ESP32 until interrupted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from exporter.errors import OutputError
+from harness.cli.output import emit_json, json_option
+
+
+@click.command(help="Serve a virtual ESP32, which esptool can flash, until interrupted. It listens on loopback only.")
+@click.option("--chip", default="esp32s3", show_default=True, help="esp32, esp32s3, esp32c3 or esp32c6.")
+@click.option("--port-file", type=click.Path(path_type=Path), help="Write the port here once the board is ready.")
+@click.option("--state", type=click.Path(path_type=Path), help="Keep the flash in this folder.")
+@click.option("--transport", default="socket", show_default=True, help="socket, pty or rfc2217.")
+@click.option("--baud", type=click.IntRange(300, 5_000_000), help="Simulate a UART of this rate.")
+@click.option("--inference-us", type=click.IntRange(1, 60_000_000), help="Microseconds that an inference takes.")
+@click.option("--fault", "faults", multiple=True, metavar="SPEC", help="What goes wrong; repeatable. See the page.")
+@click.option(
+    "--efuse", "efuses", multiple=True, metavar="NAME", help="secure-boot, flash-encryption, secure-download."
+)
+@click.option("--until-stdin-ends", is_flag=True, help="End with whoever holds the other end of stdin.")
+@json_option
+def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
+    chip: str,
+    port_file: Path | None,
+    state: Path | None,
+    transport: str,
+    baud: int | None,
+    inference_us: int | None,
+    faults: tuple[str, ...],
+    efuses: tuple[str, ...],
+    until_stdin_ends: bool,
+    as_json: bool,
+) -> None:
+    """Put the options together and serve."""
+    import sys
+
+    from harness.virtual.chips import find_chip
+    from harness.virtual.faults import parse_faults
+    from harness.virtual.registers import security_of
+    from harness.virtual.server import VirtualOptions, serve
+
+    options = VirtualOptions(
+        chip=find_chip(chip),
+        transport=transport,
+        state=state,
+        baud=baud,
+        inference_us=inference_us,
+        faults=parse_faults(faults),
+        security=security_of(efuses),
+    )
+
+    def ready(url: str) -> None:
+        if port_file is not None:
+            _write_port(port_file, url)
+        if as_json:
+            emit_json("mww.virtual/1", {"port": url, "chip": chip, "transport": transport})
+        else:
+            click.echo(url)
+        sys.stdout.flush()
+
+    serve(options, ready=ready, watch=sys.stdin.fileno() if until_stdin_ends else None)
+
+
+def _write_port(path: Path, url: str) -> None:
+    beside = path.with_name(path.name + ".new")
+    try:
+        beside.write_text(url + "\n")
+        beside.replace(path)
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error}", hint="give a file that you may write") from error

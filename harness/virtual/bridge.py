@@ -1,0 +1,138 @@
+"""The tables of functions that the C++ session calls: engine, model partition and UART of the virtual chip.
+
+No exception passes through C++: the first is kept in `failure`, after which every function fails and nothing is sent.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any, Final
+
+from harness.partition_table import Partition
+from harness.virtual import host_abi as abi
+from harness.virtual.engine import INFERENCE_FAILED, Engine, RefusedError
+from harness.virtual.flash import Flash, FlashRangeError
+
+_OK: Final = 0
+
+
+class Bridge:
+    """One session's callbacks; `inference_us` is what it is told that an inference took, 0 where nobody measured."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        flash: Flash,
+        models: Partition | None,
+        transmit: Callable[[bytes], None],
+        inference_us: int,
+    ) -> None:
+        self._engine = engine
+        self._flash = flash
+        self._models = models
+        self._send = transmit
+        self._inference_us = inference_us
+        self._frame_sizes: dict[int, int] = {}
+        self._tensor: ctypes.Array[ctypes.c_char] | None = None
+        self._messages: list[str] = []
+        self._inferences = 0
+        self.failure: BaseException | None = None
+        self.engine = abi.EngineTable(
+            None,
+            abi.LOAD(self._guarded(self._load, INFERENCE_FAILED)),
+            abi.UNLOAD(self._guarded(self._unload, None)),
+            abi.RESET(self._guarded(self._reset, INFERENCE_FAILED)),
+            abi.INFER(self._guarded(self._infer, INFERENCE_FAILED)),
+            abi.OUTPUT(self._guarded(self._read_output, None)),
+            abi.PROFILE(lambda *_: 0),
+        )
+        self.partition = abi.PartitionTable(
+            None,
+            flash.address(models.offset) if models else None,
+            models.size if models else 0,
+            abi.ERASE(self._guarded(self._erase, 0)),
+            abi.WRITE(self._guarded(self._write, 0)),
+        )
+        self.platform = abi.Platform(None, abi.TRANSMIT(self._guarded(self._transmit, None)), abi.MEMORY())
+
+    def taken_messages(self) -> list[str]:
+        """Return what the engine had to say about refusals, once."""
+        messages, self._messages = self._messages, []
+        return messages
+
+    def taken_inferences(self) -> int:
+        """Return how many inferences were made since the last call."""
+        inferences, self._inferences = self._inferences, 0
+        return inferences
+
+    def _guarded(self, function: Callable[..., Any], failed: int | None) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            if self.failure is not None:
+                return failed
+            try:
+                return function(*arguments[1:])
+            except RefusedError as error:
+                if error.text:
+                    self._messages.append(error.text)
+                return error.code
+            except BaseException as error:  # noqa: BLE001 -- raised again once C++ has returned
+                self.failure = error
+                return failed
+
+        return call
+
+    def _load(self, slot: int, data: Any, size: int, arena: int, any_output: int, found: Any) -> int:
+        into: abi.ModelFacts = found.contents
+        try:
+            facts = self._engine.load(slot, ctypes.string_at(data, size), arena, any_output=bool(any_output))
+        except RefusedError as error:
+            into.error_detail = error.detail
+            raise
+        for name in ("stride", "outputs", "variables", "input_scale", "input_zero_point", "output_scale"):
+            setattr(into, name, getattr(facts, name))
+        into.output_zero_point = facts.output_zero_point
+        into.arena_used, into.arena_size = facts.arena_used, facts.arena_size
+        self._frame_sizes[slot] = facts.frame_size
+        return _OK
+
+    def _unload(self, slot: int) -> None:
+        self._engine.unload(slot)
+
+    def _reset(self, slot: int) -> int:
+        self._engine.reset(slot)
+        return _OK
+
+    def _infer(self, slot: int, frames: Any, count: int, _profile: int, results: Any) -> int:
+        outputs = self._engine.infer(slot, ctypes.string_at(frames, count * self._frame_sizes[slot]), count)
+        for index, output in enumerate(outputs):
+            results[index] = abi.Inference(self._inference_us, output)
+        self._inferences += count
+        return _OK
+
+    def _read_output(self, slot: int, index: int, size: Any) -> int | None:
+        tensor = self._engine.output(slot) if index == 0 else b""
+        if not tensor:
+            return None
+        self._tensor = ctypes.create_string_buffer(tensor, len(tensor))
+        size[0] = len(tensor)
+        return ctypes.addressof(self._tensor)
+
+    def _erase(self, offset: int, size: int) -> int:
+        assert self._models is not None
+        try:
+            self._flash.erase(self._models.offset + offset, size)
+        except FlashRangeError:
+            return 0
+        return 1
+
+    def _write(self, offset: int, data: Any, size: int) -> int:
+        assert self._models is not None
+        try:
+            self._flash.program(self._models.offset + offset, ctypes.string_at(data, size))
+        except FlashRangeError:
+            return 0
+        return 1
+
+    def _transmit(self, data: Any, size: int) -> None:
+        self._send(ctypes.string_at(data, size))

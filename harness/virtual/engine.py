@@ -1,0 +1,174 @@
+"""The virtual board's interpreters: one TFLM worker process a model slot, and an arena as its chip would have it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from exporter import contract
+from exporter.arena import predict_arena
+from exporter.errors import EngineError, ModelFileError
+from exporter.model_file import ModelFile, read_model
+from harness.engines.process import EngineProcess
+
+UNSUPPORTED_SCHEMA: Final = 8
+UNREGISTERED_OPERATOR: Final = 9
+WRONG_INPUT: Final = 10
+WRONG_OUTPUT: Final = 11
+ARENA_TOO_SMALL: Final = 13
+NOT_OPEN: Final = 14
+INFERENCE_FAILED: Final = 15
+"""Error codes of the link (`harness.link.error_codes`), given where the firmware's own engine gives them."""
+
+
+class RefusedError(Exception):
+    """The engine cannot do what was asked; `code` is the link's, `detail` what that code says of it."""
+
+    def __init__(self, code: int, text: str, detail: int = 0) -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What an engine says of a model that it has loaded; the arena in bytes, on the board's chip."""
+
+    stride: int
+    outputs: int
+    variables: int
+    input_scale: float
+    input_zero_point: int
+    output_scale: float
+    output_zero_point: int
+    arena_used: int
+    arena_size: int
+
+    @property
+    def frame_size(self) -> int:
+        """Bytes of a frame."""
+        return self.stride * contract.FEATURES
+
+
+class Engine(Protocol):
+    """What the firmware's session needs of an interpreter; every method may raise `RefusedError`."""
+
+    def load(self, slot: int, content: bytes, manifest_arena: int, *, any_output: bool) -> Facts:
+        """Load a model, in its initial state; a `manifest_arena` of 0 stands for none."""
+        ...
+
+    def unload(self, slot: int) -> None:
+        """Forget a model."""
+        ...
+
+    def reset(self, slot: int) -> None:
+        """Put a model's streaming state back."""
+        ...
+
+    def infer(self, slot: int, frames: bytes, count: int) -> bytes:
+        """Run `count` frames; returns the first byte of the first output of each."""
+        ...
+
+    def output(self, slot: int) -> bytes:
+        """Return the first output tensor as the last inference left it."""
+        ...
+
+
+class TflmEngine:
+    """Interpreters for a board of one chip. The first process starts at once: importing TFLM takes a second."""
+
+    def __init__(self, chip: str) -> None:
+        """Start.
+
+        Raises:
+            MissingPackageError: TFLM cannot be had on this machine.
+        """
+        self._chip = chip
+        self._spare: EngineProcess | None = EngineProcess("tflm")
+        self.version = self._spare.version
+        self._slots: dict[int, EngineProcess] = {}
+        self._outputs: dict[int, bytes] = {}
+
+    def load(self, slot: int, content: bytes, manifest_arena: int, *, any_output: bool) -> Facts:
+        """See `Engine`."""
+        try:
+            model = read_model(content)
+        except ModelFileError as error:
+            raise RefusedError(UNSUPPORTED_SCHEMA, error.message) from error
+        _check(model, any_output=any_output)
+        facts = self._facts(model, manifest_arena)
+        if slot not in self._slots:
+            self._slots[slot], self._spare = self._spare or EngineProcess("tflm"), None
+        try:
+            self._slots[slot].load(content)
+        except EngineError as error:
+            raise RefusedError(INFERENCE_FAILED, error.message) from error
+        return facts
+
+    def unload(self, slot: int) -> None:
+        """See `Engine`; the process stays for the next model."""
+        self._outputs.pop(slot, None)
+
+    def reset(self, slot: int) -> None:
+        """See `Engine`."""
+        try:
+            self._slots[slot].reset()
+        except EngineError as error:
+            raise RefusedError(INFERENCE_FAILED, error.message) from error
+
+    def infer(self, slot: int, frames: bytes, count: int) -> bytes:
+        """See `Engine`."""
+        try:
+            outputs = self._slots[slot].infer(frames)
+        except EngineError as error:
+            raise RefusedError(INFERENCE_FAILED, error.message) from error
+        size = len(outputs) // count
+        self._outputs[slot] = outputs[-size:]
+        return outputs[::size]
+
+    def output(self, slot: int) -> bytes:
+        """See `Engine`."""
+        return self._outputs.get(slot, b"")
+
+    def close(self) -> None:
+        """End the processes."""
+        for process in (self._spare, *self._slots.values()):
+            if process is not None:
+                process.close()
+        self._spare = None
+        self._slots.clear()
+
+    def _facts(self, model: ModelFile, manifest_arena: int) -> Facts:
+        """Describe a model, with its arena as ESPHome would allocate it on this chip."""
+        arena = predict_arena(model, self._chip, manifest_size=manifest_arena or None)
+        size = arena.minimum if arena.probe is None else arena.probe
+        if size == 0:
+            raise RefusedError(ARENA_TOO_SMALL, f"needs {arena.minimum} bytes", manifest_arena)
+        main = model.main
+        source, output = (main.tensors[index].quantization for index in (main.inputs[0], main.outputs[0]))
+        return Facts(
+            stride=main.tensors[main.inputs[0]].shape[1],
+            outputs=len(main.outputs),
+            variables=sum(operator.op == "VAR_HANDLE" for operator in main.operators),
+            input_scale=source.scale if source else 0.0,
+            input_zero_point=source.zero_point if source else 0,
+            output_scale=output.scale if output else 0.0,
+            output_zero_point=output.zero_point if output else 0,
+            arena_used=arena.used,
+            arena_size=size,
+        )
+
+
+def _check(model: ModelFile, *, any_output: bool) -> None:
+    """Refuse what `StreamingModel::load_model_` refuses."""
+    main = model.main
+    unknown = {operator.op for graph in model.subgraphs for operator in graph.operators} - set(contract.REGISTERED_OPS)
+    if unknown:
+        raise RefusedError(UNREGISTERED_OPERATOR, ", ".join(sorted(unknown)))
+    inputs = [main.tensors[index] for index in main.inputs]
+    if [(t.dtype, t.shape[:1], t.shape[2:]) for t in inputs] != [("INT8", (1,), (contract.FEATURES,))]:
+        raise RefusedError(WRONG_INPUT, "")
+    outputs = [(main.tensors[index].dtype, main.tensors[index].shape) for index in main.outputs]
+    if not outputs or (outputs != [("UINT8", (1, 1))] and not any_output):
+        raise RefusedError(WRONG_OUTPUT, "")

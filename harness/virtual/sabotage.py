@@ -1,0 +1,81 @@
+"""An engine with faults: what a broken firmware, kernel or arena does to outputs, at the inference that was named."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+from exporter import contract
+from harness.virtual.engine import Engine, Facts
+from harness.virtual.faults import Faults
+
+
+class RebootFault(Exception):
+    """The firmware has crashed, and the chip restarts."""
+
+
+class HangFault(Exception):
+    """The firmware does nothing any more."""
+
+
+class FaultyEngine:
+    """Passes everything on to another engine, but for the faults; inferences count from power-on, over all models."""
+
+    def __init__(self, engine: Engine, faults: Faults) -> None:
+        self._engine = engine
+        self._faults = faults
+        self._random = random.Random(faults.seed)
+        self._inferences = 0
+        self._rebooted = False
+
+    def load(self, slot: int, content: bytes, manifest_arena: int, *, any_output: bool) -> Facts:
+        """See `Engine`."""
+        facts = self._engine.load(slot, content, manifest_arena, any_output=any_output)
+        more = self._faults.arena
+        return replace(facts, arena_used=facts.arena_used + more, arena_size=facts.arena_size + more)
+
+    def unload(self, slot: int) -> None:
+        """See `Engine`."""
+        self._engine.unload(slot)
+
+    def reset(self, slot: int) -> None:
+        """See `Engine`."""
+        if not self._faults.noreset:
+            self._engine.reset(slot)
+
+    def infer(self, slot: int, frames: bytes, count: int) -> bytes:
+        """See `Engine`.
+
+        Raises:
+            RebootFault: One of the frames is the one at which the chip restarts.
+            HangFault: One of the frames is the one at which the chip hangs.
+        """
+        faults, first = self._faults, self._inferences
+        due = range(first, first + count)
+        if faults.hang in due:
+            raise HangFault
+        if faults.reboot in due and not self._rebooted:
+            self._rebooted = True
+            raise RebootFault
+        if faults.swap is not None and faults.swap in due:
+            frames = _swap_slices(frames, len(frames) // count, faults.swap - first)
+        outputs = bytearray(self._engine.infer(slot, frames, count))
+        self._inferences += count
+        if faults.wrong is not None and faults.wrong in due:
+            outputs[faults.wrong - first] ^= 1 << self._random.randrange(8)
+        return bytes(outputs)
+
+    def output(self, slot: int) -> bytes:
+        """See `Engine`."""
+        return self._engine.output(slot)
+
+
+def _swap_slices(frames: bytes, size: int, index: int) -> bytes:
+    """Exchange the first slice of a frame with the last that differs from it."""
+    start, width = index * size, contract.FEATURES
+    slices = [frames[at : at + width] for at in range(start, start + size, width)]
+    for other in range(len(slices) - 1, 0, -1):
+        if slices[other] != slices[0]:
+            slices[0], slices[other] = slices[other], slices[0]
+            break
+    return frames[:start] + b"".join(slices) + frames[start + size :]

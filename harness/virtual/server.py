@@ -1,0 +1,104 @@
+"""A virtual board from power-on to power-off, in this process: state, transport, engine and firmware put together."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from exporter.errors import UsageError
+from harness.virtual.board import Board, BoardSettings
+from harness.virtual.boot import Application, ResetCause
+from harness.virtual.chips import Chip
+from harness.virtual.engine import Engine, TflmEngine
+from harness.virtual.faults import NO_FAULTS, Faults
+from harness.virtual.firmware import FAST, Firmware, Identity, Speed, like_a_chip
+from harness.virtual.flash import Flash
+from harness.virtual.noise import Noise
+from harness.virtual.program import Program
+from harness.virtual.registers import UNSECURED, Security
+from harness.virtual.sabotage import FaultyEngine
+from harness.virtual.state import open_state
+from harness.virtual.transports.base import Transport
+from harness.virtual.transports.pty import PtyTransport
+from harness.virtual.transports.rfc2217 import Rfc2217Transport
+from harness.virtual.transports.tcp import SocketTransport
+
+_TRANSPORTS: Final[dict[str, Callable[[int | None], Transport]]] = {
+    "socket": SocketTransport,
+    "pty": PtyTransport,
+    "rfc2217": Rfc2217Transport,
+}
+TRANSPORT_NAMES: Final = tuple(_TRANSPORTS)
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualOptions:
+    """What a virtual board can be told.
+
+    Attributes:
+        chip: Which it is.
+        transport: One of `TRANSPORT_NAMES`.
+        state: The folder that keeps its flash; None for a board that is forgotten.
+        baud: Rate to simulate; None for as fast as it goes.
+        inference_us: Microseconds that an inference is to take; None for as fast as it goes.
+        faults: What goes wrong.
+        security: Which eFuses are burnt.
+    """
+
+    chip: Chip
+    transport: str = "socket"
+    state: Path | None = None
+    baud: int | None = None
+    inference_us: int | None = None
+    faults: Faults = NO_FAULTS
+    security: Security = UNSECURED
+
+
+def serve(options: VirtualOptions, *, ready: Callable[[str], None], watch: int | None = None) -> None:
+    """Serve one board until a signal ends it, or the end of the file descriptor `watch`; `ready` gets its port.
+
+    Raises:
+        MissingPackageError: The engine, or what builds the firmware, is missing.
+        InputError: The state is another chip's.
+    """
+    with ExitStack() as stack:
+        transport = stack.enter_context(closing(_open_transport(options.transport, watch)))
+        folder = options.state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mww-virtual-")))
+        flash, mac = stack.enter_context(open_state(folder, options.chip))
+        tflm = stack.enter_context(closing(TflmEngine(options.chip.name)))
+        starter = _Starter(options, flash, mac, tflm)
+        settings = BoardSettings(options.chip, mac, options.security, options.baud)
+        board = stack.enter_context(closing(Board(settings, flash, transport, starter)))
+        ready(transport.url)
+        try:
+            board.run()
+        except EOFError:
+            return
+
+
+class _Starter:
+    """Makes the firmware's program at each boot; what outlives a boot is here."""
+
+    def __init__(self, options: VirtualOptions, flash: Flash, mac: bytes, tflm: TflmEngine) -> None:
+        self._flash = flash
+        self._identity = Identity(options.chip.name, mac, "tflm", tflm.version)
+        self._engine: Engine = FaultyEngine(tflm, options.faults)
+        simulated = options.baud is not None or options.inference_us is not None
+        self._speed: Speed = like_a_chip(options.inference_us) if simulated else FAST
+        faults = options.faults
+        self._noise = (Noise(faults, "to board"), Noise(faults, "to host")) if faults.noisy else None
+
+    def __call__(self, application: Application, cause: ResetCause) -> Program:
+        for noise in self._noise or ():
+            noise.forget()
+        return Firmware(self._identity, application, cause, self._flash, self._engine, self._speed, self._noise)
+
+
+def _open_transport(name: str, watch: int | None) -> Transport:
+    if name not in _TRANSPORTS:
+        raise UsageError(f"no transport {name}", hint=f"one of {', '.join(TRANSPORT_NAMES)}")
+    return _TRANSPORTS[name](watch)
