@@ -13,11 +13,10 @@ from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 
-from exporter.contract import FEATURE_STEP_MS
-from exporter.errors import FeatureError, InputError, MwwError, UnsupportedModelError, UsageError
+from exporter.errors import InputError, MwwError, UnsupportedModelError, UsageError
 from harness.account import environment, judge_arena, warnings_for
 from harness.bench import Bench, ClipOutcome, Setup, run_clips
-from harness.clips import Clip, WavClip
+from harness.clips import Clip, check_step
 from harness.engines.catalog import DEFAULT_ENGINE, engine_spec, installed_version
 from harness.errors import GoldenError
 from harness.evaluation import Evaluation, LabelledOutputs, Rule, evaluate
@@ -137,9 +136,7 @@ def _check_inputs(setup: Setup, clips: Sequence[Clip], jobs: int) -> None:
         said = f"{recorded.path} was recorded from {recorded.provenance.model}, sha256 "
         said += f"{recorded.provenance.model_sha256[:12]}, not from {model.path}, {model.sha256[:12]}"
         raise GoldenError(said, hint="mww record makes a golden of this model")
-    if model.feature_step_size != FEATURE_STEP_MS and any(isinstance(clip, WavClip) for clip in clips):
-        said = f"{model.path} takes a slice each {model.feature_step_size} ms, the front-end makes one each"
-        raise FeatureError(f"{said} {FEATURE_STEP_MS} ms", hint="give --features made for this model in place of WAVs")
+    check_step(model.feature_step_size, clips)
     if setup.vad is not None and setup.vad.feature_step_size != model.feature_step_size:
         steps = f"{setup.vad.feature_step_size} and {model.feature_step_size} ms"
         raise UsageError(f"the VAD model and the model take slices of different lengths: {steps}")
