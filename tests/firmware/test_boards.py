@@ -1,13 +1,12 @@
 """Every board's project, as `mww firmware` writes it, is one that the real ESPHome takes."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from exporter import contract
 from harness.firmware_project import board_names, write_project
-from tests.firmware.conftest import Esphome
+from tests.firmware.conftest import Esphome, published
 
 VARIANTS = {
     "esp32-c3": "ESP32C3",
@@ -21,13 +20,6 @@ VARIANTS = {
 }
 ON_USB = {"esp32-s3-box-3", "m5stack-cores3", "voice-pe"}
 WITH_PSRAM = ON_USB | {"esp32-s3-devkitc-psram"}
-
-
-def published(name: str) -> Path:
-    spec = find_spec("pymicro_wakeword")
-    if spec is None or spec.origin is None:
-        pytest.skip("pymicro-wakeword, which carries the published models, is not installed")
-    return Path(spec.origin).parent / "models" / f"{name}.json"
 
 
 def test_the_boards_are_those_that_are_documented() -> None:

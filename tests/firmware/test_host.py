@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,18 @@ import numpy.typing as npt
 import pytest
 
 from exporter import __version__
+from exporter.arena import predict_arena
+from exporter.frontend import quantize_features, wav_to_features
+from harness.detection import detect
 from harness.errors import DeviceError
 from harness.link import messages as wire
 from harness.link.client import LinkClient
 from harness.link.model_table import ModelRecord, partition_image
-from tests.firmware.conftest import Esphome
-from tests.support.engine_server import ChainEngine, EngineServer
+from harness.model import load_model
+from harness.resources import fixtures_dir
+from harness.targets.emulator import EmulatorTarget
+from tests.firmware.conftest import Esphome, published
+from tests.support.engine_server import ChainEngine, EngineServer, TflmWorker
 from tests.support.esphome_env import esphome_version
 from tests.support.esphome_host import PARTITION_SIZE, HostProcess, build_host_firmware
 from tests.support.host_board import MODEL, STRIDE, TENSOR, Noise, expected_outputs
@@ -140,3 +147,34 @@ def test_it_starts_without_its_partition_and_says_so(program: Path, tmp_path: Pa
             client.open_model()
         assert caught.value.code == "no-partition"
         process.wait_for("Model partition mww_model: its file is missing, or not of the configured size")
+
+
+@pytest.mark.parametrize("name", ["okay_nabu", "hey_jarvis"])
+def test_a_published_model_gives_the_emulators_outputs(program: Path, tmp_path: Path, name: str) -> None:
+    pytest.importorskip("tflite_micro", reason="tflite-micro, the device's own runtime, is not installed")
+    model = load_model(published(name))
+    (clip, *_) = sorted((fixtures_dir() / "clips" / name).rglob("*.wav"))
+    slices = quantize_features(wav_to_features(clip, lead_in=1.0))
+    count = len(slices) // model.stride
+    given = slices[: count * model.stride].reshape(count, model.stride, 40)
+    with EmulatorTarget() as emulator:
+        emulator.load(model)
+        expected = emulator.infer(given).outputs
+    with (
+        EngineServer(tmp_path / "engine", TflmWorker) as server,
+        HostProcess(program, tmp_path / "partition", server, Noise(3, corrupt=0.01, drop=0.01, log=0.01)) as process,
+        LinkClient.connect(process.port) as client,
+    ):
+        client.upload(0, ModelRecord(model.content, model.tensor_arena_size or 0))
+        opened = client.open_model()
+        client.arm_detection(0, cutoff=model.cutoff_byte, window=model.sliding_window_size)
+        streamed = client.infer(given)
+    assert opened.arena_size == predict_arena(model.content, manifest_size=model.tensor_arena_size).probe
+    assert sha256(streamed.outputs).hexdigest() == sha256(expected).hexdigest()
+    assert [(found.inference, found.average) for found in streamed.detections] == [
+        (found.inference, found.average)
+        for found in detect(
+            expected, cutoff=model.probability_cutoff, window=model.sliding_window_size, stride=model.stride
+        )
+    ]
+    assert streamed.detections

@@ -4,13 +4,15 @@ import socket
 import struct
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
 from harness.link import messages as wire
+from harness.virtual.engine import RefusedError, TflmEngine
 from tests.support.host_board import TENSOR
 
 _REQUEST = struct.Struct("<BI")
@@ -144,3 +146,57 @@ def _carry_out(engine: SocketEngine, what: Request, payload: bytes) -> bytes:
             return engine.output(payload[0])
         case Request.PROFILE:
             return b"".join(time.encode() for time in engine.profile())
+
+
+class TflmWorker:
+    """TFLM in the worker process that the emulator runs, with the arena that is predicted for an ESP32-S3."""
+
+    def __init__(self) -> None:
+        self._engine = TflmEngine("esp32s3")
+
+    def load(self, content: bytes, manifest_arena: int, any_output: bool) -> wire.Model:
+        with _refusals():
+            facts = self._engine.load(0, content, manifest_arena, any_output=any_output)
+        self._size = facts.stride * 40
+        return wire.Model(
+            model=0,
+            state=wire.OPEN,
+            size=len(content),
+            manifest_arena=manifest_arena,
+            sha256=bytes(32),
+            stride=facts.stride,
+            outputs=facts.outputs,
+            variables=facts.variables,
+            input_zero_point=facts.input_zero_point,
+            output_zero_point=facts.output_zero_point,
+            input_scale=facts.input_scale,
+            output_scale=facts.output_scale,
+            arena_used=facts.arena_used,
+            arena_size=facts.arena_size,
+            variable_arena_used=0,
+        )
+
+    def reset(self) -> None:
+        with _refusals():
+            self._engine.reset(0)
+
+    def infer(self, frames: bytes, profile: bool) -> list[tuple[int, int]]:
+        with _refusals():
+            return [(0, output) for output in self._engine.infer(0, frames, len(frames) // self._size)]
+
+    def output(self, index: int) -> bytes:
+        return self._engine.output(0)
+
+    def profile(self) -> list[wire.OpTime]:
+        return []
+
+    def close(self) -> None:
+        self._engine.close()
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except RefusedError as error:
+        raise Refusal(error.code) from error
