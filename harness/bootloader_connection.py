@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import FlashingError, PortBusyError, PortMissingError
@@ -55,8 +54,9 @@ def connected(url: str, before: str) -> Iterator[Connection]:
         FlashingError: There is no bootloader, or anything that esptool does within fails.
     """
     from esptool.cmds import detect_chip
+    from esptool.logger import log
 
-    _quieten()
+    log.set_logger(_quiet_logger())
     with _failures(url), _open(url) as port:
         has_lines = _has_lines(port)
         yield Connection(detect_chip(port, ROM_BAUD, before if has_lines else "no-reset"), has_lines)
@@ -125,10 +125,9 @@ def _hint_for(text: str) -> str:
     return "run it again with a lower --baud, such as 115200"
 
 
-@cache
-def _quieten() -> None:
-    """Give esptool a logger that prints nothing, once: one that was given cannot be asked for another."""
-    from esptool.logger import TemplateLogger, log
+def _quiet_logger() -> Any:
+    """A logger for esptool that prints nothing."""
+    from esptool.logger import TemplateLogger
 
     class Quiet(TemplateLogger):  # type: ignore[misc]
         def print(self, *args: object, **options: object) -> None:
@@ -148,4 +147,4 @@ def _quieten() -> None:
         def set_verbosity(self, verbosity: str) -> None:
             pass
 
-    log.set_logger(Quiet())
+    return Quiet()
