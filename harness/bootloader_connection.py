@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from harness.errors import FlashingError, PortBusyError, PortMissingError
@@ -54,9 +55,8 @@ def connected(url: str, before: str) -> Iterator[Connection]:
         FlashingError: There is no bootloader, or anything that esptool does within fails.
     """
     from esptool.cmds import detect_chip
-    from esptool.logger import log
 
-    log.set_logger(_quiet_logger())
+    _quieten()
     with _failures(url), _open(url) as port:
         has_lines = _has_lines(port)
         yield Connection(detect_chip(port, ROM_BAUD, before if has_lines else "no-reset"), has_lines)
@@ -125,9 +125,10 @@ def _hint_for(text: str) -> str:
     return "run it again with a lower --baud, such as 115200"
 
 
-def _quiet_logger() -> Any:
-    """A logger for esptool that prints nothing."""
-    from esptool.logger import TemplateLogger
+@cache
+def _quieten() -> None:
+    """Give esptool a logger that prints nothing, once: one that was given cannot be asked for another."""
+    from esptool.logger import TemplateLogger, log
 
     class Quiet(TemplateLogger):  # type: ignore[misc]
         def print(self, *args: object, **options: object) -> None:
@@ -147,4 +148,4 @@ def _quiet_logger() -> Any:
         def set_verbosity(self, verbosity: str) -> None:
             pass
 
-    return Quiet()
+    log.set_logger(Quiet())

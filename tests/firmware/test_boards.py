@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from exporter import contract
 from harness.firmware_project import board_names, write_project
@@ -42,6 +43,26 @@ def test_a_board_generates_with_the_runtime_that_micro_wake_word_pins(
     flags = (build / "platformio.ini").read_text()
     assert all(f"-D{flag}\n" in flags for flag in ("TF_LITE_STATIC_MEMORY", "TF_LITE_DISABLE_X86_NEON", "ESP_NN"))
     assert f"-DUSE_ESP32_VARIANT_{VARIANTS[board]}\n" in flags
+
+
+def test_runtime_and_flags_are_micro_wake_words_own(tmp_path: Path, esphome: Esphome) -> None:
+    project = write_project("voice-pe", tmp_path, manifest=published("okay_nabu"))
+    assert project.wake_word is not None
+    esphome("compile", "--only-generate", project.config)
+    esphome("compile", "--only-generate", project.wake_word)
+    ours, theirs = (tmp_path / ".esphome/build" / name for name in ("mww-voice-pe", "wake-word"))
+
+    def pins(build: Path) -> dict[str, object]:
+        content = yaml.safe_load((build / "src/idf_component.yml").read_text())
+        return {name: pin for name, pin in content["dependencies"].items() if name.startswith("espressif/esp-")}
+
+    def flags(build: Path) -> set[str]:
+        lines = (build / "platformio.ini").read_text().splitlines()
+        return {line.strip() for line in lines if line.strip().startswith(("-D", "-f", "-std", "-O"))}
+
+    assert pins(ours) == pins(theirs)
+    assert len(pins(ours)) == 2
+    assert flags(ours) == flags(theirs)
 
 
 @pytest.mark.parametrize("board", VARIANTS)
