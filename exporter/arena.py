@@ -153,12 +153,13 @@ def probe_arena_size(manifest_size: int, used: int, minimum: int) -> int:
 
 
 def _check_static_shapes(model: ModelFile) -> None:
-    for subgraph in model.subgraphs:
-        for tensor in subgraph.tensors:
-            if any(size < 0 for size in tensor.shape_signature):
-                place = f"tensor {tensor.index} of subgraph {subgraph.index}"
-                message = f"{place} has the dynamic shape {list(tensor.shape_signature)}"
-                raise UnsupportedModelError(message, hint="TFLM allocates fixed shapes: export with batch size 1")
+    """Refuse an open input or output; within the graph, the converter leaves dimensions open that TFLM knows."""
+    main = model.main
+    for index in (*main.inputs, *main.outputs):
+        tensor = main.tensors[index]
+        if any(size < 0 for size in tensor.shape_signature):
+            message = f"tensor {tensor.index}, an input or output, has the dynamic shape {list(tensor.shape_signature)}"
+            raise UnsupportedModelError(message, hint="TFLM allocates fixed shapes: export with a batch of 1")
 
 
 def _planned(model: ModelFile, buffer: PlacedBuffer) -> PlannedBuffer:
