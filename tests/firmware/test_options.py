@@ -1,5 +1,6 @@
 """The component's options, as ESPHome's own validation takes or refuses them."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,17 @@ def test_every_option_reaches_the_firmware(check: Check, tmp_path: Path) -> None
     assert "#define MWW_HARNESS_MAX_FRAMES 12\n" in defines
     assert "#define MWW_HARNESS_MAX_PAYLOAD 1442\n" in defines
     assert "models, data, 0x40, , 0x20000," in (build / "partitions.csv").read_text()
+
+
+def test_the_options_in_the_documentation_are_those_of_the_component(check: Check) -> None:
+    page = (Path(__file__).parents[2] / "docs/firmware.md").read_text()
+    (block,) = re.findall(r"```yaml\n(mww_harness:.*?)```", page, re.DOTALL)
+    documented = yaml.safe_load(block)["mww_harness"]
+    said = check(documented, uart=UART)
+    resolved = said[said.index("mww_harness:") :]
+    for name, value in (*documented.items(), *documented["model_partition"].items()):
+        assert f"{name}:" in resolved
+        assert isinstance(value, dict) or f"{name}: {value}" in resolved
 
 
 def test_the_defaults_are_those_of_micro_wake_word(check: Check, tmp_path: Path) -> None:
