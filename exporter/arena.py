@@ -21,6 +21,20 @@ from exporter.tflm.runtime import find_runtime
 HEAD_KIND: Final = "memory_plan"
 """The one kind of `breakdown` that lies in the head; all others lie in the tail."""
 
+TAIL_KINDS: Final = {
+    "infrastructure": "allocator and planner",
+    "eval_tensors": "tensors",
+    "nodes": "operators",
+    "builtin_params": "operator options",
+    "op_data": "kernel data",
+    "channel_quantization": "per-channel quantisation",
+    "resource_variables": "streaming state",
+    "variable_tensors": "variable tensors",
+    "scratch_handles": "scratch handles",
+    "input_output_tensors": "input and output",
+}
+"""The kinds of `breakdown` in the tail, in words."""
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedBuffer:

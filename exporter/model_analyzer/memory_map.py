@@ -8,25 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.arena import HEAD_KIND, ArenaPrediction
+from exporter.arena import HEAD_KIND, TAIL_KINDS, ArenaPrediction
 from exporter.model_file import ModelFile
 
 WIDTH: Final = 900
 HEIGHT: Final = 360
 _MAX_BUFFERS: Final = 2000
-
-_TAIL: Final = {
-    "infrastructure": "allocator and planner",
-    "eval_tensors": "tensors",
-    "nodes": "operators",
-    "builtin_params": "operator options",
-    "op_data": "kernel data",
-    "channel_quantization": "per-channel quantisation",
-    "resource_variables": "streaming state",
-    "variable_tensors": "variable tensors",
-    "scratch_handles": "scratch handles",
-    "input_output_tensors": "input and output",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +114,7 @@ def _tail(prediction: ArenaPrediction, scale: float) -> tuple[Block, ...]:
         if kind == HEAD_KIND or not size:
             continue
         height = size * scale
-        name = _TAIL.get(kind, kind)
+        name = TAIL_KINDS.get(kind, kind)
         css = "ring" if kind == "resource_variables" else "tail"
         label = f"{name}: {size:,}" if height > 13 else ""
         blocks.append(Block(0, y, WIDTH, height, css, label, f"{name}\n{size:,} bytes, always"))
