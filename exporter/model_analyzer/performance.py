@@ -35,7 +35,7 @@ class MeasuredModel:
 
 
 FIGURES: Final = (
-    PublishedFigure("esp32s3", "esp-nn", 6.6, 6.8, "okay_nabu on an M5Stack CoreS3, quad PSRAM at 40 MHz"),
+    PublishedFigure("esp32s3", "esp-nn", 6.6, 6.8, "okay_nabu on a CoreS3 (ESP32-S3), quad PSRAM at 40 MHz"),
     PublishedFigure("esp32s3", "reference", 45.0, 45.0, "okay_nabu on an ESP32-S3, about 45 ms"),
 )
 """No figure is known for another chip."""
