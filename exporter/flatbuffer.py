@@ -148,6 +148,10 @@ class Table:
         """Tell whether the field is present."""
         return bool(self._field(number))
 
+    def position(self, number: int) -> int:
+        """Absolute position of a field's own bytes, for who changes a copy; 0 when absent."""
+        return self._field(number)
+
     def span(self, number: int) -> tuple[int, int]:
         """Start and length of a vector of bytes; (0, 0) when absent."""
         return self._vector(number, 1)
