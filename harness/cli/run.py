@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -10,16 +11,14 @@ import click
 from exporter.contract import CHIPS
 from exporter.errors import OutputError
 from exporter.files import write_files
-from harness.check import check
+from harness.check import RunOptions, check_models
 from harness.cli.inputs import clip_options, clip_source
 from harness.cli.output import emit_json, json_option, progress, warn
 from harness.cli.run_table import print_run
 from harness.engines.catalog import ENGINES
 from harness.model import load_model
-from harness.report.bundle import write_report
 from harness.report.document import overall, run_document
-from harness.report.junit import junit_xml
-from harness.results import Verdict
+from harness.results import RunResult, Verdict
 from harness.targets.registry import EMULATOR
 
 EXIT_CODES: Final[dict[Verdict, int]] = {"pass": 0, "fail": 1, "error": 2}
@@ -72,27 +71,20 @@ def command(  # noqa: PLR0913 -- one for each option
     if report is not None:
         _make_folder(report)  # before hours of clips, not after
     with progress() as shown:
-        results = [
-            check(
-                model,
-                source,
-                target=target,
-                engine=engine,
-                chip=chip,
-                baud=baud,
-                flash=not no_flash,
-                tolerance=tolerance,
-                lead_in=lead_in,
-                vad=gate,
-                jobs=jobs,
-                progress=shown,
-            )
-            for model in loaded
-        ]
-    if report is not None:
-        write_report(report, results)
-    if junit is not None:
-        write_files({junit: junit_xml(results)})
+        options = RunOptions(
+            target=target,
+            engine=engine,
+            chip=chip,
+            baud=baud,
+            flash=not no_flash,
+            tolerance=tolerance,
+            lead_in=lead_in,
+            vad=gate,
+            jobs=jobs,
+            progress=shown,
+        )
+        results = check_models(loaded, source, options)
+    _write(results, report, junit)
     for warning in dict.fromkeys(warning for result in results for warning in result.warnings):
         warn(warning)
     if as_json:
@@ -109,3 +101,14 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
+def _write(results: Sequence[RunResult], report: Path | None, junit: Path | None) -> None:
+    """Write what was asked for; the page's templates are only loaded here."""
+    from harness.report.bundle import write_report
+    from harness.report.junit import junit_xml
+
+    if report is not None:
+        write_report(report, results)
+    if junit is not None:
+        write_files({junit: junit_xml(results)})

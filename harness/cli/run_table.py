@@ -37,6 +37,7 @@ def _clips(result: RunResult) -> Table:
     from rich.text import Text
 
     table = Table("clip", "", "what came of it", "detected at", box=None, pad_edge=False)
+    table.columns[0].overflow = "fold"  # a name cut short cannot be copied
     shown = worst_first(result.clips)[:_ROWS]
     for clip in shown:
         status = Text(clip.status, style=_COLOURS[clip.status])
