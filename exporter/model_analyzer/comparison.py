@@ -57,6 +57,7 @@ def compare_models(a: Path | str, b: Path | str) -> ModelComparison:
     Raises:
         ModelFileError: A model cannot be read.
         ManifestError: A manifest cannot be read, or breaks the schema.
+        UnsupportedModelError: A graph is far larger than any wake word.
     """
     one, other = open_source(a).model, open_source(b).model
     pairs = pair_operators(one, other)

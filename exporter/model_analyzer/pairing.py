@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from typing import Final
 
+from exporter.errors import UnsupportedModelError
 from exporter.model_file import ModelFile, Operator, Tensor
 from exporter.operator_options import Conv2D, DepthwiseConv2D, Pool2D
 from exporter.verification.rules import Graph
@@ -25,8 +27,18 @@ class Pair:
     b: Operator | None
 
 
+MAX_OPERATORS: Final = 4000
+"""Beyond this pairing takes minutes; a wake word has some 60."""
+
+
 def pair_operators(a: ModelFile, b: ModelFile) -> tuple[Pair, ...]:
-    """Pair the operators of two main subgraphs, from the input on."""
+    """Pair the operators of two main subgraphs, from the input on.
+
+    Raises:
+        UnsupportedModelError: A graph is far larger than any wake word.
+    """
+    if max(len(a.main.operators), len(b.main.operators)) > MAX_OPERATORS:
+        raise UnsupportedModelError(f"a graph of more than {MAX_OPERATORS} operators is not compared")
     one, other = list(walk(a)), list(walk(b))
     matcher = SequenceMatcher(None, [_kind(a, op) for op in one], [_kind(b, op) for op in other], autojunk=False)
     pairs: list[Pair] = []
