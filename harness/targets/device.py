@@ -43,8 +43,7 @@ class DeviceTarget:
             UsageError: An option has no meaning for a board, or the board has another chip.
             LinkError: There is no such port, or no board of ours at it.
         """
-        if options.engine is not None:
-            raise UsageError("a board brings its own interpreter", hint="leave --engine out")
+        check_engine(options)
         self._url = url
         self._baud = options.baud or DEFAULT_BAUD
         self._may_upload = options.flash
@@ -149,6 +148,16 @@ class DeviceTarget:
             self._lost = error
             raise
         self._broken = False
+
+
+def check_engine(options: TargetOptions) -> None:
+    """Refuse an engine: a board has its own.
+
+    Raises:
+        UsageError: One was named.
+    """
+    if options.engine is not None:
+        raise UsageError("a board brings its own interpreter", hint="leave --engine out")
 
 
 def _is_virtual(board: Welcome) -> bool:

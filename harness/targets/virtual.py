@@ -14,7 +14,7 @@ from harness.flashing import FlashJob, flash
 from harness.link.model_table import ModelRecord
 from harness.model import Model
 from harness.targets.base import ArenaUse, Inference, TargetInfo
-from harness.targets.device import DeviceTarget
+from harness.targets.device import DeviceTarget, check_engine
 from harness.targets.registry import TargetOptions
 from harness.virtual.chips import find_chip
 from harness.virtual.factory import factory_image
@@ -36,6 +36,7 @@ class VirtualTarget:
             UsageError: An option has no meaning for a virtual board.
             VirtualBoardError: It does not start.
         """
+        check_engine(options)
         if not options.flash:
             raise UsageError("a new virtual board has no model", hint="leave --no-flash out")
         self._chip = options.chip or DEFAULT_CHIP
