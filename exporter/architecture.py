@@ -34,7 +34,7 @@ NORM_EPSILON: Final = 1e-3
 
 _MAX_BLOCKS: Final = 64
 _MAX_SIZE: Final = 8192
-_MAX_WEIGHTS: Final = 4_000_000
+MAX_WEIGHTS: Final = 4_000_000
 """Far above what an ESP32 runs, and low enough that a hostile file cannot ask for gigabytes."""
 
 
@@ -318,5 +318,5 @@ def _check_sizes(sizes: list[int], blocks: int) -> None:
 
 def _check_weights(architecture: Architecture) -> None:
     total = weight_count(architecture)
-    if total > _MAX_WEIGHTS:
-        raise ConfigurationError(f"the architecture has {total} weights; no ESP32 could hold more than {_MAX_WEIGHTS}")
+    if total > MAX_WEIGHTS:
+        raise ConfigurationError(f"the architecture has {total} weights; no ESP32 could hold more than {MAX_WEIGHTS}")

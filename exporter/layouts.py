@@ -1,16 +1,25 @@
-"""Where the official trainer (microWakeWord) keeps each role's weights in its `.weights.h5`.
+"""Where the trainers keep each role's weights.
 
-Keras numbers the layers of one class in the order of the graph's depth, layers without weights included; TF
-checkpoints of the same trainer keep that order too.
+microWakeWord's layers are numbered by Keras: those of one class in the order of the graph's depth, layers without
+weights included; its TF checkpoints keep that order too. sarpel's paths name the role.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Literal, TypeAlias
 
-from exporter.architecture import Architecture, Inception, MixedNet, Parameter
+from exporter.architecture import Architecture, FloatArray, Inception, MixedNet, Parameter
+
+Drawer: TypeAlias = Literal["cell", "convolution", "depthwise", "norm", "dense"]
+"""Where the official trainer's layers of one class lie; `cell` is a convolution inside a `Stream` layer."""
+
+Layer: TypeAlias = tuple[FloatArray, ...]
+"""The arrays of a layer, in Keras's order."""
+
+Drawers: TypeAlias = Mapping[Drawer, Sequence[Layer]]
+"""The layers of each class, in the order of depth."""
 
 _INCEPTION_DEPTH_ORDER: Final = ("branch3a", "branch2a", "branch3b", "branch1", "branch2b", "branch3c", "output")
 """A block's convolutions from the farthest from the output to the nearest, ties in the order of the join."""
@@ -34,9 +43,11 @@ def depth_order(architecture: Architecture) -> tuple[Parameter, ...]:
     return tuple(by_role[role] for role in (*stems, *blocks, "dense"))
 
 
-def is_streamed(role: str) -> bool:
-    """Whether the trainer wraps this convolution in a `Stream` layer."""
-    return role.rpartition("_")[2].startswith(_STREAMED)
+def drawer(parameter: Parameter) -> Drawer:
+    """Where the official trainer keeps a layer."""
+    if parameter.kind == "convolution" and parameter.role.rpartition("_")[2].startswith(_STREAMED):
+        return "cell"
+    return parameter.kind
 
 
 def official_paths(architecture: Architecture) -> dict[str, str]:
@@ -44,10 +55,9 @@ def official_paths(architecture: Architecture) -> dict[str, str]:
     numbers: Counter[str] = Counter()
     paths: dict[str, str] = {}
     for layer, role, inner in _layers(architecture):
-        number = numbers[layer]
-        numbers[layer] += 1
         if role:
-            paths[role] = f"layers/{layer}{f'_{number}' if number else ''}/{inner}vars"
+            paths[role] = f"layers/{_numbered(layer, numbers[layer])}/{inner}vars"
+        numbers[layer] += 1
     return paths
 
 
@@ -58,33 +68,52 @@ def official_names(architecture: Architecture) -> dict[str, str]:
     names: dict[str, str] = {}
     for parameter in architecture.parameters:
         name = classes.get(parameter.kind, parameter.kind)
-        names[parameter.role] = f"{name}_{numbers[name]}" if numbers[name] else name
+        names[parameter.role] = _numbered(name, numbers[name])
         numbers[name] += 1
     return names
 
 
+def _numbered(name: str, number: int) -> str:
+    return f"{name}_{number}" if number else name
+
+
 def _layers(architecture: Architecture) -> Iterator[tuple[str, str | None, str]]:
     """Class, role (None without weights) and inner path of each layer, in depth order."""
-    norm = ("batch_normalization", "") if isinstance(architecture, MixedNet) else _SUBSPECTRAL
-    has_ring = isinstance(architecture, MixedNet) and architecture.frames > 1
+    mixednet = isinstance(architecture, MixedNet)
+    places = {
+        "cell": ("stream", "cell/"),
+        "convolution": ("conv2d", ""),
+        "depthwise": ("depthwise_conv2d", ""),
+        "norm": ("batch_normalization", "") if mixednet else ("sub_spectral_normalization", "batch_norm/"),
+        "dense": ("dense", ""),
+    }
     for parameter in depth_order(architecture):
-        role = parameter.role
-        if role == "attention" or (role == "dense" and has_ring and not _has_attention(architecture)):
-            yield "stream", None, ""  # the ring buffer in front of the head
-        if parameter.kind == "convolution" and is_streamed(role):
-            yield "stream", role, "cell/"
-        elif parameter.kind == "depthwise":
-            if role.endswith("_depthwise0"):
-                yield "stream", None, ""  # the ring buffer that all groups share
-            yield "depthwise_conv2d", role, ""
-        elif parameter.kind == "norm":
-            yield norm[0], role, norm[1]
-        else:
-            yield ("conv2d" if parameter.kind == "convolution" else "dense"), role, ""
+        if parameter.role in _ring_buffers(architecture) or parameter.role.endswith("_depthwise0"):
+            yield "stream", None, ""
+        layer, inner = places[drawer(parameter)]
+        yield layer, parameter.role, inner
 
 
-_SUBSPECTRAL: Final = ("sub_spectral_normalization", "batch_norm/")
+def _ring_buffers(architecture: Architecture) -> tuple[str, ...]:
+    """The role that follows the ring buffer in front of the head, whose `Stream` layer has no weights."""
+    if isinstance(architecture, Inception) or architecture.frames == 1:
+        return ()
+    return ("attention",) if architecture.attention else ("dense",)
 
 
-def _has_attention(architecture: Architecture) -> bool:
-    return not isinstance(architecture, Inception) and architecture.attention
+def sarpel_paths(net: MixedNet) -> dict[str, str]:
+    """Role to the HDF5 group of its arrays, such as `blocks/residual_block_1/residual_proj/vars`."""
+    paths = {"first": "initial_conv/cell/vars", "dense": "layers/dense/vars"}
+    for number, block in enumerate(net.blocks):
+        outer = f"blocks/{_numbered('residual_block', number)}"
+        paths[f"block{number}_residual"] = f"{outer}/residual_proj/vars"
+        paths[f"block{number}_residual_norm"] = f"{outer}/residual_bn/vars"
+        for unit in range(block.repeat):
+            role = f"block{number}_unit{unit}"
+            inner = f"{outer}/mixconvs/{_numbered('mix_conv_block', unit)}"
+            paths[f"{role}_pointwise"] = f"{inner}/pointwise/vars"
+            paths[f"{role}_pointwise_norm"] = f"{inner}/bn/vars"
+            for group in range(len(block.kernels)):
+                layer = _numbered("depthwise_conv2d", group)
+                paths[f"{role}_depthwise{group}"] = f"{inner}/depthwise_convs/{layer}/vars"
+    return paths

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,13 +16,8 @@ from exporter.architecture import NORM_EPSILON, Architecture, FloatArray, Parame
 from exporter.errors import ModelFileError
 from exporter.graph_walk import constant_operand
 from exporter.model_file import ModelFile, Operator
-from exporter.streaming_graph import StreamingGraph, read_streaming_graph
-
-Ranges = Mapping[str, tuple[float, float]]
-"""Role of an operator (`input` for the features) to the least and greatest value of its output."""
-
-
-RANGES_SCHEMA: Final = "mww.calibration-ranges/1"
+from exporter.recovered_ranges import Ranges, recovered_ranges
+from exporter.streaming_graph import read_streaming_graph
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +41,7 @@ def recover(model: ModelFile) -> Recovered:
     weights = {
         parameter.role: _layer_weights(model, parameter, operators) for parameter in graph.architecture.parameters
     }
-    return Recovered(graph.architecture, weights, _ranges(graph), graph.newest_attention_only)
-
-
-def ranges_document(ranges: Ranges) -> dict[str, object]:
-    """The ranges as the JSON document that `mww export --calibration-ranges` takes."""
-    return {"schema": RANGES_SCHEMA, "ranges": {role: list(limits) for role, limits in ranges.items()}}
-
-
-def _ranges(graph: StreamingGraph) -> Ranges:
-    outputs = {"input": graph.model.main.inputs[0]}
-    outputs |= {site.role: site.operator.outputs[0] for site in graph.sites}
-    ranges: dict[str, tuple[float, float]] = {}
-    for role, index in outputs.items():
-        tensor = graph.model.main.tensors[index]
-        if tensor.dtype != "INT8" or tensor.quantization is None:
-            raise ModelFileError(f"tensor {index} is {tensor.dtype}", hint="only int8 models can be recovered")
-        scale, zero_point = tensor.quantization.scale, tensor.quantization.zero_point
-        ranges[role] = ((-128 - zero_point) * scale, (127 - zero_point) * scale)
-    return ranges
+    return Recovered(graph.architecture, weights, recovered_ranges(graph), graph.newest_attention_only)
 
 
 def _layer_weights(model: ModelFile, parameter: Parameter, operators: Mapping[str, Operator]) -> tuple[FloatArray, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from exporter.arena import HEAD_KIND, TAIL_KINDS, ArenaPrediction, fits, predict_arenas
+from exporter.arena import ArenaPrediction, fits, predict_arenas
 from exporter.contract import CHIPS
 from exporter.errors import UsageError
 from exporter.manifest import Manifest, is_manifest, load_manifest, with_margin, write_tensor_arena_size
@@ -21,7 +21,19 @@ if TYPE_CHECKING:
 
 _MAX_MANIFEST_SIZE: Final = 32 * 1024 * 1024
 
-_KINDS: Final = {HEAD_KIND: "activations and scratch (head)", **TAIL_KINDS}
+_KINDS: Final = {
+    "memory_plan": "activations and scratch (head)",
+    "infrastructure": "allocator and planner",
+    "eval_tensors": "tensors",
+    "nodes": "operators",
+    "builtin_params": "operator options",
+    "op_data": "kernel data",
+    "channel_quantization": "per-channel quantisation",
+    "resource_variables": "streaming state",
+    "variable_tensors": "variable tensors",
+    "scratch_handles": "scratch handles",
+    "input_output_tensors": "input and output",
+}
 """Kinds of `ArenaPrediction.breakdown` in words."""
 
 
@@ -102,6 +114,15 @@ def _holds(asked: _Asked, prediction: ArenaPrediction) -> bool:
 
 
 def _document(asked: _Asked, predictions: tuple[ArenaPrediction, ...]) -> dict[str, object]:
+    return {
+        "model": str(asked.manifest.model if asked.manifest else asked.path),
+        "model_sha256": asked.model.sha256,
+        **arena_document(predictions, asked.size if asked.manifest else None),
+    }
+
+
+def arena_document(predictions: tuple[ArenaPrediction, ...], manifest_size: int | None) -> dict[str, object]:
+    """The JSON of predictions, and whether they fit a manifest's size; also part of `mww export`'s."""
     versions = predictions[0].runtime
     chips: dict[str, dict[str, object]] = {}
     for prediction in predictions:
@@ -113,17 +134,13 @@ def _document(asked: _Asked, predictions: tuple[ArenaPrediction, ...]) -> dict[s
             "probe": prediction.probe,
             "breakdown": dict(prediction.breakdown),
         }
-        if asked.manifest is not None:
-            chips[prediction.chip]["fits"] = _holds(asked, prediction)
+        if manifest_size is not None:
+            chips[prediction.chip]["fits"] = fits(prediction.minimum, manifest_size)
     document: dict[str, object] = {
-        "model": str(asked.manifest.model if asked.manifest else asked.path),
-        "model_sha256": asked.model.sha256,
         "runtime": {"esp-tflite-micro": versions.esp_tflite_micro, "esp-nn": versions.esp_nn},
         "chips": chips,
     }
-    if asked.manifest is not None:
-        document["manifest_size"] = asked.size
-    return document
+    return document if manifest_size is None else {**document, "manifest_size": manifest_size}
 
 
 def _print(asked: _Asked, predictions: tuple[ArenaPrediction, ...]) -> None:

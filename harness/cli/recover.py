@@ -30,7 +30,8 @@ def command(model: Path, output: Path, config_output: Path | None, ranges_output
     from exporter.checkpoint import weights_file
     from exporter.files import write_files
     from exporter.model_file import read_model
-    from exporter.recover import ranges_document, recover
+    from exporter.recover import recover
+    from exporter.recovered_ranges import ranges_document
     from exporter.settings import architecture_settings, trainer_configuration
 
     source = read_model(model)

@@ -65,8 +65,7 @@ class Board:
             self.step()
 
     def step(self) -> None:
-        """Send what is due, wait for the next event, and deal with it."""
-        self._transport.send(self._to_host.take(time.monotonic()))
+        """Wait for the next event and deal with it."""
         for event in self._transport.poll(self._timeout(time.monotonic()), self._limit()):
             self._handle(event, time.monotonic())
         now = time.monotonic()
@@ -76,6 +75,7 @@ class Board:
             self._start(ResetCause.POWER_ON)
         if not self._circuit.held:
             self._work(now)
+        self._transport.send(self._to_host.take(time.monotonic()))
 
     def close(self) -> None:
         """Take the power away."""

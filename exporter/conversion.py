@@ -1,0 +1,211 @@
+"""A streaming Keras network to SavedModel, and SavedModel to an int8 `.tflite`, by TensorFlow's own converter.
+
+Calibration and quantisation are two steps here: ranges are computed by `exporter.ranges` where that is possible, put
+into the float model as the converter's calibrator would have, and quantised by the converter's own last step. Functions
+that import TensorFlow are to be called inside `tensorflow_quietly`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from exporter.architecture import FloatArray
+from exporter.calibration import RepresentativeDataset
+from exporter.contract import FEATURES
+from exporter.errors import CalibrationError, ConversionError
+from exporter.model_file import ModelFile, read_model
+from exporter.phases import Phases
+from exporter.ranges import UnknownOperatorError, activation_ranges
+from exporter.recovered_ranges import ranges_of_tensors
+
+if TYPE_CHECKING:
+    import keras
+
+Frames = Callable[[], Iterator[list[FloatArray]]]
+"""What the converter takes as representative dataset: yields `[float32 [1, stride, 40]]`."""
+
+_MAIN: Final = 0
+
+_FULL_LOGIT: Final = 6.0
+"""Its sigmoid is above 254.5 / 255."""
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+def write_saved_model(network: keras.Model, folder: Path) -> None:
+    """Write a streaming network as SavedModel with one endpoint, `serve`.
+
+    Keras's `model.export` would leave the batch size open, which ends in operators that no device registers.
+    """
+    import keras
+    import tensorflow as tf
+
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    signature = [tf.TensorSpec(shape=network.input.shape, dtype=tf.float32, name="features")]
+    archive.add_endpoint(name="serve", fn=network.call, input_signature=signature)
+    archive.write_out(str(folder))
+
+
+def calibrated_float_model(saved_model: Path, frames: Frames) -> bytes:
+    """Convert to a float `.tflite` in which the converter's calibrator has noted a range for each tensor.
+
+    Raises:
+        ConversionError: The converter refused the model or the frames.
+    """
+
+    def step() -> bytes:
+        converter = _converter(saved_model, frames)
+        converter._experimental_calibrate_only = True
+        model: bytes = converter.convert()
+        return model
+
+    return _convert(step)
+
+
+def quantise(calibrated: bytes) -> bytes:
+    """Turn a float model with noted ranges into the int8 model that devices take: int8 in, uint8 out, int8 state.
+
+    Raises:
+        ConversionError: The converter refused the model.
+    """
+    import tensorflow as tf
+    from tensorflow.lite.python.convert import deduplicate_readonly_buffers, mlir_quantize
+
+    quantised = _convert(
+        lambda: mlir_quantize(
+            calibrated, input_data_type=tf.int8, output_data_type=tf.uint8, enable_variable_quantization=True
+        )
+    )
+    deduplicated: bytes = bytes(deduplicate_readonly_buffers(quantised))
+    return deduplicated
+
+
+def convert_per_frame(saved_model: Path, frames: Frames) -> bytes:
+    """The reference: the converter calibrates by invoking the model on each frame, then quantises.
+
+    Raises:
+        ConversionError: The converter refused the model or the frames.
+    """
+    return _convert(lambda: _converter(saved_model, frames).convert())
+
+
+def note_ranges(model: bytes, ranges: Mapping[int, tuple[float, float]]) -> bytes:
+    """Put other ranges into a calibrated float model, by tensor of the main graph."""
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    content = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
+    for index, (low, high) in ranges.items():
+        quantization = content.subgraphs[_MAIN].tensors[index].quantization
+        if quantization is not None and quantization.min is not None:
+            quantization.min = np.array([low], np.float32)
+            quantization.max = np.array([high], np.float32)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(content))
+
+
+def convert(saved_model: Path, dataset: Frames, phases: Phases) -> bytes:
+    """Convert a streaming SavedModel to int8, calibrated with a representative dataset.
+
+    Raises:
+        CalibrationError: The dataset yields something else than frames of the model's shape.
+        ConversionError: The converter refused the model, or its activations overflow.
+    """
+    frames = dataset.frames if isinstance(dataset, RepresentativeDataset) else _collect(dataset)
+    shape = _input_shape(saved_model)
+    if (1, *frames.shape[1:]) != shape:
+        found = f"the calibration frames have shape {[1, *frames.shape[1:]]}, the model takes {list(shape)}"
+        raise CalibrationError(found, hint="give the dataset the model's stride")
+    with phases("convert"):
+        calibrated = calibrated_float_model(saved_model, lambda: iter([[frames[0][None]]]))
+        model = read_model(calibrated)
+    with phases("calibrate"):
+        try:
+            ranges = activation_ranges(model, frames)
+        except UnknownOperatorError as error:
+            _LOG.debug("calibrating frame by frame: %s", error)
+            return convert_per_frame(saved_model, dataset)
+        if isinstance(dataset, RepresentativeDataset) and dataset.is_random:
+            ranges = _with_open_logit(model, ranges)
+    return quantise_with(calibrated, ranges, phases)
+
+
+def convert_with_ranges(
+    saved_model: Path, stride: int, ranges: Mapping[str, tuple[float, float]], phases: Phases
+) -> bytes:
+    """Convert a streaming SavedModel to int8, with ranges that are known by role.
+
+    Raises:
+        CalibrationError: The ranges are those of another network.
+        ConversionError: The converter refused the model.
+    """
+    with phases("convert"):
+        silence = np.zeros((1, stride, FEATURES), np.float32)
+        calibrated = calibrated_float_model(saved_model, lambda: iter([[silence]]))
+    return quantise_with(calibrated, ranges_of_tensors(read_model(calibrated), ranges), phases)
+
+
+def quantise_with(calibrated: bytes, ranges: Mapping[int, tuple[float, float]], phases: Phases) -> bytes:
+    """Quantise a calibrated float model with other ranges, by tensor.
+
+    Raises:
+        ConversionError: A range is not finite, or the converter refused the model.
+    """
+    if not np.isfinite(list(ranges.values())).all():
+        raise ConversionError("the network's activations overflow", hint="did training diverge?")
+    with phases("quantise"):
+        return quantise(note_ranges(calibrated, ranges))
+
+
+def _input_shape(saved_model: Path) -> tuple[int, ...]:
+    from tensorflow.python.saved_model.loader_impl import parse_saved_model
+
+    try:
+        signatures = parse_saved_model(str(saved_model)).meta_graphs[0].signature_def
+        (features,) = signatures["serving_default"].inputs.values()
+    except (OSError, IndexError, ValueError) as error:
+        raise ConversionError(f"{saved_model} holds no SavedModel with one input", hint=str(error)[:200]) from error
+    return tuple(int(dimension.size) for dimension in features.tensor_shape.dim)
+
+
+def _collect(dataset: Frames) -> FloatArray:
+    """All frames of a representative dataset as one array [frames, stride, 40]."""
+    frames = [np.asarray(inputs[0], np.float32) for inputs in dataset()]
+    shapes = {frame.shape for frame in frames}
+    if len(shapes) != 1 or len(frames[0].shape) != 3 or frames[0].shape[0] != 1:
+        hint = "it must yield [float32 [1, stride, 40]], frame after frame"
+        raise CalibrationError(f"the representative dataset yields {len(frames)} frames of {shapes or 0}", hint=hint)
+    return np.concatenate(frames)
+
+
+def _with_open_logit(model: ModelFile, ranges: Mapping[int, tuple[float, float]]) -> Mapping[int, tuple[float, float]]:
+    """Random features do not tell how high a wake word's logit goes: let it go as high as any output byte needs."""
+    logits = [operator.inputs[0] for operator in model.main.operators if operator.op == "LOGISTIC"][-1:]
+    low = {logit: ranges[logit][0] for logit in logits}
+    return {**ranges, **{logit: (low[logit], max(ranges[logit][1], -low[logit], _FULL_LOGIT)) for logit in logits}}
+
+
+def _converter(saved_model: Path, frames: Frames) -> Any:
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved_model))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter._experimental_variable_quantization = True  # else the streaming state stays float
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tf.int8
+    converter.inference_output_type = tf.uint8
+    converter.representative_dataset = tf.lite.RepresentativeDataset(frames)
+    return converter
+
+
+def _convert(step: Callable[[], Any]) -> bytes:
+    """Run a step of the converter, which reports refusals by exceptions of many kinds."""
+    try:
+        return bytes(step())
+    except (ValueError, RuntimeError, TypeError, OSError) as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ConversionError(f"TensorFlow's converter refused the model: {reason[:300]}") from error

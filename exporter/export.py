@@ -1,0 +1,255 @@
+"""The export from end to end: checkpoint and calibration in, a verified model with its manifest out, both or neither.
+
+The parts do the work: `checkpoint` and `configuration` read, `network` builds, `conversion` converts, `verification`
+judges. Here they are put in order.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy.typing as npt
+
+from exporter.architecture import Architecture
+from exporter.arena import ArenaPrediction, predict_arenas
+from exporter.calibration import (
+    RepresentativeDataset,
+    create_default_representative_dataset,
+    representative_dataset,
+)
+from exporter.checkpoint import Checkpoint, load_checkpoint
+from exporter.configuration import Configuration
+from exporter.errors import MwwError, OutputError, UsageError
+from exporter.feature_sets import clips_from_array, load_clips
+from exporter.files import write_files
+from exporter.manifest import ManifestOptions, generate_manifest, save_manifest
+from exporter.model_file import read_model
+from exporter.phases import Phases
+from exporter.recovered_ranges import Ranges, load_ranges
+from exporter.tensorflow_quietly import tensorflow_quietly
+from exporter.verification import VerificationReport, verify_esphome_compatibility
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+class CutoffChoice(Protocol):
+    """What a cutoff chooser answers."""
+
+    @property
+    def probability_cutoff(self) -> float:
+        """The cutoff, 0..1."""
+
+
+ChooseCutoff = Callable[[Path, ManifestOptions], CutoffChoice]
+"""Picks the cutoff of an exported model; asked once the model is there, before its manifest is."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationSummary:
+    """What the model was calibrated with, and the input quantisation that came of it."""
+
+    source: str
+    clips: int
+    input_scale: float
+    input_zero_point: int
+
+
+@dataclass(frozen=True, eq=False)
+class ExportResult:
+    """An exported model.
+
+    Attributes:
+        model: The `.tflite`; it is there only if `written`.
+        manifest: Its manifest, beside it.
+        model_sha256: Hexadecimal SHA-256 of the model.
+        written: Whether the two files were written: not when a check failed, unless they were to be kept.
+        verification: Every check of the runtime's rules.
+        architecture: The network.
+        calibration: What it was calibrated with.
+        arena: The prediction for each asked chip, with the manifest's size.
+        tensor_arena_size: The manifest's, in bytes.
+        probability_cutoff: The manifest's.
+        cutoff_choice: What the cutoff chooser answered, or None.
+        seconds: By phase.
+    """
+
+    model: Path
+    manifest: Path
+    model_sha256: str
+    written: bool
+    verification: VerificationReport
+    architecture: Architecture
+    calibration: CalibrationSummary
+    arena: tuple[ArenaPrediction, ...]
+    tensor_arena_size: int
+    probability_cutoff: float
+    cutoff_choice: CutoffChoice | None
+    seconds: Mapping[str, float]
+
+    @property
+    def compatible(self) -> bool:
+        """Whether no check failed."""
+        return self.verification.compatible
+
+
+class RefusedExportError(MwwError):
+    """The model was made, and breaks a rule of the runtime; `result` tells all."""
+
+    code = "verification"
+    exit_code = 1
+
+    def __init__(self, result: ExportResult) -> None:
+        first, *others = result.verification.failures
+        more = f" (and {len(others)} more)" if others else ""
+        super().__init__(f"the exported model fails {first.id}: {first.message}{more}", hint=first.hint)
+        self.result = result
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """What to export, parsed; see `exporter.tflite.export_to_tflite`."""
+
+    checkpoint: Path
+    output_dir: Path
+    config: Configuration
+    calibration: Path | npt.ArrayLike | RepresentativeDataset | None
+    calibration_ranges: Path | None
+    minimum_clips: int
+    name: str
+    options: ManifestOptions
+    choose_cutoff: ChooseCutoff | None
+    keep_failed: bool
+    phases: Phases = field(default_factory=Phases)
+
+
+def manifest_options(
+    config: Configuration, options: ManifestOptions | Mapping[str, Any] | None, chips: tuple[str, ...] | None
+) -> ManifestOptions:
+    """What the manifest shall say: the options, else the configuration's, else the defaults.
+
+    Raises:
+        ConfigurationError: An option is not known.
+    """
+    if isinstance(options, ManifestOptions):
+        return replace(options, chips=chips) if chips else options
+    step = {} if config.feature_step_size is None else {"feature_step_size": config.feature_step_size}
+    told = {**step, **config.manifest, **(options or {})}
+    return ManifestOptions.from_mapping(told | {"chips": chips} if chips else told)
+
+
+def file_name(name: str | None, checkpoint: Path) -> str:
+    """The name that was given, or the checkpoint's without its endings.
+
+    Raises:
+        UsageError: It is no plain file name.
+    """
+    chosen = checkpoint.name.split(".")[0] if name is None else name
+    if not _NAME.fullmatch(chosen):
+        raise UsageError(f"{chosen!r} cannot be a file name", hint="letters, digits, -, _ and . make a name")
+    return chosen
+
+
+def export(request: ExportRequest) -> ExportResult:
+    """Export, verify and write.
+
+    Raises:
+        RefusedExportError: The model breaks a rule of the runtime.
+        MwwError: The export could not be carried out; nothing was written.
+    """
+    phases = request.phases
+    _check_folder(request.output_dir)
+    with phases("read"):
+        checkpoint = load_checkpoint(request.checkpoint, request.config.settings)
+        ranges = load_ranges(request.calibration_ranges) if request.calibration_ranges else None
+        dataset = None if ranges else _dataset(request, checkpoint.architecture.stride)
+    with tempfile.TemporaryDirectory(prefix="mww-export-") as folder:
+        model = Path(folder) / f"{request.name}.tflite"
+        model.write_bytes(_convert(checkpoint, dataset, ranges, Path(folder) / "saved_model", phases))
+        result, contents = _judge(request, checkpoint, dataset, model)
+    if result.compatible or request.keep_failed:
+        write_files(contents)
+        return replace(result, written=True)
+    raise RefusedExportError(result)
+
+
+def _check_folder(folder: Path) -> None:
+    """Find out early, not after the conversion, that nothing can be written."""
+    existing = next((parent for parent in (folder, *folder.absolute().parents) if parent.exists()), Path("/"))
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        reason = "is no folder" if not existing.is_dir() else "cannot be written to"
+        raise OutputError(f"{existing} {reason}", hint="choose another --output")
+
+
+def _dataset(request: ExportRequest, stride: int) -> RepresentativeDataset:
+    given = request.calibration
+    if given is None:
+        return create_default_representative_dataset(stride=stride)
+    if isinstance(given, RepresentativeDataset):
+        return given
+    source, clips = (
+        (str(given), load_clips(given)) if isinstance(given, Path) else ("features", clips_from_array(given))
+    )
+    return representative_dataset(clips, source, stride=stride, minimum=request.minimum_clips)
+
+
+def _convert(
+    checkpoint: Checkpoint, dataset: RepresentativeDataset | None, ranges: Ranges | None, folder: Path, phases: Phases
+) -> bytes:
+    with tensorflow_quietly():
+        with phases("tensorflow"):
+            from exporter import conversion, network
+        with phases("network"):
+            streaming = network.build_streaming_network(checkpoint.architecture, checkpoint.weights)
+        with phases("saved_model"):
+            conversion.write_saved_model(streaming, folder)
+        if dataset is not None:
+            return conversion.convert(folder, dataset, phases)
+        assert ranges is not None
+        return conversion.convert_with_ranges(folder, checkpoint.architecture.stride, ranges, phases)
+
+
+def _judge(
+    request: ExportRequest, checkpoint: Checkpoint, dataset: RepresentativeDataset | None, model: Path
+) -> tuple[ExportResult, dict[Path, bytes]]:
+    """Choose the cutoff, write the manifest beside the model and verify both; return what to write where."""
+    options = request.options
+    choice = None
+    if request.choose_cutoff is not None:
+        with request.phases("cutoff"):
+            choice = request.choose_cutoff(model, options)
+            options = replace(options, probability_cutoff=choice.probability_cutoff)
+    with request.phases("verify"):
+        manifest = generate_manifest(model, options)
+        size: int = manifest["micro"]["tensor_arena_size"]
+        written = save_manifest(manifest, model.with_suffix(".json"))
+        report = verify_esphome_compatibility(written)
+        parsed = read_model(model)
+        quantization = parsed.main.tensors[parsed.main.inputs[0]].quantization
+    target = request.output_dir / model.name
+    summary = CalibrationSummary(
+        source=dataset.source if dataset else str(request.calibration_ranges),
+        clips=dataset.clips if dataset else 0,
+        input_scale=quantization.scale if quantization else 0.0,
+        input_zero_point=quantization.zero_point if quantization else 0,
+    )
+    result = ExportResult(
+        model=target,
+        manifest=target.with_suffix(".json"),
+        model_sha256=parsed.sha256,
+        written=False,
+        verification=replace(report, model=str(target)),
+        architecture=checkpoint.architecture,
+        calibration=summary,
+        arena=predict_arenas(parsed, options.chips, manifest_size=size),
+        tensor_arena_size=size,
+        probability_cutoff=options.probability_cutoff,
+        cutoff_choice=choice,
+        seconds=request.phases.seconds,
+    )
+    return result, {result.model: model.read_bytes(), result.manifest: written.read_bytes()}

@@ -1,0 +1,171 @@
+"""What a `.keras` file says of its network: the architecture out of its JSON, the weights as a `.weights.h5`.
+
+The JSON is read as data. No layer is built from it, so no code that it names or carries is ever run.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from exporter.errors import CheckpointError
+from exporter.settings import Setting, Settings, parse_setting
+
+_MAX_CONFIG: Final = 8 * 1024 * 1024
+_MAX_WEIGHTS: Final = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class KerasArchive:
+    """The two parts of a `.keras` file that matter here."""
+
+    settings: Settings
+    weights: bytes
+
+
+def read_keras_archive(path: Path) -> KerasArchive:
+    """Read a `.keras` file of either trainer.
+
+    Raises:
+        CheckpointError: It cannot be read, or is of another network.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(_read(archive, "config.json", _MAX_CONFIG))
+            weights = _read(archive, "model.weights.h5", _MAX_WEIGHTS)
+        return KerasArchive(_settings(config), weights)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+        raise _unreadable(path, error) from error
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> CheckpointError:
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return CheckpointError(f"{path} is not a .keras file of a wake word: {reason}", hint="was it copied whole?")
+
+
+def _read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    if archive.getinfo(name).file_size > limit:
+        raise ValueError(f"{name} is larger than {limit} bytes")
+    with archive.open(name) as file:
+        return file.read(limit)
+
+
+def _settings(config: Mapping[str, Any]) -> Settings:
+    if config["class_name"] == "MixedNet":  # sarpel's model is one class, and its arguments say it all
+        return _sarpel(config["config"])
+    if config["class_name"] != "Functional":
+        raise ValueError(f"a model of class {str(config['class_name'])[:60]}")
+    graph = _Graph(config["config"]["layers"])
+    if graph.of("SubSpectralNormalization"):
+        return _inception(graph)
+    return _mixednet(graph)
+
+
+def _sarpel(arguments: Mapping[str, Any]) -> Settings:
+    names = {"residual_connections": "residual_connection"}
+    wanted = ("stride", "first_conv_filters", "first_conv_kernel_size", "pointwise_filters", "mixconv_kernel_sizes")
+    told = {names.get(name, name): arguments[name] for name in (*wanted, "repeat_in_block", "residual_connections")}
+    return {name: parse_setting(name, value) for name, value in told.items()}
+
+
+class _Graph:
+    """The layers of a functional model, and which feed which."""
+
+    def __init__(self, layers: list[Mapping[str, Any]]) -> None:
+        self.layers = {layer["name"]: layer for layer in layers}
+        self.inputs = {layer["name"]: list(_sources(layer["inbound_nodes"])) for layer in layers}
+
+    def of(self, *classes: str) -> list[Mapping[str, Any]]:
+        """The layers of some classes, in the order of the file."""
+        return [layer for layer in self.layers.values() if layer["class_name"] in classes]
+
+    def back(self, name: str, *classes: str) -> str:
+        """Follow the first inputs back to a layer of one of the classes."""
+        for _ in self.layers:
+            if self.layers[name]["class_name"] in classes:
+                return name
+            name = self.inputs[name][0]
+        raise ValueError(f"no {' or '.join(classes)} in front of {name[:60]}")
+
+    @property
+    def cells(self) -> list[Mapping[str, Any]]:
+        """The arguments of the convolutions inside `Stream` layers."""
+        cells = [layer["config"]["cell"] for layer in self.of("Stream")]
+        return [cell["config"] for cell in cells if cell["class_name"] == "Conv2D"]
+
+    def common(self, architecture: str) -> dict[str, Setting]:
+        """What both networks say in the same way."""
+        (features,) = self.of("InputLayer")
+        length = parse_setting("spectrogram_length", features["config"]["batch_shape"][1])
+        return {"architecture": architecture, "spectrogram_length": length}
+
+
+def _sources(node: object) -> Iterator[str]:
+    """The names of the layers whose outputs a node takes, in order."""
+    if isinstance(node, Mapping):
+        history = node.get("config", {}).get("keras_history") if node.get("class_name") == "__keras_tensor__" else None
+        if history:
+            yield history[0]
+        else:
+            for entry in node.values():
+                yield from _sources(entry)
+    elif isinstance(node, list):
+        for entry in node:
+            yield from _sources(entry)
+
+
+def _mixednet(graph: _Graph) -> Settings:
+    settings = graph.common("mixednet")
+    first = [cell for cell in graph.cells if cell.get("activation") != "sigmoid"]
+    settings["stride"] = parse_setting("stride", first[0]["strides"][0] if first else 1)
+    pools = [layer for layer in graph.of("AveragePooling2D", "MaxPooling2D") if layer["config"]["pool_size"][1] == 1]
+    settings |= {"pooled": bool(pools), "max_pool": bool(pools) and pools[-1]["class_name"] == "MaxPooling2D"}
+    residuals = {}
+    for add in graph.of("Add"):
+        pointwise, projection = (graph.back(name, "Conv2D") for name in graph.inputs[add["name"]])
+        residuals[pointwise] = projection
+    blocks: list[tuple[str | None, int, list[int]]] = []
+    repeats: list[int] = []
+    for layer in graph.of("Conv2D"):
+        if layer["name"] in residuals.values():
+            continue
+        residual = residuals.get(layer["name"])
+        block = (residual, layer["config"]["filters"], _kernels(graph, layer["name"]))
+        if residual and blocks and blocks[-1] == block:
+            repeats[-1] += 1
+        else:
+            blocks.append(block)
+            repeats.append(1)
+    return settings | {
+        "pointwise_filters": parse_setting("pointwise_filters", [filters for _, filters, _ in blocks]),
+        "mixconv_kernel_sizes": parse_setting("mixconv_kernel_sizes", [kernels for _, _, kernels in blocks]),
+        "residual_connection": [int(residual is not None) for residual, _, _ in blocks],
+        "repeat_in_block": repeats,
+    }
+
+
+def _kernels(graph: _Graph, pointwise: str) -> list[int]:
+    """Kernel sizes of the depthwise convolutions that feed a pointwise one."""
+    source = graph.inputs[pointwise][0]
+    feeding = graph.inputs[source] if graph.layers[source]["class_name"] == "Concatenate" else [source]
+    while all(graph.layers[name]["class_name"] == "StridedDrop" for name in feeding):
+        feeding = [graph.inputs[name][0] for name in feeding]
+    if any(graph.layers[name]["class_name"] != "DepthwiseConv2D" for name in feeding):
+        return [1]
+    return [graph.layers[name]["config"]["kernel_size"][0] for name in feeding]
+
+
+def _inception(graph: _Graph) -> Settings:
+    """Shapes tell all but the dilation, which the three convolutions in time of a block share."""
+    blocks = len(graph.of("Concatenate"))
+    dilations = [cell["dilation_rate"][0] for cell in graph.cells]
+    heads = dilations[len(dilations) - 3 * blocks :: 3]
+    return graph.common("inception") | {"cnn2_dilation": parse_setting("cnn2_dilation", heads)}

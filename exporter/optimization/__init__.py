@@ -1,1 +1,0 @@
-"""Making a model smaller without changing what it computes: `exporter.optimize` is the way in."""

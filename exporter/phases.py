@@ -1,0 +1,25 @@
+"""How long each part of a long job took, and a word to whoever waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import perf_counter
+
+
+class Phases:
+    """Times named phases; `report` is told the name of each as it begins."""
+
+    def __init__(self, report: Callable[[str], None] = lambda name: None) -> None:
+        self.seconds: dict[str, float] = {}
+        self._report = report
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        """Time what happens inside."""
+        self._report(name)
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + perf_counter() - start, 3)

@@ -1,0 +1,90 @@
+"""Activation ranges by role: out of a published model, in a file, and back onto the tensors of a float model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from math import isfinite
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from exporter.errors import CalibrationError, ModelFileError
+from exporter.model_file import ModelFile
+from exporter.streaming_graph import StreamingGraph, read_streaming_graph
+
+Ranges: TypeAlias = Mapping[str, tuple[float, float]]
+"""Role of an operator (`input` for the features) to the least and greatest value of its output."""
+
+RANGES_SCHEMA: Final = "mww.calibration-ranges/1"
+
+_MAX_FILE_SIZE: Final = 1024 * 1024
+
+
+def recovered_ranges(graph: StreamingGraph) -> Ranges:
+    """The ranges that an int8 model was quantised with.
+
+    Raises:
+        ModelFileError: The model is not int8.
+    """
+    ranges: dict[str, tuple[float, float]] = {}
+    for role, index in _outputs(graph).items():
+        tensor = graph.model.main.tensors[index]
+        if tensor.dtype != "INT8" or tensor.quantization is None:
+            raise ModelFileError(f"tensor {index} is {tensor.dtype}", hint="only int8 models can be recovered")
+        scale, zero_point = tensor.quantization.scale, tensor.quantization.zero_point
+        ranges[role] = ((-128 - zero_point) * scale, (127 - zero_point) * scale)
+    return ranges
+
+
+def _outputs(graph: StreamingGraph) -> dict[str, int]:
+    outputs = {"input": graph.model.main.inputs[0]}
+    return outputs | {site.role: site.operator.outputs[0] for site in graph.sites}
+
+
+def ranges_of_tensors(model: ModelFile, ranges: Ranges) -> Mapping[int, tuple[float, float]]:
+    """Ranges by role as ranges by tensor of a float streaming model, data movement included.
+
+    Raises:
+        CalibrationError: They are those of another network.
+    """
+    graph = read_streaming_graph(model)
+    outputs = _outputs(graph)
+    if missing := sorted(outputs.keys() ^ ranges.keys()):
+        message = f"the calibration ranges are of another network: {', '.join(missing[:3])}"
+        raise CalibrationError(message, hint="recover checkpoint and ranges from the same model")
+    by_tensor = {index: ranges[role] for role, index in outputs.items()}
+    moved = {copy: by_tensor[origin] for copy, origin in graph.origins.items() if origin in by_tensor}
+    return {**by_tensor, **moved}
+
+
+def ranges_document(ranges: Ranges) -> dict[str, object]:
+    """The ranges as the JSON document that `mww export --calibration-ranges` takes."""
+    return {"schema": RANGES_SCHEMA, "ranges": {role: list(limits) for role, limits in ranges.items()}}
+
+
+def load_ranges(path: Path) -> Ranges:
+    """Read the JSON document.
+
+    Raises:
+        CalibrationError: It cannot be read, or is no such document.
+    """
+    hint = "mww recover --ranges-output writes one"
+    try:
+        with path.open("rb") as file:
+            document = json.loads(file.read(_MAX_FILE_SIZE))
+    except OSError as error:
+        raise CalibrationError(f"cannot read {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise CalibrationError(f"{path} is no JSON: {error}", hint=hint) from error
+    if not isinstance(document, dict) or document.get("schema") != RANGES_SCHEMA:
+        raise CalibrationError(f"{path} holds no calibration ranges", hint=hint)
+    entries = document.get("ranges")
+    if not isinstance(entries, dict) or not all(_is_range(limits) for limits in entries.values()):
+        raise CalibrationError(f"{path} holds something that is no range", hint=hint)
+    return {role: (float(low), float(high)) for role, (low, high) in entries.items()}
+
+
+def _is_range(limits: object) -> bool:
+    if not isinstance(limits, list) or len(limits) != 2 or not all(type(limit) in (int, float) for limit in limits):
+        return False
+    return all(isfinite(limit) for limit in limits) and bool(limits[0] < limits[1])

@@ -1,0 +1,220 @@
+"""Which architecture a checkpoint holds: what its shapes tell, what the configuration tells, and nothing guessed.
+
+Where the two contradict each other, both values are named; what neither tells is asked for by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, NoReturn, TypeVar
+
+from exporter.architecture import (
+    ATTENTION_KERNEL,
+    Architecture,
+    FirstConvolution,
+    Inception,
+    InceptionBlock,
+    InceptionStem,
+    MixBlock,
+    MixedNet,
+    Pooling,
+)
+from exporter.errors import CheckpointError, ConfigurationError
+from exporter.settings import OURS, Setting, Settings
+
+T = TypeVar("T")
+
+_TOGETHER: Final = "do checkpoint and configuration belong together?"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a checkpoint tells by itself.
+
+    Attributes:
+        settings: Those that its layout and shapes settle.
+        dense_inputs: Inputs of its dense layer.
+        reading: Settings of the blocks that fit its shapes where the configuration tells none; others may fit too, for
+            a repeated block and two blocks can be the same network.
+    """
+
+    settings: Settings
+    dense_inputs: int
+    reading: Settings = field(default_factory=dict)
+
+
+def resolve(configured: Settings, evidence: Evidence) -> Architecture:
+    """Put together what the configuration and the checkpoint tell.
+
+    Raises:
+        CheckpointError: The two contradict each other.
+        ConfigurationError: Something is told by neither, or cannot be exported.
+    """
+    _compare_blocks(configured, evidence.reading)
+    settings = _Settings({**evidence.reading, **_agreed(configured, evidence.settings)})
+    if settings.need("architecture", str) == "inception":
+        return _inception(settings, evidence.dense_inputs)
+    return _mixednet(settings, evidence.dense_inputs)
+
+
+def _agreed(configured: Settings, found: Settings) -> dict[str, Setting]:
+    for name in found.keys() & configured.keys():
+        if found[name] != configured[name] and not _idle(name, configured, found):
+            message = f"the checkpoint has {name} {_text(found[name])}, the configuration {_text(configured[name])}"
+            raise CheckpointError(message, hint=_TOGETHER)
+    return {**configured, **found}
+
+
+def _compare_blocks(configured: Settings, reading: Settings) -> None:
+    """Hold the configuration's blocks, repeated as it says, against those that the shapes read as."""
+    repeats = configured.get("repeat_in_block")
+    for name in ("pointwise_filters", "mixconv_kernel_sizes"):
+        told, found = configured.get(name), reading.get(name)
+        if isinstance(told, list) and isinstance(repeats, list) and len(told) == len(repeats) and found:
+            pairs = zip(told, repeats, strict=True)
+            repeated = [entry for entry, times in pairs if isinstance(times, int) for _ in range(min(times, 100))]
+            if repeated != found:
+                message = f"the checkpoint has {name} {_text(found)}, the configuration {_text(told)}"
+                raise CheckpointError(message, hint=_TOGETHER)
+
+
+def _idle(name: str, configured: Settings, found: Settings) -> bool:
+    """Whether a setting says nothing, because what it speaks of is not there."""
+    return name == "first_conv_kernel_size" and not found.get(
+        "first_conv_filters", configured.get("first_conv_filters")
+    )
+
+
+def _text(value: Setting) -> str:
+    return ", ".join(str(entry) for entry in value) if isinstance(value, list) else str(value)
+
+
+class _Settings:
+    """Settings that are asked for by name and type."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def get(self, name: str, kind: type[T]) -> T | None:
+        value = self._settings.get(name)
+        if value is not None and not isinstance(value, kind):
+            raise ConfigurationError(f"{name} is {value}")
+        return value
+
+    def need(self, name: str, kind: type[T]) -> T:
+        value = self.get(name, kind)
+        if value is None:
+            raise ConfigurationError(
+                f"neither the checkpoint nor a configuration tells {name}",
+                hint=f"give {name} under model: in a YAML file with --config",
+            )
+        return value
+
+    def switch(self, name: str) -> bool:
+        value = self.get(name, bool)
+        return OURS[name] if value is None else value
+
+    def columns(self, *names: str) -> list[tuple[int, ...]]:
+        """One tuple a block out of settings that hold one number a block."""
+        lists = {name: self.need(name, list) for name in names}
+        lengths = {name: len(values) for name, values in lists.items()}
+        if len(set(lengths.values())) > 1:
+            counts = ", ".join(f"{name} {length}" for name, length in lengths.items())
+            raise ConfigurationError(f"settings are for different numbers of blocks: {counts}")
+        return list(zip(*lists.values(), strict=True))
+
+
+def _mixednet(settings: _Settings, dense_inputs: int) -> MixedNet:
+    names = ("pointwise_filters", "mixconv_kernel_sizes", "repeat_in_block", "residual_connection")
+    blocks = tuple(
+        MixBlock(filters, tuple(kernels), repeat, bool(residual))  # type: ignore[arg-type]
+        for filters, kernels, repeat, residual in settings.columns(*names)
+    )
+    filters = settings.need("first_conv_filters", int)
+    first = None
+    if filters:
+        kernel = settings.need("first_conv_kernel_size", int)
+        first = FirstConvolution(filters, kernel, settings.switch("first_conv_bias"))
+    stride = settings.need("stride", int)
+    causal = settings.switch("causal_padding")
+    lost = 0 if causal else sum(block.repeat * block.history for block in blocks)
+    slices = settings.get("spectrogram_length", int)
+    told = None if slices is None else (slices - (first.kernel if first else 1)) // max(stride, 1) + 1 - lost
+    width = blocks[-1].filters if blocks else 0
+    pooling, frames, attention = _head(settings, dense_inputs, width, told)
+    return MixedNet(
+        stride=stride,
+        first=first,
+        blocks=blocks,
+        frames=frames,
+        pooling=pooling,
+        attention=attention,
+        depthwise_bias=settings.switch("depthwise_bias"),
+        residual_after_relu=settings.switch("residual_after_relu"),
+        causal=causal,
+    )
+
+
+def _head(settings: _Settings, dense_inputs: int, width: int, told: int | None) -> tuple[Pooling, int, bool]:
+    """How the head pools, how many time steps reach it, and whether through attention.
+
+    Args:
+        settings: All that is known.
+        dense_inputs: Of the checkpoint.
+        width: Channels that reach the head.
+        told: Time steps by the configuration's spectrogram length, if it has one.
+    """
+    attention = settings.get("spatial_attention", bool) or False
+    if dense_inputs == width and told == 1:
+        return "flat", 1, False  # one time step: the trainer neither pools nor weighs it
+    lost = ATTENTION_KERNEL - 1 if attention else 0
+    if dense_inputs == width and settings.need("pooled", bool):
+        if told is None:
+            settings.need("spectrogram_length", int)
+        return ("max" if settings.need("max_pool", bool) else "average"), told or 0, attention
+    if not width or dense_inputs % width:
+        raise CheckpointError(f"the dense layer takes {dense_inputs} inputs, which are no multiple of {width} filters")
+    frames = dense_inputs // width + lost
+    if told is not None and told != frames:
+        _disagree(frames, told)
+    if settings.get("pooled", bool):
+        message = f"pooled is on, but the dense layer takes {dense_inputs} inputs and not {width}"
+        raise CheckpointError(message, hint=_TOGETHER)
+    return "flat", frames, attention
+
+
+def _inception(settings: _Settings, dense_inputs: int) -> Inception:
+    stems = settings.columns("cnn1_filters", "cnn1_kernel_sizes", "cnn1_subspectral_groups")
+    names = ("cnn2_filters1", "cnn2_filters2", "cnn2_kernel_sizes", "cnn2_subspectral_groups", "cnn2_dilation")
+    blocks = tuple(InceptionBlock(*values) for values in settings.columns(*names))
+    width = blocks[-1].filters if blocks else 0
+    if not width or dense_inputs % width:
+        raise CheckpointError(f"the dense layer takes {dense_inputs} inputs, which are no multiple of {width} filters")
+    net = Inception(tuple(InceptionStem(*values) for values in stems), blocks, dense_inputs // width)
+    slices = settings.get("spectrogram_length", int)
+    if slices is not None and slices != net.training_slices:
+        _disagree(net.frames, net.frames + slices - net.training_slices)
+    return net
+
+
+def _disagree(frames: int, told: int) -> NoReturn:
+    raise CheckpointError(
+        f"the dense layer sees {frames} time steps, the configuration's spectrogram_length leaves {told}",
+        hint=_TOGETHER,
+    )
+
+
+def check_shapes(architecture: Architecture, shapes: Mapping[str, tuple[tuple[int, ...], ...]]) -> None:
+    """Compare a checkpoint's arrays, by role, with what the architecture asks for.
+
+    Raises:
+        CheckpointError: One is missing or has another shape.
+    """
+    for parameter in architecture.parameters:
+        found = shapes.get(parameter.role)
+        if found != parameter.shapes:
+            wanted = " and ".join(str(list(shape)) for shape in parameter.shapes)
+            has = "nothing" if found is None else " and ".join(str(list(shape)) for shape in found)
+            message = f"the architecture needs {wanted} for {parameter.role}, the checkpoint has {has}"
+            raise CheckpointError(message, hint=_TOGETHER)

@@ -1,0 +1,76 @@
+"""The layers of a TF checkpoint (`ckpt-N`) of the official trainer, in the order of depth."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from math import prod
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from exporter.architecture import MAX_WEIGHTS, FloatArray
+from exporter.errors import CheckpointError
+from exporter.layouts import Drawer, Drawers, Layer
+from exporter.tensorflow_quietly import tensorflow_quietly
+
+_KEY: Final = re.compile(
+    r"(?:model/)?(?:_operations/|_layers/|layer_with_weights-)(\d{1,5})/(cell/|batch_norm/)?"
+    r"_?(kernel|depthwise_kernel|bias|gamma|beta|moving_mean|moving_variance)/\.ATTRIBUTES/VARIABLE_VALUE"
+)
+_ORDER: Final = ("kernel", "depthwise_kernel", "gamma", "bias", "beta", "moving_mean", "moving_variance")
+
+
+def read_tf_checkpoint(prefix: Path) -> tuple[Drawers, bool]:
+    """Read a checkpoint by its prefix, such as `restore/ckpt-3`.
+
+    Returns:
+        The layers of each class, and whether norms are sub-spectral.
+
+    Raises:
+        CheckpointError: It cannot be read, or is of another trainer.
+    """
+    with tensorflow_quietly():
+        import tensorflow as tf
+
+        try:
+            reader = tf.train.load_checkpoint(str(prefix))
+            return _layers(reader, str(prefix))
+        except (tf.errors.OpError, ValueError, RuntimeError, TypeError, KeyError, SystemError) as error:
+            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            hint = "are the .index and .data files both there, and whole?"
+            raise CheckpointError(f"{prefix} is not a readable checkpoint: {reason}", hint=hint) from error
+
+
+def _layers(reader: Any, name: str) -> tuple[Drawers, bool]:
+    shapes = reader.get_variable_to_shape_map()
+    matches = {key: match for key in shapes if (match := _KEY.fullmatch(key))}
+    if sum(prod(shapes[key]) for key in matches) > MAX_WEIGHTS:
+        raise CheckpointError(f"{name} holds more numbers than any network for an ESP32")
+    numbered: dict[int, dict[str, FloatArray]] = defaultdict(dict)
+    places: dict[int, str] = {}
+    for key, match in matches.items():
+        number = int(match[1])
+        numbered[number][match[3]] = np.asarray(reader.get_tensor(key), np.float32)
+        places[number] = match[2] or ""
+    drawers: dict[Drawer, list[Layer]] = {"cell": [], "convolution": [], "depthwise": [], "norm": [], "dense": []}
+    for number in sorted(numbered):
+        arrays = numbered[number]
+        layer = tuple(arrays[part] for part in _ORDER if part in arrays)
+        drawers[_drawer(layer, places[number], arrays)].append(layer)
+    if not drawers["dense"]:
+        raise CheckpointError(f"{name} holds no wake word model", hint="it must be a microWakeWord trainer's")
+    return drawers, "batch_norm/" in places.values()
+
+
+def _drawer(layer: Layer, place: str, arrays: dict[str, FloatArray]) -> Drawer:
+    if "gamma" in arrays:
+        return "norm"
+    if place == "cell/":
+        return "cell"
+    if layer[0].ndim == 2:
+        return "dense"
+    if layer[0].ndim != 4:
+        raise ValueError(f"a layer of shape {list(layer[0].shape)}")
+    return "depthwise" if layer[0].shape[3] == 1 else "convolution"

@@ -1,0 +1,200 @@
+"""The exporter's public face: from a trained checkpoint to a streaming INT8 model that ESPHome runs.
+
+The names come from the exporter that this one replaces. The work is done elsewhere; TensorFlow is imported only inside
+the functions that convert.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+from exporter.calibration import (
+    MINIMUM_CLIPS,
+    RepresentativeDataset,
+    create_default_representative_dataset,
+    create_representative_dataset_from_data,
+)
+from exporter.configuration import Configuration, find_configuration, load_configuration, parse_configuration
+from exporter.errors import UsageError
+from exporter.export import (
+    ChooseCutoff,
+    ExportRequest,
+    ExportResult,
+    RefusedExportError,
+    export,
+    file_name,
+)
+from exporter.export import (
+    manifest_options as _manifest_options,
+)
+from exporter.files import write_files
+from exporter.manifest import ManifestOptions, calculate_tensor_arena_size
+from exporter.phases import Phases
+from exporter.tensorflow_quietly import tensorflow_quietly
+from exporter.verification import verify_esphome_compatibility
+
+if TYPE_CHECKING:
+    import keras
+
+    from exporter.conversion import Frames
+
+__all__ = [
+    "ExportResult",
+    "RefusedExportError",
+    "calculate_tensor_arena_size",
+    "convert_model_saved",
+    "convert_saved_model_to_tflite",
+    "convert_to_tflite",
+    "create_default_representative_dataset",
+    "create_representative_dataset_from_data",
+    "export_to_tflite",
+    "main",
+    "verify_esphome_compatibility",
+]
+
+STREAMING = "stream_internal_state_inference"
+"""The one mode that devices run."""
+
+
+def export_to_tflite(  # noqa: PLR0913  (keyword-only: each is one thing that a user may say)
+    checkpoint: Path | str,
+    output_dir: Path | str,
+    *,
+    config: Path | str | Configuration | Mapping[str, Any] | None = None,
+    calibration: Path | str | npt.ArrayLike | RepresentativeDataset | None = None,
+    calibration_ranges: Path | str | None = None,
+    minimum_clips: int = MINIMUM_CLIPS,
+    name: str | None = None,
+    manifest_options: ManifestOptions | Mapping[str, Any] | None = None,
+    chips: Sequence[str] | None = None,
+    choose_cutoff: ChooseCutoff | None = None,
+    keep_failed: bool = False,
+    progress: Callable[[str], None] = lambda phase: None,
+) -> ExportResult:
+    """Export a checkpoint: `NAME.tflite` and `NAME.json` in a folder, verified, both or neither.
+
+    Args:
+        checkpoint: A trainer's checkpoint; its layout is recognised.
+        output_dir: Folder to write to; made where it is missing.
+        config: The trainer's configuration or ours; None: `training_config.yaml` beside the checkpoint, if there.
+        calibration: An `.npz`, a folder, features [clips, slices, 40] or a dataset; None: random features.
+        calibration_ranges: Ranges of a recovered model, in place of calibration.
+        minimum_clips: Number of calibration clips that there must be.
+        name: Of the files; None: the checkpoint's.
+        manifest_options: What the manifest says.
+        chips: On which the tensor arena must suffice; None: all that are known.
+        choose_cutoff: Picks the probability cutoff by trying the model; None: the manifest's options have it.
+        keep_failed: Write the files of a model that breaks a rule, too, and return its result.
+        progress: Told the name of each phase as it begins.
+
+    Raises:
+        RefusedExportError: The model breaks a rule of the runtime.
+        MwwError: The export could not be carried out.
+    """
+    path = Path(checkpoint)
+    configuration = _configuration(config, path)
+    request = ExportRequest(
+        checkpoint=path,
+        output_dir=Path(output_dir),
+        config=configuration,
+        calibration=Path(calibration) if isinstance(calibration, str) else calibration,
+        calibration_ranges=Path(calibration_ranges) if calibration_ranges else None,
+        minimum_clips=minimum_clips,
+        name=file_name(name, path),
+        options=_manifest_options(configuration, manifest_options, tuple(chips) if chips else None),
+        choose_cutoff=choose_cutoff,
+        keep_failed=keep_failed,
+        phases=Phases(progress),
+    )
+    return export(request)
+
+
+def convert_to_tflite(checkpoint: Path | str, output_dir: Path | str, **options: Any) -> ExportResult:
+    """The older name of `export_to_tflite`, with the same arguments."""
+    warnings.warn("convert_to_tflite is now export_to_tflite", DeprecationWarning, stacklevel=2)
+    return export_to_tflite(checkpoint, output_dir, **options)
+
+
+def convert_model_saved(
+    model: keras.Model,
+    config: Path | str | Configuration | Mapping[str, Any] | None,
+    folder: Path | str,
+    mode: str = STREAMING,
+) -> keras.Model:
+    """Turn a trained, non-streaming Keras model into the streaming one, and write it as SavedModel.
+
+    Args:
+        model: A trainer's model, or one of `exporter.network`.
+        config: What the model itself does not tell; see `export_to_tflite`.
+        folder: Where the SavedModel is written.
+        mode: The one that devices run; no other is converted.
+
+    Returns:
+        The streaming model: float32 [1, stride, 40] to [1, 1], its state in ring buffers that start at zero.
+
+    Raises:
+        UsageError: Another mode.
+        CheckpointError: The model is no wake word network, or contradicts the configuration.
+        ConfigurationError: Something is told by neither.
+    """
+    if mode.lower() != STREAMING:
+        raise UsageError(f"mode {mode!r} is not converted", hint=f"devices run {STREAMING}")
+    configuration = _configuration(config, None)
+    with tensorflow_quietly():
+        from exporter import conversion, network
+
+        checkpoint = network.checkpoint_of(model, configuration.settings)
+        streaming = network.build_streaming_network(checkpoint.architecture, checkpoint.weights)
+        conversion.write_saved_model(streaming, Path(folder))
+    return streaming
+
+
+def _configuration(
+    config: Path | str | Configuration | Mapping[str, Any] | None, checkpoint: Path | None
+) -> Configuration:
+    """What was given; of nothing, the configuration beside the checkpoint."""
+    if isinstance(config, Configuration):
+        return config
+    if isinstance(config, Mapping):
+        return parse_configuration(config)
+    path = find_configuration(checkpoint) if config is None and checkpoint else config
+    return load_configuration(Path(path)) if path else Configuration()
+
+
+def convert_saved_model_to_tflite(
+    saved_model_dir: Path | str, output_path: Path | str, representative_dataset: Frames
+) -> Path:
+    """Convert a streaming SavedModel to a `.tflite` with int8 input, uint8 output and int8 state.
+
+    Args:
+        saved_model_dir: As `convert_model_saved` writes it.
+        output_path: The file to write.
+        representative_dataset: Yields `[float32 [1, stride, 40]]`, frame after frame, features of 0..26.
+
+    Raises:
+        CalibrationError: The dataset yields something else.
+        ConversionError: The converter refused the model.
+        OutputError: The file cannot be written.
+    """
+    target = Path(output_path)
+    with tensorflow_quietly():
+        from exporter import conversion
+
+        content = conversion.convert(Path(saved_model_dir), representative_dataset, Phases())
+    write_files({target: content})
+    return target
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run `mww-export`, which is `mww export`; return its exit code."""
+    import sys
+
+    from harness.cli import run
+    from harness.cli.export import command
+
+    return run(command, sys.argv[1:] if argv is None else list(argv))

@@ -1,0 +1,177 @@
+"""`mww export`: a trained checkpoint to a streaming INT8 model and its manifest."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from exporter.architecture import weight_count
+from exporter.calibration import MINIMUM_CLIPS
+from exporter.contract import CHIPS
+from exporter.errors import UsageError
+from exporter.export import ExportResult, RefusedExportError
+from exporter.settings import architecture_settings
+from harness.cli.arena import arena_document
+from harness.cli.output import emit_json, json_option, printable, progress, warn
+
+_PATH = click.Path(path_type=Path)
+_MANIFEST_OPTIONS = (
+    "wake_word",
+    "author",
+    "website",
+    "trained_languages",
+    "probability_cutoff",
+    "sliding_window_size",
+    "feature_step_size",
+    "minimum_esphome_version",
+    "arena_margin",
+)
+_PHASES = ("read", "tensorflow", "network", "saved_model", "convert", "calibrate", "quantise", "cutoff", "verify")
+_HEARD = "the wake word must be spoken in the calibration clips, or the model never answers as it was trained to"
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What to export, with what, and to where."""
+
+    checkpoint: Path
+    output: Path
+    config: Path | None
+    calibration: Path | None
+    calibration_ranges: Path | None
+    name: str | None
+
+
+@click.command("export", short_help="A trained checkpoint to a streaming INT8 model and its manifest.")
+@click.option(
+    "--checkpoint", required=True, metavar="FILE", type=_PATH, help="Any trainer's; its layout is recognised."
+)
+@click.option("--output", required=True, metavar="DIR", type=_PATH, help="Folder for NAME.tflite and NAME.json.")
+@click.option(
+    "--config", metavar="FILE.yaml", type=_PATH, help="Configuration [training_config.yaml beside the checkpoint]."
+)
+@click.option("--calibration", metavar="FILE.npz|DIR", type=_PATH, help="Features, WAV clips, or mmap folders.")
+@click.option("--calibration-ranges", metavar="FILE", type=_PATH, help="Ranges of a recovered model.")
+@click.option("--name", metavar="NAME", help="Name of the files [the checkpoint's].")
+@click.option("--wake-word", metavar="TEXT", help="What is said [the name, in words].")
+@click.option("--author", metavar="TEXT", help="Who made it.")
+@click.option("--website", metavar="URL", help="Where it is from.")
+@click.option("--language", "trained_languages", multiple=True, metavar="CODE", help="Repeatable [en].")
+@click.option("--probability-cutoff", type=click.FloatRange(0, 1), metavar="P", help="[0.97]")
+@click.option("--sliding-window-size", type=click.IntRange(1), metavar="N", help="Outputs that detection sums [5].")
+@click.option("--feature-step-size", type=click.IntRange(0, 30), metavar="MS", help="Milliseconds a slice [10].")
+@click.option("--minimum-esphome-version", metavar="VERSION", help="[2024.7.0]")
+@click.option("--chip", "chips", multiple=True, type=click.Choice(CHIPS), help="Repeatable; all by default.")
+@click.option("--arena-margin", type=click.FloatRange(0, 10), metavar="PART", help="Room in the tensor arena [0.10].")
+@click.option("--allow-small-calibration", is_flag=True, help=f"Take fewer than {MINIMUM_CLIPS} calibration clips.")
+@click.option("--keep-failed", is_flag=True, help="Write the files of a model that breaks a rule, too.")
+@json_option
+def command(  # noqa: PLR0913  (one parameter an option)
+    *,
+    checkpoint: Path,
+    output: Path,
+    config: Path | None,
+    calibration: Path | None,
+    calibration_ranges: Path | None,
+    name: str | None,
+    chips: tuple[str, ...],
+    allow_small_calibration: bool,
+    keep_failed: bool,
+    as_json: bool,
+    **manifest: Any,
+) -> int:
+    """Export a checkpoint, verify the model, and write it with its manifest, both or neither.
+
+    Exits with 0 if every check holds, 1 if one fails, 2 if the export could not be carried out.
+    """
+    if calibration and calibration_ranges:
+        raise UsageError("--calibration and --calibration-ranges exclude each other")
+    files = _Files(checkpoint, output, config, calibration, calibration_ranges, name)
+    told = {
+        option: value for option, value in manifest.items() if option in _MANIFEST_OPTIONS and value not in (None, ())
+    }
+    result = _export(files, told, chips, 1 if allow_small_calibration else MINIMUM_CLIPS, keep_failed)
+    _warn(result)
+    if as_json:
+        emit_json("mww.export/1", _document(result))
+    else:
+        _print(result)
+    return 0 if result.compatible else 1
+
+
+def _export(
+    files: _Files, manifest: dict[str, Any], chips: tuple[str, ...], minimum_clips: int, keep_failed: bool
+) -> ExportResult:
+    from exporter.tflite import export_to_tflite
+
+    with progress() as bar:
+        try:
+            return export_to_tflite(
+                files.checkpoint,
+                files.output,
+                config=files.config,
+                calibration=files.calibration,
+                calibration_ranges=files.calibration_ranges,
+                minimum_clips=minimum_clips,
+                name=files.name,
+                manifest_options=manifest,
+                chips=chips,
+                keep_failed=keep_failed,
+                progress=lambda phase: bar("exporting", _PHASES.index(phase), len(_PHASES)),
+            )
+        except RefusedExportError as refusal:
+            return refusal.result
+
+
+def _warn(result: ExportResult) -> None:
+    calibration = result.calibration
+    if calibration.source == "random":
+        warn("calibrated with random features", f"give real ones with --calibration: {_HEARD}")
+    elif 0 < calibration.clips < MINIMUM_CLIPS:
+        warn(f"calibrated with {calibration.clips} clips, fewer than {MINIMUM_CLIPS}", _HEARD)
+    for check in result.verification.warnings:
+        warn(f"{check.id}: {check.message}", check.hint)
+
+
+def _document(result: ExportResult) -> dict[str, object]:
+    return {
+        "model": str(result.model),
+        "manifest": str(result.manifest),
+        "model_sha256": result.model_sha256,
+        "compatible": result.compatible,
+        "written": result.written,
+        "architecture": architecture_settings(result.architecture),
+        "calibration": asdict(result.calibration),
+        "probability_cutoff": result.probability_cutoff,
+        "arena": arena_document(result.arena, result.tensor_arena_size),
+        "checks": [asdict(check) for check in result.verification.checks if check.status != "pass"],
+        "seconds": dict(result.seconds),
+    }
+
+
+def _print(result: ExportResult) -> None:
+    for check in result.verification.failures:
+        click.secho("FAIL", fg="red", nl=False)
+        click.echo(f"  {check.id}: {printable(check.message)}")
+        if check.hint:
+            click.echo(f"      hint: {printable(check.hint)}")
+    if not result.written:
+        click.echo("nothing was written; --keep-failed writes the files all the same")
+        return
+    net, calibration = result.architecture, result.calibration
+    source = f"{calibration.clips} clips" if calibration.clips else "recovered ranges"
+    needs = max(result.arena, key=lambda prediction: prediction.minimum)
+    click.echo(
+        f"{printable(str(result.model))}  {result.model.stat().st_size} bytes, sha256 {result.model_sha256[:12]}"
+    )
+    click.echo(
+        f"{printable(str(result.manifest))}  cutoff {result.probability_cutoff:g}, arena {result.tensor_arena_size}"
+    )
+    click.echo(f"  network      {type(net).__name__}, stride {net.stride}, {weight_count(net):,} weights")
+    click.echo(f"  calibration  {source}, input scale {calibration.input_scale:.6f}")
+    click.echo(f"  arena        {needs.minimum} bytes at least, on {needs.chip}")
+    click.echo(f"  checks       {len(result.verification.checks)} made, {len(result.verification.failures)} failed")
+    click.echo(f"  time         {sum(result.seconds.values()):.1f} s")
