@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from typing import Final, TypeAlias
 
 from exporter.flatbuffer import MalformedError, Table
 from exporter.tflite_schema import ACTIVATIONS, PADDINGS, TENSOR_TYPES
-
-Padding: TypeAlias = Literal["SAME", "VALID"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import Final
 
 from exporter.verification.kernels import arithmetic, convolution, data, dense, pooling, slicing, state
-from exporter.verification.kernels.node import Node, Problem
+from exporter.verification.kernels.node import Kernel, Node
 from exporter.verification.rules import Finding, Judge, Subject, rule
 
-Kernel: TypeAlias = Callable[[Node], Iterator[Problem]]
-
-KERNELS: dict[str, Kernel] = {
+KERNELS: Final[dict[str, Kernel]] = {
     "CONV_2D": convolution.conv_2d,
     "DEPTHWISE_CONV_2D": convolution.depthwise_conv_2d,
     "FULLY_CONNECTED": dense.fully_connected,

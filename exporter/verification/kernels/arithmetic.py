@@ -8,7 +8,7 @@ from itertools import zip_longest
 from exporter.contract import OUTPUT_SCALE
 from exporter.model_file import Tensor
 from exporter.operator_options import Elementwise
-from exporter.verification.kernels.node import Node, Problem
+from exporter.verification.kernels.node import Node, Problem, operands
 
 _MAX_BROADCAST_RANK = 4
 _ADD_SHIFT = 20
@@ -24,12 +24,9 @@ _QUANTIZE = {
 """Input type to the output types that `EvalQuantizeReference` has code for."""
 
 
+@operands((2,), (1,))
 def add(node: Node) -> Iterator[Problem]:
     """One type, quantised, broadcastable; the output's scale not so fine that the multiplier reaches 1."""
-    arity = list(node.arity((2,), (1,)))
-    yield from arity
-    if arity:
-        return
     yield from node.dtype(node.output, ("INT8", "INT16", "FLOAT32", "INT32"), "output")
     for index in (0, 1):
         yield from node.dtype(node.input(index), (node.output.dtype,), f"input {index}")
@@ -44,12 +41,9 @@ def add(node: Node) -> Iterator[Problem]:
             )
 
 
+@operands((2,), (1,))
 def mul(node: Node) -> Iterator[Problem]:
     """One type, quantised, broadcastable."""
-    arity = list(node.arity((2,), (1,)))
-    yield from arity
-    if arity:
-        return
     yield from node.dtype(node.input(0), ("INT8", "INT16", "INT32", "FLOAT32"), "input 0")
     yield from node.dtype(node.input(1), (node.input(0).dtype,), "input 1")
     yield from node.dtype(node.output, (node.input(0).dtype,), "output")
@@ -81,12 +75,9 @@ def _broadcast(one: Tensor, other: Tensor) -> list[int] | None:
     return shape[::-1]
 
 
+@operands((1,), (1,))
 def logistic(node: Node) -> Iterator[Problem]:
     """Int8 with an output of scale 1/256 and zero point -128: the kernel takes both for granted."""
-    arity = list(node.arity((1,), (1,)))
-    yield from arity
-    if arity:
-        return
     source, output = node.input(0), node.output
     yield from node.dtype(source, ("INT8", "INT16", "FLOAT32"), "input")
     yield from node.dtype(output, (source.dtype,), "output")
@@ -101,12 +92,9 @@ def logistic(node: Node) -> Iterator[Problem]:
             yield Problem(f"its output's scale is {scale:.9g}", f"{OUTPUT_SCALE:.9g}", f"{scale:.9g}")
 
 
+@operands((1,), (1,))
 def quantize(node: Node) -> Iterator[Problem]:
     """The pairs of types that have code, one scale on the output."""
-    arity = list(node.arity((1,), (1,)))
-    yield from arity
-    if arity:
-        return
     source, output = node.input(0), node.output
     yield from node.dtype(source, tuple(_QUANTIZE), "input")
     yield from node.dtype(output, _QUANTIZE.get(source.dtype, ("INT8",)), f"output of {source.dtype}")

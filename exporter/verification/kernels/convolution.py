@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from exporter.model_file import Tensor
 from exporter.operator_options import Conv2D, DepthwiseConv2D
-from exporter.verification.kernels.node import Node, Problem
+from exporter.verification.kernels.node import Node, Problem, operands
 from exporter.verification.kernels.windows import Window, window_problems
 
 _TYPES = {
@@ -17,6 +17,7 @@ _TYPES = {
 """Input type: filter types, bias type. Anything else is a hybrid, which TFLM refuses."""
 
 
+@operands((2, 3), (1,), required=2)
 def conv_2d(node: Node) -> Iterator[Problem]:
     """Types, channels, per-channel scales on dimension 0, bias, and the output's shape."""
     options = node.operator.options
@@ -35,6 +36,7 @@ def conv_2d(node: Node) -> Iterator[Problem]:
     yield from window_problems(node, window, weights.shape[0])
 
 
+@operands((2, 3), (1,), required=2)
 def depthwise_conv_2d(node: Node) -> Iterator[Problem]:
     """The same, with the filter [1, height, width, channels] and per-channel scales on dimension 3."""
     options = node.operator.options
@@ -56,10 +58,6 @@ def depthwise_conv_2d(node: Node) -> Iterator[Problem]:
 
 
 def _operands(node: Node) -> Iterator[Problem]:
-    arity = list(node.arity((2, 3), (1,), required=2))
-    yield from arity
-    if arity:
-        return
     source, weights = node.input(0), node.input(1)
     for tensor, what in ((source, "input"), (weights, "filter"), (node.output, "output")):
         yield from node.rank(tensor, (4,), what)

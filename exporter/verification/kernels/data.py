@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from exporter.model_file import Tensor
 from exporter.operator_options import Concatenation, Pack
-from exporter.verification.kernels.node import Node, Problem, parameters
+from exporter.verification.kernels.node import Node, Problem, operands, parameters
 
 _MAX_CONCATENATION_INPUTS = 10
 """kMaxInputNum of concatenation.cc."""
@@ -19,14 +19,11 @@ _MAX_PAD_RANK = 5
 """PadKernelMaxDimensionCount."""
 
 
+@operands(range(1, _MAX_CONCATENATION_INPUTS + 1), (1,))
 def concatenation(node: Node) -> Iterator[Problem]:
     """At most ten inputs of one type and exactly one quantisation, no activation, sizes that add up."""
     options = node.operator.options
     assert isinstance(options, Concatenation)
-    arity = list(node.arity(range(1, _MAX_CONCATENATION_INPUTS + 1), (1,)))
-    yield from arity
-    if arity:
-        return
     if options.activation != "NONE":
         yield Problem(f"it has the activation {options.activation}", "NONE", options.activation)
     sources = [node.input(index) for index in range(len(node.inputs))]
@@ -51,14 +48,13 @@ def concatenation(node: Node) -> Iterator[Problem]:
         yield Problem(f"its inputs make {total} along axis {axis}", str(output.shape[axis]), str(total))
 
 
+@operands(None, (1,))
 def pack(node: Node) -> Iterator[Problem]:
     """As many inputs as the options say, of one type and shape; there is no Prepare to check them."""
     options = node.operator.options
     assert isinstance(options, Pack)
-    arity = list(node.arity((max(1, options.count),), (1,)))
-    yield from arity
-    if arity:
-        return
+    if len(node.inputs) != options.count:
+        yield Problem(f"it has {len(node.inputs)} inputs", str(options.count), str(len(node.inputs)))
     output, first = node.output, node.input(0)
     yield from node.dtype(output, _PACK_TYPES, "output")
     for index in range(len(node.inputs)):
@@ -74,24 +70,18 @@ def pack(node: Node) -> Iterator[Problem]:
     yield from node.shape(output, (*first.shape[:axis], len(node.inputs), *first.shape[axis:]), "output")
 
 
+@operands((1, 2), (1,), required=1)
 def reshape(node: Node) -> Iterator[Problem]:
     """The same type, elements and quantisation on both ends; the new shape is the output tensor's."""
-    arity = list(node.arity((1, 2), (1,), required=1))
-    yield from arity
-    if arity:
-        return
     source, output = node.input(0), node.output
     yield from node.dtype(output, (source.dtype,), "output")
     yield from node.elements(output, source.elements, "output")
     yield from node.same_quantisation(source, output, "input and output")
 
 
+@operands((2, 3), (1,))
 def pad(node: Node) -> Iterator[Problem]:
     """Constant paddings for at most five dimensions, and a scalar value of the output's quantisation."""
-    arity = list(node.arity((2, 3), (1,)))
-    yield from arity
-    if arity:
-        return
     source, paddings, output = node.input(0), node.input(1), node.output
     yield from node.dtype(source, _PAD_TYPES, "input")
     yield from node.dtype(output, (source.dtype,), "output")

@@ -7,19 +7,16 @@ from collections.abc import Iterator
 from exporter.model_file import Tensor
 from exporter.operator_options import FullyConnected
 from exporter.verification.kernels.convolution import bias_scale, operand_types, symmetric
-from exporter.verification.kernels.node import Node, Problem
+from exporter.verification.kernels.node import Node, Problem, operands
 
 _PER_CHANNEL_HINT = "set converter._experimental_disable_per_channel_quantization_for_dense_layers = True"
 
 
+@operands((2, 3), (1,), required=2)
 def fully_connected(node: Node) -> Iterator[Problem]:
     """Types, one scale for all weights (the esp-nn path reads no other), bias, and matching sizes."""
     options = node.operator.options
     assert isinstance(options, FullyConnected)
-    arity = list(node.arity((2, 3), (1,), required=2))
-    yield from arity
-    if arity:
-        return
     source, weights = node.input(0), node.input(1)
     yield from operand_types(node, source, weights)
     yield from node.rank(weights, (2,), "filter")

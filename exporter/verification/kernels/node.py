@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Final
+from functools import cached_property, wraps
+from typing import Final, TypeAlias
 
 from exporter.model_file import ModelFile, Operator, Tensor
 from exporter.verification.rules import Graph
@@ -26,7 +26,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Node:
-    """An operator in its subgraph. Ask `arity` first: the accessors take the tensors to be there."""
+    """An operator in its subgraph; a kernel's `operands` say which tensors are there."""
 
     model: ModelFile
     graph: Graph
@@ -43,7 +43,7 @@ class Node:
         return [self.graph.subgraph.tensors[index] for index in self.operator.outputs]
 
     def input(self, index: int) -> Tensor:
-        """An input that `arity` has shown to be present."""
+        """An input that `operands` has shown to be present."""
         tensor = self.inputs[index]
         assert tensor is not None
         return tensor
@@ -56,15 +56,6 @@ class Node:
     def output(self) -> Tensor:
         """The first output."""
         return self.outputs[0]
-
-    def arity(self, inputs: Sequence[int], outputs: Sequence[int], *, required: int | None = None) -> Iterator[Problem]:
-        """The number of inputs and outputs; the first `required` (all, unless told) must not be left out."""
-        if len(self.inputs) not in inputs:
-            yield Problem(f"it has {len(self.inputs)} inputs", _numbers(inputs), str(len(self.inputs)))
-        elif None in self.inputs[:required]:
-            yield Problem("a required input is left out")
-        if len(self.outputs) not in outputs:
-            yield Problem(f"it has {len(self.outputs)} outputs", _numbers(outputs), str(len(self.outputs)))
 
     def rank(self, tensor: Tensor, allowed: Sequence[int], what: str) -> Iterator[Problem]:
         """The number of dimensions."""
@@ -118,6 +109,38 @@ class Node:
         if tensor.elements < count or data.size != tensor.nbytes:
             return Problem(f"its {what} has {tensor.elements} values", f">= {count}", str(tensor.elements))
         return [int(value) for value in self.model.constant(tensor).reshape(-1)[:count]]
+
+
+Kernel: TypeAlias = Callable[[Node], Iterator[Problem]]
+"""What one of the device's kernels refuses, or computes wrongly without a word."""
+
+
+def operands(
+    inputs: Sequence[int] | None, outputs: Sequence[int] | None, *, required: int | None = None
+) -> Callable[[Kernel], Kernel]:
+    """Give a kernel its numbers of inputs and outputs (None: one or more), and refuse a node that has others.
+
+    The first `required` inputs (all, unless told) must not be left out.
+    """
+
+    def decorate(kernel: Kernel) -> Kernel:
+        @wraps(kernel)
+        def judged(node: Node) -> Iterator[Problem]:
+            problems = [*_count(len(node.inputs), inputs, "inputs"), *_count(len(node.outputs), outputs, "outputs")]
+            if not problems and None in node.inputs[:required]:
+                problems.append(Problem("a required input is left out"))
+            yield from problems or kernel(node)
+
+        return judged
+
+    return decorate
+
+
+def _count(found: int, allowed: Sequence[int] | None, what: str) -> Iterator[Problem]:
+    if allowed is None and not found:
+        yield Problem(f"it has no {what}", "1 or more", "0")
+    elif allowed is not None and found not in allowed:
+        yield Problem(f"it has {found} {what}", _numbers(allowed), str(found))
 
 
 def parameters(tensor: Tensor) -> tuple[float, int] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from exporter.operator_options import Pool2D, Reducer
-from exporter.verification.kernels.node import Node, Problem
+from exporter.verification.kernels.node import Node, Problem, operands
 from exporter.verification.kernels.windows import Window, window_problems
 
 _TYPES = ("INT8", "INT16", "FLOAT32")
@@ -15,14 +15,11 @@ _MAX_MEAN_RANK = 5
 """kMaxNumberOfAxis, of the array beside it."""
 
 
+@operands((1,), (1,))
 def pool_2d(node: Node) -> Iterator[Problem]:
     """Types, one quantisation on both ends (nothing is rescaled), and the output's shape."""
     options = node.operator.options
     assert isinstance(options, Pool2D)
-    arity = list(node.arity((1,), (1,)))
-    yield from arity
-    if arity:
-        return
     source = node.input(0)
     yield from node.dtype(source, _TYPES, "input")
     yield from node.dtype(node.output, (source.dtype,), "output")
@@ -36,14 +33,11 @@ def pool_2d(node: Node) -> Iterator[Problem]:
         yield from window_problems(node, window, source.shape[3])
 
 
+@operands((2,), (1,))
 def mean(node: Node) -> Iterator[Problem]:
     """At most two constant int32 axes, at most five dimensions, and the output's shape."""
     options = node.operator.options
     assert isinstance(options, Reducer)
-    arity = list(node.arity((2,), (1,)))
-    yield from arity
-    if arity:
-        return
     source, axis = node.input(0), node.input(1)
     yield from node.dtype(source, _TYPES, "input")
     yield from node.dtype(node.output, (source.dtype,), "output")

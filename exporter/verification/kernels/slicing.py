@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from exporter.operator_options import StridedSlice
-from exporter.verification.kernels.node import Node, Problem
+from exporter.verification.kernels.node import Node, Problem, operands
 
 _TYPES = ("INT8", "INT16", "INT32", "FLOAT32")
 _MAX_SLICE_RANK = 4
@@ -42,14 +42,11 @@ def slice_ranges(node: Node) -> list[range] | Problem:
 _BOUNDS = ("begin", "end", "strides")
 
 
+@operands((4,), (1,))
 def strided_slice(node: Node) -> Iterator[Problem]:
     """At most four dimensions, constant bounds, no new axis or ellipsis, and exactly the output's shape."""
     options = node.operator.options
     assert isinstance(options, StridedSlice)
-    arity = list(node.arity((4,), (1,)))
-    yield from arity
-    if arity:
-        return
     source, output = node.input(0), node.output
     yield from node.dtype(output, (*_TYPES, "BOOL"), "output")
     yield from node.dtype(source, (output.dtype,), "input")
@@ -78,12 +75,9 @@ def split_axis(node: Node) -> int | Problem:
     return axis[0] % rank
 
 
+@operands((3,), None)
 def split_v(node: Node) -> Iterator[Problem]:
     """A constant axis, and outputs that together are the input; the sizes given as a tensor are never read."""
-    arity = list(node.arity((3,), range(1, 1 + max(1, len(node.outputs)))))
-    yield from arity
-    if arity:
-        return
     source = node.input(0)
     yield from node.dtype(source, _TYPES, "input")
     axis = split_axis(node)
