@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint unit setup setup-demo clean
+.PHONY: demo test test-esphome-latest lint unit setup setup-demo clean
 
 demo: $(VENV)/.demo
 	$(BIN)/mww demo --output demo
@@ -19,6 +19,10 @@ lint: $(VENV)/.test
 
 unit: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# The firmware against the newest ESPHome on PyPI instead of the release that the project was written for.
+test-esphome-latest: $(VENV)/.test
+	MWW_ESPHOME_VERSION=latest $(BIN)/python -m pytest -n 2 --dist loadgroup tests/firmware
 
 setup: $(VENV)/.test
 setup-demo: $(VENV)/.demo

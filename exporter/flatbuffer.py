@@ -139,9 +139,18 @@ class Table:
             raise MalformedError(f"the vector at {start} claims {length} elements and leaves the file")
         return start + 4, length
 
+    @property
+    def slots(self) -> int:
+        """Number of fields that the table's own list has room for; those beyond are absent."""
+        return (self._vtable_size - 4) // 2
+
     def has(self, number: int) -> bool:
         """Tell whether the field is present."""
         return bool(self._field(number))
+
+    def position(self, number: int) -> int:
+        """Absolute position of a field's own bytes, for who changes a copy; 0 when absent."""
+        return self._field(number)
 
     def span(self, number: int) -> tuple[int, int]:
         """Start and length of a vector of bytes; (0, 0) when absent."""

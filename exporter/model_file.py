@@ -1,4 +1,4 @@
-"""A `.tflite` file as frozen dataclasses. Nothing else in the project reads flatbuffers.
+"""A `.tflite` file as frozen dataclasses. Nothing else reads flatbuffers; `exporter.optimization` copies their tables.
 
 Parsing checks every offset, index and size, so what comes out can be walked without further care; whether the model
 obeys ESPHome's rules is `exporter.verification`'s question.

@@ -10,14 +10,14 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from exporter.contract import FEATURE_STEP_MS
-from exporter.errors import FeatureError, InputError, MwwError, UnsupportedModelError, UsageError
+from exporter.errors import InputError, MwwError, UsageError
 from harness.account import environment, judge_arena, warnings_for
 from harness.bench import Bench, ClipOutcome, Setup, run_clips
-from harness.clips import Clip, WavClip
+from harness.clips import Clip, check_step
 from harness.engines.catalog import DEFAULT_ENGINE, engine_spec, installed_version
 from harness.errors import GoldenError
 from harness.evaluation import Evaluation, LabelledOutputs, Rule, evaluate
@@ -30,7 +30,28 @@ from harness.sources import ClipSource, open_clips
 from harness.targets.registry import EMULATOR, TargetOptions, target_spec
 
 
-def check(  # noqa: PLR0913 -- each is an option of `mww run`, by the same name
+def _no_progress(description: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How to run, the same for each model: the keyword arguments of `check`."""
+
+    target: str = EMULATOR
+    engine: str | None = None
+    chip: str | None = None
+    baud: int | None = None
+    flash: bool = True
+    tolerance: int | None = None
+    lead_in: float = 0.0
+    vad: Model | Path | str | None = None
+    labels: Mapping[str, Label] | None = None
+    jobs: int = 1
+    progress: Callable[[str, int, int], None] = _no_progress
+
+
+def check(  # noqa: PLR0913 -- the fields of RunOptions
     model: Model | Path | str,
     clips: ClipSource,
     *,
@@ -44,7 +65,7 @@ def check(  # noqa: PLR0913 -- each is an option of `mww run`, by the same name
     vad: Model | Path | str | None = None,
     labels: Mapping[str, Label] | None = None,
     jobs: int = 1,
-    progress: Callable[[str, int, int], None] = lambda description, done, total: None,
+    progress: Callable[[str, int, int], None] = _no_progress,
 ) -> RunResult:
     """Stream clips through a model on a target and judge every output.
 
@@ -67,22 +88,45 @@ def check(  # noqa: PLR0913 -- each is an option of `mww run`, by the same name
         progress: Called with the model's name, clips done and clips in all.
 
     Returns:
-        The result; its verdict is `error` where a clip could not be carried out, or the model not be loaded.
+        The result; its verdict is `error` where a clip could not be carried out.
 
     Raises:
-        MwwError: Nothing could be run: an option, file or package is wrong, or the target cannot be opened.
+        MwwError: Nothing could be run: an option, file or package is wrong, the target cannot be opened, or it cannot
+            load the model.
     """
-    model = model if isinstance(model, Model) else load_model(model)
-    options = TargetOptions(engine=engine, chip=chip, baud=baud, flash=flash)
+    options = RunOptions(target, engine, chip, baud, flash, tolerance, lead_in, vad, labels, jobs, progress)
+    loaded = model if isinstance(model, Model) else load_model(model)
+    return check_models([loaded], clips, options)[0]
+
+
+def check_models(models: Sequence[Model], clips: ClipSource, options: RunOptions) -> tuple[RunResult, ...]:
+    """Do what `check` does, for one model after the other.
+
+    Of several, one that cannot be loaded is an error of all its clips, and the others go on.
+
+    Raises:
+        MwwError: As for `check`.
+    """
+    results = []
+    for model in models:
+        result, refusal = _check(model, clips, options)
+        if refusal is not None and len(models) == 1:
+            raise refusal
+        results.append(result)
+    return tuple(results)
+
+
+def _check(model: Model, clips: ClipSource, options: RunOptions) -> tuple[RunResult, MwwError | None]:
+    """The result, and why the model could not be loaded where it could not."""
     with ExitStack() as stack:
-        chosen, recorded = open_clips(clips, lead_in, stack)
-        setup = _set_up(model, target, options, tolerance, recorded, vad)
-        _check_inputs(setup, chosen, jobs)
+        chosen, recorded = open_clips(clips, options.lead_in, stack)
+        setup = _set_up(model, options, recorded)
+        _check_inputs(setup, chosen, options.jobs)
         started, clock = datetime.now(timezone.utc), time.monotonic()
-        benches = [stack.enter_context(Bench(setup)) for _ in range(min(jobs, len(chosen)))]
-        arena, outcomes = _run(setup, benches, chosen, progress)
+        benches = [stack.enter_context(Bench(setup)) for _ in range(min(options.jobs, len(chosen)))]
+        arena, outcomes, refusal = _run(setup, benches, chosen, options)
         results = tuple(outcome.result for outcome in outcomes)
-        return RunResult(
+        result = RunResult(
             verdict=_verdict(arena, [result.status for result in results]),
             model=model.name,
             model_sha256=model.sha256,
@@ -94,36 +138,37 @@ def check(  # noqa: PLR0913 -- each is an option of `mww run`, by the same name
             target=benches[0].info(),
             golden=_golden_source(setup),
             tolerance=setup.tolerance,
-            lead_in=recorded.provenance.lead_in if recorded else lead_in,
+            lead_in=recorded.provenance.lead_in if recorded else options.lead_in,
             arena=arena,
             clips=results,
             warnings=warnings_for(model, arena, results, setup.tolerance),
             environment=environment(),
             started=started.isoformat(timespec="seconds"),
             seconds=time.monotonic() - clock,
-            evaluation=_evaluate(setup, chosen, outcomes, labels),
+            evaluation=_evaluate(setup, chosen, outcomes, options.labels),
             vad=None if setup.vad is None else VadSource(setup.vad.name, setup.vad.sha256, DEFAULT_ENGINE),
         )
+    return result, refusal
 
 
-def _set_up(
-    model: Model,
-    target: str,
-    options: TargetOptions,
-    tolerance: int | None,
-    recorded: Golden | None,
-    vad: Model | Path | str | None,
-) -> Setup:
-    target_spec(target)
-    emulated = engine_spec(options.engine or DEFAULT_ENGINE) if target == EMULATOR else None
+def _set_up(model: Model, options: RunOptions, recorded: Golden | None) -> Setup:
+    target_spec(options.target)
+    emulated = engine_spec(options.engine or DEFAULT_ENGINE) if options.target == EMULATOR else None
+    tolerance = options.tolerance
     if tolerance is None:
         tolerance = emulated.tolerance if emulated else 0
     if not 0 <= tolerance <= 255:
         raise UsageError(f"a tolerance of {tolerance}", hint="0 to 255, the steps of the uint8 output")
-    if vad is not None and not isinstance(vad, Model):
-        vad = load_model(vad)
-    compare = recorded is None and not (emulated and emulated.name == DEFAULT_ENGINE)
-    return Setup(model, target, options, tolerance, recorded, compare, vad)
+    vad = options.vad
+    return Setup(
+        model=model,
+        target=options.target,
+        options=TargetOptions(options.engine, options.chip, options.baud, options.flash),
+        tolerance=tolerance,
+        recorded=recorded,
+        compare=recorded is None and not (emulated and emulated.name == DEFAULT_ENGINE),
+        vad=vad if vad is None or isinstance(vad, Model) else load_model(vad),
+    )
 
 
 def _check_inputs(setup: Setup, clips: Sequence[Clip], jobs: int) -> None:
@@ -137,33 +182,29 @@ def _check_inputs(setup: Setup, clips: Sequence[Clip], jobs: int) -> None:
         said = f"{recorded.path} was recorded from {recorded.provenance.model}, sha256 "
         said += f"{recorded.provenance.model_sha256[:12]}, not from {model.path}, {model.sha256[:12]}"
         raise GoldenError(said, hint="mww record makes a golden of this model")
-    if model.feature_step_size != FEATURE_STEP_MS and any(isinstance(clip, WavClip) for clip in clips):
-        said = f"{model.path} takes a slice each {model.feature_step_size} ms, the front-end makes one each"
-        raise FeatureError(f"{said} {FEATURE_STEP_MS} ms", hint="give --features made for this model in place of WAVs")
+    check_step(model.feature_step_size, clips)
     if setup.vad is not None and setup.vad.feature_step_size != model.feature_step_size:
         steps = f"{setup.vad.feature_step_size} and {model.feature_step_size} ms"
         raise UsageError(f"the VAD model and the model take slices of different lengths: {steps}")
 
 
 def _run(
-    setup: Setup, benches: Sequence[Bench], clips: Sequence[Clip], progress: Callable[[str, int, int], None]
-) -> tuple[ArenaResult | None, list[ClipOutcome]]:
-    """Load the model on every bench, then run all clips; a model that cannot be loaded is an error for each clip."""
+    setup: Setup, benches: Sequence[Bench], clips: Sequence[Clip], options: RunOptions
+) -> tuple[ArenaResult | None, list[ClipOutcome], MwwError | None]:
+    """Load the model on every bench, then run all clips."""
     try:
         use, *_ = [bench.load() for bench in benches]
-    except UnsupportedModelError:
-        raise
     except MwwError as error:
-        return None, [ClipOutcome(refused(clip, error), None) for clip in clips]
+        return None, [ClipOutcome(refused(clip, error), None) for clip in clips], error
     arena = judge_arena(setup.model, benches[0].info(), use)
     done = 0
 
     def finished(outcome: ClipOutcome) -> None:
         nonlocal done
         done += 1
-        progress(setup.model.name, done, len(clips))
+        options.progress(setup.model.name, done, len(clips))
 
-    return arena, run_clips(benches, clips, finished)
+    return arena, run_clips(benches, clips, finished), None
 
 
 def _verdict(arena: ArenaResult | None, clips: Sequence[Verdict]) -> Verdict:

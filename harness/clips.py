@@ -14,7 +14,7 @@ from typing import Final, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from exporter.contract import FEATURES
+from exporter.contract import FEATURE_STEP_MS, FEATURES
 from exporter.errors import AudioError, FeatureError, UsageError
 from exporter.frontend import iterate_features, quantize_features
 from harness.npz import Archive
@@ -128,6 +128,17 @@ def _wav_files(path: Path) -> list[Path]:
     if not files:
         raise AudioError(f"{path} has no .wav file")
     return files
+
+
+def check_step(feature_step_size: int, clips: Iterable[Clip]) -> None:
+    """Refuse WAVs for a model with another step than the front-end's.
+
+    Raises:
+        FeatureError: There is a WAV among the clips, and `feature_step_size` is not 10 ms.
+    """
+    if feature_step_size != FEATURE_STEP_MS and any(isinstance(clip, WavClip) for clip in clips):
+        said = f"the model takes a slice each {feature_step_size} ms, the front-end makes one each {FEATURE_STEP_MS} ms"
+        raise FeatureError(said, hint="give --features made for this model in place of --wav")
 
 
 def check_clip(where: str, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> None:

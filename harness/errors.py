@@ -86,6 +86,12 @@ class DeviceError(LinkError):
         self.detail = detail
 
 
+class ModelMissingError(MwwError):
+    """A board has another model, and may not be given this one."""
+
+    code = "model-missing"
+
+
 class HostBuildError(MwwError):
     """The firmware's core cannot be built for this machine."""
 

@@ -6,14 +6,14 @@ Every statistic that a report, a cutoff or a comparison states is computed here,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.detection import Recording, Vad
+from harness.detection import Check, Recording, Vad
 from harness.intervals import Proportion, Rate, binomial_proportion, poisson_rate
 from harness.labels import Label
 
@@ -132,20 +132,26 @@ class _Prepared:
         self.positive = clip.label.kind == "positive"
         self._clip, self._step = clip, rule.feature_step_size / 1000
         self._recording = Recording(clip.outputs, window=rule.window, stride=rule.stride)
+        self._loudest = int(clip.outputs.max(initial=0))
+
+    def wakes(self, byte: int) -> Iterator[Check]:
+        """The checks that wake the device."""
+        if self._loudest <= byte:  # then no sum is above the threshold: most clips, at most cutoffs
+            return iter(())
+        return (check for check in self._recording.checks(byte, self._clip.vad) if not check.vad_blocked)
 
     def detections(self, byte: int) -> int:
         """How often the model wakes the device."""
-        return sum(not check.vad_blocked for check in self._recording.checks(byte, self._clip.vad))
+        return sum(1 for _ in self.wakes(byte))
 
     def detected(self, byte: int) -> bool:
         """Whether it does at all."""
-        return any(not check.vad_blocked for check in self._recording.checks(byte, self._clip.vad))
+        return next(self.wakes(byte), None) is not None
 
     def delay(self, byte: int) -> float | None:
         """Seconds from the end of the word to the first detection; None where either is missing."""
         end = self._clip.label.end_s
-        checks = (check for check in self._recording.checks(byte, self._clip.vad) if not check.vad_blocked)
-        first = next(checks, None)
+        first = next(self.wakes(byte), None)
         return None if end is None or first is None else first.slices * self._step - self._clip.lead_in - end
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -112,18 +112,22 @@ class Golden:
         return tuple(FeatureClip(name, archive, _FEATURES + name, self.provenance.lead_in) for name in names)
 
 
-def write_golden(path: Path, provenance: Provenance, clips: Sequence[RecordedClip]) -> None:
+def write_golden(path: Path, provenance: Provenance, clips: Iterable[RecordedClip]) -> None:
     """Write a golden, whole or not at all; the same recording gives the same bytes.
+
+    Each clip is written before the next is asked for.
 
     Raises:
         OutputError: It cannot be written.
     """
     document = {"schema": SCHEMA, **asdict(provenance), "versions": dict(provenance.versions)}
-    arrays: dict[str, npt.NDArray[np.generic]] = {}
+    write_archive(path, _arrays(clips), {_PROVENANCE: json.dumps(document, indent=2)})
+
+
+def _arrays(clips: Iterable[RecordedClip]) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
     for clip in clips:
-        arrays[_FEATURES + clip.name] = clip.features
-        arrays[_OUTPUTS + clip.name] = clip.outputs
-    write_archive(path, arrays, {_PROVENANCE: json.dumps(document, indent=2)})
+        yield _FEATURES + clip.name, clip.features
+        yield _OUTPUTS + clip.name, clip.outputs
 
 
 def _text(value: object) -> str:

@@ -66,8 +66,10 @@ def source_hash(firmware: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def configure_command(source: Path, build: Path) -> list[str]:
+def configure_command(source: Path, build: Path, *definitions: str) -> list[str]:
     """The cmake call that configures `source` into `build`, with the tools of this machine or of PyPI.
+
+    `definitions` are cmake's own, each `NAME=VALUE`.
 
     Raises:
         MissingPackageError: cmake, ninja or a compiler is missing.
@@ -77,6 +79,7 @@ def configure_command(source: Path, build: Path) -> list[str]:
         *("-S", str(source), "-B", str(build), "-G", "Ninja"),
         f"-DCMAKE_MAKE_PROGRAM={_tool('ninja')}",
         f"-DCMAKE_CXX_COMPILER={';'.join(_compiler())}",
+        *(f"-D{definition}" for definition in definitions),
     ]
 
 

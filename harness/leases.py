@@ -14,7 +14,8 @@ import os
 import stat
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 
 from exporter.errors import MwwError
 from harness.boards import Board
-from harness.ports import current_user
+from harness.ports import board_at, current_user, scan
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -94,6 +95,11 @@ class Lease:
         self._locks = list(locks)
         _held.add(self)
 
+    @property
+    def held(self) -> bool:
+        """Whether it is not released yet."""
+        return bool(self._locks)
+
     def release(self) -> None:
         """Give the board back; harmless a second time."""
         while self._locks:
@@ -142,6 +148,22 @@ def acquire_any(boards: Sequence[Board], *, purpose: str, timeout: float = 0.0) 
         if left <= 0:
             raise _busy(boards, timeout)
         time.sleep(min(_POLL_SECONDS, left))
+
+
+@contextmanager
+def hold_port(port: str, *, purpose: str) -> Iterator[None]:
+    """Lease the board at a port that no inventory named, unless this process already has it.
+
+    Raises:
+        BoardBusyError: Somebody else holds it.
+        LeaseError: The lock files cannot be used.
+    """
+    board = board_at(port, scan())
+    if any(set(board.identities) & set(lease.board.identities) for lease in _held if lease.held):
+        yield
+        return
+    with acquire(board, purpose=purpose):
+        yield
 
 
 def holder(board: Board) -> Holder | None:

@@ -76,6 +76,29 @@ def load_model(path: Path | str) -> Model:
     )
 
 
+def model_of(content: bytes, *, sliding_window_size: int, feature_step_size: int) -> Model:
+    """A model that is not in a file yet, as its manifest will have it but for cutoff and arena.
+
+    Raises:
+        ModelFileError: `content` cannot be read as a model.
+        UnsupportedModelError: As for `load_model`.
+    """
+    path = Path("model.tflite")
+    file = read_model(content)
+    return Model(
+        name=path.stem,
+        path=path,
+        content=content,
+        sha256=file.sha256,
+        stride=_stride(path, file),
+        probability_cutoff=contract.DEFAULT_PROBABILITY_CUTOFF,
+        sliding_window_size=sliding_window_size,
+        feature_step_size=feature_step_size,
+        tensor_arena_size=None,
+        from_manifest=False,
+    )
+
+
 def _stride(path: Path, file: ModelFile) -> int:
     """The stride, from an input and an output that the runtime accepts (`StreamingModel::load_model_`)."""
     if file.version != contract.SCHEMA_VERSION:

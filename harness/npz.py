@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
@@ -184,13 +184,13 @@ class Archive:
 
 
 def write_archive(
-    path: Path, arrays: Mapping[str, npt.NDArray[np.generic]], texts: Mapping[str, str] | None = None
+    path: Path, arrays: Iterable[tuple[str, npt.NDArray[np.generic]]], texts: Mapping[str, str] | None = None
 ) -> None:
     """Write an `.npz`, compressed, whole or not at all; the same content gives the same bytes.
 
     Args:
         path: Where to; a file that is there is replaced.
-        arrays: Names to arrays, which numpy's `load` gives back.
+        arrays: Names and arrays, which numpy's `load` gives back; each is written before the next is asked for.
         texts: Member names to texts, put first.
 
     Raises:
@@ -199,7 +199,7 @@ def write_archive(
     with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for member, text in (texts or {}).items():
             archive.writestr(_entry(member), text)
-        for name, array in arrays.items():
+        for name, array in arrays:
             with archive.open(_entry(name + _SUFFIX), "w", force_zip64=True) as stream:
                 _format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
 

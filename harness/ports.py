@@ -96,6 +96,12 @@ def _belongs_to_another(board: Board, port: SerialPort) -> bool:
     return bool(named) and (bool(board.serial) or named.startswith("mac:"))
 
 
+def board_at(port: str, ports: Sequence[SerialPort]) -> Board:
+    """The board at a port that no inventory names, known by the port's serial number, or else by the port itself."""
+    there = next((one for one in ports if _same_device(one.device, port)), None)
+    return Board(id=port, chip="", serial=there.serial if there and there.serial else port, port=port)
+
+
 @dataclass(frozen=True, slots=True)
 class PortAccess:
     """Whether this process may open a port, and if not why, and what to do."""

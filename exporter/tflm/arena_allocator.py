@@ -55,9 +55,14 @@ class SingleArenaBufferAllocator:
         self.head = self._temp = size
         self._require(size)
 
-    def require_workspace(self, size: int) -> None:
-        """Take `size` bytes of the room between temporary bytes and tail, both rounded to 16, for a moment."""
-        self.required = max(self.required, align_up(self._temp) + align_up(self.tail) + size)
+    def require_workspace(self, size: int) -> int:
+        """Take `size` bytes of the room between temporary bytes and tail, both rounded to 16, for a moment.
+
+        Returns the size that the arena must have for it.
+        """
+        required = align_up(self._temp) + align_up(self.tail) + size
+        self.required = max(self.required, required)
+        return required
 
     def _require(self, start: int) -> None:
         self.required = max(self.required, start + self.tail)

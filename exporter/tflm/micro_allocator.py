@@ -44,10 +44,12 @@ class MicroAllocator:
     """Everything that `AllocateTensors` allocates for a model.
 
     Attributes:
+        runtime: The tables that it allocates by.
         arena: The books.
         requests: Scratch buffers, in order.
         lifetimes: Scopes, and who lives when.
         plan: The placed buffers, in the planner's order.
+        planning: Bytes that the arena must have to make the plan, before it takes its place.
     """
 
     def __init__(self, model: ModelFile, runtime: Runtime) -> None:
@@ -55,8 +57,9 @@ class MicroAllocator:
         self.requests: list[ScratchRequest] = []
         self.lifetimes = Lifetimes()
         self.plan: list[PlacedBuffer] = []
+        self.planning = 0
         self._model = model
-        self._runtime = runtime
+        self.runtime = runtime
         self._structs = runtime.structs
         self._resources: list[options.VarHandle] = []
         self._allocated_resources: set[int] = set()
@@ -68,7 +71,7 @@ class MicroAllocator:
         Raises:
             UnsupportedModelError: TFLM would refuse or crash, or what it does cannot be known from the file.
         """
-        self._check_metadata()
+        self._check_file()
         self._start_model_allocation()
         self._parse_and_init()
         self._prepare_subgraphs()
@@ -76,7 +79,10 @@ class MicroAllocator:
         for tensors in (self._model.main.inputs, self._model.main.outputs):
             self._allocate_persistent_tensors(tensors)
 
-    def _check_metadata(self) -> None:
+    def _check_file(self) -> None:
+        if any(buffer.external for buffer in self._model.buffers):
+            message = "the model has data behind its flatbuffer, where TFLM does not find it"
+            raise UnsupportedModelError(message, hint="convert it without large-model buffer offsets")
         if any(name == _OFFLINE_PLAN for name, _ in self._model.metadata):
             raise UnsupportedModelError("the model carries an offline memory plan", hint="strip its metadata")
 
@@ -105,7 +111,7 @@ class MicroAllocator:
             _check_operator(subgraph, operator)
             size = structs.builtin_params.get(operator.op)
             if size is not None:
-                self.arena.allocate_persistent("builtin_params", size, alignment=4 if size >= 4 else 1)
+                self.arena.allocate_persistent("builtin_params", size, params_alignment(size))
         for _, operator in self._model.operators():
             size = structs.op_data.get(operator.op)
             if size is not None:
@@ -114,7 +120,7 @@ class MicroAllocator:
     def _prepare_subgraphs(self) -> None:
         """`MicroInterpreterGraph::PrepareSubgraphs`, with `FinishPrepareNodeAllocations` after each operator."""
         for subgraph, operator in self._model.operators():
-            node = Node(self._runtime, self._model, subgraph, operator)
+            node = Node(self.runtime, self._model, subgraph, operator)
             if operator.op in PREPARE:
                 for request in PREPARE[operator.op](node):
                     self._serve(node, request)
@@ -133,7 +139,7 @@ class MicroAllocator:
 
     def _allocate_temp_tensor(self, tensor: Tensor) -> None:
         """`AllocateTempTfLiteTensor`."""
-        for size in _tensor_structs(self._runtime, tensor):
+        for size in _tensor_structs(self.runtime, tensor):
             self.arena.allocate_temp(size)
 
     def _request_scratch(self, node: Node, request: Scratch) -> None:
@@ -201,7 +207,7 @@ class MicroAllocator:
         self._allocate_variables()
         self.lifetimes.mark(model.subgraphs)
         buffers = self._collect_buffers()
-        arena.require_workspace(structs.planner_per_buffer * len(buffers))
+        self.planning = arena.require_workspace(structs.planner_per_buffer * len(buffers))
         offsets = plan_greedily([buffer.requirement for buffer in buffers])
         self.plan = [
             PlacedBuffer(buffer.subgraph, buffer.tensor, buffer.operator, offset, buffer.requirement)
@@ -251,8 +257,13 @@ class MicroAllocator:
         """`AllocatePersistentTfLiteTensor` for the model's inputs or outputs, and the array that lists them."""
         self.arena.allocate_persistent("input_output_tensors", 4 * len(tensors), BUFFER_ALIGNMENT)
         for index in tensors:
-            for size in _tensor_structs(self._runtime, self._model.main.tensors[index]):
+            for size in _tensor_structs(self.runtime, self._model.main.tensors[index]):
                 self.arena.allocate_persistent("input_output_tensors", size)
+
+
+def params_alignment(size: int) -> int:
+    """Alignment of an operator's options: one of 1 byte is a single bool."""
+    return 4 if size >= 4 else 1
 
 
 def tensor_bytes(tensor: Tensor) -> int:

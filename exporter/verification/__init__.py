@@ -7,17 +7,26 @@ without checking, is one check with a stable id. `docs/reference/checks.md` list
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from exporter.manifest import is_manifest, load_manifest, model_path, read_manifest
 from exporter.model_file import read_model
 from exporter.verification import interface, kernels, manifest, state, streaming, structure, traps
 from exporter.verification.report import Check, VerificationReport
-from exporter.verification.rules import MANIFEST_RULES, RULES, ManifestText, Subject, check_all
+from exporter.verification.rules import MANIFEST_RULES, REGISTERED, ManifestText, Rule, Subject, check_all
 
 __all__ = ["MANIFEST_RULES", "RULES", "Check", "VerificationReport", "verify_esphome_compatibility"]
 
-_RULE_MODULES = (structure, interface, state, streaming, kernels, traps, manifest)
-"""Importing them registers their rules, in this order."""
+_RULE_MODULES: Final = (traps, structure, interface, state, streaming, kernels, manifest)
+"""In the order of a report: what went wrong before what it broke. Importing them registers their rules."""
+
+_ORDER: Final = [module.__name__ for module in _RULE_MODULES]
+
+RULES: Final[dict[str, Rule[Subject]]] = {
+    identifier: rule
+    for identifier, rule in sorted(REGISTERED.items(), key=lambda item: _ORDER.index(item[1].judge.__module__))
+}
+"""The rules for a model, and for a manifest with its model, by id."""
 
 
 def verify_esphome_compatibility(path: Path | str) -> VerificationReport:

@@ -139,8 +139,8 @@ _SEVERITY: Final[tuple[Status, ...]] = ("pass", "warn", "fail")
 MANIFEST_RULES: Final[dict[str, Rule[ManifestText]]] = {}
 """The rules for a manifest by itself, by id, in the order of the reference."""
 
-RULES: Final[dict[str, Rule[Subject]]] = {}
-"""The rules for a model, and for a manifest with its model."""
+REGISTERED: Final[dict[str, Rule[Subject]]] = {}
+"""The rules for a model, and for a manifest with its model, as they were registered; the package puts them in order."""
 
 
 def check_all(rules: Mapping[str, Rule[S]], subject: S) -> tuple[Check, ...]:
@@ -165,8 +165,8 @@ def rule(
     """Register a generator of findings as a rule for models."""
 
     def register(judge: Judge[Subject]) -> Judge[Subject]:
-        assert identifier not in RULES, identifier
-        RULES[identifier] = Rule(identifier, holds, hint, applies, severity, judge)
+        assert identifier not in REGISTERED, identifier
+        REGISTERED[identifier] = Rule(identifier, holds, hint, applies, severity, judge)
         return judge
 
     return register

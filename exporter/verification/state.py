@@ -14,7 +14,7 @@ from exporter.operator_options import CallOnce, VarHandle
 from exporter.verification.rules import Finding, Graph, Subject, rule
 
 Key: TypeAlias = str
-"""A variable is known by its shared name; TFLM tells containers apart too, which converters leave empty."""
+"""A variable is known by its shared name, behind its container where that is not empty, as converters leave it."""
 
 _STATE_HINT = "stream with the internal-state mode: each ring buffer is read once and assigned once in a step"
 _QUANTISE_HINT = "set converter._experimental_variable_quantization = True before converting"
@@ -48,7 +48,9 @@ def state_access(graph: Graph) -> StateAccess:
     tensors = graph.subgraph.tensors
     for operator in graph.subgraph.operators:
         if isinstance(operator.options, VarHandle):
-            names.update(dict.fromkeys(operator.outputs, operator.options.shared_name))
+            place = operator.options
+            key = f"{place.container}/{place.shared_name}" if place.container else place.shared_name
+            names.update(dict.fromkeys(operator.outputs, key))
         elif operator.op in ("READ_VARIABLE", "ASSIGN_VARIABLE"):
             handle = operator.inputs[0] if operator.inputs else -1
             values = operator.outputs[:1] if operator.op == "READ_VARIABLE" else operator.inputs[1:2]

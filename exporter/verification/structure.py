@@ -18,6 +18,13 @@ _FLOATS: Final = frozenset({"FLOAT32", "FLOAT16", "FLOAT64", "BFLOAT16"})
 _UNKNOWN_TYPES: Final = frozenset({"STRING", "VARIANT", "COMPLEX64", "COMPLEX128", "BFLOAT16"})
 """Types for which no kernel of the 20 has data, or `TfLiteTypeSizeOf` (memory_helpers.cc) has no size."""
 
+_EXPORT_SIGNS: Final = {
+    "DEQUANTIZE": "quantise everything between int8 input and uint8 output, ring buffers included",
+    "EXPAND_DIMS": "save with tf.keras.export.ExportArchive and a batch of 1, not with model.export()",
+    "SHAPE": "export with a batch of 1, so that every shape is known to the converter",
+}
+"""Operators that a wrong export leaves, with the cure; the `trap-` rules name the cause."""
+
 _ALIGNMENT: Final = 4
 """Bytes; the kernels load int32 data by word, which faults on an Xtensa core unless it is aligned."""
 
@@ -47,7 +54,8 @@ def operators(subject: Subject) -> Iterator[Finding]:
         if operator.op not in known:
             counts[operator.op] = counts.get(operator.op, 0) + 1
     for op, count in counts.items():
-        yield Finding(f"{op} ({count}x) is not registered on the device", "the 20 registered operators", op)
+        message = f"{op} ({count}x) is not registered on the device"
+        yield Finding(message, "the 20 registered operators", op, hint=_EXPORT_SIGNS.get(op))
 
 
 @rule("custom-operators", "There is no custom operator", hint="use built-in operators alone; Flex operators never run")
@@ -189,6 +197,18 @@ def subgraphs(subject: Subject) -> Iterator[Finding]:
     for subgraph in subject.model.subgraphs:
         if subgraph.index not in called:
             yield Finding(f"nothing calls subgraph {subgraph.index}", status="warn")
+
+
+@rule(
+    "memory-plan",
+    "Memory is planned on the device",
+    hint="remove the OfflineMemoryAllocation metadata; the device plans as well, and checks what it plans",
+    severity=("warn",),
+)
+def memory_plan(subject: Subject) -> Iterator[Finding]:
+    """TFLM follows the offsets of an offline plan without looking whether tensors overlap."""
+    if any(name == "OfflineMemoryAllocation" for name, _ in subject.model.metadata):
+        yield Finding("the file carries an offline memory plan", status="warn")
 
 
 def _name(tensor: Tensor) -> str:

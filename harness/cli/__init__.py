@@ -29,6 +29,8 @@ VERBS: Final = {
     "features": "WAV clips to the features that the device sees.",
     "record": "Golden outputs of a model on clips.",
     "run": "Stream clips through a target and judge every output.",
+    "compare-runs": "What changed between two runs.",
+    "bisect": "The first operator that computes something else on a target.",
     "virtual": "Serve a virtual ESP32.",
     "firmware": "An ESPHome project with the harness's firmware for a board.",
     "flash": "Write firmware and models to a board.",

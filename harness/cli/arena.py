@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from exporter.arena import ArenaPrediction, fits, predict_arenas
+from exporter.arena import HEAD_KIND, TAIL_KINDS, ArenaPrediction, fits, predict_arenas
 from exporter.contract import CHIPS
 from exporter.errors import UsageError
 from exporter.manifest import Manifest, is_manifest, load_manifest, with_margin, write_tensor_arena_size
@@ -21,19 +21,7 @@ if TYPE_CHECKING:
 
 _MAX_MANIFEST_SIZE: Final = 32 * 1024 * 1024
 
-_KINDS: Final = {
-    "memory_plan": "activations and scratch (head)",
-    "infrastructure": "allocator and planner",
-    "eval_tensors": "tensors",
-    "nodes": "operators",
-    "builtin_params": "operator options",
-    "op_data": "kernel data",
-    "channel_quantization": "per-channel quantisation",
-    "resource_variables": "streaming state",
-    "variable_tensors": "variable tensors",
-    "scratch_handles": "scratch handles",
-    "input_output_tensors": "input and output",
-}
+_KINDS: Final = {HEAD_KIND: "activations and scratch (head)", **TAIL_KINDS}
 """Kinds of `ArenaPrediction.breakdown` in words."""
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from harness.errors import WireFormatError
+from harness.errors import LinkError, WireFormatError
 from harness.link import messages as wire
 from harness.link.model_table import ModelRecord
 from harness.link.ports import DEFAULT_BAUD, Port, PortIdentity, identify, open_port, reopen_port
@@ -178,16 +178,21 @@ class LinkClient:
 
         Raises:
             DeviceError: The interpreter failed, or the model is not open.
-            LinkError: The link failed; the state is undefined until the model is reset.
+            LinkError: The link failed; its `inference` is the first without an output. The state is undefined until
+                the model is reset.
         """
         first = self._counted.get(slot, 0)
         rows = bytearray()
-        for answer in self._session.exchange(self._packets(frames, slot, profile)):
-            assert isinstance(answer, wire.Outputs)
-            expected = first + len(rows) // _SAMPLE.itemsize
-            if answer.first != expected:
-                raise WireFormatError(f"the board has made {answer.first} inferences instead of {expected}")
-            rows += answer.samples
+        try:
+            for answer in self._session.exchange(self._packets(frames, slot, profile)):
+                assert isinstance(answer, wire.Outputs)
+                expected = first + len(rows) // _SAMPLE.itemsize
+                if answer.first != expected:
+                    raise WireFormatError(f"the board has made {answer.first} inferences instead of {expected}")
+                rows += answer.samples
+        except LinkError as error:
+            error.inference = first + len(rows) // _SAMPLE.itemsize
+            raise
         samples = np.frombuffer(bytes(rows), _SAMPLE)
         if len(samples) != len(frames):
             raise WireFormatError(f"{len(frames)} frames gave {len(samples)} outputs")

@@ -43,7 +43,13 @@ _CODES: Final = (
     ErrorCode(6, "no-model", "the model slot is empty", "flash a model: mww flash --model MANIFEST.json --port PORT"),
     ErrorCode(7, "model-corrupt", "the stored model does not match its digest", "flash the model again"),
     ErrorCode(8, "model-schema", "the model's schema version is not supported", "run mww verify on it", "its version"),
-    ErrorCode(9, "model-operator", "the model uses an operator that is not registered", "run mww verify on it"),
+    ErrorCode(
+        9,
+        "model-operator",
+        "the model uses an operator that is not registered",
+        "run mww verify on it",
+        "its builtin code",
+    ),
     ErrorCode(10, "model-input", "the model's input is not int8 [1, stride, 40]", "run mww verify on it"),
     ErrorCode(11, "model-output", "the model's output is not uint8 [1, 1]", "run mww verify on it"),
     ErrorCode(
@@ -58,7 +64,7 @@ _CODES: Final = (
         "arena-too-small",
         "the tensor arena is too small for the model",
         "raise tensor_arena_size: mww arena MANIFEST.json tells what each chip needs",
-        "bytes tried",
+        "bytes that it uses at least; 0 if unknown",
     ),
     ErrorCode(14, "not-open", "the model is not open", "open it before use"),
     ErrorCode(15, "inference-failed", "the interpreter failed", "look at the board's log", "inferences before it"),

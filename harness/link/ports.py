@@ -177,9 +177,10 @@ class SerialPort:
 
         self._url = url
         exclusive = None if "://" in url else True
+        write_timeout = None if url.startswith("rfc2217://") else _WRITE_TIMEOUT  # which pyserial does not have there
         try:
             self._serial: serial.Serial = serial.serial_for_url(
-                url, baudrate=baud, timeout=_READ_TIMEOUT, write_timeout=_WRITE_TIMEOUT, exclusive=exclusive
+                url, baudrate=baud, timeout=_READ_TIMEOUT, write_timeout=write_timeout, exclusive=exclusive
             )
         except (OSError, ValueError) as error:
             raise _cannot_open(url, error) from None

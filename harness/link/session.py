@@ -65,6 +65,7 @@ class Session:
         self._reader = Reader(port, on_log)
         self._pace = self._timing.resend_max / 4
         self._closed = False
+        self._rebooted: RebootedError | None = None
         try:
             self.board = self._handshake()
         except BaseException:
@@ -143,11 +144,17 @@ class Session:
 
     def _answers(self, watch: _Watch) -> list[tuple[Message, Frame]]:
         """Answers that have become due, after waiting once; sends again what seems lost."""
+        if self._rebooted is not None:
+            raise self._rebooted
         done: list[tuple[Message, Frame]] = []
         for frame in self._reader.take(watch.wake):
             again = b""
             if frame.kind == Heartbeat.type:
-                self._check_boot(Heartbeat.decode(frame.payload).boot_id)
+                try:
+                    self._check_boot(Heartbeat.decode(frame.payload).boot_id)
+                except RebootedError as error:  # told once the answers that came before it have been
+                    self._rebooted = error
+                    break
             elif frame.kind == Gap.type:
                 again = self._window.go_back(Gap.decode(frame.payload).expected, frame.sequence)
             elif frame.kind != Welcome.type:
@@ -157,7 +164,7 @@ class Session:
                 self._port.write(again)
         if done:
             watch.progress()
-        elif watch.check(self._window):
+        elif self._rebooted is None and watch.check(self._window):
             self._port.write(self._window.resend_oldest())
         return done
 

@@ -65,7 +65,8 @@ class Board:
             self.step()
 
     def step(self) -> None:
-        """Wait for the next event and deal with it."""
+        """Send what is due, wait for the next event, and deal with it."""
+        self._transport.send(self._to_host.take(time.monotonic()))
         for event in self._transport.poll(self._timeout(time.monotonic()), self._limit()):
             self._handle(event, time.monotonic())
         now = time.monotonic()
@@ -75,7 +76,6 @@ class Board:
             self._start(ResetCause.POWER_ON)
         if not self._circuit.held:
             self._work(now)
-        self._transport.send(self._to_host.take(time.monotonic()))
 
     def close(self) -> None:
         """Take the power away."""

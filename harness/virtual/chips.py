@@ -16,9 +16,6 @@ MAC_PREFIX: Final = bytes.fromhex("024d5757")
 SECTOR: Final = 0x1000
 """Bytes; the smallest part of the flash that can be erased."""
 
-PARTITION_TABLE_OFFSET: Final = 0x8000
-"""ESP-IDF's default, and ESPHome's."""
-
 
 @dataclass(frozen=True, slots=True)
 class SpiPeripheral:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -78,13 +79,14 @@ class Engine(Protocol):
 class TflmEngine:
     """Interpreters for a board of one chip. The first process starts at once: importing TFLM takes a second."""
 
-    def __init__(self, chip: str) -> None:
-        """Start.
+    def __init__(self, chip: str, alter: Callable[[bytes], bytes] = bytes) -> None:
+        """Start; `alter` changes the model that is interpreted, not what is told of it.
 
         Raises:
             MissingPackageError: TFLM cannot be had on this machine.
         """
         self._chip = chip
+        self._alter = alter
         self._spare: EngineProcess | None = EngineProcess("tflm")
         self.version = self._spare.version
         self._slots: dict[int, EngineProcess] = {}
@@ -101,7 +103,7 @@ class TflmEngine:
         if slot not in self._slots:
             self._slots[slot], self._spare = self._spare or EngineProcess("tflm"), None
         try:
-            self._slots[slot].load(content)
+            self._slots[slot].load(self._alter(content))
         except EngineError as error:
             raise RefusedError(INFERENCE_FAILED, error.message) from error
         return facts

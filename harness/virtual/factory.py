@@ -6,14 +6,14 @@ loop. A virtual board that boots the application runs the firmware's C++ session
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from exporter import __version__
 from harness import partition_table as table
 from harness.esp_image import AppDescriptor, Segment, build_image
+from harness.factory_image import PARTITION_TABLE_OFFSET, FlashPart, whole_sectors
 from harness.partition_table import MODEL_PARTITION_NAME, Partition, make_partition_table
-from harness.virtual.chips import PARTITION_TABLE_OFFSET, Chip
+from harness.virtual.chips import Chip
 
 PROJECT: Final = "mww-harness-virtual"
 """The application's project name, by which a virtual board knows what it can run."""
@@ -29,21 +29,12 @@ _LOOP_RISCV: Final = bytes.fromhex("6f000000")  # j .
 _FLASH_SPEED: Final = {"esp32c6": 0x0}  # 80 MHz has the code 0xF on all others
 
 
-@dataclass(frozen=True, slots=True)
-class FlashPart:
-    """Bytes, and where in flash they belong."""
-
-    name: str
-    offset: int
-    data: bytes
-
-
 def factory_parts(chip: Chip) -> tuple[FlashPart, ...]:
     """The virtual firmware for a chip, part by part."""
     return (
-        FlashPart("bootloader", chip.bootloader_offset, _bootloader(chip)),
-        FlashPart("partition table", PARTITION_TABLE_OFFSET, make_partition_table(PARTITIONS)),
-        FlashPart("app", _APP.offset, _app(chip)),
+        FlashPart("bootloader", chip.bootloader_offset, whole_sectors(_bootloader(chip))),
+        FlashPart("partition table", PARTITION_TABLE_OFFSET, whole_sectors(make_partition_table(PARTITIONS))),
+        FlashPart(_APP.name, _APP.offset, whole_sectors(_app(chip))),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from exporter import contract
 from exporter.errors import UsageError
+from harness.virtual.kernel_fault import WITHOUT_RESULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def _count(text: str) -> int:
 
 
 def _operator(text: str) -> str:
-    if text.upper() not in contract.REGISTERED_OPS:
+    if text.upper() not in contract.REGISTERED_OPS or text.upper() in WITHOUT_RESULTS:
         raise ValueError
     return text.upper()
 
@@ -99,6 +100,6 @@ def parse_faults(specifications: Iterable[str]) -> Faults:
         try:
             faults = replace(faults, **{name: parse(value)})  # type: ignore[arg-type]
         except ValueError:
-            hint = "RATE is at least 0 and below 1; N and BYTES are whole numbers; OP is as TFLite spells it"
+            hint = "RATE: 0 to below 1; N, BYTES: whole numbers; OP: an operator with results, as TFLite spells it"
             raise UsageError(f"fault {name} takes {takes}, not {value!r}", hint=hint) from None
     return faults

@@ -86,6 +86,7 @@ class Firmware:
         self._output = bytearray()
         self._booted = time.monotonic()
         self._busy_until = 0.0
+        self._waiting = False
         self._bridge = Bridge(engine, flash, application.models, self._transmit, speed.inference_us or 0)
         self._config = abi.Config(
             identity=_identity(identity, application, cause),
@@ -122,8 +123,11 @@ class Firmware:
             self._library.mww_session_log(self._session, _LOG_ERROR, text.encode())
         inferred = self._bridge.taken_inferences()
         if inferred and self._inference_time:
-            self._busy_until = now + inferred * self._inference_time
+            began = self._busy_until if self._waiting else now  # a chip would not have waited for our timer
+            self._busy_until = began + inferred * self._inference_time
+            self._waiting = bool(more)
             return Step(output, self._busy_until)
+        self._waiting = False
         output += self._taken_output()
         if more:
             return Step(output, now)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from harness.virtual.engine import Engine, TflmEngine
 from harness.virtual.faults import NO_FAULTS, Faults
 from harness.virtual.firmware import FAST, Firmware, Identity, Speed, like_a_chip
 from harness.virtual.flash import Flash
+from harness.virtual.kernel_fault import alter_kernel
 from harness.virtual.noise import Noise
 from harness.virtual.program import Program
 from harness.virtual.registers import UNSECURED, Security
@@ -69,7 +71,9 @@ def serve(options: VirtualOptions, *, ready: Callable[[str], None], watch: int |
         transport = stack.enter_context(closing(_open_transport(options.transport, watch)))
         folder = options.state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mww-virtual-")))
         flash, mac = stack.enter_context(open_state(folder, options.chip))
-        tflm = stack.enter_context(closing(TflmEngine(options.chip.name)))
+        operator = options.faults.kernel
+        alter = bytes if operator is None else partial(alter_kernel, operator=operator)
+        tflm = stack.enter_context(closing(TflmEngine(options.chip.name, alter)))
         starter = _Starter(options, flash, mac, tflm)
         settings = BoardSettings(options.chip, mac, options.security, options.baud)
         board = stack.enter_context(closing(Board(settings, flash, transport, starter)))
@@ -88,8 +92,11 @@ class _Starter:
         self._identity = Identity(options.chip.name, mac, "tflm", tflm.version)
         self._engine: Engine = FaultyEngine(tflm, options.faults)
         simulated = options.baud is not None or options.inference_us is not None
-        self._speed: Speed = like_a_chip(options.inference_us) if simulated else FAST
         faults = options.faults
+        speed = like_a_chip(options.inference_us) if simulated else FAST
+        if faults.reboot is not None or faults.hang is not None:
+            speed = replace(speed, max_frames=1)  # so that all outputs before the fault reach the host
+        self._speed: Speed = speed
         self._noise = (Noise(faults, "to board"), Noise(faults, "to host")) if faults.noisy else None
 
     def __call__(self, application: Application, cause: ResetCause) -> Program:

@@ -342,6 +342,16 @@ def test_what_the_runtime_cannot_prepare_has_no_figure(case: str) -> None:
         predict_arena(content)
 
 
+def test_a_dimension_that_is_open_within_the_graph_is_as_the_shape_says() -> None:
+    """TFLM reads the shape and never the signature."""
+    graph = Graph()
+    source, inner, output = graph.tensor([1, 40]), graph.tensor([1, 40], signature=[-1, 40]), graph.tensor([1, 40])
+    graph.inputs, graph.outputs = [source], [output]
+    graph.operator("QUANTIZE", [source], [inner])
+    graph.operator("QUANTIZE", [inner], [output])
+    assert predict_arena(pack(graph)).head == 2 * 48
+
+
 def test_a_depthwise_convolution_must_leave_its_bias_out_altogether() -> None:
     """Marked as left out, TFLM frees a tensor that it never made, and crashes."""
     graph = Graph()

@@ -3,6 +3,7 @@
 import os
 import subprocess
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,13 @@ import pytest
 from tests.support.esphome_env import esphome_python
 
 Esphome = Callable[..., str]
+
+
+def published(name: str) -> Path:
+    spec = find_spec("pymicro_wakeword")
+    if spec is None or spec.origin is None:
+        pytest.skip("pymicro-wakeword, which carries the published models, is not installed")
+    return Path(spec.origin).parent / "models" / f"{name}.json"
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,12 @@
 """Every board's project, as `mww firmware` writes it, is one that the real ESPHome takes."""
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
 
-from exporter import contract
 from harness.firmware_project import board_names, write_project
-from tests.firmware.conftest import Esphome
+from tests.firmware.conftest import Esphome, published
 
 VARIANTS = {
     "esp32-c3": "ESP32C3",
@@ -23,55 +22,50 @@ ON_USB = {"esp32-s3-box-3", "m5stack-cores3", "voice-pe"}
 WITH_PSRAM = ON_USB | {"esp32-s3-devkitc-psram"}
 
 
-def published(name: str) -> Path:
-    spec = find_spec("pymicro_wakeword")
-    if spec is None or spec.origin is None:
-        pytest.skip("pymicro-wakeword, which carries the published models, is not installed")
-    return Path(spec.origin).parent / "models" / f"{name}.json"
-
-
 def test_the_boards_are_those_that_are_documented() -> None:
     assert set(board_names()) == set(VARIANTS)
 
 
 @pytest.mark.parametrize("board", VARIANTS)
-def test_a_board_generates_with_the_runtime_that_micro_wake_word_pins(
-    board: str, tmp_path: Path, esphome: Esphome
-) -> None:
-    project = write_project(board, tmp_path)
-    assert "Configuration is valid!" in esphome("config", project.config)
-    esphome("compile", "--only-generate", project.config)
-    build = project.image.parents[2]
-    runtime = contract.DEFAULT_RUNTIME
-    pins = (build / "src/idf_component.yml").read_text()
-    assert f"espressif/esp-tflite-micro:\n    version: {runtime.esp_tflite_micro}\n" in pins
-    assert f"espressif/esp-nn:\n    version: {runtime.esp_nn}\n" in pins
-    assert "mww_model, data, 0x40, , 0x80000," in (build / "partitions.csv").read_text().splitlines()
-    flags = (build / "platformio.ini").read_text()
-    assert all(f"-D{flag}\n" in flags for flag in ("TF_LITE_STATIC_MEMORY", "TF_LITE_DISABLE_X86_NEON", "ESP_NN"))
-    assert f"-DUSE_ESP32_VARIANT_{VARIANTS[board]}\n" in flags
-
-
-@pytest.mark.parametrize("board", VARIANTS)
-def test_nothing_but_the_link_speaks_on_its_port(board: str, tmp_path: Path, esphome: Esphome) -> None:
-    project = write_project(board, tmp_path)
-    esphome("compile", "--only-generate", project.config)
-    settings = (project.image.parents[2] / f"sdkconfig.mww-{board}").read_text()
-    main = (project.image.parents[2] / "src/main.cpp").read_text()
-    assert ("UsbSerialJtag" in main) == (board in ON_USB)
-    assert "CONFIG_ESP_CONSOLE_SECONDARY_NONE=y" in settings
-    if board in ON_USB:
-        assert "CONFIG_ESP_CONSOLE_USB_SERIAL_JTAG=y" not in settings
-    assert "new(logger_logger_id) logger::Logger(0);" in main
-    assert ("CONFIG_SPIRAM=y" in settings) == (board in WITH_PSRAM)
-
-
-@pytest.mark.parametrize("board", VARIANTS)
-def test_an_exported_manifest_becomes_a_real_wake_word(board: str, tmp_path: Path, esphome: Esphome) -> None:
+def test_a_board_and_its_wake_word_have_one_runtime(board: str, tmp_path: Path, esphome: Esphome) -> None:
     project = write_project(board, tmp_path, manifest=published("hey_jarvis"))
     assert project.wake_word is not None
-    assert "Configuration is valid!" in esphome("config", project.wake_word)
-    esphome("compile", "--only-generate", project.wake_word)
-    main = (tmp_path / ".esphome/build/wake-word/src/main.cpp").read_text()
+    for config in (project.config, project.wake_word):
+        assert "Configuration is valid!" in esphome("config", config)
+        esphome("compile", "--only-generate", config)
+    ours, theirs = project.image.parents[2], tmp_path / ".esphome/build/wake-word"
+    assert pins(ours) == pins(theirs)
+    assert len(pins(ours)) == 2
+    assert flags(ours) == flags(theirs)
+    assert f"-DUSE_ESP32_VARIANT_{VARIANTS[board]}" in flags(ours)
+    check_harness(ours, board)
+    main = (theirs / "src/main.cpp").read_text()
     assert "micro_wake_word::WakeWordModel(" in main
     assert '"Hey Jarvis"' in main
+
+
+def pins(build: Path) -> dict[str, object]:
+    """The interpreter and its kernels, as ESP-IDF's component manager gets them."""
+    content = yaml.safe_load((build / "src/idf_component.yml").read_text())
+    return {name: pin for name, pin in content["dependencies"].items() if name.startswith("espressif/esp-")}
+
+
+def flags(build: Path) -> set[str]:
+    """What could change the code that the compiler makes of them; how much is logged cannot."""
+    lines = map(str.strip, (build / "platformio.ini").read_text().splitlines())
+    return {line for line in lines if line.startswith(("-D", "-f", "-std", "-O")) and "LOG_LEVEL" not in line}
+
+
+def check_harness(build: Path, board: str) -> None:
+    """The model partition is there, the sources are the chip's, and nothing but the link speaks on its port."""
+    assert "mww_model, data, 0x40, , 0x80000," in (build / "partitions.csv").read_text().splitlines()
+    sources = {path.name for path in (build / "src/esphome/components/mww_harness").iterdir()}
+    assert {"mww_harness.cpp", "session.cpp", "board_esp32.cpp", "model_partition_esp32.cpp"} <= sources
+    assert not {name for name in sources if "host" in name and name.endswith(".cpp")}
+    main = (build / "src/main.cpp").read_text()
+    settings = (build / f"sdkconfig.mww-{board}").read_text()
+    assert "logger::Logger(0);" in main
+    assert "CONFIG_ESP_CONSOLE_SECONDARY_NONE=y" in settings
+    assert ("mww_harness::UsbSerialJtag();" in main) == (board in ON_USB)
+    assert board not in ON_USB or "CONFIG_ESP_CONSOLE_USB_SERIAL_JTAG=y" not in settings
+    assert ("CONFIG_SPIRAM=y" in settings) == (board in WITH_PSRAM)

@@ -141,11 +141,11 @@ def test_a_golden_that_does_not_fit_itself_is_refused(models: Path, spoken: tupl
     path = recorded(models / "okay_nabu.tflite", tmp_path / "golden.npz", spoken, lambda outputs: outputs.pop())
     with pytest.raises(GoldenError, match="clip 1 has outputs"):
         Golden(path)
-    write_archive(path, {}, {"golden.json": '{"schema": "mww.golden/2"}'})
+    write_archive(path, [], {"golden.json": '{"schema": "mww.golden/2"}'})
     with pytest.raises(GoldenError, match=r"schema 'mww\.golden/2'"):
         Golden(path)
     for text in ("[]", "{", '{"schema": "mww.golden/1", "stride": {}}', "[" * 100_000):
-        write_archive(path, {}, {"golden.json": text})
+        write_archive(path, [], {"golden.json": text})
         with pytest.raises(GoldenError, match="no readable provenance"):
             Golden(path)
 
@@ -222,7 +222,7 @@ def test_a_model_that_crashes_the_engine_is_an_error_of_every_clip(
 
 def test_what_cannot_be_meant_is_refused(models: Path, clips: Path, spoken: tuple[Slices, ...], tmp_path: Path) -> None:
     model, features = models / "okay_nabu.json", tmp_path / "features.npz"
-    write_archive(features, {"a": spoken[0]})
+    write_archive(features, [("a", spoken[0])])
     with pytest.raises(UsageError, match="lead-in for a feature file"):
         check(model, features, lead_in=1.0)
     with pytest.raises(UsageError, match="no target 'emulatr'"):

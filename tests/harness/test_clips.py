@@ -33,7 +33,7 @@ def npy(array: npt.NDArray[np.generic], *, pickled: bool = False) -> bytes:
 def test_what_is_written_is_streamed_and_numpy_reads_it_too(tmp_path: Path) -> None:
     raw = RANDOM.integers(0, 680, (10, 40)).astype(np.uint16)
     arrays = {"/tmp/a clip.wav": SLICES, "file": SLICES[:5], "../up/ünd.wav": raw, "empty": SLICES[:0]}
-    write_archive(tmp_path / "features.npz", arrays)
+    write_archive(tmp_path / "features.npz", arrays.items())
     with Archive(tmp_path / "features.npz") as archive:
         found = streamed(archive)
     assert list(found) == list(arrays)
@@ -46,7 +46,7 @@ def test_what_is_written_is_streamed_and_numpy_reads_it_too(tmp_path: Path) -> N
 
 def test_the_same_clips_give_the_same_file(tmp_path: Path) -> None:
     for name in ("a.npz", "b.npz"):
-        write_archive(tmp_path / name, {"clip": SLICES})
+        write_archive(tmp_path / name, [("clip", SLICES)])
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
@@ -90,14 +90,14 @@ def test_what_is_no_archive_or_holds_nothing_is_refused(tmp_path: Path) -> None:
     path.write_bytes(npy(SLICES))
     with pytest.raises(FeatureError, match=r"no \.npz file"):
         Archive(path)
-    write_archive(path, {})
+    write_archive(path, [])
     with Archive(path) as archive, pytest.raises(FeatureError, match="holds no arrays"):
         feature_clips(archive)
 
 
 def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
     path = tmp_path / "features.npz"
-    write_archive(path, {"clip": np.zeros((100_000, 40), np.int8)})
+    write_archive(path, [("clip", np.zeros((100_000, 40), np.int8))])
     content = bytearray(path.read_bytes())
     directory = content.rindex(b"PK\1\2")
     content[directory + 24 : directory + 28] = (0xFFFFFFFE).to_bytes(4, "little")
@@ -121,7 +121,7 @@ def test_damage_behind_the_header_is_found_while_streaming(tmp_path: Path) -> No
 @given(data=st.data())
 def test_no_mutation_is_more_than_an_error(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "features.npz"
-    write_archive(path, {"a": SLICES[:4], "b": SLICES[4:9]})
+    write_archive(path, [("a", SLICES[:4]), ("b", SLICES[4:9])])
     content = bytearray(path.read_bytes())
     for position in data.draw(st.lists(st.integers(0, len(content) - 1), min_size=1, max_size=4)):
         content[position] = data.draw(st.integers(0, 255))

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.boards import Board
-from harness.leases import BoardBusyError, LeaseError, acquire, acquire_any, holder, lease_dir
+from harness.leases import BoardBusyError, LeaseError, acquire, acquire_any, hold_port, holder, lease_dir
 
 BOARD = Board("voice", "esp32s3", serial="F4:12:FA:5B:8C:20")
 OTHER = Board("bare", "esp32", serial="0001", mac="24:0a:c4:00:00:01")
@@ -178,3 +178,11 @@ def test_all_users_of_a_machine_look_in_the_same_folder(monkeypatch: pytest.Monk
     monkeypatch.delenv("MWW_LEASE_DIR")
     monkeypatch.setenv("TMPDIR", "/home/me/tmp")
     assert lease_dir() in (Path("/run/lock"), Path("/tmp"))
+
+
+def test_a_bare_port_is_leased_once_for_a_process_and_against_all_others() -> None:
+    with hold_port("socket://127.0.0.1:5000", purpose="mww run"), hold_port("socket://127.0.0.1:5000", purpose="again"):
+        same = Board("x", "", serial="socket://127.0.0.1:5000")
+        with pytest.raises(BoardBusyError, match=r"\(mww run\)"):
+            acquire(same, purpose="them")
+    acquire(same, purpose="them").release()

@@ -10,11 +10,11 @@ from exporter.verification.kernels.node import Node, Problem, operands
 from exporter.verification.kernels.windows import Window, window_problems
 
 _TYPES = {
-    "FLOAT32": (("FLOAT32",), "FLOAT32"),
-    "INT8": (("INT8", "INT4"), "INT32"),
-    "INT16": (("INT8",), "INT64"),
+    "FLOAT32": (("FLOAT32",), ("FLOAT32",)),
+    "INT8": (("INT8", "INT4"), ("INT32",)),
+    "INT16": (("INT8",), ("INT64", "INT32")),
 }
-"""Input type: filter types, bias type. Anything else is a hybrid, which TFLM refuses."""
+"""Input type: filter types, bias types. Anything else is a hybrid, which TFLM refuses."""
 
 
 @operands((2, 3), (1,), required=2)
@@ -102,7 +102,7 @@ def _bias(node: Node, weights: Tensor, channels: int) -> Iterator[Problem]:
     if bias is None:
         return
     source = node.input(0)
-    yield from node.dtype(bias, (_TYPES[source.dtype][1],), "bias")
+    yield from node.dtype(bias, _TYPES[source.dtype][1], "bias")
     yield from node.elements(bias, channels, "bias")
     if source.quantization is None or weights.quantization is None or bias.quantization is None:
         return

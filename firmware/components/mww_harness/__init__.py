@@ -129,7 +129,7 @@ BASE_SCHEMA = cv.Schema(
             }
         ),
         cv.Optional(CONF_WINDOW, default=8): cv.int_range(min=1, max=64),
-        cv.Optional(CONF_FRAMES_PER_PACKET, default=4): cv.int_range(min=1, max=64),
+        cv.Optional(CONF_FRAMES_PER_PACKET, default=4): cv.int_range(min=1, max=32),
     }
 ).extend(cv.COMPONENT_SCHEMA)
 

@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
-import errno
+import ctypes
 import os
 import select
+import struct
+import termios
 import tty
 from typing import Final
 
+from exporter.errors import MwwError
+from harness.errors import VirtualBoardError
 from harness.virtual.transports.base import MAX_READ, Closed, Event, Received
 
 _MAX_PENDING: Final = 4 << 20
+
+_OPENED: Final = 0x20
+_CLOSED: Final = 0x08 | 0x10  # of a writer, of a reader
+_NOTICE: Final = struct.Struct("iIII")
+"""inotify(7): IN_OPEN, IN_CLOSE_WRITE, IN_CLOSE_NOWRITE and `struct inotify_event` without a name."""
 
 
 class PtyTransport:
     """A board behind a terminal device.
 
-    While no host has the device open, a handle of ours keeps it from hanging up, so that waiting costs nothing; the
-    first bytes tell that a host has come, and from then on the hang-up tells when it goes.
+    A terminal's own hang-up does not show when the next host opens the device at once; inotify tells of every opening
+    and closing. A handle of ours keeps the terminal, and with it its raw mode, between hosts.
     """
 
     has_lines = False
 
     def __init__(self, watch: int | None = None) -> None:
-        self._master, slave = os.openpty()
-        tty.setraw(slave)
+        """Make the terminal.
+
+        Raises:
+            VirtualBoardError: This system has no inotify.
+        """
+        self._master, self._keeper = os.openpty()
+        tty.setraw(self._keeper)
         os.set_blocking(self._master, False)
-        self._keeper: int | None = slave
+        self.url = os.ttyname(self._keeper)
+        self._hosts = 0
         self._watch = watch
         self._pending = bytearray()
-        self.url = os.ttyname(slave)
+        try:
+            self._notices = _watch_openings(self.url)
+        except MwwError:
+            os.close(self._master)
+            os.close(self._keeper)
+            raise
 
     @property
     def pending(self) -> int:
@@ -39,54 +59,69 @@ class PtyTransport:
     def poll(self, timeout: float | None, limit: int) -> list[Event]:
         """See `Transport`."""
         poller = select.poll()
+        poller.register(self._notices, select.POLLIN)
         poller.register(self._master, (select.POLLIN if limit else 0) | (select.POLLOUT if self._pending else 0))
         if self._watch is not None:
             poller.register(self._watch, select.POLLIN)
         ready = dict(poller.poll(None if timeout is None else max(0, timeout) * 1000))
         if self._watch in ready:
             raise EOFError
-        state = ready.get(self._master, 0)
-        if state & select.POLLOUT:
+        if self._notices in ready and self._heed_notices():
+            return [Closed()]
+        if ready.get(self._master, 0) & select.POLLOUT:
             self._flush()
-        if not state & (select.POLLIN | select.POLLHUP):
-            return []
-        return self._read(limit or MAX_READ)
+        return self._read(limit) if ready.get(self._master, 0) & select.POLLIN else []
 
     def send(self, data: bytes) -> None:
         """See `Transport`."""
-        if self._keeper is None and len(self._pending) + len(data) <= _MAX_PENDING:
+        if self._hosts and len(self._pending) + len(data) <= _MAX_PENDING:
             self._pending += data
             self._flush()
 
     def close(self) -> None:
         """See `Transport`."""
-        for descriptor in (self._keeper, self._master):
-            if descriptor is not None and descriptor >= 0:
+        for descriptor in (self._notices, self._keeper, self._master):
+            if descriptor >= 0:
                 os.close(descriptor)
-        self._keeper, self._master = None, -1
+        self._notices = self._keeper = self._master = -1
+
+    def _heed_notices(self) -> bool:
+        """Count hosts; True if the last one has gone, even if another has come since."""
+        gone = False
+        for _, mask, _, _ in _NOTICE.iter_unpack(os.read(self._notices, 256 * _NOTICE.size)):
+            if mask & _OPENED:
+                self._hosts += 1
+            elif mask & _CLOSED and self._hosts:
+                self._hosts -= 1
+                gone |= self._hosts == 0
+        if gone:
+            self._pending.clear()
+            if not self._hosts:
+                termios.tcflush(self._keeper, termios.TCIOFLUSH)
+        return gone
 
     def _read(self, limit: int) -> list[Event]:
         try:
-            data = os.read(self._master, min(limit, MAX_READ))
+            return [Received(os.read(self._master, min(limit, MAX_READ)))]
         except BlockingIOError:
             return []
-        except OSError as error:
-            if error.errno != errno.EIO:
-                raise
-            self._pending.clear()
-            self._keeper = os.open(self.url, os.O_RDWR | os.O_NOCTTY)
-            return [Closed()]
-        if self._keeper is not None:
-            os.close(self._keeper)
-            self._keeper = None
-        return [Received(data)]
 
     def _flush(self) -> None:
         try:
             sent = os.write(self._master, self._pending)
         except BlockingIOError:
             return
-        except OSError:
-            self._pending.clear()  # the host has gone; reading will tell
-            return
         del self._pending[:sent]
+
+
+def _watch_openings(path: str) -> int:
+    """Return a descriptor that is readable when the file at `path` has been opened or closed."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(library, "inotify_init1"):
+        raise VirtualBoardError("this system has no inotify, which pty needs", hint="use --transport socket")
+    descriptor = int(library.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK))
+    if descriptor < 0 or library.inotify_add_watch(descriptor, path.encode(), _OPENED | _CLOSED) < 0:
+        raise VirtualBoardError(
+            f"cannot watch {path}: {os.strerror(ctypes.get_errno())}", hint="use --transport socket"
+        )
+    return descriptor

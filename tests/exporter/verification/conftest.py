@@ -11,8 +11,8 @@ import pytest
 
 from exporter.model_file import read_model
 from exporter.tflite_schema import OPERATORS, TENSOR_TYPES
-from exporter.verification import Check
-from exporter.verification.rules import RULES, Subject
+from exporter.verification import RULES, Check
+from exporter.verification.rules import Subject
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
 

@@ -1,0 +1,200 @@
+"""What a model is made of: its ends, layers, streaming state and size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from exporter.model_analyzer.context import context_slices
+from exporter.model_analyzer.cost import Cost, operator_cost
+from exporter.model_analyzer.source import open_source
+from exporter.model_file import ModelFile, Operator, Tensor
+from exporter.operator_options import Conv2D, DepthwiseConv2D, Pool2D
+from exporter.verification.rules import Graph, Subject
+from exporter.verification.state import state_access
+from exporter.verification.streaming import highest_byte
+
+_COMPUTING: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "ADD",
+                     "MUL", "LOGISTIC", "QUANTIZE")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The model's input or output."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float | None
+    zero_point: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One operator of the main subgraph.
+
+    Attributes:
+        index: Its place in execution order.
+        op: The operator.
+        name: Of its first output.
+        kind: "compute", or "move" for what only arranges values and state.
+        shape: Of its first output; empty for none.
+        window: (height, width) of its kernel or pool, or None.
+        stride: (height, width), or None.
+        activation: Fused activation, or None.
+        parameters: Weights and biases.
+        cost: Its work in one inference.
+    """
+
+    index: int
+    op: str
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    window: tuple[int, int] | None
+    stride: tuple[int, int] | None
+    activation: str | None
+    parameters: int
+    cost: Cost
+
+
+@dataclass(frozen=True, slots=True)
+class StateBuffer:
+    """One resource variable; `slices` is its length along time."""
+
+    name: str
+    shape: tuple[int, ...]
+    slices: int
+    size: int
+    scale: float | None
+    zero_point: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAnalysis:
+    """A model taken apart.
+
+    Attributes:
+        model: Its path.
+        sha256: Of the file.
+        size: Bytes of the file.
+        schema_version: Of the flatbuffer.
+        subgraphs: Number of subgraphs.
+        input: The first input, or None.
+        output: The first output, or None.
+        stride: Slices a frame, or None.
+        feature_step_ms: Milliseconds a slice, by the manifest, or None.
+        context_slices: Slices that an output hears, or None where the graph cannot be followed.
+        highest_output: The highest byte that the output can reach, or None where that is not known.
+        layers: The main subgraph's operators.
+        operators: Operator to how often it occurs, in all subgraphs.
+        states: The resource variables.
+        parameters: Weights and biases of all layers.
+        cost: The work of one inference.
+    """
+
+    model: str
+    sha256: str
+    size: int
+    schema_version: int
+    subgraphs: int
+    input: End | None
+    output: End | None
+    stride: int | None
+    feature_step_ms: int | None
+    context_slices: int | None
+    highest_output: int | None
+    layers: tuple[Layer, ...]
+    operators: dict[str, int]
+    states: tuple[StateBuffer, ...]
+    parameters: int
+    cost: Cost
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of all resource variables."""
+        return sum(state.size for state in self.states)
+
+
+def analyze_model_architecture(path: Path | str) -> ModelAnalysis:
+    """Take a model apart; give a `.tflite` or a manifest.
+
+    Raises:
+        ModelFileError: The model cannot be read.
+        ManifestError: The manifest cannot be read, or breaks the schema.
+    """
+    source = open_source(path)
+    model = source.model
+    subject = Subject(model)
+    layers = tuple(_layer(model, operator) for operator in model.main.operators)
+    counts: dict[str, int] = {}
+    for _, operator in model.operators():
+        counts[operator.op] = counts.get(operator.op, 0) + 1
+    shape = subject.input.shape if subject.input is not None else ()
+    return ModelAnalysis(
+        model=str(source.path),
+        sha256=model.sha256,
+        size=len(model.content),
+        schema_version=model.version,
+        subgraphs=len(model.subgraphs),
+        input=_end(subject.input),
+        output=_end(subject.output),
+        stride=shape[1] if len(shape) == 3 else None,
+        feature_step_ms=source.manifest.feature_step_size if source.manifest else None,
+        context_slices=context_slices(model),
+        highest_output=highest_byte(subject),
+        layers=layers,
+        operators=dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
+        states=_states(subject.main),
+        parameters=sum(layer.parameters for layer in layers),
+        cost=sum((layer.cost for layer in layers), Cost()),
+    )
+
+
+def _end(tensor: Tensor | None) -> End | None:
+    if tensor is None:
+        return None
+    scale, zero_point = _parameters(tensor)
+    return End(tensor.name, tensor.shape, tensor.dtype, scale, zero_point)
+
+
+def _parameters(tensor: Tensor) -> tuple[float | None, int | None]:
+    if tensor.quantization is None:
+        return None, None
+    return tensor.quantization.scale, tensor.quantization.zero_point
+
+
+def _layer(model: ModelFile, operator: Operator) -> Layer:
+    tensors = model.main.tensors
+    target = tensors[operator.outputs[0]] if operator.outputs else None
+    constants = [tensors[index] for index in operator.inputs[1:] if index >= 0 and model.is_constant(tensors[index])]
+    computes = operator.op in _COMPUTING
+    options = operator.options
+    window = options.filter if isinstance(options, Pool2D) else None
+    if isinstance(options, Conv2D | DepthwiseConv2D) and constants and len(constants[0].shape) == 4:
+        window = constants[0].shape[1], constants[0].shape[2]
+    activation = getattr(options, "activation", None)
+    return Layer(
+        index=operator.index,
+        op=operator.op,
+        name=target.name if target is not None else "",
+        kind="compute" if computes else "move",
+        shape=target.shape if target is not None else (),
+        window=window,
+        stride=options.stride if isinstance(options, Conv2D | DepthwiseConv2D | Pool2D) else None,
+        activation=activation if activation != "NONE" else None,
+        parameters=sum(tensor.elements for tensor in constants) if computes and operator.op != "MEAN" else 0,
+        cost=operator_cost(model, model.main, operator),
+    )
+
+
+def _states(graph: Graph) -> tuple[StateBuffer, ...]:
+    buffers: dict[str, StateBuffer] = {}
+    access = state_access(graph)
+    for use in access.reads + access.assigns:
+        value = use.value
+        scale, zero_point = _parameters(value)
+        slices = value.shape[1] if len(value.shape) > 2 else 0
+        buffers.setdefault(use.key, StateBuffer(use.key, value.shape, slices, value.nbytes, scale, zero_point))
+    return tuple(buffers[key] for key in dict.fromkeys(access.handles) if key in buffers)

@@ -1,0 +1,99 @@
+"""Everything that a report says about one model, gathered once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from exporter.arena import ArenaPrediction, predict_arenas
+from exporter.contract import CHIPS
+from exporter.errors import UnsupportedModelError
+from exporter.model_analyzer.architecture import ModelAnalysis, analyze_model_architecture
+from exporter.model_analyzer.gpu import GpuReport, check_gpu_compatibility
+from exporter.model_analyzer.performance import PerformanceEstimate, performance_of
+from exporter.model_analyzer.quality import QualityReport, validate_model_quality
+from exporter.model_analyzer.source import Source, open_source
+from exporter.verification import VerificationReport, verify_esphome_compatibility
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A model, seen from all sides; `arenas` is empty where the runtime would refuse it, and `arena_note` says why."""
+
+    source: Source
+    analysis: ModelAnalysis
+    verification: VerificationReport
+    quality: QualityReport
+    performance: tuple[PerformanceEstimate, ...]
+    gpu: GpuReport
+    arenas: tuple[ArenaPrediction, ...]
+    arena_note: str | None
+
+
+def collect(path: Path | str) -> Collection:
+    """Analyse a `.tflite` or the model of a manifest from all sides.
+
+    Raises:
+        ModelFileError: The model cannot be read.
+        ManifestError: The manifest cannot be read, or breaks the schema.
+    """
+    source = open_source(path)
+    analysis = analyze_model_architecture(path)
+    arenas, note = _arenas(source)
+    return Collection(
+        source=source,
+        analysis=analysis,
+        verification=verify_esphome_compatibility(path),
+        quality=validate_model_quality(path),
+        performance=tuple(performance_of(analysis, chip) for chip in CHIPS),
+        gpu=check_gpu_compatibility(path),
+        arenas=arenas,
+        arena_note=note,
+    )
+
+
+def _arenas(source: Source) -> tuple[tuple[ArenaPrediction, ...], str | None]:
+    size = source.manifest.tensor_arena_size if source.manifest else None
+    try:
+        return predict_arenas(source.model, manifest_size=size), None
+    except UnsupportedModelError as error:
+        return (), error.message
+
+
+def document(collection: Collection) -> dict[str, Any]:
+    """The collection as JSON takes it; `mww analyze --json` puts its schema in front."""
+    made: dict[str, Any] = finite(_document(collection))
+    return made
+
+
+def finite(value: Any) -> Any:
+    """Replace numbers that JSON has no word for (a broken file can hold NaN as a scale) by None, all the way down."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def _document(collection: Collection) -> dict[str, Any]:
+    analysis = asdict(collection.analysis)
+    model, digest = analysis.pop("model"), analysis.pop("sha256")
+    return {
+        "model": model,
+        "model_sha256": digest,
+        "compatible": collection.verification.compatible,
+        "architecture": {**analysis, "state_bytes": collection.analysis.state_bytes},
+        "performance": {item.chip: {**asdict(item), "load": item.load} for item in collection.performance},
+        "arena": {
+            item.chip: {
+                "used": item.used, "head": item.head, "tail": item.tail, "minimum": item.minimum, "probe": item.probe
+            }
+            for item in collection.arenas
+        },
+        "arena_note": collection.arena_note,
+        "quality": asdict(collection.quality),
+        "gpu": asdict(collection.gpu),
+        "checks": [asdict(check) for check in collection.verification.checks],
+    }  # fmt: skip

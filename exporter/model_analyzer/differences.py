@@ -1,0 +1,136 @@
+"""How paired operators differ: options, shapes and types, quantisation, and the state they start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from exporter.model_analyzer.pairing import Pair
+from exporter.model_file import ModelFile, Operator, Tensor
+from exporter.operator_options import CallOnce, Options, VarHandle
+from exporter.verification.rules import Subject
+from exporter.verification.state import initialisers, state_access
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorDifference:
+    """An operator that one model lacks, or that differs.
+
+    Attributes:
+        kind: "removed" (only in A), "added" (only in B) or "changed".
+        op: The operator.
+        a: Its index in A, or None.
+        b: Its index in B, or None.
+        details: What differs, each in a few words; empty unless changed.
+    """
+
+    kind: Literal["removed", "added", "changed"]
+    op: str
+    a: int | None
+    b: int | None
+    details: tuple[str, ...]
+
+
+def operator_differences(a: ModelFile, b: ModelFile, pairs: tuple[Pair, ...]) -> Iterator[OperatorDifference]:
+    """What one model lacks, or has otherwise; a tensor counts where it is made, and a constant where it is used."""
+    starts = _state_starts(a), _state_starts(b)
+    for pair in pairs:
+        if pair.b is None and pair.a is not None:
+            yield OperatorDifference("removed", pair.a.op, pair.a.index, None, ())
+        elif pair.a is None and pair.b is not None:
+            yield OperatorDifference("added", pair.b.op, None, pair.b.index, ())
+        elif pair.a is not None and pair.b is not None:
+            details = (*_details(a, b, pair.a, pair.b), *_state_details(starts, pair.a, pair.b))
+            if details:
+                yield OperatorDifference("changed", pair.a.op, pair.a.index, pair.b.index, details)
+
+
+def _details(a: ModelFile, b: ModelFile, one: Operator, other: Operator) -> Iterator[str]:
+    left, right = _options(one.options), _options(other.options)
+    if left != right:
+        yield f"options {left} / {right}"
+    if len(one.inputs) != len(other.inputs) or len(one.outputs) != len(other.outputs):
+        yield f"{len(one.inputs)} inputs, {len(one.outputs)} outputs / {len(other.inputs)}, {len(other.outputs)}"
+        return
+    for number, (index, counterpart) in enumerate(zip(one.inputs, other.inputs, strict=True)):
+        left_tensor, right_tensor = _tensor(a, index), _tensor(b, counterpart)
+        if _is_constant(a, left_tensor) or _is_constant(b, right_tensor) or None in (left_tensor, right_tensor):
+            yield from _tensor_details(f"input {number}", left_tensor, right_tensor)
+    moves = _only_moves(a, one) and _only_moves(b, other)
+    for number, (index, counterpart) in enumerate(zip(one.outputs, other.outputs, strict=True)):
+        yield from _tensor_details(f"output {number}", a.main.tensors[index], b.main.tensors[counterpart], moves=moves)
+
+
+def _is_constant(model: ModelFile, tensor: Tensor | None) -> bool:
+    return tensor is not None and model.is_constant(tensor)
+
+
+def _only_moves(model: ModelFile, operator: Operator) -> bool:
+    """Whether an operator passes its input's quantisation on, whose difference is the producer's."""
+    source = _tensor(model, operator.inputs[0]) if operator.inputs else None
+    targets = [model.main.tensors[index] for index in operator.outputs]
+    return source is not None and all(target.quantization == source.quantization for target in targets)
+
+
+def _state_details(starts: tuple[_Starts, _Starts], one: Operator, other: Operator) -> Iterator[str]:
+    """What a READ_VARIABLE reads in the first step, and whether it reads before the variable is assigned."""
+    left, right = starts[0].get(one.index), starts[1].get(other.index)
+    if left is None or right is None:
+        return
+    if left[0] != right[0]:
+        yield "initial state"
+    if left[1] != right[1]:
+        yield "order of reading and assigning"
+
+
+_Starts: TypeAlias = dict[int, tuple[bytes, bool]]
+
+
+def _state_starts(model: ModelFile) -> _Starts:
+    """By READ_VARIABLE: the bytes that its variable starts with, and whether it is read before it is assigned."""
+    subject = Subject(model)
+    initial: dict[str, bytes] = {}
+    for graph in initialisers(subject):
+        for use in state_access(graph).assigns:
+            data = model.buffers[use.value.buffer]
+            initial[use.key] = model.content[data.offset : data.offset + data.size]
+    access = state_access(subject.main)
+    assigned = {use.key: use.operator.index for use in access.assigns}
+    return {
+        use.operator.index: (initial.get(use.key, b""), use.operator.index < assigned.get(use.key, len(model.content)))
+        for use in access.reads
+    }
+
+
+def _options(options: Options) -> Options | None:
+    """Options that the computation depends on: a variable's name and a subgraph's number are none."""
+    return None if isinstance(options, VarHandle | CallOnce) else options
+
+
+def _tensor(model: ModelFile, index: int) -> Tensor | None:
+    return model.main.tensors[index] if index >= 0 else None
+
+
+def _tensor_details(what: str, one: Tensor | None, other: Tensor | None, *, moves: bool = False) -> Iterator[str]:
+    if one is None or other is None:
+        if one is not other:
+            yield f"{what} {'left out' if one is None else 'present'} / {'left out' if other is None else 'present'}"
+        return
+    if one.dtype != other.dtype:
+        yield f"{what} {one.dtype} / {other.dtype}"
+    if one.shape != other.shape:
+        yield f"{what} {list(one.shape)} / {list(other.shape)}"
+    if not moves and one.quantization != other.quantization:
+        yield f"{what} {_quantisation(one)} / {_quantisation(other)}"
+
+
+def _quantisation(tensor: Tensor) -> str:
+    quantization = tensor.quantization
+    if quantization is None:
+        return "unquantised"
+    if quantization.per_channel:
+        return (
+            f"{len(quantization.scales)} scales from {min(quantization.scales):.6g} to {max(quantization.scales):.6g}"
+        )
+    return f"scale {quantization.scale:.6g} zero point {quantization.zero_point}"

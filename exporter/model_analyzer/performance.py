@@ -1,0 +1,156 @@
+"""How long an inference takes on a chip: published figures where there are any, scaled with their uncertainty, or none.
+
+Nothing here is a measurement of the model that is asked about, unless it is the very file that was measured.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from exporter.contract import CHIPS, FEATURE_STEP_MS
+from exporter.errors import UnknownRuntimeError
+from exporter.model_analyzer.architecture import ModelAnalysis, analyze_model_architecture
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedFigure:
+    """Milliseconds an inference of okay_nabu, as published by others for one chip and kind of kernels."""
+
+    chip: str
+    kernels: Literal["esp-nn", "reference"]
+    low_ms: float
+    high_ms: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredModel:
+    """A file that may be the one that was measured; which version of okay_nabu it was is not told."""
+
+    sha256: str
+    macs: int
+    moved_bytes: int
+
+
+FIGURES: Final = (
+    PublishedFigure("esp32s3", "esp-nn", 6.6, 6.8, "okay_nabu on a CoreS3 (ESP32-S3), quad PSRAM at 40 MHz"),
+    PublishedFigure("esp32s3", "reference", 45.0, 45.0, "okay_nabu on an ESP32-S3, about 45 ms"),
+)
+"""No figure is known for another chip."""
+
+OKAY_NABU: Final = (
+    MeasuredModel("0689abe1912a95a3318a0d8cb2e67bad0cbcfe3e24dd6e050c75debddfb6f891", 24_096, 67_577),
+    MeasuredModel("d89128c4d16a72de429119fb2254ce46649553c2a24f5dd840175c80d7b9d094", 36_480, 82_525),
+)
+"""The published versions: 60,264 bytes, and 80,824 bytes (pymicro-wakeword 2.5.0)."""
+
+FRONT_END_MS: Final = {"esp32s3": 0.74}
+"""Milliseconds a slice that the feature front-end takes, published with the figures above."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeEstimate:
+    """Milliseconds an inference, as a range.
+
+    Attributes:
+        kernels: Whose kernels run.
+        low_ms: Lower end.
+        high_ms: Upper end.
+        kind: "published" when this file is one that the figure may be of, "scaled" when worked out from it.
+        basis: Where the range comes from, for people.
+    """
+
+    kernels: str
+    low_ms: float
+    high_ms: float
+    kind: Literal["published", "scaled"]
+    basis: str
+
+
+@dataclass(frozen=True, slots=True)
+class PerformanceEstimate:
+    """The cost of an inference on a chip.
+
+    Attributes:
+        model: Path of the model.
+        chip: The chip.
+        macs: Multiply-accumulates an inference.
+        macs_by_operator: The same by operator, largest first.
+        weight_bytes: Constants read an inference.
+        moved_bytes: All bytes read and written an inference.
+        frame_ms: Milliseconds of sound a frame, in which an inference must fit; None where the file does not tell.
+        front_end_ms: Milliseconds a frame that the features take, or None without a published figure.
+        times: Estimates; empty without a published figure for the chip.
+        note: What the times are, or why there are none.
+    """
+
+    model: str
+    chip: str
+    macs: int
+    macs_by_operator: dict[str, int]
+    weight_bytes: int
+    moved_bytes: int
+    frame_ms: int | None
+    front_end_ms: float | None
+    times: tuple[TimeEstimate, ...]
+    note: str
+
+    @property
+    def load(self) -> tuple[float, float] | None:
+        """Part of the time that the chip spends on the model and its features, as a range; None without figures."""
+        if not self.times or not self.frame_ms:
+            return None
+        extra = self.front_end_ms or 0.0
+        return (self.times[0].low_ms + extra) / self.frame_ms, (self.times[0].high_ms + extra) / self.frame_ms
+
+
+def estimate_performance(path: Path | str, chip: str = "esp32s3") -> PerformanceEstimate:
+    """Estimate what an inference costs on a chip of `contract.CHIPS`.
+
+    Raises:
+        ModelFileError: The model cannot be read.
+        UnknownRuntimeError: The chip is not known.
+    """
+    return performance_of(analyze_model_architecture(path), chip)
+
+
+def performance_of(analysis: ModelAnalysis, chip: str) -> PerformanceEstimate:
+    """The estimate for a model that was taken apart already."""
+    if chip not in CHIPS:
+        raise UnknownRuntimeError(f"the chip {chip!r} is not known", hint=f"known: {', '.join(CHIPS)}")
+    by_operator: dict[str, int] = {}
+    for layer in analysis.layers:
+        if layer.cost.macs:
+            by_operator[layer.op] = by_operator.get(layer.op, 0) + layer.cost.macs
+    times = tuple(_estimate(analysis, figure) for figure in FIGURES if figure.chip == chip and analysis.cost.macs)
+    stride = analysis.stride
+    step = analysis.feature_step_ms
+    if step is None and stride and stride > 1:  # a bare model of one slice a frame may be of either version
+        step = FEATURE_STEP_MS
+    per_slice = FRONT_END_MS.get(chip)
+    return PerformanceEstimate(
+        model=analysis.model,
+        chip=chip,
+        macs=analysis.cost.macs,
+        macs_by_operator=dict(sorted(by_operator.items(), key=lambda item: -item[1])),
+        weight_bytes=analysis.cost.weight_bytes,
+        moved_bytes=analysis.cost.moved_bytes,
+        frame_ms=stride * step if stride and step else None,
+        front_end_ms=per_slice * stride if per_slice is not None and stride else None,
+        times=times,
+        note="estimates, not measurements; mww run on a board measures" if times else f"no published figure for {chip}",
+    )
+
+
+def _estimate(analysis: ModelAnalysis, figure: PublishedFigure) -> TimeEstimate:
+    """A range over what may scale the time (multiplications or bytes) and over which version was measured."""
+    if any(analysis.sha256 == model.sha256 for model in OKAY_NABU):
+        basis = f"published: {figure.source}; which version of the model it was is not told"
+        return TimeEstimate(figure.kernels, figure.low_ms, figure.high_ms, "published", basis)
+    ratios = [analysis.cost.macs / model.macs for model in OKAY_NABU]
+    ratios += [analysis.cost.moved_bytes / model.moved_bytes for model in OKAY_NABU]
+    low, high = round(figure.low_ms * min(ratios), 1), round(figure.high_ms * max(ratios), 1)
+    basis = f"scaled by multiply-accumulates and by bytes moved from {figure.low_ms:g}..{figure.high_ms:g} ms"
+    return TimeEstimate(figure.kernels, low, high, "scaled", f"{basis} ({figure.source})")

@@ -1,0 +1,177 @@
+"""Whether a model is as good as its file alone can tell: sizes, use of the int8 range, room for the output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from exporter.arena import predict_arenas
+from exporter.errors import UnsupportedModelError
+from exporter.model_analyzer.architecture import ModelAnalysis, analyze_model_architecture
+from exporter.model_analyzer.performance import performance_of
+from exporter.model_analyzer.source import open_source
+from exporter.model_file import ModelFile, Tensor
+from exporter.verification import verify_esphome_compatibility
+
+_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+
+
+@dataclass(frozen=True, slots=True)
+class QualityThresholds:
+    """The limits; of the published models, the largest values are in brackets.
+
+    Attributes:
+        max_failed_checks: Failed checks of the verification (0).
+        max_size: Bytes of the file (115,400).
+        max_arena: Bytes of the largest minimum over all chips (45,200).
+        max_state: Bytes of streaming state (8,024).
+        max_macs: Multiply-accumulates an inference (59,072).
+        min_highest_output: Probability that the output must be able to reach (1.0).
+        min_range_use: Part of -127..127 that the median channel's weights use (1.0).
+        max_dead_channels: Part of channels whose weights are all zero (0).
+        max_zero_weights: Part of weights that are zero (0.013).
+        max_load: Part of the time that an ESP32-S3 spends on it, where that can be told (0.87).
+    """
+
+    max_failed_checks: int = 0
+    max_size: int = 256 * 1024
+    max_arena: int = 64 * 1024
+    max_state: int = 16 * 1024
+    max_macs: int = 150_000
+    min_highest_output: float = 0.9
+    min_range_use: float = 0.9
+    max_dead_channels: float = 0.05
+    max_zero_weights: float = 0.5
+    max_load: float = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class QualityMeasure:
+    """One property against its limit; `value` is None where the file does not tell, and then it passes."""
+
+    name: str
+    value: float | None
+    limit: float
+    passed: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class QualityReport:
+    """All measures of a model; `passed` when each is within its limit."""
+
+    model: str
+    model_sha256: str
+    passed: bool
+    measures: tuple[QualityMeasure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WeightStatistics:
+    """Over the int8 weights of all layers.
+
+    Attributes:
+        channels: Output channels.
+        dead_channels: Those whose weights are all zero.
+        range_use: Median over channels of the largest magnitude, as part of 127.
+        zero_weights: Part of all weights that is zero.
+    """
+
+    channels: int
+    dead_channels: int
+    range_use: float
+    zero_weights: float
+
+
+def validate_model_quality(
+    path: Path | str,
+    thresholds: QualityThresholds = QualityThresholds(),
+) -> QualityReport:
+    """Hold a model against thresholds; give a `.tflite` or a manifest.
+
+    Raises:
+        ModelFileError: The model cannot be read.
+        ManifestError: The manifest cannot be read, or breaks the schema.
+    """
+    source = open_source(path)
+    analysis = analyze_model_architecture(path)
+    failed = len(verify_esphome_compatibility(path).failures)
+    measures = tuple(_measures(source.model, analysis, failed, thresholds))
+    return QualityReport(analysis.model, analysis.sha256, all(measure.passed for measure in measures), measures)
+
+
+def _measures(
+    model: ModelFile, analysis: ModelAnalysis, failed: int, limits: QualityThresholds
+) -> Iterator[QualityMeasure]:
+    weights = weight_statistics(model)
+    highest = analysis.highest_output
+    load = performance_of(analysis, "esp32s3").load
+    yield _at_most("failed_checks", failed, limits.max_failed_checks, "failed checks of mww verify")
+    yield _at_most("size", analysis.size, limits.max_size, "bytes of the file")
+    yield _at_most("arena", _arena(model), limits.max_arena, "bytes of arena on the chip that needs most")
+    yield _at_most("state", analysis.state_bytes, limits.max_state, "bytes of streaming state")
+    yield _at_most("macs", analysis.cost.macs, limits.max_macs, "multiply-accumulates an inference")
+    reachable = None if highest is None else highest / 255
+    yield _at_least("highest_output", reachable, limits.min_highest_output, "highest output that can be reached")
+    if weights is not None:
+        dead = weights.dead_channels / max(1, weights.channels)
+        yield _at_least("range_use", weights.range_use, limits.min_range_use, "of the int8 range used by weights")
+        yield _at_most("dead_channels", dead, limits.max_dead_channels, "of channels without any weight")
+        yield _at_most("zero_weights", weights.zero_weights, limits.max_zero_weights, "of weights that are zero")
+    busy = None if load is None else load[1]
+    yield _at_most("load", busy, limits.max_load, "of an ESP32-S3's time, estimated")
+
+
+def _arena(model: ModelFile) -> int | None:
+    try:
+        return max(prediction.minimum for prediction in predict_arenas(model))
+    except UnsupportedModelError:
+        return None
+
+
+def weight_statistics(model: ModelFile) -> WeightStatistics | None:
+    """Statistics of the int8 weights; None where there are none."""
+    used: list[float] = []
+    zeros = total = 0
+    for operator in model.main.operators:
+        weights = _weights(model, operator.op, operator.inputs)
+        if weights is None:
+            continue
+        axis = 3 if operator.op == "DEPTHWISE_CONV_2D" else 0
+        values = model.constant(weights).astype(np.int16)
+        channels = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
+        used += (np.abs(channels).max(axis=1) / 127).tolist()
+        zeros += int((values == 0).sum())
+        total += values.size
+    if not total:
+        return None
+    dead = sum(1 for part in used if part == 0)
+    return WeightStatistics(len(used), dead, float(np.median(used)), zeros / total)
+
+
+def _weights(model: ModelFile, op: str, inputs: tuple[int, ...]) -> Tensor | None:
+    if op not in _WEIGHTED or len(inputs) < 2 or inputs[1] < 0:
+        return None
+    tensor = model.main.tensors[inputs[1]]
+    rank = 2 if op == "FULLY_CONNECTED" else 4
+    whole = tensor.elements > 0 and model.buffers[tensor.buffer].size == tensor.nbytes
+    return tensor if tensor.dtype == "INT8" and len(tensor.shape) == rank and whole else None
+
+
+def _at_most(name: str, value: float | None, limit: float, what: str) -> QualityMeasure:
+    passed = value is None or value <= limit
+    return QualityMeasure(name, value, limit, passed, f"{_shown(value)} {what}, at most {_shown(limit)}")
+
+
+def _at_least(name: str, value: float | None, limit: float, what: str) -> QualityMeasure:
+    passed = value is None or value >= limit
+    return QualityMeasure(name, value, limit, passed, f"{_shown(value)} {what}, at least {_shown(limit)}")
+
+
+def _shown(value: float | None) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.0%}"

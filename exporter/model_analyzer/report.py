@@ -1,0 +1,77 @@
+"""The account of one model for people or machines: one self-contained page, plain text, or JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final, Literal
+
+from exporter.errors import UsageError
+from exporter.files import write_files
+from exporter.model_analyzer.collection import Collection, collect, document
+from exporter.model_analyzer.memory_map import HEIGHT, WIDTH, memory_maps
+from exporter.model_analyzer.picture import draw
+from exporter.model_analyzer.text import as_text
+
+SCHEMA: Final = "mww.analyze/1"
+_TEMPLATES: Final = Path(__file__).parent / "templates"
+
+
+def generate_model_report(
+    path: Path | str, output: Path | str | None = None, format: Literal["html", "text", "json"] = "html"
+) -> str:
+    """Write the account of a model, and return it.
+
+    Args:
+        path: A `.tflite` or a manifest.
+        output: Where to write it; None: nowhere.
+        format: A page that needs no network, plain text, or JSON as `mww analyze --json` prints it.
+
+    Raises:
+        ModelFileError: The model cannot be read.
+        ManifestError: The manifest cannot be read, or breaks the schema.
+        OutputError: The report cannot be written.
+        UsageError: There is no such format.
+    """
+    writers = {"html": as_html, "text": as_text, "json": as_json}
+    if format not in writers:
+        raise UsageError(f"there is no report format {format!r}", hint=f"one of {', '.join(writers)}")
+    report = writers[format](collect(path))
+    if output is not None:
+        write_files({Path(output): report.encode("utf-8")})
+    return report
+
+
+def as_json(collection: Collection) -> str:
+    """One JSON document."""
+    return json.dumps({"schema": SCHEMA, **document(collection)}, indent=2, allow_nan=False) + "\n"
+
+
+def as_html(collection: Collection) -> str:
+    """One page, light and dark; what comes out of the file is escaped."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["printable"] = printable
+    template = environment.get_template("report.html.j2")
+    model = collection.source.model
+    return template.render(
+        collection=collection,
+        analysis=collection.analysis,
+        picture=draw(model, collection.analysis),
+        maps=memory_maps(model, collection.arenas),
+        map_width=WIDTH,
+        map_height=HEIGHT,
+        s3=next(item for item in collection.performance if item.chip == "esp32s3"),
+    )
+
+
+def printable(text: str, limit: int = 120) -> str:
+    """Replace control characters, which HTML forbids, and cut what no screen shows."""
+    shown = "".join(
+        letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text
+    )
+    return shown if len(shown) <= limit else shown[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"

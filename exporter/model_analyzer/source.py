@@ -1,0 +1,33 @@
+"""What an analysis starts from: a model file, with its manifest where one was given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.manifest import Manifest, is_manifest, load_manifest
+from exporter.model_file import ModelFile, read_model
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model that was read, and what names it; `asked` is the path as given."""
+
+    asked: Path
+    path: Path
+    model: ModelFile
+    manifest: Manifest | None
+
+
+def open_source(path: Path | str) -> Source:
+    """Read a `.tflite`, or the model that a manifest names.
+
+    Raises:
+        ModelFileError: The model cannot be read.
+        ManifestError: The manifest cannot be read, or breaks the schema.
+    """
+    path = Path(path)
+    if not is_manifest(path):
+        return Source(path, path, read_model(path), None)
+    manifest = load_manifest(path)
+    return Source(path, manifest.model, read_model(manifest.model), manifest)

@@ -1,0 +1,108 @@
+"""What no order can go below: the argument by which a search may stop, and say that it has found the best."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from exporter.optimization.live_memory import ChipMemory, LiveTensor, Memory
+from exporter.optimization.precedence import Precedence, bits
+from exporter.tflm.arena_allocator import align_up
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A tensor, or the scratch memory of an operator, where the planner puts it in every order."""
+
+    tensor: LiveTensor | None
+    operator: int
+    size: int
+    offset: int
+
+
+def lowest_minimum(memory: Memory, chip: ChipMemory) -> int:
+    """A size, in bytes, that the chip's minimum has at least in any legal order."""
+    head = max(_largest_forced(memory, chip), _largest_settled(memory, chip))
+    return align_up(chip.lowest_tail + max(chip.planning, head))
+
+
+def _largest_forced(memory: Memory, chip: ChipMemory) -> int:
+    """Bytes at the operator at which most is alive whatever the order: at once in use, so side by side."""
+    return max(
+        (
+            sum(chip.scratch[operator])
+            + sum(tensor.size for tensor in memory.tensors if _alive(memory.precedence, tensor, operator))
+            for operator in range(memory.precedence.operators)
+        ),
+        default=0,
+    )
+
+
+def _largest_settled(memory: Memory, chip: ChipMemory) -> int:
+    """The end of what the planner places alike in every order.
+
+    It places the largest first. As long as no order can change which of them live at the same time, their places are
+    known; the first pair that an order could part or bring together ends the argument.
+    """
+    buffers = [_Placed(tensor, -1, tensor.size, 0) for tensor in memory.tensors]
+    buffers += [_Placed(None, index, size, 0) for index, sizes in enumerate(chip.scratch) for size in sizes]
+    by_size = sorted(reversed(buffers), key=lambda buffer: -buffer.size)
+    placed: list[_Placed] = []
+    for buffer in by_size:
+        meetings = [_meet(memory.precedence, buffer, other) for other in placed]
+        tie = buffer.tensor is None and any(other.tensor is None and other.size == buffer.size for other in placed)
+        if None in meetings or tie:
+            break
+        active = sorted((other.offset, other.size) for other, meet in zip(placed, meetings, strict=True) if meet)
+        offset = 0
+        for start, size in active:
+            if start - offset >= buffer.size:
+                break
+            offset = max(offset, start + size)
+        placed.append(_Placed(buffer.tensor, buffer.operator, buffer.size, offset))
+    return max((buffer.offset + buffer.size for buffer in placed), default=0)
+
+
+def _meet(precedence: Precedence, one: _Placed, other: _Placed) -> bool | None:
+    """Whether two buffers live at the same time: in every order, in none, or (None) depending on it."""
+    if one.tensor is None or other.tensor is None:
+        if one.tensor is None and other.tensor is None:
+            return one.operator == other.operator
+        tensor, operator = (one.tensor, other.operator) if one.tensor else (other.tensor, one.operator)
+        assert tensor is not None
+        if _alive(precedence, tensor, operator):
+            return True
+        return False if _apart_from(precedence, tensor, 1 << operator) else None
+    if any(
+        _alive(precedence, one.tensor, operator) and _alive(precedence, other.tensor, operator)
+        for operator in range(precedence.operators)
+    ):
+        return True
+    never = _ends_before(precedence, one.tensor, other.tensor) or _ends_before(precedence, other.tensor, one.tensor)
+    return False if never else None
+
+
+def _alive(precedence: Precedence, tensor: LiveTensor, operator: int) -> bool:
+    """Whether a tensor is alive at an operator's turn in every order."""
+    mask = 1 << operator
+    if mask & (tensor.producer | tensor.readers):
+        return True
+    made = not tensor.producer or bool(precedence.all[operator] & tensor.producer)
+    needed = tensor.kept or any(precedence.all[reader] & mask for reader in bits(tensor.readers))
+    return made and needed
+
+
+def _apart_from(precedence: Precedence, tensor: LiveTensor, operator: int) -> bool:
+    """Whether a tensor is dead before an operator (a mask), or made after it, in every order."""
+    index = operator.bit_length() - 1
+    users = tensor.readers | tensor.producer
+    dead = not tensor.kept and users & ~precedence.all[index] == 0
+    unmade = bool(tensor.producer) and bool(precedence.all[tensor.producer.bit_length() - 1] & operator)
+    return dead or unmade
+
+
+def _ends_before(precedence: Precedence, one: LiveTensor, other: LiveTensor) -> bool:
+    """Whether every use of one tensor comes before the other is made, in every order."""
+    if one.kept or not other.producer:
+        return False
+    users = one.readers | one.producer
+    return bool(users) and users & ~precedence.all[other.producer.bit_length() - 1] == 0

@@ -1,0 +1,115 @@
+"""Which orders of the main graph's operators compute the same: what data and the state in variables demand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from exporter.model_file import ModelFile, Operator, Subgraph
+from exporter.operator_options import VarHandle
+
+_STATEFUL = ("READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE")
+
+
+@dataclass(frozen=True, slots=True)
+class Precedence:
+    """Who must run before whom, as bit masks over the operators' indices.
+
+    Attributes:
+        direct: For each operator, those that its data or state comes from.
+        all: For each operator, all that must run before it.
+    """
+
+    direct: tuple[int, ...]
+    all: tuple[int, ...]
+
+    @property
+    def operators(self) -> int:
+        """Number of operators."""
+        return len(self.direct)
+
+
+def find_precedence(model: ModelFile) -> Precedence:
+    """What every legal order keeps; where the file's own order is not legal (a tensor read first), nothing may move."""
+    graph = model.main
+    producers: dict[int, int] = {}
+    variables = _variables(graph)
+    direct: list[int] = []
+    ancestors: list[int] = []
+    for operator in graph.operators:
+        mask = _mask(producers[tensor] for tensor in operator.inputs if tensor in producers)
+        earlier = graph.operators[: operator.index]
+        mask |= _mask(other.index for other in earlier if _conflict(operator, other, variables))
+        direct.append(mask)
+        ancestors.append(mask | union(ancestors[index] for index in bits(mask)))
+        for tensor in operator.outputs:
+            if tensor in producers:
+                return _as_it_is(len(graph.operators))
+            producers[tensor] = operator.index
+    if any(producers.get(tensor, -1) >= operator.index for operator in graph.operators for tensor in operator.inputs):
+        return _as_it_is(len(graph.operators))
+    return Precedence(tuple(direct), tuple(ancestors))
+
+
+def _as_it_is(operators: int) -> Precedence:
+    earlier = tuple((1 << index) - 1 for index in range(operators))
+    return Precedence(earlier, earlier)
+
+
+def _variables(graph: Subgraph) -> dict[int, str]:
+    """Tensor of a handle to the name of its variable; containers are left aside, which only makes more conflicts."""
+    return {
+        tensor: operator.options.shared_name
+        for operator in graph.operators
+        if isinstance(operator.options, VarHandle)
+        for tensor in operator.outputs
+    }
+
+
+def _conflict(one: Operator, other: Operator, variables: dict[int, str]) -> bool:
+    """Whether two operators touch the same state, at least one of them writing; CALL_ONCE may write to any."""
+    if one.op not in _STATEFUL or other.op not in _STATEFUL:
+        return False
+    if "CALL_ONCE" in (one.op, other.op):
+        return True
+    if one.op == other.op == "READ_VARIABLE":
+        return False
+    names = [variables.get(operator.inputs[0]) if operator.inputs else None for operator in (one, other)]
+    return None in names or names[0] == names[1]
+
+
+def bits(mask: int) -> list[int]:
+    """The indices that a mask holds, ascending."""
+    return [index for index in range(mask.bit_length()) if mask >> index & 1]
+
+
+def _mask(indices: Iterable[int]) -> int:
+    return union(1 << index for index in indices)
+
+
+def union(masks: Iterable[int]) -> int:
+    """The bits of all masks."""
+    result = 0
+    for mask in masks:
+        result |= mask
+    return result
+
+
+def legal_orders(precedence: Precedence, limit: int) -> list[tuple[int, ...]] | None:
+    """Every order that keeps the precedence, or None when there are more than `limit`."""
+    found: list[tuple[int, ...]] = []
+    waiting: list[tuple[int, tuple[int, ...]]] = [(0, ())]
+    while waiting:
+        done, order = waiting.pop()
+        following = ready(precedence, done)
+        waiting += [(done | 1 << operator, (*order, operator)) for operator in following]
+        if not following:
+            found.append(order)
+        if len(found) + len(waiting) > limit:
+            return None
+    return found
+
+
+def ready(precedence: Precedence, done: int) -> list[int]:
+    """The operators that may run next, after those of a mask."""
+    return [index for index, needs in enumerate(precedence.direct) if not done >> index & 1 and not needs & ~done]

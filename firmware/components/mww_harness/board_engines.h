@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+
+#include "esphome/core/defines.h"
+
+#ifdef USE_ESP32
+#include <optional>
+
+#include "esphome/core/hal.h"
+#include "esphome/core/helpers.h"
+
+#include "engine_tflm.h"
+#else
+#include "engine_host_socket.h"
+#endif
+
+namespace esphome::mww_harness {
+
+#ifdef USE_ESP32
+
+/// Where the tensor arena goes; ANY is micro_wake_word's choice: PSRAM, or internal RAM where there is no room in it.
+enum class ArenaMemory : uint8_t { ANY, INTERNAL, PSRAM };
+
+/// The interpreters of this board, one for each model slot. They take memory when they load a model.
+class BoardEngines final : public EngineHost {
+ public:
+  void set_arena(ArenaSource source, ArenaMemory memory) {
+    this->arena_source_ = source;
+    this->arena_memory_ = memory;
+  }
+  void setup() {
+    for (auto &engine : this->engines_) {
+      engine.emplace(this, this->arena_source_);
+    }
+  }
+  Engine *operator[](size_t slot) { return &*this->engines_[slot]; }
+
+  uint8_t *allocate(size_t size) override { return this->allocator_().allocate(size); }
+  void deallocate(uint8_t *memory, size_t size) override { this->allocator_().deallocate(memory, size); }
+  uint32_t micros() override { return esphome::micros(); }
+
+ protected:
+  RAMAllocator<uint8_t> allocator_() const {
+    switch (this->arena_memory_) {
+      case ArenaMemory::INTERNAL:
+        return {RAMAllocator<uint8_t>::ALLOC_INTERNAL};
+      case ArenaMemory::PSRAM:
+        return {RAMAllocator<uint8_t>::ALLOC_EXTERNAL};
+      default:
+        return {};
+    }
+  }
+
+  std::optional<TflmEngine> engines_[wire::MAX_MODELS];
+  ArenaSource arena_source_{ArenaSource::PROBE};
+  ArenaMemory arena_memory_{ArenaMemory::ANY};
+};
+
+#else
+
+/// The stand-ins for interpreters, one for each model slot.
+class BoardEngines final {
+ public:
+  void setup() {}
+  Engine *operator[](size_t slot) { return &this->engines_[slot]; }
+
+ protected:
+  SocketEngine engines_[wire::MAX_MODELS];
+};
+
+#endif
+
+}  // namespace esphome::mww_harness

@@ -1,0 +1,342 @@
+#if defined(USE_ESP32) || defined(MWW_HARNESS_TFLM)
+
+#include "engine_tflm.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+#include <tensorflow/lite/schema/schema_generated.h>
+#include <tensorflow/lite/schema/schema_utils.h>
+
+namespace esphome::mww_harness {
+
+using wire::ErrorCode;
+
+// esphome 2026.6.5, micro_wake_word: streaming_model.h, streaming_model.cpp, preprocessor_settings.h, __init__.py
+static constexpr size_t VARIABLE_ARENA_SIZE = 1024 * (sizeof(void *) / sizeof(uint32_t));  // 1024 on a chip
+static constexpr int MAX_VARIABLES = 20;
+static constexpr int FEATURES = 40;
+static constexpr size_t MAX_TENSOR_ARENA_SIZE = 32 * 1024 * 1024;  // more than any board has
+static constexpr size_t V1_TENSOR_ARENA_SIZE = 45672;              // what a model without a version 2 manifest is given
+
+// Far too small an arena crashes TensorFlow Lite Micro instead of failing, so one that is large enough for any model
+// that fits a board tells first what a model uses.
+static constexpr size_t SURVEY_ARENA_SIZES[] = {256 * 1024, 128 * 1024, 64 * 1024};
+
+static constexpr size_t align16(size_t size) { return (size + 15) & ~static_cast<size_t>(15); }
+
+// --- OpProfiler ---
+
+bool OpProfiler::reserve(size_t count) {
+  this->stop();
+  this->size_ = 0;
+  this->events_.reset(count > 0 ? new (std::nothrow) Event[count] : nullptr);
+  this->capacity_ = static_cast<uint16_t>(this->events_ == nullptr ? 0 : count);
+  return this->capacity_ == count;
+}
+
+void OpProfiler::start() {
+  this->size_ = 0;
+  this->enabled_ = true;
+}
+
+uint32_t OpProfiler::BeginEvent(const char *tag) {
+  if (!this->enabled_ || this->size_ == this->capacity_) {
+    return UINT32_MAX;
+  }
+  this->events_[this->size_] = {tag, this->host_->micros()};
+  return this->size_++;
+}
+
+void OpProfiler::EndEvent(uint32_t event_handle) {
+  if (event_handle != UINT32_MAX) {
+    Event &event = this->events_[event_handle];
+    event.microseconds = this->host_->micros() - event.microseconds;
+  }
+}
+
+// --- TflmEngine ---
+
+TflmEngine::TflmEngine(EngineHost *host, ArenaSource arena_source)
+    : host_(host), profiler_(host), arena_source_(arena_source) {
+  // The operators of StreamingModel::register_streaming_ops_. Adding fails only beyond the resolver's 20.
+  this->op_resolver_.AddCallOnce();
+  this->op_resolver_.AddVarHandle();
+  this->op_resolver_.AddReshape();
+  this->op_resolver_.AddReadVariable();
+  this->op_resolver_.AddStridedSlice();
+  this->op_resolver_.AddConcatenation();
+  this->op_resolver_.AddAssignVariable();
+  this->op_resolver_.AddConv2D();
+  this->op_resolver_.AddMul();
+  this->op_resolver_.AddAdd();
+  this->op_resolver_.AddMean();
+  this->op_resolver_.AddFullyConnected();
+  this->op_resolver_.AddLogistic();
+  this->op_resolver_.AddQuantize();
+  this->op_resolver_.AddDepthwiseConv2D();
+  this->op_resolver_.AddAveragePool2D();
+  this->op_resolver_.AddMaxPool2D();
+  this->op_resolver_.AddPad();
+  this->op_resolver_.AddPack();
+  this->op_resolver_.AddSplitV();
+}
+
+Outcome TflmEngine::load(const StoredModel &model, bool any_output, wire::Model *facts) {
+  const Outcome outcome = this->load_(model, any_output, facts);
+  if (!outcome.ok()) {
+    this->unload();
+  }
+  return outcome;
+}
+
+Outcome TflmEngine::load_(const StoredModel &stored, bool any_output, wire::Model *facts) {
+  if (stored.size < 8 || !tflite::ModelBufferHasIdentifier(stored.data)) {
+    return {ErrorCode::MODEL_SCHEMA, 0, "not a TFLite model"};
+  }
+  this->model_ = tflite::GetModel(stored.data);
+  if (this->model_->version() != TFLITE_SCHEMA_VERSION) {
+    return {ErrorCode::MODEL_SCHEMA, this->model_->version()};
+  }
+  Outcome outcome = this->check_operators_();
+  if (!outcome.ok()) {
+    return outcome;
+  }
+  this->variable_arena_ = this->host_->allocate(VARIABLE_ARENA_SIZE);
+  if (this->variable_arena_ == nullptr) {
+    return {ErrorCode::NO_MEMORY, VARIABLE_ARENA_SIZE};
+  }
+  this->reset_variables_();
+  outcome = this->allocate_arena_(stored.manifest_arena > 0 ? stored.manifest_arena : V1_TENSOR_ARENA_SIZE);
+  if (!outcome.ok()) {
+    return outcome;
+  }
+  this->interpreter_.emplace(this->model_, this->op_resolver_, this->arena_, this->arena_size_, this->variables_,
+                             &this->profiler_);
+  if (this->interpreter_->AllocateTensors() != kTfLiteOk) {
+    return this->too_small_();
+  }
+  this->any_output_ = any_output;
+  outcome = this->check_tensors_(any_output);
+  if (outcome.ok()) {
+    this->describe_(facts);
+  }
+  return outcome;
+}
+
+void TflmEngine::unload() {
+  this->interpreter_.reset();
+  this->profiler_.reserve(0);
+  if (this->arena_ != nullptr) {
+    this->host_->deallocate(this->arena_, this->arena_size_);
+    this->arena_ = nullptr;
+  }
+  if (this->variable_arena_ != nullptr) {
+    this->host_->deallocate(this->variable_arena_, VARIABLE_ARENA_SIZE);
+    this->variable_arena_ = nullptr;
+  }
+  this->model_ = nullptr;
+}
+
+Outcome TflmEngine::check_operators_() {
+  for (const tflite::OperatorCode *code : *this->model_->operator_codes()) {
+    const tflite::BuiltinOperator op = tflite::GetBuiltinCode(code);
+    if (op == tflite::BuiltinOperator_CUSTOM || this->op_resolver_.FindOp(op) == nullptr) {
+      return {ErrorCode::MODEL_OPERATOR, static_cast<uint32_t>(op), tflite::EnumNameBuiltinOperator(op)};
+    }
+  }
+  size_t operators = 0;
+  for (const tflite::SubGraph *subgraph : *this->model_->subgraphs()) {
+    operators += subgraph->operators()->size();
+  }
+  if (!this->profiler_.reserve(operators)) {
+    return {ErrorCode::NO_MEMORY, static_cast<uint32_t>(operators * sizeof(OpProfiler::Event))};
+  }
+  return {};
+}
+
+// --- Arenas ---
+
+void TflmEngine::reset_variables_() {
+  this->variable_allocator_ = tflite::MicroAllocator::Create(this->variable_arena_, VARIABLE_ARENA_SIZE);
+  this->variables_ = tflite::MicroResourceVariables::Create(this->variable_allocator_, MAX_VARIABLES);
+}
+
+void TflmEngine::survey_() {
+  this->needed_ = 0;
+  for (const size_t size : SURVEY_ARENA_SIZES) {
+    uint8_t *arena = this->host_->allocate(size);
+    if (arena != nullptr) {
+      this->try_arena_(arena, size, &this->needed_);
+      this->host_->deallocate(arena, size);
+      return;
+    }
+  }
+}
+
+Outcome TflmEngine::allocate_arena_(size_t manifest_arena) {
+  if (manifest_arena > MAX_TENSOR_ARENA_SIZE) {
+    return {ErrorCode::NO_MEMORY, static_cast<uint32_t>(manifest_arena)};
+  }
+  this->survey_();
+  this->arena_size_ = manifest_arena;
+  if (this->arena_source_ == ArenaSource::PROBE) {
+    const Outcome outcome = this->probe_(manifest_arena);
+    if (!outcome.ok()) {
+      return outcome;
+    }
+  }
+  if (this->arena_size_ < this->needed_) {
+    return this->too_small_();
+  }
+  this->arena_ = this->host_->allocate(this->arena_size_);
+  if (this->arena_ == nullptr) {
+    return {ErrorCode::NO_MEMORY, static_cast<uint32_t>(this->arena_size_)};
+  }
+  return {};
+}
+
+Outcome TflmEngine::probe_(size_t manifest_arena) {
+  // As StreamingModel::probe_arena_size_: the manifest's size, half as much again, or twice as much.
+  const size_t sizes[] = {align16(manifest_arena), align16(manifest_arena * 3 / 2), align16(manifest_arena * 2)};
+  Outcome outcome = this->too_small_();
+  for (const size_t size : sizes) {
+    if (size < this->needed_) {
+      continue;
+    }
+    uint8_t *arena = this->host_->allocate(size);
+    if (arena == nullptr) {
+      outcome = {ErrorCode::NO_MEMORY, static_cast<uint32_t>(size)};
+      continue;
+    }
+    size_t used;
+    const bool enough = this->try_arena_(arena, size, &used);
+    if (enough) {
+      this->arena_size_ = this->shrink_(arena, size, used);
+    }
+    this->host_->deallocate(arena, size);
+    if (enough) {
+      return {};
+    }
+  }
+  return outcome;
+}
+
+Outcome TflmEngine::too_small_() const { return {ErrorCode::ARENA_TOO_SMALL, static_cast<uint32_t>(this->needed_)}; }
+
+size_t TflmEngine::shrink_(uint8_t *arena, size_t size, size_t used) {
+  // Planning needs more than what is used in the end: from there up, the first midpoint that does.
+  size_t lower = align16(used + 16);
+  while (lower < size) {
+    if (this->try_arena_(arena, lower, &used)) {
+      return lower + 16;
+    }
+    lower = align16((lower + size) / 2);
+  }
+  return size;
+}
+
+bool TflmEngine::try_arena_(uint8_t *arena, size_t size, size_t *used) {
+  this->interpreter_.emplace(this->model_, this->op_resolver_, arena, size, this->variables_);
+  const bool enough = this->interpreter_->AllocateTensors() == kTfLiteOk;
+  *used = enough ? this->interpreter_->arena_used_bytes() : 0;
+  this->interpreter_.reset();
+  this->reset_variables_();
+  return enough;
+}
+
+// --- Tensors ---
+
+Outcome TflmEngine::check_tensors_(bool any_output) {
+  const TfLiteTensor *input = this->interpreter_->input(0);
+  if (input->dims->size != 3 || input->dims->data[0] != 1 || input->dims->data[2] != FEATURES ||
+      input->type != kTfLiteInt8 || input->dims->data[1] < 1 || input->dims->data[1] > UINT8_MAX) {
+    return {ErrorCode::MODEL_INPUT};
+  }
+  this->frame_size_ = static_cast<size_t>(input->dims->data[1] * FEATURES);
+  const TfLiteTensor *output = this->interpreter_->output(0);
+  if (!any_output && (output->dims->size != 2 || output->dims->data[0] != 1 || output->dims->data[1] != 1 ||
+                      output->type != kTfLiteUInt8)) {
+    return {ErrorCode::MODEL_OUTPUT};
+  }
+  return {};
+}
+
+static uint8_t count_variables(const tflite::Model *model) {
+  const char *names[MAX_VARIABLES];
+  uint8_t count = 0;
+  for (const tflite::Operator *op : *model->subgraphs()->Get(0)->operators()) {
+    const tflite::VarHandleOptions *options = op->builtin_options_as_VarHandleOptions();
+    if (options == nullptr || options->shared_name() == nullptr || count == MAX_VARIABLES) {
+      continue;
+    }
+    const char *name = options->shared_name()->c_str();
+    if (std::none_of(names, names + count, [name](const char *seen) { return std::strcmp(seen, name) == 0; })) {
+      names[count++] = name;
+    }
+  }
+  return count;
+}
+
+void TflmEngine::describe_(wire::Model *facts) {
+  const TfLiteTensor *input = this->interpreter_->input(0);
+  const TfLiteTensor *output = this->interpreter_->output(0);
+  facts->stride = static_cast<uint8_t>(input->dims->data[1]);
+  facts->outputs = static_cast<uint8_t>(std::min<size_t>(this->interpreter_->outputs_size(), UINT8_MAX));
+  facts->variables = count_variables(this->model_);
+  facts->input_zero_point = input->params.zero_point;
+  facts->output_zero_point = output->params.zero_point;
+  facts->input_scale = input->params.scale;
+  facts->output_scale = output->params.scale;
+  facts->arena_used = static_cast<uint32_t>(this->interpreter_->arena_used_bytes());
+  facts->arena_size = static_cast<uint32_t>(this->arena_size_);
+  facts->variable_arena_used = static_cast<uint32_t>(this->variable_allocator_->used_bytes());
+}
+
+ByteView TflmEngine::output(uint8_t index) {
+  if (index >= this->interpreter_->outputs_size()) {
+    return {};
+  }
+  const TfLiteTensor *output = this->interpreter_->output(index);
+  return {output->data.uint8, output->bytes};
+}
+
+// --- Inference ---
+
+Outcome TflmEngine::reset() {
+  if (this->interpreter_->Reset() != kTfLiteOk) {
+    return {ErrorCode::INFERENCE_FAILED, 0, "the interpreter cannot be reset"};
+  }
+  return {};
+}
+
+Outcome TflmEngine::infer(const int8_t *frames, size_t count, bool profile, InferenceResult *results) {
+  for (size_t i = 0; i < count; i++) {
+    std::memcpy(this->interpreter_->input(0)->data.int8, frames + i * this->frame_size_, this->frame_size_);
+    if (profile && i + 1 == count) {
+      this->profiler_.start();
+    }
+    const uint32_t start = this->host_->micros();
+    const TfLiteStatus status = this->interpreter_->Invoke();
+    this->profiler_.stop();
+    if (status != kTfLiteOk) {
+      return {ErrorCode::INFERENCE_FAILED, 0, "Invoke failed"};
+    }
+    results[i].microseconds = this->host_->micros() - start;
+    results[i].output = this->any_output_ ? 0 : this->interpreter_->output(0)->data.uint8[0];
+  }
+  return {};
+}
+
+wire::OpTime TflmEngine::profiled_op(uint16_t index) {
+  const OpProfiler::Event &event = this->profiler_.event(index);
+  wire::OpTime time;
+  time.microseconds = event.microseconds;
+  std::memcpy(time.name, event.tag, std::min(std::strlen(event.tag), sizeof(time.name)));
+  return time;
+}
+
+}  // namespace esphome::mww_harness
+
+#endif

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <optional>
+
+#include "esphome/components/uart/uart.h"
+#include "esphome/core/component.h"
+#include "esphome/core/defines.h"
+#include "esphome/core/helpers.h"
+
+#include "board_engines.h"
+#include "model_partition.h"
+#include "model_store.h"
+#include "session.h"
+
+namespace esphome::mww_harness {
+
+/// Serves the link on a UART: bytes in to the session, frames out, and one piece of work each time round the loop.
+class MwwHarness final : public Component, public uart::UARTDevice, public Platform {
+ public:
+  void setup() override;
+  void loop() override;
+  void dump_config() override;
+  float get_setup_priority() const override { return setup_priority::LATE; }
+
+  void set_board(const char *board) { this->board_ = board; }
+  void set_model_partition(const char *name, uint32_t size) {
+    this->partition_name_ = name;
+    this->partition_size_ = size;
+  }
+#ifdef USE_ESP32
+  void set_arena(ArenaSource source, ArenaMemory memory) { this->engines_.set_arena(source, memory); }
+#endif
+
+  void transmit(const uint8_t *data, size_t size) override { this->write_array(data, size); }
+  void read_memory(wire::Stats *stats) override;
+
+ protected:
+  wire::Welcome identity_();
+  void receive_();
+#ifdef USE_LOG_LISTENERS
+  void forward_log_(uint8_t level, std::string_view line);
+#endif
+
+  const char *board_{""};
+  const char *partition_name_{""};
+  uint32_t partition_size_{0};
+  const char *partition_error_{nullptr};
+
+  MappedPartition partition_;
+  BoardEngines engines_;
+  StaticLinkBuffers<MWW_HARNESS_MAX_PAYLOAD, MWW_HARNESS_MAX_FRAMES, MWW_HARNESS_WINDOW> buffers_;
+  InferenceResult result_;
+  std::optional<ModelStore> store_;
+  std::optional<Session> session_;
+  HighFrequencyLoopRequester high_frequency_;
+
+  // What the UART gave and the session has not taken yet
+  uint8_t received_[64];
+  size_t received_begin_{0};
+  size_t received_end_{0};
+};
+
+}  // namespace esphome::mww_harness

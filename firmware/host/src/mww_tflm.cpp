@@ -1,0 +1,100 @@
+// Runs a model with the firmware's engine: `mww_tflm MODEL ARENA manifest|probe any|checked < FRAMES`. Writes a line of
+// facts, then for each frame a line with the output as hexadecimal bytes, then the operators of the last frame.
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include "engine_tflm.h"
+
+using namespace esphome::mww_harness;
+
+namespace {
+
+class HostMemory final : public EngineHost {
+ public:
+  uint8_t *allocate(size_t size) override {
+    return static_cast<uint8_t *>(std::aligned_alloc(16, (size + 15) & ~static_cast<size_t>(15)));
+  }
+  void deallocate(uint8_t *memory, size_t /*size*/) override { std::free(memory); }
+  uint32_t micros() override {
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    return static_cast<uint32_t>(std::chrono::duration_cast<std::chrono::microseconds>(now).count());
+  }
+};
+
+std::vector<uint8_t> read_all(FILE *file) {
+  std::vector<uint8_t> content;
+  uint8_t chunk[4096];
+  size_t size;
+  while ((size = std::fread(chunk, 1, sizeof(chunk), file)) > 0) {
+    content.insert(content.end(), chunk, chunk + size);
+  }
+  return content;
+}
+
+int fail(const char *what, const Outcome &outcome) {
+  std::printf("%s error=%u detail=%u %s\n", what, static_cast<unsigned>(outcome.code), outcome.detail, outcome.text);
+  return 1;
+}
+
+int run(TflmEngine &engine, const wire::Model &facts) {
+  const std::vector<uint8_t> frames = read_all(stdin);
+  const size_t frame_size = facts.stride * 40u;
+  const size_t count = frames.size() / frame_size;
+  for (size_t i = 0; i < count; i++) {
+    InferenceResult result;
+    const int8_t *frame = reinterpret_cast<const int8_t *>(frames.data() + i * frame_size);
+    const Outcome outcome = engine.infer(frame, 1, i + 1 == count, &result);
+    if (!outcome.ok()) {
+      return fail("infer", outcome);
+    }
+    const ByteView output = engine.output(0);
+    for (size_t at = 0; at < output.size; at++) {
+      std::printf("%02x", output.data[at]);
+    }
+    std::printf("\n");
+  }
+  for (uint16_t i = 0; i < engine.profiled_ops(); i++) {
+    const wire::OpTime time = engine.profiled_op(i);
+    std::printf("op %.24s %u\n", reinterpret_cast<const char *>(time.name), time.microseconds);
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char **argv) {
+  if (argc != 5) {
+    std::fprintf(stderr, "usage: mww_tflm MODEL ARENA manifest|probe any|checked < FRAMES\n");
+    return 2;
+  }
+  FILE *file = std::fopen(argv[1], "rb");
+  if (file == nullptr) {
+    std::perror(argv[1]);
+    return 2;
+  }
+  const std::vector<uint8_t> content = read_all(file);
+  std::fclose(file);
+
+  HostMemory memory;
+  uint8_t *model = memory.allocate(content.size());
+  std::memcpy(model, content.data(), content.size());
+  const bool probe = std::strcmp(argv[3], "probe") == 0;
+  TflmEngine engine(&memory, probe ? ArenaSource::PROBE : ArenaSource::MANIFEST);
+  wire::Model facts;
+  const StoredModel stored{model, static_cast<uint32_t>(content.size()),
+                           static_cast<uint32_t>(std::strtoul(argv[2], nullptr, 10))};
+  const Outcome outcome = engine.load(stored, std::strcmp(argv[4], "any") == 0, &facts);
+  if (!outcome.ok()) {
+    std::free(model);
+    return fail("load", outcome);
+  }
+  std::printf("stride=%u outputs=%u variables=%u arena_used=%u arena_size=%u variable_arena_used=%u\n", facts.stride,
+              facts.outputs, facts.variables, facts.arena_used, facts.arena_size, facts.variable_arena_used);
+  const int status = run(engine, facts);
+  engine.unload();
+  std::free(model);
+  return status;
+}

@@ -1,0 +1,58 @@
+"""`mww compare-runs`: what changed between two runs, as when a firmware or a library did."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from harness.cli.output import emit_json, json_option, printable
+from harness.report.comparison import Change, RunComparison, compare_runs
+from harness.report.recorded import read_runs
+
+_LISTED = 20
+
+
+@click.command("compare-runs")
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@json_option
+def command(a: Path, b: Path, as_json: bool) -> int:
+    """Tell what changed from run A to run B, each a run.json or a report's folder.
+
+    Exits with 0 if the same came out, 1 if outputs, detections, the arena or a verdict differ. Versions and inference
+    times are told, and make no difference.
+    """
+    comparisons = compare_runs(read_runs(a), read_runs(b))
+    equal = all(comparison.equal for comparison in comparisons)
+    if as_json:
+        runs = [{**asdict(comparison), "equal": comparison.equal} for comparison in comparisons]
+        emit_json("mww.compare-runs/1", {"a": str(a), "b": str(b), "equal": equal, "runs": runs})
+        return 0 if equal else 1
+    for comparison in comparisons:
+        _print(comparison)
+    return 0 if equal else 1
+
+
+def _print(comparison: RunComparison) -> None:
+    verdict, colour = ("the same", "green") if comparison.equal else ("different", "red")
+    click.echo(f"{printable(comparison.model)}: ", nl=False)
+    click.secho(verdict, fg=colour)
+    for change in comparison.conditions:
+        _print_change(change, "  ran with ")
+    for change in comparison.results:
+        _print_change(change, "  ")
+    for clip in comparison.clips[:_LISTED]:
+        click.echo(f"  clip {printable(clip.name)}")
+        for change in clip.changes:
+            _print_change(change, "    ")
+    if len(comparison.clips) > _LISTED:
+        click.echo(f"  and {len(comparison.clips) - _LISTED} clips more; --json lists all")
+    for change in comparison.timing[:_LISTED]:
+        _print_change(change, "  ")
+
+
+def _print_change(change: Change, indent: str) -> None:
+    before, after = (printable(side) if side is not None else "nothing" for side in (change.a, change.b))
+    click.echo(f"{indent}{printable(change.what)}: {before} -> {after}")

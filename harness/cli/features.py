@@ -1,0 +1,47 @@
+"""`mww features`: WAV clips to the features that the device sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+import numpy.typing as npt
+
+from exporter.frontend import quantize_features, wav_to_features
+from harness.cli.output import Progress, emit_json, json_option, printable, progress
+from harness.clips import WavClip, wav_clips
+from harness.npz import write_archive
+
+
+@click.command("features")
+@click.argument("clips", metavar="CLIP.wav...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), metavar="FILE.npz", help="Where to.")
+@click.option("--lead-in", default=0.0, metavar="SECONDS", help="Digital silence in front of each clip.")
+@click.option("--raw", is_flag=True, help="The front-end's uint16 in place of the model's int8.")
+@json_option
+def command(clips: tuple[Path, ...], output: Path, lead_in: float, raw: bool, as_json: bool) -> None:
+    """Write the features of WAV files, or of all in a folder: one array [slices, 40] a clip, named by its path."""
+    chosen = wav_clips(clips, lead_in=lead_in)
+    slices: dict[str, int] = {}
+    with progress() as report:
+        write_archive(output, _arrays(chosen, raw, slices, report))
+    if as_json:
+        entries = [{"name": name, "slices": count} for name, count in slices.items()]
+        dtype = "uint16" if raw else "int8"
+        emit_json("mww.features/1", {"features": str(output), "dtype": dtype, "lead_in": lead_in, "clips": entries})
+        return
+    clips_said = "1 clip" if len(slices) == 1 else f"{len(slices)} clips"
+    click.echo(f"{printable(str(output))}: {clips_said}, {sum(slices.values())} slices")
+
+
+def _arrays(
+    clips: tuple[WavClip, ...], raw: bool, slices: dict[str, int], report: Progress
+) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
+    """One clip at a time, noting how long each is."""
+    for clip in clips:
+        features = wav_to_features(clip.path, lead_in=clip.lead_in)
+        slices[clip.name] = len(features)
+        yield clip.name, features if raw else quantize_features(features)
+        report("features", len(slices), len(clips))

@@ -1,0 +1,111 @@
+"""`mww flash`: write firmware and models to a board."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from exporter.errors import InputError
+from harness.cli.output import emit_json, json_option, progress
+
+if TYPE_CHECKING:
+    from harness.flashing import FlashReport
+
+_MAX_FIRMWARE = 32 << 20  # bytes; no supported board has more flash
+_VIRTUAL = Path("virtual")
+
+
+@click.command(help="Write firmware and models to a board: only what differs, verified afterwards.")
+@click.option("--port", required=True, envvar="ESPPORT", help="A device path or pyserial URL.  [env: ESPPORT]")
+@click.option("--chip", default="auto", show_default=True, help="The chip that the board must have.")
+@click.option(
+    "--firmware",
+    type=click.Path(path_type=Path),
+    metavar="FACTORY.bin",
+    help="A factory image for offset 0, or `virtual` for a virtual board's own.",
+)
+@click.option(
+    "--model", "models", type=click.Path(path_type=Path), multiple=True, metavar="MANIFEST.json", help="One to four."
+)
+@click.option("--baud", type=int, default=921600, show_default=True, envvar="ESPBAUD", help="[env: ESPBAUD]")
+@click.option("--before", default="default-reset", show_default=True, help="As esptool names it.")
+@click.option("--after", default="hard-reset", show_default=True, help="As esptool names it.")
+@json_option
+def command(
+    port: str,
+    chip: str,
+    firmware: Path | None,
+    models: tuple[Path, ...],
+    baud: int,
+    before: str,
+    after: str,
+    as_json: bool,
+) -> None:
+    """Flash, and tell what was written."""
+    from harness.flashing import FlashJob, flash
+    from harness.link.model_table import ModelRecord
+    from harness.model import load_model
+
+    loaded = [load_model(path) for path in models]
+    job = FlashJob(
+        port=port,
+        chip=chip,
+        firmware=None if firmware is None else _firmware(firmware),
+        models=tuple(ModelRecord(model.content, model.tensor_arena_size or 0) for model in loaded),
+        baud=baud,
+        before=before,
+        after=after,
+    )
+    with progress() as report:
+        done = flash(job, report)
+    if as_json:
+        _emit(port, done, [model.sha256 for model in loaded])
+        return
+    click.echo(f"{done.chip} {done.mac} at {port}")
+    for part in done.parts:
+        click.echo(
+            f"  {part.offset:#010x}  {part.size:>8}  {part.name:<16} {'written' if part.written else 'as it was'}"
+        )
+    click.echo(f"verified in {done.seconds:.1f} s")
+
+
+def _firmware(path: Path) -> Callable[[str], bytes]:
+    """Read the file now, or make the virtual firmware once the chip is known."""
+    if path == _VIRTUAL and not path.exists():
+        return _virtual_firmware
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(_MAX_FIRMWARE + 1)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}", hint="give a factory image") from error
+    if len(content) > _MAX_FIRMWARE:
+        raise InputError(f"{path} is larger than any flash", hint="give a factory image")
+    return lambda chip: content
+
+
+def _virtual_firmware(chip: str) -> bytes:
+    from harness.virtual.chips import find_chip
+    from harness.virtual.factory import factory_image
+
+    return factory_image(find_chip(chip))
+
+
+def _emit(port: str, done: FlashReport, models: list[str]) -> None:
+    parts = [
+        {"name": part.name, "offset": part.offset, "size": part.size, "written": part.written} for part in done.parts
+    ]
+    emit_json(
+        "mww.flash/1",
+        {
+            "port": port,
+            "chip": done.chip,
+            "mac": done.mac,
+            "models": models,
+            "parts": parts,
+            "verified": True,
+            "seconds": round(done.seconds, 3),
+        },
+    )

@@ -1,0 +1,42 @@
+"""The options that name clips, the same on every verb that streams: exactly one of features, WAVs and a golden."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from exporter.errors import UsageError
+from harness.sources import ClipSource
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def clip_options(function: F) -> F:
+    """Add `--features`, `--wav` and `--lead-in`."""
+    path = click.Path(path_type=Path)
+    options = (
+        click.option("--features", type=path, metavar="FILE.npz", help="Clips as mww features wrote them."),
+        click.option("--wav", type=path, multiple=True, metavar="PATH", help="A WAV file or a folder of them."),
+        click.option("--lead-in", default=0.0, metavar="SECONDS", help="Digital silence in front of each WAV."),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def clip_source(features: Path | None, wav: tuple[Path, ...], lead_in: float, golden: Path | None = None) -> ClipSource:
+    """The one source that was given.
+
+    Raises:
+        UsageError: There is none or several, or a lead-in for what has no audio.
+    """
+    given = [name for name, value in (("--features", features), ("--wav", wav), ("--golden", golden)) if value]
+    if len(given) != 1:
+        said = "no clips are given" if not given else f"{' and '.join(given)} are given together"
+        raise UsageError(said, hint="one of --features FILE.npz, --wav PATH and, for mww run, --golden GOLDEN.npz")
+    if lead_in and not wav:
+        raise UsageError(f"--lead-in with {given[0]}", hint="it is silence before the front-end: only --wav takes it")
+    return features or golden or list(wav)

@@ -1,0 +1,114 @@
+"""`mww run`: stream clips through a target and judge every output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+
+from exporter.contract import CHIPS
+from exporter.errors import OutputError
+from exporter.files import write_files
+from harness.check import RunOptions, check_models
+from harness.cli.inputs import clip_options, clip_source
+from harness.cli.output import emit_json, json_option, progress, warn
+from harness.cli.run_table import print_run
+from harness.engines.catalog import ENGINES
+from harness.model import load_model
+from harness.report.document import overall, run_document
+from harness.results import RunResult, Verdict
+from harness.targets.registry import EMULATOR
+
+EXIT_CODES: Final[dict[Verdict, int]] = {"pass": 0, "fail": 1, "error": 2}
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("run")
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=_PATH)
+@clip_options
+@click.option("--golden", type=_PATH, metavar="GOLDEN.npz", help="Recorded clips and outputs; see mww record.")
+@click.option("--vad", type=_PATH, metavar="MANIFEST.json", help="A VAD model that gates detections.")
+@click.option("--target", default=EMULATOR, show_default=True, help="emulator, virtual, qemu, or a board's port.")
+@click.option("--engine", type=click.Choice(list(ENGINES)), help="The emulator's interpreter.  [default: tflm]")
+@click.option("--chip", type=click.Choice(CHIPS), help="The chip, where the target does not tell.")
+@click.option("--baud", type=click.IntRange(min=1), help="Of a board's serial port.")
+@click.option("--tolerance", type=click.IntRange(0, 255), help="Largest difference that passes.  [default: 0, or 1]")
+@click.option("--no-flash", is_flag=True, help="Never give a board another model.")
+@click.option("--report", type=_PATH, metavar="DIR", help="Write run.json and a report into this folder.")
+@click.option("--junit", type=_PATH, metavar="FILE", help="Write JUnit XML.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Clips at a time.")
+@json_option
+def command(  # noqa: PLR0913 -- one for each option
+    *,
+    models: tuple[Path, ...],
+    features: Path | None,
+    wav: tuple[Path, ...],
+    lead_in: float,
+    golden: Path | None,
+    vad: Path | None,
+    target: str,
+    engine: str | None,
+    chip: str | None,
+    baud: int | None,
+    tolerance: int | None,
+    no_flash: bool,
+    report: Path | None,
+    junit: Path | None,
+    jobs: int,
+    as_json: bool,
+) -> int:
+    """Stream clips through each MODEL, a manifest or .tflite, and judge every output.
+
+    Without --golden the outputs are compared with those of a second interpreter, TFLite Micro, on this machine; where
+    the target is that interpreter itself, nothing is compared. Exits with 0 for pass, 1 for fail, 2 for error.
+    """
+    source = clip_source(features, wav, lead_in, golden)
+    loaded = [load_model(model) for model in models]
+    gate = load_model(vad) if vad else None
+    if report is not None:
+        _make_folder(report)  # before hours of clips, not after
+    with progress() as shown:
+        options = RunOptions(
+            target=target,
+            engine=engine,
+            chip=chip,
+            baud=baud,
+            flash=not no_flash,
+            tolerance=tolerance,
+            lead_in=lead_in,
+            vad=gate,
+            jobs=jobs,
+            progress=shown,
+        )
+        results = check_models(loaded, source, options)
+    _write(results, report, junit)
+    for warning in dict.fromkeys(warning for result in results for warning in result.warnings):
+        warn(warning)
+    if as_json:
+        document = run_document(results)
+        emit_json(str(document["schema"]), document)
+    else:
+        for result in results:
+            print_run(result)
+    return EXIT_CODES[overall(results)]
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
+def _write(results: Sequence[RunResult], report: Path | None, junit: Path | None) -> None:
+    """Write what was asked for; the page's templates are only loaded here."""
+    from harness.report.bundle import write_report
+    from harness.report.junit import junit_xml
+
+    if report is not None:
+        write_report(report, results)
+    if junit is not None:
+        write_files({junit: junit_xml(results)})

@@ -1,0 +1,53 @@
+"""What people see of a run on a terminal: the clips, what they were compared with, the arena, the verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from harness.cli.output import console, printable
+from harness.report.wording import arena_account, clip_account, compared_with, headline, place, worst_first
+from harness.results import ClipResult, RunResult
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_COLOURS: Final = {"pass": "green", "fail": "red", "error": "red"}
+_ROWS: Final = 40
+_TIMES: Final = 3
+
+
+def print_run(result: RunResult) -> None:
+    """Print a run; of many clips the worst."""
+    from rich.text import Text
+
+    out = console()
+    out.print(Text.assemble((printable(result.model), "bold"), f"  {place(result)}"))
+    out.print(_clips(result))
+    for clip in result.clips[:_ROWS]:
+        if clip.error is not None and clip.error.hint:
+            out.print(Text(f"{printable(clip.name)}: {printable(clip.error.hint)}", style="dim"))
+    out.print(Text(f"compared with {compared_with(result)}"))
+    if result.arena is not None:
+        out.print(Text(f"arena: {arena_account(result.arena)}"))
+    out.print(Text.assemble((result.verdict.upper(), f"bold {_COLOURS[result.verdict]}"), f"  {headline(result)}"))
+
+
+def _clips(result: RunResult) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("clip", "", "what came of it", "detected at", box=None, pad_edge=False)
+    table.columns[0].overflow = "fold"  # a name cut short cannot be copied
+    shown = worst_first(result.clips)[:_ROWS]
+    for clip in shown:
+        status = Text(clip.status, style=_COLOURS[clip.status])
+        table.add_row(Text(printable(clip.name)), status, Text(printable(clip_account(clip))), _detected(clip))
+    if len(result.clips) > len(shown):
+        table.add_row(f"and {len(result.clips) - len(shown)} more", "", "", "")
+    return table
+
+
+def _detected(clip: ClipResult) -> str:
+    times = [f"{found.time_s:.2f} s" for found in clip.detections if not found.vad_blocked]
+    more = [f"and {len(times) - _TIMES} more"] if len(times) > _TIMES else []
+    return ", ".join(times[:_TIMES] + more)

@@ -1,0 +1,225 @@
+"""The pytest plugin: wake words tested on whatever target the command line names, boards leased test by test.
+
+It is loaded into every pytest run of an environment that has mww-harness, so it imports nothing heavy before a fixture
+is used, and everything of it that others can see begins with `mww`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from exporter.contract import CHIPS
+from exporter.errors import MwwError
+
+if TYPE_CHECKING:
+    from harness.allocation import BoardPool
+    from harness.boards import Board
+    from harness.model import Model
+    from harness.results import RunResult
+    from harness.targets.base import Target, TargetInfo
+    from harness.targets.registry import TargetOptions
+
+_EMULATOR = "emulator"
+_NAMED = (_EMULATOR, "virtual", "qemu")
+_WAIT_SECONDS = 600.0
+_POOL: pytest.StashKey[BoardPool | None] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add our options, each named as its flag of `mww run`."""
+    group = parser.getgroup("mww", "wake words (mww-harness)")
+    group.addoption("--mww-target", metavar="TARGET", help="emulator (the default), virtual, qemu or a port")
+    group.addoption("--mww-port", metavar="PORT", help="the port of one board, as pyserial opens it")
+    group.addoption(
+        "--mww-boards", metavar="FILE.yaml", type=Path, help="the inventory; each test leases a board of it"
+    )
+    group.addoption("--mww-baud", metavar="N", type=int, help="of the board's port")
+    group.addoption("--mww-chip", metavar="CHIP", choices=CHIPS, help="the chip; of several boards, only such ones")
+    group.addoption("--mww-model", metavar="FILE", type=Path, action="append", help="what mww_model is; repeatable")
+    group.addoption(
+        "--mww-wait", metavar="SECONDS", type=float, default=_WAIT_SECONDS, help="for a free board, at most"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare our markers, and refuse options that contradict each other or an inventory that cannot be read."""
+    config.addinivalue_line("markers", "mww_hardware: needs a board, virtual or real; skipped on the emulator")
+    for chip in CHIPS:
+        config.addinivalue_line("markers", f"mww_{chip}: only for this chip; several such markers mean any of them")
+    given = [name for name in ("--mww-target", "--mww-port", "--mww-boards") if config.getoption(name)]
+    if len(given) > 1:
+        raise pytest.UsageError(f"{' and '.join(given)} each say where to run: give one of them")
+    try:
+        config.stash[_POOL] = _make_pool(config)
+    except MwwError as error:
+        raise pytest.UsageError(_both_lines(error)) from error
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run a test that takes `mww_model` once for each --mww-model, unless it brings its own."""
+    models = metafunc.config.getoption("--mww-model")
+    own = any("mww_model" in str(mark.args[:1]) for mark in metafunc.definition.iter_markers("parametrize"))
+    if models and "mww_model" in metafunc.fixturenames and not own:
+        metafunc.parametrize("mww_model", models, ids=[model.stem for model in models], indirect=True)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what its markers keep from this target."""
+    if item.get_closest_marker("mww_hardware") and _on_emulator(item.config):
+        pytest.skip("needs a board: --mww-boards FILE.yaml, --mww-port PORT or --mww-target virtual")
+    wanted = _wanted_chips(item)
+    there = _known_chips(item.config) if wanted else set()
+    if there and not wanted & there:
+        pytest.skip(f"needs {' or '.join(sorted(wanted))}, and there is {', '.join(sorted(there))}")
+
+
+@pytest.fixture
+def mww_model(request: pytest.FixtureRequest) -> Model:
+    """The model of --mww-model, or the path that the test is parametrised with (`indirect=True`)."""
+    from harness.model import load_model
+
+    path = getattr(request, "param", None)
+    if path is None:
+        pytest.skip("needs a model: --mww-model FILE, or parametrize mww_model with paths and indirect=True")
+    with _told():
+        return load_model(path)
+
+
+@pytest.fixture
+def mww_board(request: pytest.FixtureRequest) -> Iterator[Board]:
+    """A board that no other test, worker or user has, for as long as the test takes; its `port` is where it is now."""
+    pool = request.config.stash[_POOL]
+    if pool is None:
+        pytest.skip("needs a board: --mww-boards FILE.yaml or --mww-port PORT")
+    with ExitStack() as stack:
+        with _told():
+            board = stack.enter_context(pool.lease(_wanted_chips(request.node)))
+        request.node.user_properties.append(("mww_board", board.id))
+        yield board
+
+
+@pytest.fixture
+def mww_target(request: pytest.FixtureRequest) -> Iterator[Target]:
+    """The target, opened; on a board, that of `mww_board`."""
+    from harness.targets.registry import open_target
+
+    name, options = _place(request)
+    with _told():
+        target = open_target(name, options)
+    with target:
+        _record(request, target.info())
+        yield target
+
+
+@pytest.fixture
+def mww_check(request: pytest.FixtureRequest) -> Callable[..., RunResult]:
+    """`harness.check.check(model, clips, ...)` on this test's target; on a board, that of `mww_board`."""
+    from harness.check import check
+
+    name, options = _place(request)
+
+    def run(model: Model | Path | str, clips: object, **more: object) -> RunResult:
+        with _told():
+            result = check(model, clips, target=name, chip=options.chip, baud=options.baud, **more)  # type: ignore[arg-type]
+        _record(request, result.target)
+        counts = {"mww_model_sha256": result.model_sha256, "mww_verdict": result.verdict}
+        if result.arena is not None:
+            counts["mww_arena_used"] = str(result.arena.used)
+        request.node.user_properties.extend(counts.items())
+        return result
+
+    return run
+
+
+def _make_pool(config: pytest.Config) -> BoardPool | None:
+    """The boards to lease from; None where the target is none."""
+    inventory, target = config.getoption("--mww-boards"), _target(config)
+    if inventory is None and target in _NAMED:
+        return None
+    from harness.allocation import BoardPool, worker_number
+
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    return BoardPool(
+        _boards(config, inventory, target),
+        worker=worker_number(worker),
+        wait=config.getoption("--mww-wait"),
+        purpose=f"pytest {worker}" if worker else "pytest",
+    )
+
+
+def _boards(config: pytest.Config, inventory: Path | None, port: str) -> list[Board]:
+    """The inventory's boards, or the one at a port, with what the options say about them."""
+    from harness.boards import InventoryError, load_inventory
+    from harness.ports import board_at, scan
+
+    chip, baud = config.getoption("--mww-chip"), config.getoption("--mww-baud")
+    if inventory is None:
+        boards = [replace(board_at(port, scan()), chip=chip or "")]
+    else:
+        boards = [board for board in load_inventory(inventory) if chip in (None, board.chip)]
+        if not boards:
+            raise InventoryError(f"{inventory} has no {chip}", hint="leave --mww-chip out for any board")
+    return [replace(board, baud=baud) for board in boards] if baud else boards
+
+
+def _target(config: pytest.Config) -> str:
+    """Where tests run: a named target, or else a port; of no meaning where there is an inventory."""
+    return str(config.getoption("--mww-port") or config.getoption("--mww-target") or _EMULATOR)
+
+
+def _on_emulator(config: pytest.Config) -> bool:
+    return config.stash[_POOL] is None and _target(config) == _EMULATOR
+
+
+def _wanted_chips(item: pytest.Item) -> set[str]:
+    return {chip for chip in CHIPS if item.get_closest_marker(f"mww_{chip}")}
+
+
+def _known_chips(config: pytest.Config) -> set[str]:
+    """The chips that tests may run on; empty where only the board itself can tell."""
+    pool = config.stash[_POOL]
+    if pool is not None:
+        return {chip for chip in pool.chips() if chip}
+    from harness.targets.emulator import DEFAULT_CHIP
+
+    return {config.getoption("--mww-chip") or DEFAULT_CHIP}
+
+
+def _place(request: pytest.FixtureRequest) -> tuple[str, TargetOptions]:
+    """The name and options of this test's target; where that is a board, it is leased from here on."""
+    from harness.targets.registry import TargetOptions
+
+    config = request.config
+    chip = config.getoption("--mww-chip")
+    if config.stash[_POOL] is None:
+        return _target(config), TargetOptions(chip=chip)
+    board: Board = request.getfixturevalue("mww_board")
+    return board.port, TargetOptions(chip=board.chip or None, baud=board.baud)
+
+
+def _record(request: pytest.FixtureRequest, info: TargetInfo) -> None:
+    """Put into the test's properties, and so into JUnit, what it ran on."""
+    told = {"mww_target": info.kind, "mww_chip": info.chip, "mww_engine": info.engine}
+    told |= {f"mww_version.{name}": version for name, version in info.versions}
+    known = dict(request.node.user_properties)
+    request.node.user_properties.extend((key, value) for key, value in told.items() if known.get(key) != value)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Let an error of ours fail the test with its two lines, and no traceback."""
+    try:
+        yield
+    except MwwError as error:
+        pytest.fail(_both_lines(error), pytrace=False)
+
+
+def _both_lines(error: MwwError) -> str:
+    return f"{error.message}\nhint: {error.hint}" if error.hint else error.message

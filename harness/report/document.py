@@ -1,0 +1,89 @@
+"""A run's result as the JSON document of `docs/reference/run.schema.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from harness.detection import Detection
+from harness.evaluation import Evaluation
+from harness.results import SCHEMA, SET_SCHEMA, ClipResult, RunResult, Verdict
+
+Document = dict[str, object]
+
+_DECIMALS = 6  # of seconds and rates: more are noise of binary fractions
+
+
+def run_document(results: Sequence[RunResult]) -> Document:
+    """The document of one run, or of several models' runs: a `mww.run-set/1` with one entry for each."""
+    documents = [{"schema": SCHEMA, **_run(result)} for result in results]
+    if len(documents) == 1:
+        return documents[0]
+    return {"schema": SET_SCHEMA, "verdict": overall(results), "runs": documents}
+
+
+def overall(results: Sequence[RunResult]) -> Verdict:
+    """The verdict of several runs together: error before fail before pass."""
+    verdicts = {result.verdict for result in results}
+    return "error" if "error" in verdicts else "fail" if "fail" in verdicts else "pass"
+
+
+def _run(result: RunResult) -> Document:
+    target = result.target
+    return {
+        "verdict": result.verdict,
+        "model": result.model,
+        "model_sha256": result.model_sha256,
+        "manifest_sha256": result.manifest_sha256,
+        "stride": result.stride,
+        "feature_step_size": result.feature_step_size,
+        "probability_cutoff": result.probability_cutoff,
+        "sliding_window_size": result.sliding_window_size,
+        "target": {
+            "kind": target.kind,
+            "chip": target.chip,
+            "engine": target.engine,
+            "versions": dict(target.versions),
+        },
+        "golden": asdict(result.golden) if result.golden else None,
+        "vad": asdict(result.vad) if result.vad else None,
+        "tolerance": result.tolerance,
+        "lead_in": result.lead_in,
+        "arena": asdict(result.arena) if result.arena else None,
+        "clips": [_clip(clip) for clip in result.clips],
+        "evaluation": _evaluation(result.evaluation) if result.evaluation else None,
+        "warnings": list(result.warnings),
+        "environment": dict(result.environment),
+        "started": result.started,
+        "seconds": round(result.seconds, 3),
+    }
+
+
+def _clip(clip: ClipResult) -> Document:
+    return {
+        "name": clip.name,
+        "status": clip.status,
+        "error": asdict(clip.error) if clip.error else None,
+        "slices": clip.slices,
+        "inferences": clip.inferences,
+        "device_inferences": clip.device_inferences,
+        "frames_sha256": clip.frames_sha256,
+        "outputs_sha256": clip.outputs_sha256,
+        "mismatches": clip.mismatches,
+        "max_abs_difference": clip.max_abs_difference,
+        "first_mismatch": asdict(clip.first_mismatch) if clip.first_mismatch else None,
+        "max_output": clip.max_output,
+        "detections": [_detection(detection) for detection in clip.detections],
+        "golden_detections": None
+        if clip.golden_detections is None
+        else [_detection(detection) for detection in clip.golden_detections],
+        "latency_us": asdict(clip.latency_us) if clip.latency_us else None,
+    }
+
+
+def _detection(detection: Detection) -> Document:
+    return {**asdict(detection), "time_s": round(detection.time_s, _DECIMALS)}
+
+
+def _evaluation(evaluation: Evaluation) -> Document:
+    return asdict(evaluation)

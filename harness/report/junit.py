@@ -1,0 +1,82 @@
+"""A run as JUnit XML, `xunit1`: a suite for each model, a case for each clip and one for the tensor arena."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from harness.report.wording import arena_account, clip_account, headline
+from harness.results import ClipResult, RunResult
+
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What no XML 1.0 document can hold, however it is escaped."""
+
+
+def junit_xml(results: Sequence[RunResult]) -> bytes:
+    """The report of one or more models' runs."""
+    root = Element("testsuites")
+    for result in results:
+        root.append(_suite(result))
+    indent(root)
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{tostring(root, encoding="unicode")}\n'.encode()
+
+
+def _suite(result: RunResult) -> Element:
+    cases = [_case(result, clip) for clip in result.clips]
+    if result.arena is not None:
+        cases.append(_arena_case(result))
+    suite = Element(
+        "testsuite",
+        name=f"mww.{clean(result.model)}",
+        tests=str(len(cases)),
+        failures=str(sum(case.find("failure") is not None for case in cases)),
+        errors=str(sum(case.find("error") is not None for case in cases)),
+        skipped="0",
+        time=f"{result.seconds:.3f}",
+        timestamp=result.started,
+    )
+    properties = SubElement(suite, "properties")
+    for name, value in _properties(result):
+        SubElement(properties, "property", name=clean(name), value=clean(value))
+    suite.extend(cases)
+    return suite
+
+
+def _properties(result: RunResult) -> list[tuple[str, str]]:
+    target = result.target
+    return [
+        ("verdict", result.verdict),
+        ("model_sha256", result.model_sha256),
+        ("target", target.kind),
+        ("chip", target.chip),
+        ("engine", target.engine),
+        ("tolerance", str(result.tolerance)),
+        *((f"version.{name}", version) for name, version in target.versions),
+        *((f"environment.{name}", version) for name, version in result.environment),
+    ]
+
+
+def _case(result: RunResult, clip: ClipResult) -> Element:
+    case = Element("testcase", classname=f"mww.{clean(result.model)}", name=clean(clip.name))
+    if clip.status != "pass":
+        kind = "error" if clip.status == "error" else "failure"
+        said = clip_account(clip)
+        problem = SubElement(case, kind, type=clip.error.code if clip.error else "mismatch", message=clean(said))
+        hint = clip.error.hint if clip.error else None
+        problem.text = clean(f"{said}\nhint: {hint}" if hint else said)
+    return case
+
+
+def _arena_case(result: RunResult) -> Element:
+    assert result.arena is not None
+    case = Element("testcase", classname=f"mww.{clean(result.model)}", name="tensor arena")
+    if result.arena.fits is False:
+        said = arena_account(result.arena)
+        SubElement(case, "failure", type="arena", message=clean(said)).text = clean(f"{headline(result)}: {said}")
+    return case
+
+
+def clean(text: str) -> str:
+    """Replace what XML cannot hold."""
+    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -1,0 +1,81 @@
+"""A run as a Markdown summary, short enough for a pull request or a CI job's page."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from exporter.errors import OutputError
+from harness.report.document import overall
+from harness.report.wording import (
+    arena_account,
+    clip_account,
+    compared_with,
+    counted,
+    false_accepts_account,
+    headline,
+    place,
+    recall_account,
+    worst_first,
+)
+from harness.results import RunResult
+
+_MARKS: Final = {"pass": "✅ pass", "fail": "❌ fail", "error": "⚠️ error"}
+_LISTED: Final = 20
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&-])")
+
+
+def markdown_summary(results: Sequence[RunResult]) -> str:
+    """The summary of one or more models' runs: the verdict, a line for each model, and what is wrong."""
+    lines = [
+        f"### Wake words: {_MARKS[overall(results)]}",
+        "",
+        "| model | verdict | account | where |",
+        "|---|---|---|---|",
+    ]
+    for result in results:
+        cells = (escape(result.model), _MARKS[result.verdict], escape(headline(result)), escape(place(result)))
+        lines.append(f"| {' | '.join(cells)} |")
+    for result in results:
+        lines += _details(result)
+    return "\n".join(lines) + "\n"
+
+
+def append_to_step_summary(summary: str) -> None:
+    """Show a summary on the page of the GitHub Actions job, where this is one.
+
+    Raises:
+        OutputError: GITHUB_STEP_SUMMARY names a file that cannot be written.
+    """
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path:
+        return
+    try:
+        with Path(path).open("a", encoding="utf-8") as file:
+            file.write(summary + "\n")
+    except OSError as error:
+        raise OutputError(f"cannot write GITHUB_STEP_SUMMARY {path}: {error.strerror}") from error
+
+
+def escape(text: str) -> str:
+    """Take every meaning from a text: Markdown's, HTML's, and that of a line's or a table cell's end."""
+    printable = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    return _SPECIAL.sub(r"\\\1", printable)
+
+
+def _details(result: RunResult) -> list[str]:
+    lines = ["", f"**{escape(result.model)}**", "", f"- compared with {escape(compared_with(result))}"]
+    if result.arena is not None:
+        lines.append(f"- tensor arena: {escape(arena_account(result.arena))}")
+    if result.evaluation is not None:
+        lines.append(f"- recall: {escape(recall_account(result.evaluation))}")
+        lines.append(f"- false accepts: {escape(false_accepts_account(result.evaluation))}")
+    lines += [f"- warning: {escape(warning)}" for warning in result.warnings]
+    wrong = [clip for clip in worst_first(result.clips) if clip.status != "pass"]
+    lines += [f"- {clip.status}: {escape(clip.name)}: {escape(clip_account(clip))}" for clip in wrong[:_LISTED]]
+    if len(wrong) > _LISTED:
+        lines.append(f"- and {counted(len(wrong) - _LISTED, 'clip')} more")
+    return lines

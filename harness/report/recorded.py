@@ -1,0 +1,119 @@
+"""What a run.json says, read back with suspicion: as much of it as comparing two runs takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.errors import InputError
+from harness.detection import Detection
+from harness.report.fields import Fields
+from harness.results import SCHEMA, SET_SCHEMA
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedClip:
+    """A clip of a recorded run; the names are run.json's."""
+
+    name: str
+    status: str
+    error: str | None
+    inferences: int
+    outputs_sha256: str | None
+    mismatches: int | None
+    max_abs_difference: int | None
+    detections: tuple[Detection, ...]
+    latency_p50: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRun:
+    """A recorded run of one model; `versions` are the target's."""
+
+    verdict: str
+    model: str
+    model_sha256: str
+    kind: str
+    chip: str
+    engine: str
+    versions: tuple[tuple[str, str], ...]
+    tolerance: int
+    arena_used: int | None
+    recall: str | None
+    false_accepts: str | None
+    clips: tuple[RecordedClip, ...]
+
+
+def read_runs(path: Path | str) -> tuple[RecordedRun, ...]:
+    """Read a run.json, or the one in a report's folder: one run for each model.
+
+    Raises:
+        InputError: It cannot be read, is of another schema, or names a clip or model twice.
+    """
+    path = Path(path)
+    document = Fields.read(path / "run.json" if path.is_dir() else path)
+    schema = document.text("schema")
+    if schema not in (SCHEMA, SET_SCHEMA):
+        raise InputError(f"{path} is of schema {schema[:60]!r}", hint=f"{SCHEMA} or {SET_SCHEMA}: a run.json")
+    runs = tuple(_run(fields) for fields in (document.items("runs") if schema == SET_SCHEMA else (document,)))
+    _refuse_doubles(path, "model", [run.model_sha256 for run in runs])
+    return runs
+
+
+def _run(fields: Fields) -> RecordedRun:
+    target, arena = fields.fields("target"), fields.optional_fields("arena")
+    clips = tuple(_clip(clip) for clip in fields.items("clips"))
+    _refuse_doubles(fields.path, "clip", [clip.name for clip in clips])
+    evaluation = fields.optional_fields("evaluation")
+    at = evaluation.fields("at") if evaluation else None
+    return RecordedRun(
+        verdict=fields.text("verdict"),
+        model=fields.optional_text("model") or "model",
+        model_sha256=fields.text("model_sha256"),
+        kind=target.text("kind"),
+        chip=target.text("chip"),
+        engine=target.text("engine"),
+        versions=target.fields("versions").texts(),
+        tolerance=fields.optional_whole("tolerance") or 0,
+        arena_used=arena.whole("used") if arena else None,
+        recall=_counts(at.fields("recall"), "hits", "trials") if at else None,
+        false_accepts=_counts(at.fields("false_accepts"), "count", "hours") if at else None,
+        clips=clips,
+    )
+
+
+def _counts(fields: Fields, count: str, total: str) -> str:
+    return f"{fields.whole(count)} of {fields.number(total):g}" + (" h" if total == "hours" else "")
+
+
+def _clip(fields: Fields) -> RecordedClip:
+    error, latency = fields.optional_fields("error"), fields.optional_fields("latency_us")
+    return RecordedClip(
+        name=fields.text("name"),
+        status=fields.text("status"),
+        error=error.text("code") if error else None,
+        inferences=fields.whole("inferences"),
+        outputs_sha256=fields.optional_text("outputs_sha256"),
+        mismatches=fields.optional_whole("mismatches"),
+        max_abs_difference=fields.optional_whole("max_abs_difference"),
+        detections=tuple(_detection(detection) for detection in fields.items("detections")),
+        latency_p50=latency.whole("p50") if latency else None,
+    )
+
+
+def _detection(fields: Fields) -> Detection:
+    return Detection(
+        inference=fields.whole("inference"),
+        time_s=fields.number("time_s"),
+        average=fields.whole("average"),
+        maximum=fields.whole("maximum"),
+        vad_blocked=fields.flag("vad_blocked"),
+    )
+
+
+def _refuse_doubles(path: Path, what: str, names: list[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise InputError(f"{path} names the {what} {name[:80]!r} twice")
+        seen.add(name)

@@ -1,0 +1,122 @@
+"""What other cutoffs would have given: recall and false accepts on labelled clips, detections on any."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.evaluation import Evaluation, LabelledOutputs, Rule, SweepPoint, cutoff_of, sweep
+from harness.labels import Label
+from harness.report.plots import Curve, Mark, Plot, Tick, percent, round_ticks
+from harness.report.series import area, polyline
+from harness.results import RunResult
+
+_WIDTH: Final = 1000.0
+_LOWEST: Final = 0.2  # the sweep's first cutoff
+
+
+def recall_plot(result: RunResult, evaluation: Evaluation) -> Plot | None:
+    """Recall and its interval over the cutoff; None without positive clips."""
+    points = evaluation.sweep
+    if not points or evaluation.at.recall.value is None:
+        return None
+    xs = [_place(point.cutoff) for point in points]
+    lows, highs = ([(1 - end) * 100 for end in ends] for ends in _recall_ends(points))
+    middle = polyline((x, (1 - (point.recall.value or 0)) * 100) for x, point in zip(xs, points, strict=True))
+    return Plot(
+        width=_WIDTH,
+        height=100,
+        curves=(Curve(area(xs, lows, highs), ("interval",)), Curve(middle, ("target",))),
+        x_ticks=_cutoff_ticks(),
+        y_ticks=tuple(Tick(share, f"{share} %") for share in (0, 50, 100)),
+        marks=_own_cutoff(result),
+        label="Recall over the probability cutoff, with its 95 % interval",
+        x_title="probability cutoff",
+    )
+
+
+def _recall_ends(points: Sequence[SweepPoint]) -> tuple[list[float], list[float]]:
+    return [point.recall.low for point in points], [point.recall.high for point in points]
+
+
+def _cutoff_ticks() -> tuple[Tick, ...]:
+    return tuple(Tick(_place(cutoff) / _WIDTH * 100, f"{cutoff:g}") for cutoff in (0.2, 0.4, 0.6, 0.8, 1))
+
+
+def _place(cutoff: float) -> float:
+    """Where a cutoff is on the axis."""
+    return max(0.0, percent(cutoff, _LOWEST, 1.0)) * _WIDTH / 100
+
+
+def _own_cutoff(result: RunResult) -> tuple[Mark, ...]:
+    cutoff = result.probability_cutoff
+    return (Mark(_place(cutoff) / _WIDTH * 100, "cutoff", f"the model's own cutoff, {cutoff:g}"),)
+
+
+def false_accept_plot(result: RunResult, evaluation: Evaluation) -> Plot | None:
+    """False accepts an hour and their interval over the cutoff, on a logarithmic axis; None without negative clips."""
+    points = evaluation.sweep
+    if not points or evaluation.at.false_accepts.rate is None:
+        return None
+    hours = evaluation.at.false_accepts.hours
+    floor = math.floor(math.log10(0.3 / hours))  # a decade holds what this much audio can resolve
+    top = max(floor + 1, math.ceil(math.log10(max(point.false_accepts.high or 0 for point in points))))
+
+    def height(rate: float | None) -> float:
+        share = (math.log10(rate) - floor) / (top - floor) if rate else 0.0
+        return (1 - min(1.0, max(0.0, share))) * 100
+
+    xs = [_place(point.cutoff) for point in points]
+    lows = [height(point.false_accepts.low) for point in points]
+    highs = [height(point.false_accepts.high) for point in points]
+    middle = polyline((x, height(point.false_accepts.rate)) for x, point in zip(xs, points, strict=True))
+    return Plot(
+        width=_WIDTH,
+        height=100,
+        curves=(Curve(area(xs, lows, highs), ("interval",)), Curve(middle, ("target",))),
+        x_ticks=_cutoff_ticks(),
+        y_ticks=tuple(
+            Tick((power - floor) / (top - floor) * 100, "0" if power == floor else f"{10.0**power:g}")
+            for power in range(floor, top + 1)
+        ),
+        marks=_own_cutoff(result),
+        label="False accepts an hour over the probability cutoff, with their 95 % interval",
+        x_title="probability cutoff",
+    )
+
+
+def detections_plot(result: RunResult) -> Plot | None:
+    """Detections of target and golden over the cutoff, for clips that nobody labelled; None where there is none."""
+    rule = Rule(result.sliding_window_size, result.stride, result.feature_step_size)
+    traces = [clip.trace for clip in result.clips]
+    target = _counts([trace.outputs for trace in traces], rule)
+    kinds = {"target": target}
+    if any(trace.golden is not None and not np.array_equal(trace.golden, trace.outputs) for trace in traces):
+        kinds = {"golden": _counts([trace.golden for trace in traces if trace.golden is not None], rule), **kinds}
+    top = max(max(counts.values()) for counts in kinds.values())
+    if not top:
+        return None
+    curves = tuple(
+        Curve(polyline((_place(cutoff_of(byte)), (1 - count / top) * 100) for byte, count in counts.items()), (kind,))
+        for kind, counts in kinds.items()
+    )
+    return Plot(
+        width=_WIDTH,
+        height=100,
+        curves=curves,
+        x_ticks=_cutoff_ticks(),
+        y_ticks=tuple(Tick(at / top * 100, f"{at:g}") for at in round_ticks(0, top, 3) if at == int(at)),
+        marks=_own_cutoff(result),
+        label="Detections over the probability cutoff",
+        x_title="probability cutoff",
+    )
+
+
+def _counts(outputs: Sequence[npt.NDArray[np.uint8]], rule: Rule) -> dict[int, int]:
+    """Detections in all clips together by cutoff byte."""
+    clips = [LabelledOutputs("", Label("negative"), clip, seconds=0.0) for clip in outputs]
+    return {point.cutoff_byte: point.false_accepts.count for point in sweep(clips, rule)}

@@ -1,0 +1,143 @@
+"""The sentences that every form of a report says about a run, worded once."""
+
+from __future__ import annotations
+
+from harness.evaluation import Delay, Evaluation
+from harness.intervals import Proportion, Rate
+from harness.results import ArenaResult, ClipResult, Latency, RunResult
+
+_WORST_FIRST = {"error": 0, "fail": 1, "pass": 2}
+
+
+def headline(result: RunResult) -> str:
+    """What the verdict rests on, in a sentence."""
+    clips = result.clips
+    inferences = sum(clip.inferences for clip in clips)
+    errors = sum(clip.status == "error" for clip in clips)
+    failures = sum(clip.status == "fail" for clip in clips)
+    wrong = [f"{errors} of {counted(len(clips), 'clip')} could not be carried out"] if errors else []
+    if failures:
+        mismatches = sum(clip.mismatches or 0 for clip in clips)
+        differing = f"{number(mismatches)} of {number(inferences)} outputs differ"
+        wrong.append(f"{differing}, in {failures} of {counted(len(clips), 'clip')}")
+    if wrong:
+        return "; ".join(wrong)
+    if result.arena is not None and result.arena.fits is False:
+        return f"the tensor arena of {number(result.arena.manifest or 0)} bytes is too small"
+    if result.golden is None:
+        return f"{counted(inferences, 'inference')} of {counted(len(clips), 'clip')} carried out; nothing was compared"
+    within = f"within {result.tolerance} of" if result.tolerance else "equal to"
+    return f"all {counted(inferences, 'output')} of {counted(len(clips), 'clip')} are {within} the golden ones"
+
+
+def place(result: RunResult) -> str:
+    """Where the model ran."""
+    target = result.target
+    if target.kind == "emulator":
+        return f"{target.engine} on this computer, arena for {target.chip}"
+    kinds = {"virtual": "a virtual", "device": "a real", "qemu": "QEMU's"}
+    return f"{target.engine} on {kinds[target.kind]} {target.chip}"
+
+
+def compared_with(result: RunResult) -> str:
+    """What the outputs were compared with, and how strictly."""
+    golden = result.golden
+    if golden is None:
+        return "nothing: the target is itself the runtime that makes goldens"
+    origin = "a recorded golden" if golden.origin == "file" else "a second interpreter on the spot"
+    strictness = f"differences up to {result.tolerance} allowed" if result.tolerance else "byte for byte"
+    return f"{origin} ({golden.engine} {golden.version}), {strictness}"
+
+
+def clip_account(clip: ClipResult) -> str:
+    """What came of a clip, in a sentence."""
+    if clip.error is not None:
+        at = "" if clip.error.inference is None else f" at inference {clip.error.inference}"
+        return f"{clip.error.code}{at}: {clip.error.message}"
+    if clip.first_mismatch is not None:
+        first = clip.first_mismatch
+        return (
+            f"{number(clip.mismatches or 0)} of {number(clip.inferences)} outputs differ by up to "
+            f"{clip.max_abs_difference}; first at inference {first.inference}: "
+            f"expected {first.expected}, found {first.found}"
+        )
+    compared = "" if clip.mismatches is None else ", all as the golden"
+    heard = sum(not detection.vad_blocked for detection in clip.detections)
+    return f"{counted(clip.inferences, 'output')}{compared}; {counted(heard, 'detection')}"
+
+
+def detections_agree(clip: ClipResult) -> bool:
+    """Whether target and golden detect the same; so does a clip that was compared with nothing."""
+    return clip.golden_detections is None or clip.detections == clip.golden_detections
+
+
+def worst_first(clips: tuple[ClipResult, ...]) -> list[ClipResult]:
+    """Errors, then failures, then what passed, each in their given order."""
+    return sorted(clips, key=lambda clip: _WORST_FIRST[clip.status])
+
+
+def arena_account(arena: ArenaResult) -> str:
+    """The arena against the manifest and the prediction."""
+    words = [f"{number(arena.used)} of {number(arena.size)} bytes used ({arena.source})"]
+    if arena.predicted is not None and arena.source == "measured":
+        off = arena.used - arena.predicted
+        words.append(
+            "as predicted" if off == 0 else f"{number(abs(off))} {'more' if off > 0 else 'less'} than predicted"
+        )
+    if arena.manifest is not None:
+        free = arena.manifest - arena.used
+        words.append(f"{number(abs(free))} {'below' if free >= 0 else 'above'} the manifest's")
+    return ", ".join(words)
+
+
+def latency_account(latency: Latency, result: RunResult) -> str:
+    """Microseconds an inference against the time that the microphone leaves for one."""
+    budget = result.stride * result.feature_step_size * 1000
+    return (
+        f"median {number(latency.p50)} us, 95 % within {number(latency.p95)} us, longest {number(latency.max)} us: "
+        f"{latency.max / budget:.0%} of the {budget // 1000} ms that an inference may take"
+    )
+
+
+def recall_account(evaluation: Evaluation) -> str:
+    """Recall with its counts and interval."""
+    recall = evaluation.at.recall
+    return f"{proportion(recall)} ({recall.hits} of {counted(recall.trials, 'clip')})"
+
+
+def false_accepts_account(evaluation: Evaluation) -> str:
+    """False accepts with their counts, hours and interval."""
+    accepts = evaluation.at.false_accepts
+    return f"{rate(accepts)} ({accepts.count} in {accepts.hours:.3g} h)"
+
+
+def delay_account(delay: Delay) -> str:
+    """Seconds from the end of the word to the detection."""
+    return (
+        f"median {delay.p50:.2f} s after the word's end, 95 % within {delay.p95:.2f} s, longest {delay.max:.2f} s "
+        f"({counted(delay.clips, 'clip')})"
+    )
+
+
+def proportion(value: Proportion) -> str:
+    """A proportion and its 95 % interval in percent."""
+    if value.value is None:
+        return "no positive clips"
+    return f"{value.value:.1%}, 95 % interval {value.low:.1%} to {value.high:.1%}"
+
+
+def rate(value: Rate) -> str:
+    """A rate and its 95 % interval."""
+    if value.rate is None or value.low is None or value.high is None:
+        return "no negative clips"
+    return f"{value.rate:.3g} an hour, 95 % interval {value.low:.3g} to {value.high:.3g}"
+
+
+def number(value: int) -> str:
+    """Digits in groups of three."""
+    return f"{value:,}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number and its noun."""
+    return f"{number(count)} {noun}" if count == 1 else f"{number(count)} {noun}s"

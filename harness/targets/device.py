@@ -1,0 +1,182 @@
+"""A board at any port: the link's client as a target. Firmware is never written here, models are, over the link."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.errors import UsageError
+from harness.errors import (
+    DeviceError,
+    LinkError,
+    ModelMissingError,
+    NoReplyError,
+    WrongFirmwareError,
+)
+from harness.link.client import LinkClient
+from harness.link.messages import FLAG_VIRTUAL, Welcome
+from harness.link.model_table import ModelRecord
+from harness.link.ports import DEFAULT_BAUD
+from harness.link.session import Timing
+from harness.model import Model
+from harness.targets.base import ArenaUse, Inference, TargetInfo
+from harness.targets.registry import TargetOptions
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_SLOT: Final = 0
+_RECOVERY: Final = Timing(hello=2.0)
+"""For a board that was there a moment ago."""
+
+
+class DeviceTarget:
+    """One board; a clip that its link fails in is an error, and the next begins with a new session if there is one."""
+
+    def __init__(self, url: str, options: TargetOptions) -> None:
+        """Open the port and greet the board.
+
+        Raises:
+            UsageError: An option has no meaning for a board, or the board has another chip.
+            LinkError: There is no such port, or no board of ours at it.
+        """
+        check_engine(options)
+        self._url = url
+        self._baud = options.baud or DEFAULT_BAUD
+        self._may_upload = options.flash
+        self._model: Model | None = None
+        self._counted_before = 0
+        self._broken = False
+        self._lost: LinkError | None = None
+        self._client = self._connect(Timing())
+        chip = self._client.board.chip
+        if options.chip not in (None, chip):
+            self._client.close()
+            raise UsageError(f"the board at {url} has an {chip}, not {options.chip}", hint=f"--chip {chip}")
+
+    def info(self) -> TargetInfo:
+        """What the board says of itself."""
+        board = self._client.board
+        return TargetInfo("virtual" if _is_virtual(board) else "device", board.chip, board.engine, _versions(board))
+
+    def load(self, model: Model) -> ArenaUse:
+        """Open the model on the board, uploading it first if the board has another.
+
+        Raises:
+            ModelMissingError: The board has another model, and may not be given this one.
+            DeviceError: The board refuses the model.
+            LinkError: The link failed.
+        """
+        stored = self._client.describe(_SLOT)
+        arena = model.tensor_arena_size or 0
+        if stored.sha256.hex() != model.sha256 or stored.manifest_arena != arena:
+            if not self._may_upload:
+                raise ModelMissingError(
+                    f"the board at {self._url} has another model than {model.name}",
+                    hint=f"mww flash --port {self._url} --model {model.path}",
+                )
+            self._client.upload(_SLOT, ModelRecord(model.content, arena))
+        opened = self._client.open_model(_SLOT)
+        self._model = model
+        self._counted_before = self._client.stats().inferences
+        virtual = _is_virtual(self._client.board)
+        return ArenaUse(opened.arena_used, opened.arena_size, "predicted" if virtual else "measured")
+
+    def reset(self) -> None:
+        """Put the streaming state back; after a failure of the link, in a new session."""
+        if self._lost is not None:
+            raise self._lost
+        if self._broken:
+            self._recover()
+        self._client.reset(_SLOT)
+        self._counted_before = self._client.stats().inferences
+
+    def infer(self, frames: npt.NDArray[np.int8]) -> Inference:
+        """Stream frames `[n, stride, 40]`; the time is the chip's own, or that which a virtual board simulates."""
+        try:
+            streamed = self._client.infer(frames, _SLOT)
+        except DeviceError:
+            raise
+        except LinkError:
+            self._broken = True
+            raise
+        return Inference(streamed.outputs, streamed.microseconds if streamed.microseconds.any() else None)
+
+    def inferences(self) -> int | None:
+        """What the board has counted; None if its link has failed."""
+        if self._broken or self._lost is not None:
+            return None
+        try:
+            return (self._client.stats().inferences - self._counted_before) % (1 << 32)
+        except LinkError:
+            self._broken = True
+            return None
+
+    def close(self) -> None:
+        """Say goodbye and let go of the port."""
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _connect(self, timing: Timing) -> LinkClient:
+        line = f"mww flash --port {self._url} --firmware FACTORY.bin"
+        try:
+            return LinkClient.connect(self._url, baud=self._baud, timing=timing)
+        except WrongFirmwareError as error:
+            raise WrongFirmwareError(
+                error.message, hint=f"{line}   (mww firmware BOARD tells how to make it)"
+            ) from error
+        except NoReplyError as error:
+            raise NoReplyError(error.message, hint=f"{error.hint} If it has other firmware: {line}") from error
+
+    def _recover(self) -> None:
+        """Begin a new session with the model as it is stored; a board that is gone is not waited for again."""
+        self._client.close()
+        try:
+            self._client = self._connect(_RECOVERY)
+            self._client.open_model(_SLOT)
+        except LinkError as error:
+            self._lost = error
+            raise
+        self._broken = False
+
+
+def check_engine(options: TargetOptions) -> None:
+    """Refuse an engine: a board has its own.
+
+    Raises:
+        UsageError: One was named.
+    """
+    if options.engine is not None:
+        raise UsageError("a board brings its own interpreter", hint="leave --engine out")
+
+
+def _is_virtual(board: Welcome) -> bool:
+    return bool(board.flags & FLAG_VIRTUAL)
+
+
+def _versions(board: Welcome) -> tuple[tuple[str, str], ...]:
+    """All that could change an output."""
+    runtime = "tflite-micro" if _is_virtual(board) else "esp-tflite-micro"
+    versions = (
+        ("mww_harness firmware", board.firmware),
+        ("esphome", board.esphome),
+        ("esp-idf", board.idf),
+        (runtime, board.runtime),
+        ("esp-nn", board.kernels),
+    )
+    return tuple((name, version) for name, version in versions if version)
+
+
+def open_target(name: str, options: TargetOptions) -> DeviceTarget:
+    """Open the board at a port."""
+    return DeviceTarget(name, options)

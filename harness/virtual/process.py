@@ -1,0 +1,117 @@
+"""A virtual board in a process of its own, for as long as a context lasts."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
+
+from harness.errors import VirtualBoardError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_START_DEADLINE: Final = 960.0
+"""Seconds; the first board on a machine without a compiler waits for ziglang to build the firmware's core."""
+_END_DEADLINE: Final = 5.0
+
+# The child gets the parent's import path as it stands: `-m` would put the working directory before it.
+_CHILD: Final = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from harness.cli import main; main(sys.argv[2:])"
+)
+
+
+class VirtualBoard:
+    """A board from here to `close`; it also ends with this process, however that ends.
+
+    Attributes:
+        port: What pyserial, esptool or `mww run --target` opens.
+    """
+
+    def __init__(
+        self,
+        chip: str = "esp32s3",
+        *,
+        transport: str = "socket",
+        state: Path | None = None,
+        baud: int | None = None,
+        inference_us: int | None = None,
+        faults: Sequence[str] = (),
+        efuses: Sequence[str] = (),
+    ) -> None:
+        """Start a board, with the options of `mww virtual`.
+
+        Raises:
+            VirtualBoardError: It does not start; the message is its own.
+        """
+        words = ["virtual", "--json", "--until-stdin-ends", "--chip", chip, "--transport", transport]
+        for option, value in (("--state", state), ("--baud", baud), ("--inference-us", inference_us)):
+            words += [] if value is None else [option, str(value)]
+        for option, values in (("--fault", faults), ("--efuse", efuses)):
+            words += [word for value in values for word in (option, value)]
+        self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
+            [sys.executable, "-c", _CHILD, json.dumps(sys.path), *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for us, who end the board
+        )
+        try:
+            self.port = self._first_word(self._process)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int | None:
+        """The board's process id; None once it is closed."""
+        return self._process.pid if self._process else None
+
+    def close(self) -> None:
+        """Take the power away; harmless a second time."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.close()
+        try:
+            process.wait(_END_DEADLINE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @staticmethod
+    def _first_word(process: subprocess.Popen[bytes]) -> str:
+        """Wait for the JSON document with the port, or with what is wrong."""
+        assert process.stdout is not None
+        deadline, said = time.monotonic() + _START_DEADLINE, b""
+        while (left := deadline - time.monotonic()) > 0 and select.select([process.stdout], [], [], left)[0]:
+            piece = os.read(process.stdout.fileno(), 4096)
+            said += piece
+            try:
+                document = json.loads(said)
+            except ValueError:
+                if piece:
+                    continue
+                raise VirtualBoardError("the virtual board ended while it started", hint="try mww virtual") from None
+            if "error" in document:
+                raise VirtualBoardError(document["error"]["message"], hint=document["error"]["hint"])
+            return str(document["port"])
+        raise VirtualBoardError("the virtual board does not start", hint="try mww virtual")

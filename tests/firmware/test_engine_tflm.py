@@ -1,0 +1,106 @@
+"""The firmware's engine, built for this machine against the checkout that MWW_TFLM_SOURCE names: the outputs of the
+tflite_micro wheel, and on 32 bits the arena that `mww arena` predicts for the reference kernels."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from exporter.arena import predict_arena
+from harness.engines.process import EngineProcess
+from harness.model import Model, load_model
+from tests.support.host_build import build_host
+
+SOURCE = os.environ.get("MWW_TFLM_SOURCE", "")
+MODELS = ("okay_nabu", "hey_jarvis", "hey_mycroft", "alexa")
+
+pytestmark = pytest.mark.skipif(not SOURCE, reason="MWW_TFLM_SOURCE names no esp-tflite-micro checkout")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the engine said: facts by name, a row of bytes a frame, operators of the last frame in order."""
+
+    facts: dict[str, int]
+    outputs: npt.NDArray[np.uint8]
+    operators: list[str]
+
+
+def run(
+    engine: Path, model: Path, arena: int, frames: bytes = b"", *, source: str = "probe", check: str = "checked"
+) -> Run:
+    done = subprocess.run([engine, model, str(arena), source, check], input=frames, capture_output=True, check=False)
+    lines = done.stdout.decode().splitlines()
+    facts = {name: int(value) for name, value in (word.split("=") for word in lines[0].split() if "=" in word)}
+    rows = [bytes.fromhex(line) for line in lines[1:] if not line.startswith("op ")]
+    operators = [line.split()[1] for line in lines if line.startswith("op ")]
+    return Run(facts, np.array([list(row) for row in rows], np.uint8), operators)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    build = tmp_path_factory.mktemp("tflm")
+    return build_host(build, "mww_tflm", f"MWW_TFLM_SOURCE={SOURCE}", "CMAKE_BUILD_TYPE=Debug", "CMAKE_CXX_FLAGS=-O1")
+
+
+@pytest.fixture(scope="module")
+def engine32(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    build = tmp_path_factory.mktemp("tflm32")
+    (probe := build / "probe.cpp").write_text("#include <vector>\nint main() { return sizeof(void *) - 4; }\n")
+    if subprocess.run(["c++", "-m32", probe, "-o", build / "probe"], capture_output=True, check=False).returncode:
+        pytest.skip("the compiler makes no 32-bit programs: sudo apt install g++-multilib")
+    flags = "CMAKE_CXX_FLAGS=-m32 -O1"
+    return build_host(build, "mww_tflm", f"MWW_TFLM_SOURCE={SOURCE}", "CMAKE_BUILD_TYPE=Debug", flags)
+
+
+def load(models: Path, name: str) -> Model:
+    return load_model(models / f"{name}.json")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_outputs_are_the_wheels(
+    engine: Path, models: Path, name: str, spoken: tuple[npt.NDArray[np.int8], ...]
+) -> None:
+    model = load(models, name)
+    slices = np.concatenate(spoken)
+    frames = slices[: len(slices) // model.stride * model.stride].tobytes()
+    with EngineProcess("tflm") as wheel:
+        wheel.load(model.content)
+        expected = np.frombuffer(wheel.infer(frames), np.uint8)
+    # a 64-bit host needs more than the manifest says, which the probe's larger attempts cover
+    found = run(engine, models / f"{name}.tflite", model.tensor_arena_size or 0, frames)
+    assert np.array_equal(found.outputs[:, 0], expected)
+    assert found.operators[0] in ("CALL_ONCE", "VAR_HANDLE")
+    assert found.operators[-1] == "QUANTIZE"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_arena_on_32_bits_is_what_is_predicted(engine32: Path, models: Path, name: str) -> None:
+    model = load(models, name)
+    predicted = predict_arena(model.content, "esp32", manifest_size=model.tensor_arena_size)
+    facts = run(engine32, models / f"{name}.tflite", model.tensor_arena_size or 0).facts
+    assert (facts["arena_used"], facts["arena_size"]) == (predicted.used, predicted.probe)
+    assert facts["variables"] == 6
+
+
+@pytest.mark.parametrize("arena", [1, 1000, 6000, 12_000, 20_480, 21_504])
+def test_an_arena_that_is_too_small_is_refused_and_never_crashes(engine32: Path, models: Path, arena: int) -> None:
+    found = run(engine32, models / "okay_nabu.tflite", arena, source="manifest")
+    assert found.facts == {"error": 13, "detail": 20_460}
+
+
+def test_the_smallest_arena_is_enough(engine32: Path, models: Path) -> None:
+    minimum = predict_arena(models / "okay_nabu.tflite", "esp32").minimum
+    found = run(engine32, models / "okay_nabu.tflite", minimum, source="manifest")
+    assert found.facts["arena_size"] == minimum
+
+
+def test_a_file_that_is_no_model_is_refused(engine: Path, tmp_path: Path) -> None:
+    (path := tmp_path / "model.tflite").write_bytes(b"not a model at all")
+    assert run(engine, path, 30_000).facts["error"] == 8

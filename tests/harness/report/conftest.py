@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+import pytest
+
+from harness.results import RunResult
+from tests.support.run_results import mixed_run, passing_run
+
+
+@pytest.fixture
+def passing() -> RunResult:
+    return passing_run()
+
+
+@pytest.fixture
+def mixed() -> RunResult:
+    return mixed_run()

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exporter.errors import UsageError
+from harness.check import check
+from harness.errors import LinkError, ModelMissingError, WrongFirmwareError
+from harness.flashing import FlashJob, flash
+from harness.link.model_table import ModelRecord
+from harness.model import load_model
+from harness.results import RunResult
+from harness.targets.device import DeviceTarget
+from harness.targets.registry import TargetOptions
+from harness.virtual.process import VirtualBoard
+
+CLIPS = ("okay_nabu", "hey_jarvis")
+
+
+@pytest.fixture(scope="module")
+def emulated(models: Path, clips: Path) -> RunResult:
+    return check(models / "okay_nabu.json", [clips / name for name in CLIPS], lead_in=1.0)
+
+
+def _run(models: Path, clips: Path, *faults: str) -> RunResult:
+    with VirtualBoard(faults=faults) as board:
+        return check(models / "okay_nabu.json", [clips / name for name in CLIPS], target=board.port, lead_in=1.0)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        ("corrupt=0.02",),
+        ("drop=0.02", "seed=3"),
+        ("corrupt=0.02", "drop=0.02", "duplicate=0.02", "log=0.02"),
+        ("reboot=100000", "corrupt=0.02", "drop=0.02", "duplicate=0.02", "log=0.02", "seed=7"),  # one frame a packet
+    ],
+    ids=" ".join,
+)
+def test_a_bad_cable_changes_no_output_and_infers_no_frame_twice(
+    models: Path, clips: Path, emulated: RunResult, faults: tuple[str, ...]
+) -> None:
+    result = _run(models, clips, *faults)
+    assert result.verdict == "pass"
+    for clip, reference in zip(result.clips, emulated.clips, strict=True):
+        assert clip.outputs_sha256 == reference.outputs_sha256
+        assert clip.device_inferences == clip.inferences == reference.inferences
+
+
+@pytest.mark.parametrize(("fault", "code"), [("reboot", "rebooted"), ("hang", "hung")])
+def test_a_reboot_or_hang_is_an_error_that_names_clip_and_inference(
+    models: Path, clips: Path, emulated: RunResult, fault: str, code: str
+) -> None:
+    at = emulated.clips[0].inferences + 10
+    result = _run(models, clips, f"{fault}={at}")
+    first, second, *later = result.clips
+    assert result.verdict == "error"
+    assert (first.status, second.status) == ("pass", "error")
+    assert second.error is not None
+    assert (second.error.code, second.error.inference) == (code, 10)
+    assert {clip.status for clip in later} == {"pass" if fault == "reboot" else "error"}
+
+
+def test_a_wrong_output_fails_at_its_inference(models: Path, clips: Path, emulated: RunResult) -> None:
+    result = _run(models, clips, f"wrong={emulated.clips[0].inferences + 5}")
+    assert result.verdict == "fail"
+    assert [clip.status for clip in result.clips].count("fail") == 1
+    mismatch = result.clips[1].first_mismatch
+    assert mismatch is not None
+    assert mismatch.inference == 5
+    assert (mismatch.expected ^ mismatch.found).bit_count() == 1
+
+
+@pytest.mark.parametrize("fault", ["noreset", "kernel=CONV_2D", "kernel=LOGISTIC", "kernel=ASSIGN_VARIABLE"])
+def test_a_broken_firmware_fails(models: Path, clips: Path, fault: str) -> None:
+    assert _run(models, clips, fault).verdict == "fail"
+
+
+def test_an_arena_above_the_manifest_fails(models: Path, clips: Path) -> None:
+    result = _run(models, clips, "arena=4096")
+    assert result.verdict == "fail"
+    assert result.arena is not None
+    assert result.arena.fits is False
+
+
+def test_simulated_inference_time_is_the_latency(models: Path, clips: Path) -> None:
+    with VirtualBoard(inference_us=2000) as board:
+        result = check(models / "okay_nabu.json", [clips / "okay_nabu"], target=board.port)
+    assert {clip.latency_us.p50 for clip in result.clips if clip.latency_us} == {2000}
+
+
+@pytest.fixture(scope="module")
+def board() -> Iterator[VirtualBoard]:
+    with VirtualBoard() as board:
+        yield board
+
+
+def test_without_leave_to_upload_the_line_to_type_is_told_and_works(board: VirtualBoard, models: Path) -> None:
+    manifest = models / "alexa.json"
+    model = load_model(manifest)
+    with DeviceTarget(board.port, TargetOptions(flash=False)) as target, pytest.raises(ModelMissingError) as caught:
+        target.load(model)
+    assert caught.value.hint == f"mww flash --port {board.port} --model {manifest}"
+    flash(FlashJob(board.port, models=(ModelRecord(model.content, model.tensor_arena_size or 0),)))
+    with DeviceTarget(board.port, TargetOptions(flash=False)) as target:
+        target.load(model)
+        assert len(target.infer(np.zeros((3, model.stride, 40), np.int8)).outputs) == 3
+
+
+def test_an_uploaded_model_survives_a_power_cut(tmp_path: Path, models: Path) -> None:
+    model = load_model(models / "alexa.json")
+    with VirtualBoard(state=tmp_path) as board, DeviceTarget(board.port, TargetOptions()) as target:
+        target.load(model)
+    with VirtualBoard(state=tmp_path) as board, DeviceTarget(board.port, TargetOptions(flash=False)) as target:
+        assert target.load(model).used > 0
+
+
+def test_an_erased_board_is_told_from_a_silent_one(models: Path) -> None:
+    with VirtualBoard() as board:
+        _erase_application(board.port)
+        with pytest.raises(WrongFirmwareError) as caught:
+            DeviceTarget(board.port, TargetOptions())
+        assert f"mww flash --port {board.port} --firmware" in (caught.value.hint or "")
+
+
+def test_an_option_that_contradicts_the_board_is_refused(board: VirtualBoard) -> None:
+    with pytest.raises(UsageError, match="esp32s3"):
+        DeviceTarget(board.port, TargetOptions(chip="esp32"))
+    with pytest.raises(UsageError, match="interpreter"):
+        DeviceTarget(board.port, TargetOptions(engine="tflm"))
+
+
+def test_a_port_that_is_none_is_an_error_of_the_link() -> None:
+    with pytest.raises(LinkError):
+        DeviceTarget("/dev/nonexistent", TargetOptions())
+
+
+def _erase_application(port: str) -> None:
+    from esptool.cmds import erase_region, run_stub
+
+    from harness.bootloader_connection import connected
+
+    with connected(port, "default-reset") as connection:
+        erase_region(run_stub(connection.rom), 0x10000, 0x1000)

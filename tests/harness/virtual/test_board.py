@@ -1,0 +1,109 @@
+"""The board over its transports: how it boots, what it prints, when it is in its bootloader, and how it ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import serial
+
+from harness.errors import VirtualBoardError
+from harness.link.client import LinkClient
+from harness.virtual import slip
+from harness.virtual.process import VirtualBoard
+from harness.virtual.protocol import SYNC_PACKET
+from harness.virtual.server import TRANSPORT_NAMES
+
+
+@pytest.fixture(scope="module", params=["socket", "pty"])
+def board(request: pytest.FixtureRequest) -> Iterator[VirtualBoard]:
+    with VirtualBoard(transport=request.param) as board:
+        yield board
+
+
+def _answer(port: serial.SerialBase, data: bytes, enough: bytes, seconds: float = 5.0) -> bytes:
+    """Write, and read until `enough` has come."""
+    port.write(data)
+    deadline, found = time.monotonic() + seconds, b""
+    while enough not in found and time.monotonic() < deadline:
+        found += port.read(port.in_waiting or 1)
+    return found
+
+
+def test_sync_finds_the_bootloader_and_closing_boots_the_flash(board: VirtualBoard) -> None:
+    for _ in range(2):
+        with serial.serial_for_url(board.port, timeout=0.2) as port:
+            assert _answer(port, slip.encode(SYNC_PACKET), b"\xc0\x01\x08").startswith(b"\xc0\x01\x08")
+        with LinkClient.connect(board.port) as client:
+            assert client.board.chip == "esp32s3"
+
+
+def test_sync_in_pieces_is_still_sync(board: VirtualBoard) -> None:
+    with serial.serial_for_url(board.port, timeout=0.2) as port:
+        packet = slip.encode(SYNC_PACKET)
+        port.write(packet[:10])
+        time.sleep(0.05)
+        assert _answer(port, packet[10:], b"\xc0\x01\x08").startswith(b"\xc0\x01\x08")
+
+
+def test_lines_reset_into_bootloader_and_firmware() -> None:
+    with VirtualBoard(transport="rfc2217") as board, serial.serial_for_url(board.port, timeout=0.2) as port:
+        port.dtr, port.rts = False, True
+        port.dtr, port.rts = True, False
+        assert b"waiting for download" in _answer(port, b"", b"waiting for download")
+        assert b"\xc0\x01\x08" in _answer(port, slip.encode(SYNC_PACKET), b"\xc0\x01\x08")
+        port.dtr, port.rts = False, True
+        port.rts = False
+        log = _answer(port, b"", b"mww-harness-virtual")
+        assert b"SPI_FAST_FLASH_BOOT" in log
+        assert b"mww_model" in log
+
+
+@pytest.mark.parametrize("transport", TRANSPORT_NAMES)
+def test_the_command_serves_until_it_is_told_to_end(tmp_path: Path, transport: str) -> None:
+    port_file = tmp_path / "port"
+    words = ["virtual", "--transport", transport, "--port-file", str(port_file), "--state", str(tmp_path / "state")]
+    process = subprocess.Popen([sys.executable, "-m", "harness.cli", *words], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    announced = process.stdout.readline().strip()
+    assert port_file.read_text().strip() == announced
+    with LinkClient.connect(announced) as client:
+        assert client.board.chip == "esp32s3"
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 130
+    process.stdout.close()
+    assert not psutil.wait_procs(children, timeout=10)[1]
+    assert {path.name for path in (tmp_path / "state").iterdir()} <= {"flash.bin", "board.json", "lock"}
+
+
+def test_a_board_ends_with_the_process_that_started_it() -> None:
+    code = (
+        "from harness.virtual.process import VirtualBoard; import os\n"
+        "board = VirtualBoard(); print(board.pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    pid = int(found.stdout)
+    assert not psutil.pid_exists(pid) or not psutil.wait_procs([psutil.Process(pid)], timeout=10)[1]
+
+
+def test_a_state_belongs_to_one_chip_and_one_process(tmp_path: Path) -> None:
+    with VirtualBoard("esp32", state=tmp_path), pytest.raises(VirtualBoardError, match="in use"):
+        VirtualBoard("esp32", state=tmp_path)
+    with pytest.raises(VirtualBoardError, match="esp32"):
+        VirtualBoard("esp32s3", state=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "options", [{"chip": "esp8266"}, {"transport": "can"}, {"faults": ["corrupt=2"]}, {"faults": ["typo"]}]
+)
+def test_wrong_options_are_refused_with_a_hint(options: dict[str, str]) -> None:
+    with pytest.raises(VirtualBoardError) as caught:
+        VirtualBoard(**options)  # type: ignore[arg-type]
+    assert caught.value.hint

@@ -1,0 +1,150 @@
+"""ESPHome's `host` platform: the component as a real ESPHome process between a pty and an engine's socket."""
+
+import hashlib
+import os
+import pty
+import select
+import shutil
+import subprocess
+import threading
+import time
+import tty
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import platformdirs
+import pytest
+from filelock import FileLock
+
+from tests.support.engine_server import EngineServer
+from tests.support.host_board import Noise, frames_of
+
+PARTITION_SIZE: Final = 0x80000  # the component's default
+STRICT: Final = ("-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter")  # ESPHome's headers leave parameters unused
+FLAGS: Final = (
+    *("-std=gnu++20", "-fno-exceptions", "-fno-rtti", "-O1"),
+    *("-DUSE_HOST", "-DESPHOME_LOG_LEVEL=ESPHOME_LOG_LEVEL_DEBUG"),
+)
+
+
+def build_host_firmware(sources: Path) -> Path:
+    """Compile what ESPHome generated for its host platform; ours with every warning an error. Kept by its sources."""
+    compiler = _tool("g++")
+    files = sorted(path for path in sources.rglob("*") if path.suffix in (".cpp", ".h"))
+    digest = hashlib.sha256(" ".join(FLAGS + STRICT).encode())
+    for path in files:
+        digest.update(f"{path.relative_to(sources)}".encode())
+        digest.update(path.read_bytes())
+    cache = platformdirs.user_cache_path("mww-harness", ensure_exists=True)
+    program = cache / f"esphome-host-{digest.hexdigest()[:16]}"
+    with FileLock(f"{program}.lock"):
+        if not program.exists():
+            for older in cache.glob("esphome-host-*"):
+                if older.suffix != ".lock":
+                    older.unlink()
+            _compile(compiler, sources, files, program)
+    return program
+
+
+def _compile(compiler: str, sources: Path, files: Iterable[Path], program: Path) -> None:
+    def compile_one(path: Path) -> str:
+        warnings = STRICT if "mww_harness" in path.parts else ("-w",)
+        _run(compiler, *FLAGS, *warnings, "-I", str(sources), "-c", str(path), "-o", f"{path}.o")
+        return f"{path}.o"
+
+    with ThreadPoolExecutor(2) as pool:
+        objects = list(pool.map(compile_one, (path for path in files if path.suffix == ".cpp")))
+    _run(compiler, *objects, "-o", f"{program}.new", "-pthread", "-ldl")
+    Path(f"{program}.new").replace(program)
+
+
+def _tool(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"ESPHome's host platform needs {name}")
+    return found
+
+
+def _run(*command: str) -> None:
+    result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+
+
+class Line:
+    """Two terminals wired to each other by a thread, with noise: a USB cable."""
+
+    def __init__(self, noise: Noise | None = None) -> None:
+        self._noise = noise or Noise()
+        self._masters: list[int] = []
+        self._slaves: list[int] = []
+        for _ in range(2):
+            master, slave = pty.openpty()
+            tty.setraw(slave)
+            self._masters.append(master)
+            self._slaves.append(slave)
+        self.board_end, self.host_end = (os.ttyname(slave) for slave in self._slaves)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._pump, name="line", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._ended.set()
+        self._thread.join()
+        for end in (*self._masters, *self._slaves):
+            os.close(end)
+
+    def _pump(self) -> None:
+        others = dict(zip(self._masters, reversed(self._masters), strict=True))
+        while not self._ended.is_set():
+            for end in select.select(self._masters, (), (), 0.05)[0]:
+                data = os.read(end, 65536)
+                whole = data.startswith(b"\0") and data.endswith(b"\0")
+                os.write(others[end], b"".join(map(self._noise.disturb, frames_of(data))) if whole else data)
+
+
+class HostProcess:
+    """One run of the firmware; `partition` is its flash, and outlives it."""
+
+    def __init__(self, program: Path, partition: Path, engine: EngineServer, noise: Noise | None = None) -> None:
+        if not partition.exists():
+            partition.write_bytes(b"\xff" * PARTITION_SIZE)
+        with ExitStack() as stack:
+            line = Line(noise)
+            stack.callback(line.close)
+            self.port = line.host_end
+            self._log = partition.with_suffix(".log").open("w+")
+            stack.callback(self._log.close)
+            self.process = subprocess.Popen(
+                [_tool("stdbuf"), "-oL", program],
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                env={
+                    "MWW_HARNESS_PORT": line.board_end,
+                    "MWW_HARNESS_PARTITION": str(partition),
+                    "MWW_HARNESS_ENGINE": str(engine.path),
+                    "HOME": str(partition.parent),
+                },
+            )
+            stack.callback(self.process.wait)
+            stack.callback(self.process.kill)
+            self._stack = stack.pop_all()
+
+    def wait_for(self, text: str) -> None:
+        """Until it has printed a text."""
+        deadline = time.monotonic() + 10
+        while text not in (said := Path(self._log.name).read_text()):
+            assert time.monotonic() < deadline, said
+            time.sleep(0.05)
+
+    def __enter__(self) -> "HostProcess":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
