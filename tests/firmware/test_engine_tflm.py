@@ -10,11 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pymicro_wakeword
 import pytest
 
 from exporter.arena import predict_arena
+from exporter.frontend import quantize_features, wav_to_features
 from harness.engines.process import EngineProcess
 from harness.model import Model, load_model
+from harness.resources import fixtures_dir
 from tests.support.host_build import build_host
 
 SOURCE = os.environ.get("MWW_TFLM_SOURCE", "")
@@ -44,6 +47,17 @@ def run(
 
 
 @pytest.fixture(scope="module")
+def models() -> Path:
+    return Path(pymicro_wakeword.__file__).parent / "models"
+
+
+@pytest.fixture(scope="module")
+def slices() -> npt.NDArray[np.int8]:
+    clip = next((fixtures_dir() / "clips" / "okay_nabu").rglob("*.wav"))
+    return quantize_features(wav_to_features(clip, lead_in=1.0))
+
+
+@pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = tmp_path_factory.mktemp("tflm")
     return build_host(build, "mww_tflm", f"MWW_TFLM_SOURCE={SOURCE}", "CMAKE_BUILD_TYPE=Debug", "CMAKE_CXX_FLAGS=-O1")
@@ -64,11 +78,8 @@ def load(models: Path, name: str) -> Model:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_outputs_are_the_wheels(
-    engine: Path, models: Path, name: str, spoken: tuple[npt.NDArray[np.int8], ...]
-) -> None:
+def test_outputs_are_the_wheels(engine: Path, models: Path, name: str, slices: npt.NDArray[np.int8]) -> None:
     model = load(models, name)
-    slices = np.concatenate(spoken)
     frames = slices[: len(slices) // model.stride * model.stride].tobytes()
     with EngineProcess("tflm") as wheel:
         wheel.load(model.content)

@@ -39,13 +39,13 @@ def test_another_source_is_another_library(tmp_path: Path) -> None:
     assert hostlib.source_hash(firmware) != before
 
 
-def test_without_a_compiler_ziglang_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_compiler_ziglang_builds_it(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ziglang")
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.delenv("CXX", raising=False)
-    compiler = hostlib.configure_command(Path("source"), Path("build"))[-1]
-    assert compiler.startswith("-DCMAKE_CXX_COMPILER=")
-    assert compiler.endswith("zig;c++")
+    library = hostlib.host_library()
+    assert ctypes.CDLL(str(library)).mww_host_abi() == 1
+    assert b"libstdc++" not in library.read_bytes()
 
 
 def test_missing_tools_name_the_extra_that_brings_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,9 @@
 #include "mww_codec.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "detector.h"
+#include "memory.h"
 #include "reencode.h"
 #include "sha256.h"
 #include "wire.h"
@@ -20,7 +20,7 @@ size_t mww_encode_frame(uint8_t type, uint16_t sequence, const uint8_t *payload,
 
 size_t mww_decode_frames(const uint8_t *stream, size_t size, size_t capacity, mww_frame_callback callback,
                          void *context) {
-  std::vector<uint8_t> buffer(capacity);
+  Memory<uint8_t> buffer(capacity);
   FrameDecoder decoder(buffer.data(), buffer.size());
   size_t rejected = 0;
   for (size_t i = 0; i < size; i++) {

@@ -1,11 +1,11 @@
 #include "mww_host.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <string>
-#include <vector>
+#include <new>
 
+#include "memory.h"
 #include "session.h"
 
 using namespace esphome::mww_harness;
@@ -14,7 +14,8 @@ namespace {
 
 class TableEngine final : public Engine {
  public:
-  TableEngine(const mww_engine_table &table, uint8_t slot) : table_(table), slot_(slot) {}
+  TableEngine(const mww_config &config, uint8_t slot)
+      : table_(config.engine), inferences_(config.limits.batch), slot_(slot) {}
 
   Outcome load(const StoredModel &model, bool any_output, wire::Model *facts) override {
     mww_model_facts found{};
@@ -35,12 +36,12 @@ class TableEngine final : public Engine {
   void unload() override { this->table_.unload(this->table_.context, this->slot_); }
   Outcome reset() override { return outcome_(this->table_.reset(this->table_.context, this->slot_)); }
   Outcome infer(const int8_t *frames, size_t count, bool profile, InferenceResult *results) override {
-    this->inferences_.resize(count);
+    mww_inference *inferences = this->inferences_.data();
     const uint16_t code =
-        this->table_.infer(this->table_.context, this->slot_, frames, count, profile ? 1 : 0, this->inferences_.data());
-    std::transform(this->inferences_.begin(), this->inferences_.end(), results, [](const mww_inference &from) {
-      return InferenceResult{from.microseconds, from.output};
-    });
+        this->table_.infer(this->table_.context, this->slot_, frames, count, profile ? 1 : 0, inferences);
+    for (size_t i = 0; i < count; i++) {
+      results[i] = {inferences[i].microseconds, inferences[i].output};
+    }
     return outcome_(code);
   }
   ByteView output(uint8_t index) override {
@@ -70,7 +71,7 @@ class TableEngine final : public Engine {
   static Outcome outcome_(uint16_t code) { return {static_cast<wire::ErrorCode>(code), 0, ""}; }
 
   mww_engine_table table_;
-  std::vector<mww_inference> inferences_;
+  Memory<mww_inference> inferences_;
   uint8_t slot_;
 };
 
@@ -117,37 +118,42 @@ class TablePlatform final : public Platform {
 /// Welcome, with texts of its own.
 class Identity {
  public:
-  Identity(const mww_identity &from, const mww_limits &limits)
-      : texts_{from.chip,    from.revision, from.board,   from.firmware, from.engine,
-               from.esphome, from.idf,      from.runtime, from.kernels,  from.reset_reason} {
+  Identity(const mww_identity &from, const mww_limits &limits, uint32_t partition_size) {
     this->welcome_.models = limits.models;
     this->welcome_.flags = from.flags;
     this->welcome_.heartbeat_ms = limits.heartbeat_ms;
     this->welcome_.clock_mhz = from.clock_mhz;
     this->welcome_.receive_buffer = limits.receive_buffer;
+    this->welcome_.partition_size = partition_size;
     this->welcome_.boot_id = from.boot_id;
     std::copy(std::begin(from.mac), std::end(from.mac), this->welcome_.mac);
-    this->welcome_.chip = this->texts_[0];
-    this->welcome_.revision = this->texts_[1];
-    this->welcome_.board = this->texts_[2];
-    this->welcome_.firmware = this->texts_[3];
-    this->welcome_.engine = this->texts_[4];
-    this->welcome_.esphome = this->texts_[5];
-    this->welcome_.idf = this->texts_[6];
-    this->welcome_.runtime = this->texts_[7];
-    this->welcome_.kernels = this->texts_[8];
-    this->welcome_.reset_reason = this->texts_[9];
+    this->welcome_.chip = this->keep_(from.chip);
+    this->welcome_.revision = this->keep_(from.revision);
+    this->welcome_.board = this->keep_(from.board);
+    this->welcome_.firmware = this->keep_(from.firmware);
+    this->welcome_.engine = this->keep_(from.engine);
+    this->welcome_.esphome = this->keep_(from.esphome);
+    this->welcome_.idf = this->keep_(from.idf);
+    this->welcome_.runtime = this->keep_(from.runtime);
+    this->welcome_.kernels = this->keep_(from.kernels);
+    this->welcome_.reset_reason = this->keep_(from.reset_reason);
   }
 
-  wire::Welcome welcome(uint32_t partition_size) const {
-    wire::Welcome welcome = this->welcome_;
-    welcome.partition_size = partition_size;
-    return welcome;
-  }
+  const wire::Welcome &welcome() const { return this->welcome_; }
 
  protected:
-  std::string texts_[10];
+  /// Copies a text, cut to what the buffer holds.
+  std::string_view keep_(const char *text) {
+    const size_t size = std::min(std::strlen(text), sizeof(this->texts_) - this->used_);
+    char *kept = this->texts_ + this->used_;
+    std::memcpy(kept, text, size);
+    this->used_ += size;
+    return {kept, size};
+  }
+
   wire::Welcome welcome_;
+  char texts_[160];
+  size_t used_{0};
 };
 
 class Buffers {
@@ -165,10 +171,10 @@ class Buffers {
   }
 
  protected:
-  std::vector<uint8_t> receive_;
-  std::vector<uint8_t> transmit_;
-  std::vector<uint8_t> remembered_;
-  std::vector<Answer> answers_;
+  Memory<uint8_t> receive_;
+  Memory<uint8_t> transmit_;
+  Memory<uint8_t> remembered_;
+  Memory<Answer> answers_;
   mww_limits limits_;
 };
 
@@ -177,55 +183,41 @@ bool valid(const mww_limits &limits) {
          limits.window > 0 && limits.window <= 64 && limits.models > 0 && limits.models <= wire::MAX_MODELS;
 }
 
-std::vector<Engine *> pointers(std::vector<TableEngine> &engines) {
-  std::vector<Engine *> all;
-  for (TableEngine &engine : engines) {
-    all.push_back(&engine);
-  }
-  return all;
-}
-
-std::vector<TableEngine> make_engines(const mww_config &config) {
-  std::vector<TableEngine> engines;
-  for (uint8_t slot = 0; slot < config.limits.models; slot++) {
-    engines.emplace_back(config.engine, slot);
-  }
-  return engines;
-}
-
 }  // namespace
 
 struct mww_session {
   explicit mww_session(const mww_config &config)
-      : identity(config.identity, config.limits),
-        buffers(config.limits),
-        engines(make_engines(config)),
+      : buffers(config.limits),
+        engines{{config, 0}, {config, 1}, {config, 2}, {config, 3}},
         partition(config.partition),
         store(config.partition.data == nullptr ? nullptr : &partition),
+        identity(config.identity, config.limits, store.partition_size()),
         platform(config.platform),
         results(config.limits.batch),
-        session(identity.welcome(store.partition_size()), buffers.view(), pointers(engines).data(), &store, &platform,
-                results.data(), results.size()) {}
+        session(identity.welcome(), buffers.view(), pointers, &store, &platform, results.data(), results.size()) {}
 
-  Identity identity;
   Buffers buffers;
-  std::vector<TableEngine> engines;
+  TableEngine engines[wire::MAX_MODELS];
+  Engine *pointers[wire::MAX_MODELS]{&engines[0], &engines[1], &engines[2], &engines[3]};
   TablePartition partition;
   ModelStore store;
+  Identity identity;
   TablePlatform platform;
-  std::vector<InferenceResult> results;
+  Memory<InferenceResult> results;
   Session session;
 };
 
 uint32_t mww_host_abi(void) { return MWW_HOST_ABI; }
 
 mww_session *mww_session_create(const mww_config *config) {
-  return valid(config->limits) ? new mww_session(*config) : nullptr;
+  void *memory = valid(config->limits) ? std::malloc(sizeof(mww_session)) : nullptr;
+  return memory == nullptr ? nullptr : new (memory) mww_session(*config);
 }
 
 void mww_session_destroy(mww_session *session) {
   session->session.close_models();
-  delete session;
+  session->~mww_session();
+  std::free(session);
 }
 
 size_t mww_session_feed(mww_session *session, const uint8_t *data, size_t size) {
