@@ -3,9 +3,10 @@
 import socket
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ from typing import Protocol
 
 from harness.link import messages as wire
 from harness.virtual.engine import RefusedError, TflmEngine
-from tests.support.host_board import TENSOR
+from tests.support import host_board
 
 _REQUEST = struct.Struct("<BI")
 _ANSWER = struct.Struct("<HI")
@@ -57,31 +58,33 @@ class SocketEngine(Protocol):
 
 
 class ChainEngine:
-    """Its state is the CRC32 of all frames since the reset, as in `host_board`; the model's byte 5 is its stride."""
+    """`host_board.ChainEngine` behind the socket: the state is the CRC32 of all frames since the reset."""
 
-    inferences = 0
+    def __init__(self, shared: host_board.ChainEngine) -> None:
+        self._shared = shared
 
     def load(self, content: bytes, manifest_arena: int, any_output: bool) -> wire.Model:
         if not content.startswith(b"model"):
             raise Refusal(9)
-        self._size, self._state, self._profiled = content[5] * 40, 0, False
+        self._size, self._state = content[5] * 40, 0
         return wire.Model(0, 0, 0, 0, bytes(32), content[5], 1, 6, -128, 0, 0.1, 1 / 256, 1000, manifest_arena, 240)
 
     def reset(self) -> None:
         self._state = 0
 
     def infer(self, frames: bytes, profile: bool) -> list[tuple[int, int]]:
-        results = []
-        for at in range(0, len(frames), self._size):
-            self._state = zlib.crc32(frames[at : at + self._size], self._state)
-            results.append((6800, self._state & 0xFF))
-            ChainEngine.inferences += 1
-        return results
+        if self._shared.inferences == self._shared.fail_at:
+            raise Refusal(15)
+        assert len(frames) == self._size, "more than one inference at a time"
+        self._state = zlib.crc32(frames, self._state)
+        self._shared.inferences += 1
+        time.sleep(self._shared.delay)
+        return [(6800, self._state & 0xFF)]
 
     def output(self, index: int) -> bytes:
         if index > 0:
             raise Refusal(20)
-        return TENSOR
+        return host_board.TENSOR
 
     def profile(self) -> list[wire.OpTime]:
         return [wire.OpTime(index * 10, f"OP_{index}".encode().ljust(24, b"\0")) for index in range(70)]
@@ -120,7 +123,7 @@ class EngineServer:
 
     def _serve(self, connection: socket.socket) -> None:
         engine = self._engine()
-        with connection:
+        with connection, suppress(ConnectionError):  # the firmware was ended in the middle
             while header := connection.recv(_REQUEST.size, socket.MSG_WAITALL):
                 what, size = _REQUEST.unpack(header)
                 payload = connection.recv(size, socket.MSG_WAITALL) if size else b""

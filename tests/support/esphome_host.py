@@ -5,13 +5,14 @@ import os
 import pty
 import select
 import shutil
+import signal
 import subprocess
 import threading
 import time
 import tty
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -23,7 +24,6 @@ from filelock import FileLock
 from tests.support.engine_server import EngineServer
 from tests.support.host_board import Noise, frames_of
 
-PARTITION_SIZE: Final = 0x80000  # the component's default
 STRICT: Final = ("-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter")  # ESPHome's headers leave parameters unused
 FLAGS: Final = (
     *("-std=gnu++20", "-fno-exceptions", "-fno-rtti", "-O1"),
@@ -36,7 +36,7 @@ def build_host_firmware(sources: Path) -> Path:
     compiler = _tool("g++")
     files = sorted(path for path in sources.rglob("*") if path.suffix in (".cpp", ".h"))
     digest = hashlib.sha256(" ".join(FLAGS + STRICT).encode())
-    for path in files:
+    for path in (path for path in files if path.name != "build_info_data.cpp"):  # which has the time in it
         digest.update(f"{path.relative_to(sources)}".encode())
         digest.update(path.read_bytes())
     cache = platformdirs.user_cache_path("mww-harness", ensure_exists=True)
@@ -107,32 +107,31 @@ class Line:
 
 
 class HostProcess:
-    """One run of the firmware; `partition` is its flash, and outlives it."""
+    """The firmware on a line; `partition` is its flash, and outlives a reboot."""
 
     def __init__(self, program: Path, partition: Path, engine: EngineServer, noise: Noise | None = None) -> None:
-        if not partition.exists():
-            partition.write_bytes(b"\xff" * PARTITION_SIZE)
+        self._environment = {
+            "MWW_HARNESS_PARTITION": str(partition),
+            "MWW_HARNESS_ENGINE": str(engine.path),
+            "HOME": str(partition.parent),
+        }
+        self._command = (_tool("stdbuf"), "-oL", str(program))
         with ExitStack() as stack:
-            line = Line(noise)
-            stack.callback(line.close)
-            self.port = line.host_end
-            self._log = partition.with_suffix(".log").open("w+")
-            stack.callback(self._log.close)
-            self.process = subprocess.Popen(
-                [_tool("stdbuf"), "-oL", program],
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
-                env={
-                    "MWW_HARNESS_PORT": line.board_end,
-                    "MWW_HARNESS_PARTITION": str(partition),
-                    "MWW_HARNESS_ENGINE": str(engine.path),
-                    "HOME": str(partition.parent),
-                },
-            )
-            stack.callback(self.process.wait)
-            stack.callback(self.process.kill)
+            self._line = stack.enter_context(closing(Line(noise)))
+            self.port = self._line.host_end
+            self._log = stack.enter_context(partition.with_suffix(".log").open("w+"))
+            self._process = self._boot()
+            stack.callback(self._end)
             self._stack = stack.pop_all()
+
+    def reboot(self) -> None:
+        """Pull the plug and put it back."""
+        self._end()
+        self._process = self._boot()
+
+    def hang(self) -> None:
+        """Stop answering, for good."""
+        self._process.send_signal(signal.SIGSTOP)
 
     def wait_for(self, text: str) -> None:
         """Until it has printed a text."""
@@ -148,3 +147,13 @@ class HostProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    def _boot(self) -> subprocess.Popen[bytes]:
+        environment = self._environment | {"MWW_HARNESS_PORT": self._line.board_end}
+        return subprocess.Popen(
+            self._command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, env=environment
+        )
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.wait()
