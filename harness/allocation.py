@@ -8,13 +8,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
 from harness.boards import Board
 from harness.errors import PortMissingError
 from harness.leases import acquire_any
 from harness.ports import SerialPort, find_port, scan
+
+if TYPE_CHECKING:
+    from harness.virtual.process import VirtualBoard
+
+
+class BoardSource(Protocol):
+    """Where tests get boards from."""
+
+    def chips(self) -> frozenset[str]:
+        """The chips there are; an empty name for one that only the board itself can tell."""
+        ...
+
+    def lease(self, chips: Collection[str] = ()) -> AbstractContextManager[Board]:
+        """Give a board of one of these chips (of any, if none are named), at the port where it is now."""
+        ...
 
 
 class BoardPool:
@@ -47,6 +63,36 @@ class BoardPool:
             self._boards.remove(lease.board)
             self._boards.insert(0, lease.board)
             yield replace(lease.board, port=find_port(lease.board, scan()))
+
+
+class OwnVirtualBoard:
+    """A virtual board for one worker alone, started when it is first asked for."""
+
+    def __init__(self, chip: str) -> None:
+        self._chip = chip
+        self._board: VirtualBoard | None = None
+
+    def chips(self) -> frozenset[str]:
+        """The one chip."""
+        return frozenset({self._chip})
+
+    @contextmanager
+    def lease(self, chips: Collection[str] = ()) -> Iterator[Board]:
+        """Give the board, which nobody else knows of.
+
+        Raises:
+            VirtualBoardError: It does not start.
+        """
+        from harness.virtual.process import VirtualBoard
+
+        self._board = self._board or VirtualBoard(self._chip)
+        yield Board("virtual", self._chip, serial=f"virtual-{self._board.pid}", port=self._board.port)
+
+    def close(self) -> None:
+        """Take its power away."""
+        board, self._board = self._board, None
+        if board is not None:
+            board.close()
 
 
 def _port(board: Board, ports: Sequence[SerialPort]) -> str | None:

@@ -19,7 +19,7 @@ from exporter.contract import CHIPS
 from exporter.errors import MwwError
 
 if TYPE_CHECKING:
-    from harness.allocation import BoardPool
+    from harness.allocation import BoardSource
     from harness.boards import Board
     from harness.model import Model
     from harness.results import RunResult
@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from harness.targets.registry import TargetOptions
 
 _EMULATOR = "emulator"
-_NAMED = (_EMULATOR, "virtual", "qemu")
+_VIRTUAL = "virtual"
+_NAMED = (_EMULATOR, "qemu")
 _WAIT_SECONDS = 600.0
-_POOL: pytest.StashKey[BoardPool | None] = pytest.StashKey()
+_POOL: pytest.StashKey[BoardSource | None] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -138,13 +139,19 @@ def mww_check(request: pytest.FixtureRequest) -> Callable[..., RunResult]:
     return run
 
 
-def _make_pool(config: pytest.Config) -> BoardPool | None:
+def _make_pool(config: pytest.Config) -> BoardSource | None:
     """The boards to lease from; None where the target is none."""
     inventory, target = config.getoption("--mww-boards"), _target(config)
     if inventory is None and target in _NAMED:
         return None
-    from harness.allocation import BoardPool, worker_number
+    from harness.allocation import BoardPool, OwnVirtualBoard, worker_number
 
+    if inventory is None and target == _VIRTUAL:
+        from harness.targets.virtual import DEFAULT_CHIP
+
+        own = OwnVirtualBoard(config.getoption("--mww-chip") or DEFAULT_CHIP)
+        config.add_cleanup(own.close)
+        return own
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     return BoardPool(
         _boards(config, inventory, target),
