@@ -48,7 +48,7 @@ FAST: Final = Speed(max_payload=32_768, max_frames=256, batch=256, window=4, rec
 
 def like_a_chip(inference_us: int | None) -> Speed:
     """What a board has that simulates a chip's limits: ESPHome's 4096 bytes of receive buffer, a frame at a time."""
-    return Speed(max_payload=1024, max_frames=8, batch=1, window=8, receive_buffer=4096, inference_us=inference_us)
+    return Speed(max_payload=1024, max_frames=2, batch=1, window=8, receive_buffer=4096, inference_us=inference_us)
 
 
 @dataclass(frozen=True, slots=True)
