@@ -1,0 +1,51 @@
+"""The distribution: extras that resolve on every Python it claims, and a wheel that carries its data."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+NO_NETWORK = ("dns error", "Failed to fetch", "error sending request", "Could not connect")
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_all_extras_resolve(python: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--python-version", python]
+    command += ["--python-platform", "x86_64-manylinux_2_28", "--extra", "all", "--extra", "test", "pyproject.toml"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if any(sign in found.stderr for sign in NO_NETWORK):
+        pytest.skip(f"no package index to resolve against: {found.stderr.splitlines()[0]}")
+    assert found.returncode == 0, found.stderr
+    pins = {line.split("==")[0].strip() for line in found.stdout.splitlines() if "==" in line}
+    assert {"tensorflow", "keras", "esptool", "pyserial"} <= pins
+    assert ("tflite-micro" in pins) == (python != "3.13")
+    assert ("tflite-runtime" in pins) == (python in ("3.10", "3.11"))
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return next(folder.glob("*.whl"))
+
+
+def test_the_wheel_carries_firmware_and_fixtures(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "exporter/py.typed" in names
+    assert "harness/py.typed" in names
+    assert "harness/data/fixtures/calibration/features.npz" in names
+    assert any(name.startswith("harness/data/fixtures/clips/okay_nabu/positive/") for name in names)
+    assert any(name.startswith("harness/data/firmware/") for name in names)
+    assert not [name for name in names if name.startswith("tests/") or "__pycache__" in name]
+
+
+def test_the_wheel_names_its_commands(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    entry_points = next(name for name in archive.namelist() if name.endswith("entry_points.txt"))
+    text = archive.read(entry_points).decode()
+    assert "mww = harness.cli:main" in text
+    assert "mww-export = exporter.tflite:main" in text
