@@ -25,11 +25,12 @@ from exporter.calibration import (
 )
 from exporter.checkpoint import Checkpoint, load_checkpoint
 from exporter.configuration import Configuration
-from exporter.errors import MwwError, OutputError, UsageError
+from exporter.errors import MwwError, OutputError, UnsupportedModelError, UsageError
 from exporter.feature_sets import clips_from_array, load_clips
 from exporter.files import write_files
 from exporter.manifest import ManifestOptions, generate_manifest, save_manifest
 from exporter.model_file import read_model
+from exporter.optimize import optimize_for_edge
 from exporter.phases import Phases
 from exporter.recovered_ranges import Ranges, load_ranges
 from exporter.tensorflow_quietly import tensorflow_quietly
@@ -124,6 +125,7 @@ class ExportRequest:
     name: str
     options: ManifestOptions
     choose_cutoff: ChooseCutoff | None
+    optimize: bool
     keep_failed: bool
     phases: Phases = field(default_factory=Phases)
 
@@ -170,7 +172,8 @@ def export(request: ExportRequest) -> ExportResult:
         dataset = None if ranges else _dataset(request, checkpoint.architecture.stride)
     with tempfile.TemporaryDirectory(prefix="mww-export-") as folder:
         model = Path(folder) / f"{request.name}.tflite"
-        model.write_bytes(_convert(checkpoint, dataset, ranges, Path(folder) / "saved_model", phases))
+        converted = _convert(checkpoint, dataset, ranges, Path(folder) / "saved_model", phases)
+        model.write_bytes(_optimize(converted, request) if request.optimize else converted)
         result, contents = _judge(request, checkpoint, dataset, model)
     if result.compatible or request.keep_failed:
         write_files(contents)
@@ -212,6 +215,15 @@ def _convert(
             return conversion.convert(folder, dataset, phases)
         assert ranges is not None
         return conversion.convert_with_ranges(folder, checkpoint.architecture.stride, ranges, phases)
+
+
+def _optimize(converted: bytes, request: ExportRequest) -> bytes:
+    """Make the model smaller; one that the runtime would refuse stays as it is, for the verification to tell why."""
+    with request.phases("optimise"):
+        try:
+            return optimize_for_edge(converted, chips=request.options.chips)
+        except UnsupportedModelError:
+            return converted
 
 
 def _judge(

@@ -1,22 +1,27 @@
 """A published streaming `.tflite` back to what it was exported from: trained weights, and the calibrated ranges.
 
 Norms are folded into the convolutions of a published model; a norm that changes nothing but adds the bias stands in
-their place. The graph is read by `exporter.streaming_graph`, files are written by `exporter.checkpoint`.
+their place. The graph is read by `exporter.streaming_graph`, the checkpoint is encoded by `exporter.checkpoint`.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from exporter.architecture import NORM_EPSILON, Architecture, FloatArray, Parameter, Weights
+from exporter.checkpoint import weights_file
 from exporter.errors import ModelFileError
+from exporter.files import write_files
 from exporter.graph_walk import constant_operand
 from exporter.model_file import ModelFile, Operator
-from exporter.recovered_ranges import Ranges, recovered_ranges
+from exporter.recovered_ranges import Ranges, ranges_document, recovered_ranges
+from exporter.settings import trainer_configuration
 from exporter.streaming_graph import read_streaming_graph
 
 
@@ -42,6 +47,32 @@ def recover(model: ModelFile) -> Recovered:
         parameter.role: _layer_weights(model, parameter, operators) for parameter in graph.architecture.parameters
     }
     return Recovered(graph.architecture, weights, recovered_ranges(graph), graph.newest_attention_only)
+
+
+def write_recovered(recovered: Recovered, checkpoint: Path, *, config: Path | None, ranges: Path | None) -> Path:
+    """Write a checkpoint in the official trainer's layout with its configuration, all files or none.
+
+    Args:
+        recovered: What `recover` gave.
+        checkpoint: The `.weights.h5` to write.
+        config: Its configuration; None: `training_config.yaml` beside it.
+        ranges: Where the activation ranges go; None: nowhere.
+
+    Returns:
+        The configuration's path.
+
+    Raises:
+        OutputError: Something cannot be written.
+    """
+    config = config or checkpoint.parent / "training_config.yaml"
+    files = {
+        checkpoint: weights_file(recovered.architecture, recovered.weights),
+        config: trainer_configuration(recovered.architecture).encode(),
+    }
+    if ranges:
+        files[ranges] = json.dumps(ranges_document(recovered.ranges), indent=1).encode()
+    write_files(files)
+    return config
 
 
 def _layer_weights(model: ModelFile, parameter: Parameter, operators: Mapping[str, Operator]) -> tuple[FloatArray, ...]:

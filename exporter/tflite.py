@@ -34,6 +34,7 @@ from exporter.export import (
 )
 from exporter.files import write_files
 from exporter.manifest import ManifestOptions, calculate_tensor_arena_size
+from exporter.optimize import optimize_for_edge
 from exporter.phases import Phases
 from exporter.tensorflow_quietly import tensorflow_quietly
 from exporter.verification import verify_esphome_compatibility
@@ -54,6 +55,7 @@ __all__ = [
     "create_representative_dataset_from_data",
     "export_to_tflite",
     "main",
+    "optimize_for_edge",
     "verify_esphome_compatibility",
 ]
 
@@ -73,6 +75,7 @@ def export_to_tflite(  # noqa: PLR0913  (keyword-only: each is one thing that a 
     manifest_options: ManifestOptions | Mapping[str, Any] | None = None,
     chips: Sequence[str] | None = None,
     choose_cutoff: ChooseCutoff | None = None,
+    optimize: bool = True,
     keep_failed: bool = False,
     progress: Callable[[str], None] = lambda phase: None,
 ) -> ExportResult:
@@ -89,6 +92,7 @@ def export_to_tflite(  # noqa: PLR0913  (keyword-only: each is one thing that a 
         manifest_options: What the manifest says.
         chips: On which the tensor arena must suffice; None: all that are known.
         choose_cutoff: Picks the probability cutoff by trying the model; None: the manifest's options have it.
+        optimize: Leave out what no runtime reads, and order the operators for the smallest arena; no output changes.
         keep_failed: Write the files of a model that breaks a rule, too, and return its result.
         progress: Told the name of each phase as it begins.
 
@@ -108,6 +112,7 @@ def export_to_tflite(  # noqa: PLR0913  (keyword-only: each is one thing that a 
         name=file_name(name, path),
         options=_manifest_options(configuration, manifest_options, tuple(chips) if chips else None),
         choose_cutoff=choose_cutoff,
+        optimize=optimize,
         keep_failed=keep_failed,
         phases=Phases(progress),
     )

@@ -29,7 +29,18 @@ _MANIFEST_OPTIONS = (
     "minimum_esphome_version",
     "arena_margin",
 )
-_PHASES = ("read", "tensorflow", "network", "saved_model", "convert", "calibrate", "quantise", "cutoff", "verify")
+_PHASES = (
+    "read",
+    "tensorflow",
+    "network",
+    "saved_model",
+    "convert",
+    "calibrate",
+    "quantise",
+    "optimise",
+    "cutoff",
+    "verify",
+)
 _HEARD = "the wake word must be spoken in the calibration clips, or the model never answers as it was trained to"
 
 
@@ -67,6 +78,7 @@ class _Files:
 @click.option("--chip", "chips", multiple=True, type=click.Choice(CHIPS), help="Repeatable; all by default.")
 @click.option("--arena-margin", type=click.FloatRange(0, 10), metavar="PART", help="Room in the tensor arena [0.10].")
 @click.option("--allow-small-calibration", is_flag=True, help=f"Take fewer than {MINIMUM_CLIPS} calibration clips.")
+@click.option("--no-optimize", is_flag=True, help="Keep the converter's names and order of operators.")
 @click.option("--keep-failed", is_flag=True, help="Write the files of a model that breaks a rule, too.")
 @json_option
 def command(  # noqa: PLR0913  (one parameter an option)
@@ -79,6 +91,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
     name: str | None,
     chips: tuple[str, ...],
     allow_small_calibration: bool,
+    no_optimize: bool,
     keep_failed: bool,
     as_json: bool,
     **manifest: Any,
@@ -93,7 +106,8 @@ def command(  # noqa: PLR0913  (one parameter an option)
     told = {
         option: value for option, value in manifest.items() if option in _MANIFEST_OPTIONS and value not in (None, ())
     }
-    result = _export(files, told, chips, 1 if allow_small_calibration else MINIMUM_CLIPS, keep_failed)
+    minimum_clips = 1 if allow_small_calibration else MINIMUM_CLIPS
+    result = _export(files, told, chips, minimum_clips, optimize=not no_optimize, keep_failed=keep_failed)
     _warn(result)
     if as_json:
         emit_json("mww.export/1", _document(result))
@@ -103,7 +117,13 @@ def command(  # noqa: PLR0913  (one parameter an option)
 
 
 def _export(
-    files: _Files, manifest: dict[str, Any], chips: tuple[str, ...], minimum_clips: int, keep_failed: bool
+    files: _Files,
+    manifest: dict[str, Any],
+    chips: tuple[str, ...],
+    minimum_clips: int,
+    *,
+    optimize: bool,
+    keep_failed: bool,
 ) -> ExportResult:
     from exporter.tflite import export_to_tflite
 
@@ -119,6 +139,7 @@ def _export(
                 name=files.name,
                 manifest_options=manifest,
                 chips=chips,
+                optimize=optimize,
                 keep_failed=keep_failed,
                 progress=lambda phase: bar("exporting", _PHASES.index(phase), len(_PHASES)),
             )

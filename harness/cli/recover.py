@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -27,23 +26,13 @@ def command(model: Path, output: Path, config_output: Path | None, ranges_output
     --ranges-output and `mww export --calibration-ranges` the export reproduces the model.
     """
     from exporter.architecture import weight_count
-    from exporter.checkpoint import weights_file
-    from exporter.files import write_files
     from exporter.model_file import read_model
-    from exporter.recover import recover
-    from exporter.recovered_ranges import ranges_document
-    from exporter.settings import architecture_settings, trainer_configuration
+    from exporter.recover import recover, write_recovered
+    from exporter.settings import architecture_settings
 
     source = read_model(model)
     recovered = recover(source)
-    config = config_output or output.parent / "training_config.yaml"
-    files = {
-        output: weights_file(recovered.architecture, recovered.weights),
-        config: trainer_configuration(recovered.architecture).encode(),
-    }
-    if ranges_output:
-        files[ranges_output] = json.dumps(ranges_document(recovered.ranges), indent=1).encode()
-    write_files(files)
+    config = write_recovered(recovered, output, config=config_output, ranges=ranges_output)
     if recovered.newest_attention_only:
         warn("the model weighs all time steps by the newest attention", "an export weighs each by its own, as trained")
     if as_json:
