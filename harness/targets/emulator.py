@@ -14,6 +14,7 @@ import numpy.typing as npt
 from exporter.arena import predict_arena
 from exporter.contract import CHIPS
 from exporter.errors import EngineError, UsageError
+from harness.engines.canary import check_canary
 from harness.engines.catalog import DEFAULT_ENGINE, engine_spec
 from harness.engines.process import EngineProcess
 from harness.model import Model
@@ -35,11 +36,17 @@ class EmulatorTarget:
         Raises:
             UsageError: There is no such engine or chip.
             MissingPackageError: The engine's package is absent.
+            EngineError: It is a version of TFLM that does not compute what the device does.
         """
         if chip not in CHIPS:
             raise UsageError(f"there is no chip {chip!r}", hint=f"one of {', '.join(CHIPS)}")
         self._chip = chip
         self._engine = EngineProcess(engine)
+        try:
+            check_canary(self._engine)
+        except BaseException:
+            self.close()
+            raise
 
     def info(self) -> TargetInfo:
         """The engine with its version, and the chip whose arena is predicted."""

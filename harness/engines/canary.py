@@ -1,0 +1,69 @@
+"""Whether a version of TFLite Micro computes what the device does: asked once, before it is trusted.
+
+The package has development releases only. A tiny model that uses every operator that ESPHome registers is run over
+frames whose outputs are known; which versions passed is remembered in the user's cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from platformdirs import user_cache_path
+
+from exporter.errors import EngineError
+from harness.engines.catalog import DEFAULT_ENGINE
+from harness.engines.process import EngineProcess
+from harness.golden import Golden
+from harness.model import load_model
+from harness.resources import fixtures_dir
+
+MODEL: Final = "canary/canary.tflite"
+GOLDEN: Final = "canary/golden.npz"
+"""Below the fixtures."""
+
+
+def check_canary(engine: EngineProcess) -> None:
+    """Hold a TFLM engine of a version that is new to this user against the canary; other engines are left alone.
+
+    The engine is left with the canary loaded.
+
+    Raises:
+        EngineError: Its outputs are not the device's.
+    """
+    if engine.engine != DEFAULT_ENGINE:
+        return
+    golden_path = fixtures_dir() / GOLDEN
+    passed = _cache() / f"{engine.engine}-{engine.version}-{_digest(golden_path)}"
+    if passed.exists():
+        return
+    with closing(Golden(golden_path)) as golden:
+        engine.load(load_model(fixtures_dir() / MODEL).content)
+        for clip in golden.clips:
+            engine.reset()
+            slices = b"".join(block.tobytes() for block in clip.blocks())
+            found = engine.infer(slices[: len(slices) // engine.frame_size * engine.frame_size])
+            if found != golden.outputs(clip.name).tobytes():
+                said = f"{engine.engine} {engine.version} does not compute what the device does"
+                known = ", ".join(f"{name}=={version}" for name, version in golden.provenance.versions)
+                raise EngineError(said, hint=f"install a version that does: pip install {known}")
+    _remember(passed)
+
+
+def _cache() -> Path:
+    return user_cache_path("mww-harness") / "canary"
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+
+
+def _remember(passed: Path) -> None:
+    """Note a pass; where nothing can be written, the canary is simply run each time."""
+    try:
+        passed.parent.mkdir(parents=True, exist_ok=True)
+        passed.touch()
+    except OSError:
+        return
