@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from exporter.errors import MwwError
 from harness.clips import Clip
-from harness.detection import Vad
 from harness.golden import Golden
-from harness.judging import Observed, judge
+from harness.judging import Observed, nothing_but
 from harness.model import Model
-from harness.results import ClipResult
 from harness.streaming import Feed, stream
 from harness.targets.base import ArenaUse, TargetInfo
 from harness.targets.emulator import EmulatorTarget
@@ -33,7 +32,6 @@ class Setup:
         model: What is judged.
         target: Name of the target, and what was said about it.
         options: As the target takes them.
-        tolerance: The largest difference of an output byte that passes.
         recorded: The golden to compare with; None where there is none.
         compare: Without a recorded golden: whether a TFLM engine makes the golden outputs on the spot.
         vad: The VAD model that gates detections; None without one.
@@ -42,18 +40,9 @@ class Setup:
     model: Model
     target: str
     options: TargetOptions
-    tolerance: int
     recorded: Golden | None
     compare: bool
     vad: Model | None
-
-
-@dataclass(frozen=True, slots=True)
-class ClipOutcome:
-    """A clip's result, with the VAD that gated it."""
-
-    result: ClipResult
-    vad: Vad | None
 
 
 class Bench:
@@ -94,17 +83,23 @@ class Bench:
             self._feeds["vad"] = Feed(self._vad, self._setup.vad.stride)
         return arena
 
-    def run(self, clip: Clip, stopped: Callable[[], bool] = lambda: False) -> ClipOutcome:
-        """Stream a clip and judge it; whatever fails is told in the result."""
+    def run(self, clip: Clip, stopped: Callable[[], bool]) -> Observed:
+        """Stream a clip until `stopped`, and tell what was seen; whatever fails is told too."""
+        try:
+            golden = self._setup.recorded.outputs(clip.name) if self._setup.recorded else None
+        except MwwError as error:
+            return nothing_but(error)
         streamed = stream(clip, tuple(self._feeds.values()), stopped)
-        fed = self._feeds["target"]
-        recorded, live = self._setup.recorded, self._feeds.get("golden")
-        golden = live.outputs if live else None
-        if recorded is not None and streamed.error is None:
-            golden = recorded.outputs(clip.name)
-        vad = self._gate()
-        observed = Observed(streamed, fed.outputs, fed.microseconds, self._target.inferences(), golden, vad)
-        return ClipOutcome(judge(self._setup.model, clip, observed, self._setup.tolerance), vad)
+        target, live, vad = (self._feeds.get(name) for name in ("target", "golden", "vad"))
+        assert target is not None
+        return Observed(
+            streamed=streamed,
+            outputs=target.outputs,
+            microseconds=target.microseconds,
+            device_inferences=self._target.inferences(),
+            golden=live.outputs if live else golden,
+            vad=vad.outputs if vad else None,
+        )
 
     def close(self) -> None:
         """Close all of them."""
@@ -118,22 +113,15 @@ class Bench:
     ) -> None:
         self.close()
 
-    def _gate(self) -> Vad | None:
-        model = self._setup.vad
-        if model is None:
-            return None
-        outputs = self._feeds["vad"].outputs
-        return Vad(outputs, cutoff=model.probability_cutoff, window=model.sliding_window_size, stride=model.stride)
-
 
 def run_clips(
-    benches: Sequence[Bench], clips: Sequence[Clip], finished: Callable[[ClipOutcome], None]
-) -> list[ClipOutcome]:
-    """Run clips on as many benches as there are, and return the outcomes in the clips' order.
+    benches: Sequence[Bench], clips: Sequence[Clip], finished: Callable[[Clip, Observed], None]
+) -> list[Observed]:
+    """Run clips on as many benches as there are, and return what was seen, in the clips' order.
 
     `finished` is called for each clip as it ends, by one thread at a time.
     """
-    outcomes: dict[int, ClipOutcome] = {}
+    seen: dict[int, Observed] = {}
     waiting = iter(enumerate(clips))
     turn, stop = threading.Lock(), threading.Event()
 
@@ -143,10 +131,11 @@ def run_clips(
                 index, clip = next(waiting, (-1, None))
             if clip is None:
                 return
-            outcome = bench.run(clip, stop.is_set)
+            observed = bench.run(clip, stop.is_set)
             with turn:
-                outcomes[index] = outcome
-                finished(outcome)
+                if not stop.is_set():  # what was stopped in the middle is no clip that ended
+                    seen[index] = observed
+                    finished(clip, observed)
 
     if len(benches) == 1:  # in this thread, where an interrupt ends it at once
         work(benches[0])
@@ -158,4 +147,4 @@ def run_clips(
             except BaseException:
                 stop.set()
                 raise
-    return [outcomes[index] for index in range(len(clips))]
+    return [seen[index] for index in range(len(clips))]

@@ -16,13 +16,14 @@ from pathlib import Path
 
 from exporter.errors import InputError, MwwError, UsageError
 from harness.account import environment, judge_arena, warnings_for
-from harness.bench import Bench, ClipOutcome, Setup, run_clips
+from harness.bench import Bench, Setup, run_clips
 from harness.clips import Clip, check_step
-from harness.engines.catalog import DEFAULT_ENGINE, engine_spec, installed_version
+from harness.engines.catalog import DEFAULT_ENGINE, EngineSpec, engine_spec, installed_version
 from harness.errors import GoldenError
 from harness.evaluation import Evaluation, LabelledOutputs, Rule, evaluate
 from harness.golden import Golden
-from harness.judging import refused
+from harness.journal import Journal
+from harness.judging import Judge, Observed, nothing_but
 from harness.labels import Label, labels_from_names
 from harness.model import Model, load_model
 from harness.results import ArenaResult, GoldenSource, RunResult, VadSource, Verdict
@@ -36,7 +37,10 @@ def _no_progress(description: str, done: int, total: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How to run, the same for each model: the keyword arguments of `check`."""
+    """How to run, the same for each model: the keyword arguments of `check`.
+
+    `unfinished` is the file in which finished clips are kept; those that it holds already are not run again.
+    """
 
     target: str = EMULATOR
     engine: str | None = None
@@ -49,6 +53,7 @@ class RunOptions:
     labels: Mapping[str, Label] | None = None
     jobs: int = 1
     progress: Callable[[str, int, int], None] = _no_progress
+    unfinished: Path | None = None
 
 
 def check(  # noqa: PLR0913 -- the fields of RunOptions
@@ -120,53 +125,63 @@ def _check(model: Model, clips: ClipSource, options: RunOptions) -> tuple[RunRes
     """The result, and why the model could not be loaded where it could not."""
     with ExitStack() as stack:
         chosen, recorded = open_clips(clips, options.lead_in, stack)
-        setup = _set_up(model, options, recorded)
+        setup, tolerance = _set_up(model, options, recorded), _tolerance(options)
         _check_inputs(setup, chosen, options.jobs)
         started, clock = datetime.now(timezone.utc), time.monotonic()
-        benches = [stack.enter_context(Bench(setup)) for _ in range(min(options.jobs, len(chosen)))]
-        arena, outcomes, refusal = _run(setup, benches, chosen, options)
-        results = tuple(outcome.result for outcome in outcomes)
-        result = RunResult(
-            verdict=_verdict(arena, [result.status for result in results]),
-            model=model.name,
-            model_sha256=model.sha256,
-            manifest_sha256=_sha256(model.path) if model.from_manifest else None,
-            stride=model.stride,
-            feature_step_size=model.feature_step_size,
-            probability_cutoff=model.probability_cutoff,
-            sliding_window_size=model.sliding_window_size,
-            target=benches[0].info(),
-            golden=_golden_source(setup),
-            tolerance=setup.tolerance,
-            lead_in=recorded.provenance.lead_in if recorded else options.lead_in,
-            arena=arena,
-            clips=results,
-            warnings=warnings_for(model, arena, results, setup.tolerance),
-            environment=environment(),
-            started=started.isoformat(timespec="seconds"),
-            seconds=time.monotonic() - clock,
-            evaluation=_evaluate(setup, chosen, outcomes, options.labels),
-            vad=None if setup.vad is None else VadSource(setup.vad.name, setup.vad.sha256, DEFAULT_ENGINE),
-        )
+        count = min(options.jobs, len(chosen))
+        benches = [stack.enter_context(Bench(setup)) for _ in range(count)]
+        arena, seen, refusal = _run(setup, benches, chosen, options)
+        info = benches[0].info()
+    judge = Judge(model, setup.vad, tolerance)
+    results = tuple(judge.judge(clip, observed) for clip, observed in zip(chosen, seen, strict=True))
+    result = RunResult(
+        verdict=_verdict(arena, [result.status for result in results]),
+        model=model.name,
+        model_sha256=model.sha256,
+        manifest_sha256=_sha256(model.path) if model.from_manifest else None,
+        stride=model.stride,
+        feature_step_size=model.feature_step_size,
+        probability_cutoff=model.probability_cutoff,
+        sliding_window_size=model.sliding_window_size,
+        target=info,
+        golden=_golden_source(setup),
+        tolerance=tolerance,
+        lead_in=recorded.provenance.lead_in if recorded else options.lead_in,
+        arena=arena,
+        clips=results,
+        warnings=warnings_for(model, arena, results, tolerance),
+        environment=environment(),
+        started=started.isoformat(timespec="seconds"),
+        seconds=time.monotonic() - clock,
+        evaluation=_evaluate(judge, chosen, seen, options.labels),
+        vad=None if setup.vad is None else VadSource(setup.vad.name, setup.vad.sha256, DEFAULT_ENGINE),
+    )
     return result, refusal
+
+
+def _emulated(options: RunOptions) -> EngineSpec | None:
+    """The engine that the emulator runs; None for other targets."""
+    return engine_spec(options.engine or DEFAULT_ENGINE) if options.target == EMULATOR else None
+
+
+def _tolerance(options: RunOptions) -> int:
+    if options.tolerance is None:
+        engine = _emulated(options)
+        return engine.tolerance if engine else 0
+    if not 0 <= options.tolerance <= 255:
+        raise UsageError(f"a tolerance of {options.tolerance}", hint="0 to 255, the steps of the uint8 output")
+    return options.tolerance
 
 
 def _set_up(model: Model, options: RunOptions, recorded: Golden | None) -> Setup:
     target_spec(options.target)
-    emulated = engine_spec(options.engine or DEFAULT_ENGINE) if options.target == EMULATOR else None
-    tolerance = options.tolerance
-    if tolerance is None:
-        tolerance = emulated.tolerance if emulated else 0
-    if not 0 <= tolerance <= 255:
-        raise UsageError(f"a tolerance of {tolerance}", hint="0 to 255, the steps of the uint8 output")
-    vad = options.vad
+    engine, vad = _emulated(options), options.vad
     return Setup(
         model=model,
         target=options.target,
         options=TargetOptions(options.engine, options.chip, options.baud, options.flash),
-        tolerance=tolerance,
         recorded=recorded,
-        compare=recorded is None and not (emulated and emulated.name == DEFAULT_ENGINE),
+        compare=recorded is None and not (engine and engine.name == DEFAULT_ENGINE),
         vad=vad if vad is None or isinstance(vad, Model) else load_model(vad),
     )
 
@@ -190,21 +205,27 @@ def _check_inputs(setup: Setup, clips: Sequence[Clip], jobs: int) -> None:
 
 def _run(
     setup: Setup, benches: Sequence[Bench], clips: Sequence[Clip], options: RunOptions
-) -> tuple[ArenaResult | None, list[ClipOutcome], MwwError | None]:
-    """Load the model on every bench, then run all clips."""
+) -> tuple[ArenaResult | None, list[Observed], MwwError | None]:
+    """Load the model on every bench, then run all clips that were not finished before."""
     try:
         use, *_ = [bench.load() for bench in benches]
     except MwwError as error:
-        return None, [ClipOutcome(refused(clip, error), None) for clip in clips], error
-    arena = judge_arena(setup.model, benches[0].info(), use)
-    done = 0
+        return None, [nothing_but(error)] * len(clips), error
+    info = benches[0].info()
+    journal = Journal(options.unfinished, setup, info) if options.unfinished else None
+    known = {index: journal.recall(clip) for index, clip in enumerate(clips)} if journal else {}
+    left = [clip for index, clip in enumerate(clips) if known.get(index) is None]
+    done = len(clips) - len(left)
 
-    def finished(outcome: ClipOutcome) -> None:
+    def finished(clip: Clip, observed: Observed) -> None:
         nonlocal done
         done += 1
+        if journal is not None:
+            journal.note(clip, observed)
         options.progress(setup.model.name, done, len(clips))
 
-    return arena, run_clips(benches, clips, finished), None
+    fresh = iter(run_clips(benches, left, finished))
+    return judge_arena(setup.model, info, use), [known.get(index) or next(fresh) for index in range(len(clips))], None
 
 
 def _verdict(arena: ArenaResult | None, clips: Sequence[Verdict]) -> Verdict:
@@ -224,23 +245,23 @@ def _golden_source(setup: Setup) -> GoldenSource | None:
 
 
 def _evaluate(
-    setup: Setup, clips: Sequence[Clip], outcomes: Sequence[ClipOutcome], labels: Mapping[str, Label] | None
+    judge: Judge, clips: Sequence[Clip], seen: Sequence[Observed], labels: Mapping[str, Label] | None
 ) -> Evaluation | None:
     """Recall and false accepts over the labelled clips that were carried out."""
-    model = setup.model
+    model = judge.model
     if labels is None:
         labels = labels_from_names(clip.name for clip in clips)
     labelled = [
         LabelledOutputs(
             name=clip.name,
             label=labels[clip.name],
-            outputs=outcome.result.trace.outputs,
-            seconds=max(0.0, outcome.result.slices * model.feature_step_size / 1000 - clip.lead_in),
+            outputs=observed.outputs,
+            seconds=max(0.0, observed.streamed.slices * model.feature_step_size / 1000 - clip.lead_in),
             lead_in=clip.lead_in,
-            vad=outcome.vad,
+            vad=judge.gate(observed),
         )
-        for clip, outcome in zip(clips, outcomes, strict=True)
-        if clip.name in labels and outcome.result.status != "error"
+        for clip, observed in zip(clips, seen, strict=True)
+        if clip.name in labels and observed.streamed.error is None
     ]
     rule = Rule(model.sliding_window_size, model.stride, model.feature_step_size)
     return evaluate(labelled, rule, model.cutoff_byte) if labelled else None

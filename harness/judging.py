@@ -20,39 +20,62 @@ Outputs = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """All that was seen of a clip; `golden` and `vad` are None where there are none."""
+    """All that was seen of a clip.
+
+    Attributes:
+        streamed: What the clip was, and why it ended early.
+        outputs: uint8 `[n]` of the target.
+        microseconds: uint32 `[n]`; empty where no chip measured them.
+        device_inferences: What the target itself counted; None where it does not.
+        golden: uint8 `[n]`; None where nothing is compared.
+        vad: uint8 `[m]` of the VAD model; None where there is none.
+    """
 
     streamed: Streamed
     outputs: Outputs
     microseconds: npt.NDArray[np.uint32]
     device_inferences: int | None
     golden: Outputs | None
-    vad: Vad | None
+    vad: Outputs | None
 
 
-def judge(model: Model, clip: Clip, observed: Observed, tolerance: int) -> ClipResult:
-    """Judge what was seen of a clip; one that ended early tells how far it came and nothing else."""
-    result, outputs = _as_far_as_it_came(clip, observed), observed.outputs
-    if result.error is not None:
-        return result
-    result = replace(
-        result,
-        frames_sha256=observed.streamed.frames_sha256,
-        outputs_sha256=hashlib.sha256(outputs.tobytes()).hexdigest(),
-        max_output=int(outputs.max()) if len(outputs) else None,
-        detections=_detections(model, clip, outputs, observed.vad),
-        latency_us=_latency(observed.microseconds),
-    )
-    if observed.golden is None:
-        return result
-    return _compare(result, observed.golden, _detections(model, clip, observed.golden, observed.vad), tolerance)
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What clips are judged by: the model's rule, the VAD model's, and the largest difference that passes."""
+
+    model: Model
+    vad: Model | None
+    tolerance: int
+
+    def judge(self, clip: Clip, observed: Observed) -> ClipResult:
+        """Judge what was seen of a clip; one that ended early tells how far it came and nothing else."""
+        result, outputs = _as_far_as_it_came(clip, observed), observed.outputs
+        if result.error is not None:
+            return result
+        gate = self.gate(observed)
+        result = replace(
+            result,
+            frames_sha256=observed.streamed.frames_sha256,
+            outputs_sha256=hashlib.sha256(outputs.tobytes()).hexdigest(),
+            max_output=int(outputs.max()) if len(outputs) else None,
+            detections=_detections(self.model, clip, outputs, gate),
+            latency_us=_latency(observed.microseconds),
+        )
+        if observed.golden is None:
+            return result
+        return _compare(result, observed.golden, _detections(self.model, clip, observed.golden, gate), self.tolerance)
+
+    def gate(self, observed: Observed) -> Vad | None:
+        """The VAD that gates a clip; None where there is none."""
+        model, outputs = self.vad, observed.vad
+        if model is None or outputs is None:
+            return None
+        return Vad(outputs, cutoff=model.probability_cutoff, window=model.sliding_window_size, stride=model.stride)
 
 
-def refused(clip: Clip, error: MwwError) -> ClipResult:
-    """The result of a clip that nothing could be run on, because its model could not be loaded."""
-    nothing = np.empty(0, np.uint8)
-    observed = Observed(Streamed(0, "", error), nothing, np.empty(0, np.uint32), None, None, None)
-    return _as_far_as_it_came(clip, observed)
+def nothing_but(error: MwwError) -> Observed:
+    """What is seen of a clip that was never begun."""
+    return Observed(Streamed(0, "", error), np.empty(0, np.uint8), np.empty(0, np.uint32), None, None, None)
 
 
 def _as_far_as_it_came(clip: Clip, observed: Observed) -> ClipResult:

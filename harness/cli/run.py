@@ -9,13 +9,14 @@ from typing import Final
 import click
 
 from exporter.contract import CHIPS
-from exporter.errors import OutputError
+from exporter.errors import OutputError, UsageError
 from exporter.files import write_files
 from harness.check import RunOptions, check_models
 from harness.cli.inputs import clip_options, clip_source
 from harness.cli.output import emit_json, json_option, progress, warn
 from harness.cli.run_table import print_run
 from harness.engines.catalog import ENGINES
+from harness.journal import NAME
 from harness.model import load_model
 from harness.report.document import overall, run_document
 from harness.results import RunResult, Verdict
@@ -39,6 +40,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--no-flash", is_flag=True, help="Never give a board another model.")
 @click.option("--report", type=_PATH, metavar="DIR", help="Write run.json and a report into this folder.")
 @click.option("--junit", type=_PATH, metavar="FILE", help="Write JUnit XML.")
+@click.option("--resume", is_flag=True, help="Take finished clips from the interrupted run in --report DIR.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Clips at a time.")
 @json_option
 def command(  # noqa: PLR0913 -- one for each option
@@ -57,6 +59,7 @@ def command(  # noqa: PLR0913 -- one for each option
     no_flash: bool,
     report: Path | None,
     junit: Path | None,
+    resume: bool,
     jobs: int,
     as_json: bool,
 ) -> int:
@@ -68,8 +71,7 @@ def command(  # noqa: PLR0913 -- one for each option
     source = clip_source(features, wav, lead_in, golden)
     loaded = [load_model(model) for model in models]
     gate = load_model(vad) if vad else None
-    if report is not None:
-        _make_folder(report)  # before hours of clips, not after
+    unfinished = _open_report(report, resume)  # before hours of clips, not after
     with progress() as shown:
         options = RunOptions(
             target=target,
@@ -82,9 +84,12 @@ def command(  # noqa: PLR0913 -- one for each option
             vad=gate,
             jobs=jobs,
             progress=shown,
+            unfinished=unfinished,
         )
         results = check_models(loaded, source, options)
     _write(results, report, junit)
+    if unfinished is not None:
+        unfinished.unlink(missing_ok=True)
     for warning in dict.fromkeys(warning for result in results for warning in result.warnings):
         warn(warning)
     if as_json:
@@ -96,11 +101,19 @@ def command(  # noqa: PLR0913 -- one for each option
     return EXIT_CODES[overall(results)]
 
 
-def _make_folder(folder: Path) -> None:
+def _open_report(folder: Path | None, resume: bool) -> Path | None:
+    """Make the report's folder, and return the file in it that keeps finished clips; emptied unless to `resume`."""
+    if folder is None:
+        if resume:
+            raise UsageError("--resume without --report", hint="finished clips are kept beside the report")
+        return None
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            (folder / NAME).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
+    return folder / NAME
 
 
 def _write(results: Sequence[RunResult], report: Path | None, junit: Path | None) -> None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import psutil
 import pytest
 
+from harness.bench import Bench
 from harness.cli import mww, run
 from harness.golden import Golden, Provenance, RecordedClip, write_golden
 from harness.model import load_model
@@ -240,3 +241,39 @@ def test_the_golden_of_a_run_is_named(
     opened = Golden(golden)
     assert document["lead_in"] == opened.provenance.lead_in == 1.0
     opened.close()
+
+
+def test_an_interrupted_run_resumes_from_its_finished_clips(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features, report = tmp_path / "features.npz", tmp_path / "report"
+    clips = [(f"clip {number}", np.full((6_000, 40), number, np.int8)) for number in range(6)]
+    write_archive(features, clips)
+    words = [models / "okay_nabu.json", "--features", features, "--engine", "litert"]
+    words += ["--vad", models / "alexa.json", "--report", report]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness.cli", "run", *map(str, words)],
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        stderr=subprocess.DEVNULL,
+    )
+    unfinished = report / "unfinished.jsonl"
+    while not unfinished.exists() or unfinished.read_bytes().count(b"\n") < 2:
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    with unfinished.open("ab") as file:
+        file.write(b'{"run": "torn')
+    run_again: list[str] = []
+    original = Bench.run
+    monkeypatch.setattr(
+        Bench, "run", lambda self, clip, stop: run_again.append(clip.name) or original(self, clip, stop)
+    )
+    resumed = called(capsys, *words, "--resume")
+    assert 0 < len(run_again) <= 4
+    assert not unfinished.exists()
+    whole = called(capsys, *words)
+    for document in (resumed, whole):
+        document.pop("started")
+        document.pop("seconds")
+    assert resumed == whole
+    assert run(mww, ["run", str(models / "okay_nabu.json"), "--features", str(features), "--resume"]) == 2
