@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy.typing as npt
 
@@ -29,6 +29,7 @@ from exporter.errors import MwwError, OutputError, UnsupportedModelError, UsageE
 from exporter.feature_sets import clips_from_array, load_clips
 from exporter.files import write_files
 from exporter.manifest import ManifestOptions, generate_manifest, save_manifest
+from exporter.model_analyzer import ModelAnalysis, analyze_model_architecture
 from exporter.model_file import read_model
 from exporter.optimize import optimize_for_edge
 from exporter.phases import Phases
@@ -40,15 +41,15 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class CutoffChoice(Protocol):
-    """What a cutoff chooser answers."""
+    """What a cutoff chooser answers, and whatever else it found out."""
 
     @property
-    def probability_cutoff(self) -> float:
-        """The cutoff, 0..1."""
+    def cutoff(self) -> float:
+        """The probability cutoff, 0..1."""
 
 
-ChooseCutoff = Callable[[Path, ManifestOptions], CutoffChoice]
-"""Picks the cutoff of an exported model; asked once the model is there, before its manifest is."""
+ChooseCutoff: TypeAlias = Callable[[bytes, int, int], CutoffChoice]
+"""Picks the cutoff of a model: called with its bytes, the sliding window size and the milliseconds a slice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class ExportResult:
         tensor_arena_size: The manifest's, in bytes.
         probability_cutoff: The manifest's.
         cutoff_choice: What the cutoff chooser answered, or None.
+        analysis: What the model is made of.
         seconds: By phase.
     """
 
@@ -91,6 +93,7 @@ class ExportResult:
     tensor_arena_size: int
     probability_cutoff: float
     cutoff_choice: CutoffChoice | None
+    analysis: ModelAnalysis
     seconds: Mapping[str, float]
 
     @property
@@ -125,8 +128,8 @@ class ExportRequest:
     name: str
     options: ManifestOptions
     choose_cutoff: ChooseCutoff | None
-    optimize: bool
     keep_failed: bool
+    optimize: bool
     phases: Phases = field(default_factory=Phases)
 
 
@@ -171,9 +174,9 @@ def export(request: ExportRequest) -> ExportResult:
         ranges = load_ranges(request.calibration_ranges) if request.calibration_ranges else None
         dataset = None if ranges else _dataset(request, checkpoint.architecture.stride)
     with tempfile.TemporaryDirectory(prefix="mww-export-") as folder:
+        content = _convert(checkpoint, dataset, ranges, Path(folder), phases)
         model = Path(folder) / f"{request.name}.tflite"
-        converted = _convert(checkpoint, dataset, ranges, Path(folder) / "saved_model", phases)
-        model.write_bytes(_optimize(converted, request) if request.optimize else converted)
+        model.write_bytes(_optimize(content, request) if request.optimize else content)
         result, contents = _judge(request, checkpoint, dataset, model)
     if result.compatible or request.keep_failed:
         write_files(contents)
@@ -209,12 +212,13 @@ def _convert(
             from exporter import conversion, network
         with phases("network"):
             streaming = network.build_streaming_network(checkpoint.architecture, checkpoint.weights)
+        saved_model = folder / "saved_model"
         with phases("saved_model"):
-            conversion.write_saved_model(streaming, folder)
+            conversion.write_saved_model(streaming, saved_model)
         if dataset is not None:
-            return conversion.convert(folder, dataset, phases)
+            return conversion.convert(saved_model, dataset, phases)
         assert ranges is not None
-        return conversion.convert_with_ranges(folder, checkpoint.architecture.stride, ranges, phases)
+        return conversion.convert_with_ranges(saved_model, checkpoint.architecture.stride, ranges, phases)
 
 
 def _optimize(converted: bytes, request: ExportRequest) -> bytes:
@@ -234,13 +238,14 @@ def _judge(
     choice = None
     if request.choose_cutoff is not None:
         with request.phases("cutoff"):
-            choice = request.choose_cutoff(model, options)
-            options = replace(options, probability_cutoff=choice.probability_cutoff)
+            choice = request.choose_cutoff(model.read_bytes(), options.sliding_window_size, options.feature_step_size)
+            options = replace(options, probability_cutoff=choice.cutoff)
     with request.phases("verify"):
         manifest = generate_manifest(model, options)
         size: int = manifest["micro"]["tensor_arena_size"]
         written = save_manifest(manifest, model.with_suffix(".json"))
         report = verify_esphome_compatibility(written)
+        analysis = replace(analyze_model_architecture(written), model=str(request.output_dir / model.name))
         parsed = read_model(model)
         quantization = parsed.main.tensors[parsed.main.inputs[0]].quantization
     target = request.output_dir / model.name
@@ -262,6 +267,7 @@ def _judge(
         tensor_arena_size=size,
         probability_cutoff=options.probability_cutoff,
         cutoff_choice=choice,
+        analysis=analysis,
         seconds=request.phases.seconds,
     )
     return result, {result.model: model.read_bytes(), result.manifest: written.read_bytes()}

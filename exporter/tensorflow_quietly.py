@@ -30,19 +30,25 @@ def tensorflow_quietly() -> Iterator[None]:
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the export needs no GPU, and starting one takes seconds
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)
-    with _silent_descriptor(2), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+    with _silent_descriptor(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 @contextlib.contextmanager
-def _silent_descriptor(descriptor: int) -> Iterator[None]:
+def _silent_descriptor() -> Iterator[None]:
+    """Point file descriptor 2 at nothing; `sys.stderr`, where progress is drawn, keeps its old way out."""
     sys.stderr.flush()
-    saved = os.dup(descriptor)
     try:
-        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  (a device, opened for its descriptor)
-            os.dup2(nowhere.fileno(), descriptor)
+        saved = os.dup(2)
+    except OSError:  # closed: nothing can be written there anyway
         yield
-    finally:
-        os.dup2(saved, descriptor)
-        os.close(saved)
+        return
+    with os.fdopen(saved, "w", buffering=1, errors="replace") as ours, contextlib.redirect_stderr(ours):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)

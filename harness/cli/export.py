@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ from exporter.architecture import weight_count
 from exporter.calibration import MINIMUM_CLIPS
 from exporter.contract import CHIPS
 from exporter.errors import UsageError
-from exporter.export import ExportResult, RefusedExportError
+from exporter.export import ChooseCutoff, ExportResult, RefusedExportError
+from exporter.model_analyzer import ModelAnalysis
 from exporter.settings import architecture_settings
 from harness.cli.arena import arena_document
-from harness.cli.output import emit_json, json_option, printable, progress, warn
+from harness.cli.output import Progress, emit_json, json_option, printable, progress, warn
 
 _PATH = click.Path(path_type=Path)
 _MANIFEST_OPTIONS = (
@@ -44,18 +45,6 @@ _PHASES = (
 _HEARD = "the wake word must be spoken in the calibration clips, or the model never answers as it was trained to"
 
 
-@dataclass(frozen=True, slots=True)
-class _Files:
-    """What to export, with what, and to where."""
-
-    checkpoint: Path
-    output: Path
-    config: Path | None
-    calibration: Path | None
-    calibration_ranges: Path | None
-    name: str | None
-
-
 @click.command("export", short_help="A trained checkpoint to a streaming INT8 model and its manifest.")
 @click.option(
     "--checkpoint", required=True, metavar="FILE", type=_PATH, help="Any trainer's; its layout is recognised."
@@ -72,29 +61,29 @@ class _Files:
 @click.option("--website", metavar="URL", help="Where it is from.")
 @click.option("--language", "trained_languages", multiple=True, metavar="CODE", help="Repeatable [en].")
 @click.option("--probability-cutoff", type=click.FloatRange(0, 1), metavar="P", help="[0.97]")
+@click.option("--cutoff-from", metavar="DIR", type=_PATH, help="Choose the cutoff by clips in positive/, negative/.")
+@click.option("--target-recall", type=click.FloatRange(0, 1, min_open=True), metavar="R", help="[0.9]")
 @click.option("--sliding-window-size", type=click.IntRange(1), metavar="N", help="Outputs that detection sums [5].")
 @click.option("--feature-step-size", type=click.IntRange(0, 30), metavar="MS", help="Milliseconds a slice [10].")
 @click.option("--minimum-esphome-version", metavar="VERSION", help="[2024.7.0]")
 @click.option("--chip", "chips", multiple=True, type=click.Choice(CHIPS), help="Repeatable; all by default.")
 @click.option("--arena-margin", type=click.FloatRange(0, 10), metavar="PART", help="Room in the tensor arena [0.10].")
 @click.option("--allow-small-calibration", is_flag=True, help=f"Take fewer than {MINIMUM_CLIPS} calibration clips.")
-@click.option("--no-optimize", is_flag=True, help="Keep the converter's names and order of operators.")
+@click.option("--no-optimize", is_flag=True, help="Leave names, metadata and the operators' order as converted.")
 @click.option("--keep-failed", is_flag=True, help="Write the files of a model that breaks a rule, too.")
 @json_option
 def command(  # noqa: PLR0913  (one parameter an option)
     *,
     checkpoint: Path,
     output: Path,
-    config: Path | None,
     calibration: Path | None,
     calibration_ranges: Path | None,
-    name: str | None,
-    chips: tuple[str, ...],
+    cutoff_from: Path | None,
+    target_recall: float | None,
     allow_small_calibration: bool,
     no_optimize: bool,
-    keep_failed: bool,
     as_json: bool,
-    **manifest: Any,
+    **others: Any,
 ) -> int:
     """Export a checkpoint, verify the model, and write it with its manifest, both or neither.
 
@@ -102,12 +91,24 @@ def command(  # noqa: PLR0913  (one parameter an option)
     """
     if calibration and calibration_ranges:
         raise UsageError("--calibration and --calibration-ranges exclude each other")
-    files = _Files(checkpoint, output, config, calibration, calibration_ranges, name)
-    told = {
-        option: value for option, value in manifest.items() if option in _MANIFEST_OPTIONS and value not in (None, ())
-    }
-    minimum_clips = 1 if allow_small_calibration else MINIMUM_CLIPS
-    result = _export(files, told, chips, minimum_clips, optimize=not no_optimize, keep_failed=keep_failed)
+    if target_recall is not None and cutoff_from is None:
+        raise UsageError("--target-recall needs --cutoff-from")
+    if cutoff_from is not None and others["probability_cutoff"] is not None:
+        raise UsageError("--probability-cutoff and --cutoff-from exclude each other")
+    manifest = {name: others.pop(name) for name in _MANIFEST_OPTIONS}
+    with progress() as bar:
+        result = _export(
+            checkpoint,
+            output,
+            calibration=calibration,
+            calibration_ranges=calibration_ranges,
+            minimum_clips=1 if allow_small_calibration else MINIMUM_CLIPS,
+            manifest_options={name: value for name, value in manifest.items() if value not in (None, ())},
+            choose_cutoff=_chooser(cutoff_from, target_recall, bar) if cutoff_from else None,
+            optimize=not no_optimize,
+            progress=lambda phase: bar("exporting", _PHASES.index(phase), len(_PHASES)),
+            **others,
+        )
     _warn(result)
     if as_json:
         emit_json("mww.export/1", _document(result))
@@ -116,35 +117,19 @@ def command(  # noqa: PLR0913  (one parameter an option)
     return 0 if result.compatible else 1
 
 
-def _export(
-    files: _Files,
-    manifest: dict[str, Any],
-    chips: tuple[str, ...],
-    minimum_clips: int,
-    *,
-    optimize: bool,
-    keep_failed: bool,
-) -> ExportResult:
+def _export(checkpoint: Path, output: Path, **options: Any) -> ExportResult:
     from exporter.tflite import export_to_tflite
 
-    with progress() as bar:
-        try:
-            return export_to_tflite(
-                files.checkpoint,
-                files.output,
-                config=files.config,
-                calibration=files.calibration,
-                calibration_ranges=files.calibration_ranges,
-                minimum_clips=minimum_clips,
-                name=files.name,
-                manifest_options=manifest,
-                chips=chips,
-                optimize=optimize,
-                keep_failed=keep_failed,
-                progress=lambda phase: bar("exporting", _PHASES.index(phase), len(_PHASES)),
-            )
-        except RefusedExportError as refusal:
-            return refusal.result
+    try:
+        return export_to_tflite(checkpoint, output, **options)
+    except RefusedExportError as refusal:
+        return refusal.result
+
+
+def _chooser(folder: Path, target_recall: float | None, bar: Progress) -> ChooseCutoff:
+    from harness.cutoff import DEFAULT_TARGET_RECALL, cutoff_chooser
+
+    return cutoff_chooser(folder, target_recall=target_recall or DEFAULT_TARGET_RECALL, progress=bar)
 
 
 def _warn(result: ExportResult) -> None:
@@ -167,10 +152,33 @@ def _document(result: ExportResult) -> dict[str, object]:
         "architecture": architecture_settings(result.architecture),
         "calibration": asdict(result.calibration),
         "probability_cutoff": result.probability_cutoff,
+        "cutoff": _cutoff_document(result),
         "arena": arena_document(result.arena, result.tensor_arena_size),
         "checks": [asdict(check) for check in result.verification.checks if check.status != "pass"],
+        "analysis": _analysis_document(result.analysis),
         "seconds": dict(result.seconds),
     }
+
+
+def _analysis_document(analysis: ModelAnalysis) -> dict[str, object]:
+    """The figures of `mww analyze` that a build log wants to see."""
+    return {
+        "size": analysis.size,
+        "parameters": analysis.parameters,
+        "macs": analysis.cost.macs,
+        "context_slices": analysis.context_slices,
+        "highest_output": analysis.highest_output,
+        "states": [list(state.shape) for state in analysis.states],
+        "operators": analysis.operators,
+    }
+
+
+def _cutoff_document(result: ExportResult) -> dict[str, object] | None:
+    """The cutoff that clips chose, and the sweep that it was chosen from."""
+    from harness.cutoff import CutoffChoice
+
+    choice = result.cutoff_choice
+    return asdict(choice) if isinstance(choice, CutoffChoice) else None
 
 
 def _print(result: ExportResult) -> None:
@@ -182,7 +190,7 @@ def _print(result: ExportResult) -> None:
     if not result.written:
         click.echo("nothing was written; --keep-failed writes the files all the same")
         return
-    net, calibration = result.architecture, result.calibration
+    net, calibration, analysis = result.architecture, result.calibration, result.analysis
     source = f"{calibration.clips} clips" if calibration.clips else "recovered ranges"
     needs = max(result.arena, key=lambda prediction: prediction.minimum)
     click.echo(
@@ -191,7 +199,8 @@ def _print(result: ExportResult) -> None:
     click.echo(
         f"{printable(str(result.manifest))}  cutoff {result.probability_cutoff:g}, arena {result.tensor_arena_size}"
     )
-    click.echo(f"  network      {type(net).__name__}, stride {net.stride}, {weight_count(net):,} weights")
+    shape = f"stride {net.stride}, {weight_count(net):,} weights, {len(analysis.states)} states"
+    click.echo(f"  network      {type(net).__name__}, {shape}")
     click.echo(f"  calibration  {source}, input scale {calibration.input_scale:.6f}")
     click.echo(f"  arena        {needs.minimum} bytes at least, on {needs.chip}")
     click.echo(f"  checks       {len(result.verification.checks)} made, {len(result.verification.failures)} failed")

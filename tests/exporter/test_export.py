@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from exporter.checkpoint import weights_file
 from exporter.errors import CalibrationError, CheckpointError, ConfigurationError, MwwError, OutputError, UsageError
 from exporter.files import write_files
 from exporter.frontend import quantize_features, wav_to_features
-from exporter.manifest import ManifestOptions, load_manifest
+from exporter.manifest import load_manifest
 from exporter.model_file import ModelFile, read_model
 from exporter.recover import recover
 from exporter.recovered_ranges import ranges_document
@@ -208,12 +208,32 @@ def test_the_older_name_still_works_and_warns(checkpoint: Path, tmp_path: Path) 
         convert_to_tflite(checkpoint, tmp_path, name=".")
 
 
+@dataclass(frozen=True)
+class Choice:
+    cutoff: float
+
+
 @needs_tensorflow
 def test_the_cutoff_chooser_has_the_last_word(checkpoint: Path, tmp_path: Path) -> None:
-    def choose(model: Path, options: ManifestOptions) -> ManifestOptions:
+    def choose(model: bytes, sliding_window_size: int, feature_step_size: int) -> Choice:
         assert read_model(model).main.inputs
-        return replace(options, probability_cutoff=0.61)
+        assert (sliding_window_size, feature_step_size) == (5, 10)
+        return Choice(0.61)
 
     ranges = checkpoint.parent / "ranges.json"
     result = export_to_tflite(checkpoint, tmp_path, calibration_ranges=ranges, choose_cutoff=choose)
     assert load_manifest(result.manifest).probability_cutoff == result.probability_cutoff == 0.61
+
+
+@needs_tensorflow
+def test_optimising_changes_no_output(checkpoint: Path, tmp_path: Path) -> None:
+    ranges = checkpoint.parent / "ranges.json"
+    plain, small = (
+        export_to_tflite(checkpoint, tmp_path / str(optimize), calibration_ranges=ranges, optimize=optimize)
+        for optimize in (False, True)
+    )
+    assert small.model.stat().st_size < plain.model.stat().st_size
+    assert small.tensor_arena_size <= plain.tensor_arena_size
+    slices = quantize_features(wav_to_features(next((fixtures_dir() / "clips" / "okay_nabu").rglob("*.wav"))))
+    outputs = [run_tflm(result.model.read_bytes(), slices, 3) for result in (plain, small)]
+    np.testing.assert_array_equal(*outputs)

@@ -1,6 +1,7 @@
 """`mww export`: one document, the right exit code, and nothing half done."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 
 from harness.cli import mww, run
 from harness.resources import fixtures_dir
-from tests.support.needs import needs_tensorflow
+from tests.support.needs import needs_tensorflow, needs_tflm
 
 MODEL = Path(pymicro_wakeword.__file__).parent / "models" / "hey_jarvis.tflite"
 FEATURES = fixtures_dir() / "calibration" / "features.npz"
@@ -74,6 +75,25 @@ def test_a_failed_check_is_exit_1_and_leaves_nothing(
     assert "FAIL  highest-output" in captured.out
     assert "calibrated with 40 clips" in captured.err
     assert not (tmp_path / "out").exists()
+
+
+@needs_tensorflow
+@needs_tflm
+def test_the_cutoff_can_be_chosen_by_clips(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips = tmp_path / "clips"
+    shutil.copytree(fixtures_dir() / "clips" / "hey_jarvis" / "positive", clips / "positive")
+    shutil.copytree(fixtures_dir() / "clips" / "negative", clips / "negative")
+    words = ["export", "--checkpoint", str(checkpoint), "--output", str(tmp_path / "out"), "--json"]
+    words += ["--calibration-ranges", str(checkpoint.with_name("ranges.json")), "--cutoff-from", str(clips)]
+    assert run(mww, [*words, "--target-recall", "0.6"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    manifest = json.loads(Path(document["manifest"]).read_text())
+    assert manifest["micro"]["probability_cutoff"] == document["probability_cutoff"] == document["cutoff"]["cutoff"]
+    assert document["cutoff"]["at"]["recall"]["value"] >= 0.6
+    assert len(document["cutoff"]["sweep"]) == 256
+    assert run(mww, [*words, "--probability-cutoff", "0.9"]) == 2
 
 
 def test_calibration_and_ranges_exclude_each_other(
