@@ -6,7 +6,9 @@ what they should be is `exporter.calibration`'s question.
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +24,12 @@ MAX_CLIPS: Final = 4000
 """Clips taken from a folder; of more, a choice that is the same each time."""
 
 _MAX_BYTES: Final = 2**31
+_METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_DAMAGE: Final = (
+    *(OSError, ValueError, EOFError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, RuntimeError),  # RuntimeError: an encrypted member
+    tokenize.TokenError,  # a header that numpy tries to mend as one of Python 2's
+)
 _SEED: Final = 0
 _RAW: Final = np.dtype(np.uint16)
 _HINT: Final = "give front-end features as uint16, or floats 0..26, in [slices, 40] a clip"
@@ -84,13 +92,22 @@ def _load_npz(path: Path) -> list[FloatArray]:
         with zipfile.ZipFile(path) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
                 raise CalibrationError(f"{path} unpacks to more than {_MAX_BYTES >> 30} GiB")
+            if any(entry.compress_type not in _METHODS for entry in archive.infolist()):
+                raise CalibrationError(f"{path} is packed as numpy never does", hint=_HINT)
         with np.load(path, allow_pickle=False) as file:
             if "features" in file.files:
-                return clips_from_array(file["features"])
-            return [_as_floats(file[name], f"{path.name}: {name}") for name in file.files]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError, MemoryError) as error:
+                return clips_from_array(_member(path, "features", file["features"]))
+            return [_as_floats(_member(path, name, file[name]), f"{path.name}: {name}") for name in file.files]
+    except _DAMAGE as error:
         reason = getattr(error, "strerror", None) or error
         raise CalibrationError(f"{path} is not a readable .npz file: {reason}", hint=_HINT) from error
+
+
+def _member(path: Path, name: str, found: npt.NDArray[np.generic] | bytes) -> npt.NDArray[np.generic]:
+    """An array; numpy gives the bytes of a member that is none."""
+    if isinstance(found, bytes):
+        raise CalibrationError(f"{path}: {name} is no array", hint=_HINT)
+    return found
 
 
 def _find_mmaps(path: Path) -> list[Path]:

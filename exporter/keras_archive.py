@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ def read_keras_archive(path: Path) -> KerasArchive:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise _unreadable(path, error) from error
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         raise _unreadable(path, error) from error
 
 
@@ -52,7 +53,10 @@ def _unreadable(path: Path, error: Exception) -> CheckpointError:
 
 
 def _read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
-    if archive.getinfo(name).file_size > limit:
+    entry = archive.getinfo(name)
+    if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name} is packed as Keras never does")
+    if entry.file_size > limit:
         raise ValueError(f"{name} is larger than {limit} bytes")
     with archive.open(name) as file:
         return file.read(limit)

@@ -6,6 +6,7 @@ No pickles, no bombs, no member that lies about its size; what the arrays mean i
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -33,7 +34,9 @@ _MAX_TEXT: Final = 64 * 1024**2
 _SUFFIX: Final = ".npy"
 _format: Final[Any] = np.lib.format  # without types before numpy 2
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the same content gives the same file
-_DAMAGE: Final = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError)
+_METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_DAMAGE: Final = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, tokenize.TokenError, RuntimeError)
+"""RuntimeError: an encrypted member; TokenError: a header that numpy mends as one of Python 2's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class Archive:
         members = {info.filename: info for info in self._zip.infolist()}
         if len(members) != len(self._zip.infolist()):
             raise FeatureError(f"{self.path} holds two members of one name")
+        if any(info.compress_type not in _METHODS for info in members.values()):
+            raise FeatureError(f"{self.path} is packed as numpy never does", hint="numpy.savez_compressed writes one")
         total = sum(info.file_size for info in members.values())
         if len(members) > MAX_MEMBERS or total > MAX_BYTES:
             said = f"{self.path} holds {len(members)} arrays of {total} bytes"
