@@ -5,7 +5,7 @@ Which clips to stream and what to think of the outputs is the caller's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from harness.errors import LinkError, WireFormatError
+from harness.errors import LinkError, PortMissingError, WireFormatError
 from harness.link import messages as wire
 from harness.link.model_table import ModelRecord
 from harness.link.ports import DEFAULT_BAUD, Port, PortIdentity, identify, open_port, reopen_port
 from harness.link.reader import LogSink
-from harness.link.session import Session, Timing
+from harness.link.session import Session, Timing, rebooted
 from harness.link.wire import Message
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 
 _OPEN_PATIENCE = 20.0  # seconds; a model is hashed, and its arena probed by trial
 _FLASH_PATIENCE = 5.0  # seconds; a worn flash takes hundreds of milliseconds a sector
-_SAMPLE = np.dtype([("output", "u1"), ("detected", "u1"), ("average", "u1"), ("maximum", "u1"), ("us", "<u4")])
+_SAMPLE = np.dtype([(name, f"<{kind.letter}") for name, kind in wire.Sample.fixed_fields()])
 _MessageT = TypeVar("_MessageT", bound=Message)
 
 
@@ -73,16 +73,23 @@ class LinkClient:
 
     def __init__(
         self,
-        open_: Callable[[], Port],
+        port: Port,
         *,
-        reopen: Callable[[], Port] | None = None,
+        reopen: Callable[[], Port],
+        returns: bool = False,
         timing: Timing | None = None,
         on_log: LogSink | None = None,
     ) -> None:
-        self._reopen = reopen or open_
+        """Greet the board at `port`.
+
+        `reopen` finds its port again, and `returns` says that it is known there, so that a port that goes away may be
+        a board that reboots.
+        """
+        self._reopen = reopen
+        self._returns = returns
         self._timing = timing
         self._on_log = on_log
-        self._session = Session(open_(), timing=timing, on_log=on_log)
+        self._session = Session(port, timing=timing, on_log=on_log)
         self._counted: dict[int, int] = {}
 
     @classmethod
@@ -107,7 +114,8 @@ class LinkClient:
         def reopen() -> Port:
             return reopen_port(identity, baud, timeout=return_timeout)
 
-        return cls(lambda: open_port(url, baud), reopen=reopen, timing=timing, on_log=on_log)
+        returns = bool(identity.serial_number)
+        return cls(open_port(url, baud), reopen=reopen, returns=returns, timing=timing, on_log=on_log)
 
     @property
     def board(self) -> wire.Welcome:
@@ -165,7 +173,7 @@ class LinkClient:
         self._call(wire.UploadBegin(slot, total, model.arena, model.sha256), wire.Done, patience=_FLASH_PATIENCE)
         piece = self.board.max_payload - wire.UploadPiece.fixed_size()
         pieces = (wire.UploadPiece(at, model.content[at : at + piece]) for at in range(0, total, piece))
-        for done, _ in enumerate(self._session.exchange(pieces, patience=_FLASH_PATIENCE), start=1):
+        for done, _ in enumerate(self._exchange(pieces, patience=_FLASH_PATIENCE), start=1):
             if progress is not None:
                 progress(min(done * piece, total), total)
         self._counted.pop(slot, None)
@@ -184,7 +192,7 @@ class LinkClient:
         first = self._counted.get(slot, 0)
         rows = bytearray()
         try:
-            for answer in self._session.exchange(self._packets(frames, slot, profile)):
+            for answer in self._exchange(self._packets(frames, slot, profile)):
                 assert isinstance(answer, wire.Outputs)
                 expected = first + len(rows) // _SAMPLE.itemsize
                 if answer.first != expected:
@@ -199,7 +207,7 @@ class LinkClient:
         self._counted[slot] = first + len(samples)
         return StreamedFrames(
             outputs=np.ascontiguousarray(samples["output"]),
-            microseconds=np.ascontiguousarray(samples["us"]),
+            microseconds=np.ascontiguousarray(samples["microseconds"]),
             detections=tuple(_detections(samples, first, frames.shape[1])),
             inferences=self._counted[slot],
         )
@@ -236,9 +244,19 @@ class LinkClient:
         return self._call(wire.ReadStats(), wire.Stats)
 
     def _call(self, request: Message, kind: type[_MessageT], *, patience: float = 0.0) -> _MessageT:
-        answer = self._session.call(request, patience=patience)
+        (answer,) = self._exchange((request,), patience=patience)
         assert isinstance(answer, kind)
         return answer
+
+    def _exchange(self, requests: Iterable[Message], *, patience: float = 0.0) -> Iterator[Message]:
+        boot_id = self.board.boot_id
+        try:
+            yield from self._session.exchange(requests, patience=patience)
+        except PortMissingError:
+            # Where USB is the chip's own, a reboot takes the port away; what comes back tells.
+            if self._returns and self.reconnect().boot_id != boot_id:
+                raise rebooted() from None
+            raise
 
     def _packets(self, frames: npt.NDArray[np.int8], slot: int, profile: bool) -> Iterator[wire.Infer]:
         count, stride, features = frames.shape

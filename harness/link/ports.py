@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
 
 from harness.errors import PortBusyError, PortMissingError
+from harness.ports import access
 
 if TYPE_CHECKING:
     import serial
@@ -96,7 +97,7 @@ def open_port(url: str, baud: int = DEFAULT_BAUD) -> Port:
     """
     if url.startswith("socket://"):
         return SocketPort(url)
-    return SerialPort(url, baud)
+    return PyserialPort(url, baud)
 
 
 def reopen_port(identity: PortIdentity, baud: int, *, timeout: float) -> Port:
@@ -169,7 +170,7 @@ class SocketPort:
         self._socket.close()
 
 
-class SerialPort:
+class PyserialPort:
     """Any other port, through pyserial."""
 
     def __init__(self, url: str, baud: int) -> None:
@@ -209,18 +210,14 @@ class SerialPort:
 
 
 def _cannot_open(url: str, error: Exception) -> PortBusyError | PortMissingError:
-    number = getattr(error, "errno", None)
+    allowed = access(url)
+    if not allowed.allowed:
+        return PortMissingError(allowed.message, hint=allowed.hint)
     text = str(error)
-    if number in (errno.EBUSY, errno.EAGAIN) or "exclusively lock" in text:
+    if getattr(error, "errno", None) in (errno.EBUSY, errno.EAGAIN) or "exclusively lock" in text:
         return PortBusyError(f"{url} is in use by another program", hint="close its monitor, or wait for its lease")
-    if number == errno.EACCES or "Permission denied" in text:
-        hint = "add yourself to the group of the device, often dialout: sudo usermod -aG dialout $USER"
-        return PortMissingError(f"no permission to open {url}", hint=hint)
-    if number == errno.ENOENT or "No such file" in text:
-        return PortMissingError(f"there is no port {url}", hint="mww boards scan lists the ports with a board")
-    return PortMissingError(
-        f"cannot open {url}: {text}", hint="give a device path, socket://HOST:PORT or a pyserial URL"
-    )
+    hint = "give a device path, socket://HOST:PORT or another pyserial URL"
+    return PortMissingError(f"cannot open {url}: {text}", hint=hint)
 
 
 def _gone(url: str) -> PortMissingError:

@@ -75,8 +75,9 @@ class Session:
     def exchange(self, requests: Iterable[Message], *, patience: float = 0.0) -> Iterator[Message]:
         """Send requests, as many at once as the board takes, and yield their answers in order.
 
-        The first refusal stops the sending; it is raised when all that was sent has been answered. `patience` is
-        added to the silence that the board is granted, for requests that keep it busy.
+        The first refusal stops the sending; it is raised when all that was sent has been answered. Answers that an
+        abandoned exchange left behind are passed over. `patience` is added to the silence that the board is granted,
+        for requests that keep it busy.
 
         Raises:
             DeviceError: The board refused or failed a request.
@@ -85,12 +86,16 @@ class Session:
         waiting = iter(requests)
         request = next(waiting, None)
         refusal: DeviceError | None = None
+        abandoned = len(self._window)
         watch = _Watch(self._timing, self._reader, self._pace, patience)
         while request is not None or self._window:
             while request is not None and self._window.has_room(self._wire_size(request)):
                 self._port.write(self._window.send(request))
                 request = next(waiting, None)
             for asked, frame in self._answers(watch):
+                if abandoned:
+                    abandoned -= 1
+                    continue
                 try:
                     yield self._parse(asked, frame)
                 except DeviceError as error:
@@ -98,11 +103,6 @@ class Session:
         self._pace = watch.pace
         if refusal is not None:
             raise refusal
-
-    def call(self, request: Message, *, patience: float = 0.0) -> Message:
-        """Exchange one request; see `exchange`."""
-        (answer,) = self.exchange((request,), patience=patience)
-        return answer
 
     def close(self) -> None:
         """Say goodbye without waiting for an answer, end the reader, close the port."""
@@ -183,10 +183,7 @@ class Session:
 
     def _check_boot(self, boot_id: int) -> None:
         if boot_id != self.board.boot_id:
-            raise RebootedError(
-                "the board rebooted in the middle of the work",
-                hint="its log tells why: a panic, a watchdog, or its power supply",
-            )
+            raise rebooted()
 
 
 class _Watch:
@@ -246,6 +243,14 @@ class _Watch:
                 hint="reset the board; its log tells whether an inference or a watchdog hangs",
             )
         return HungError(f"the board is alive, but does not answer {waiting}", hint="reset the board")
+
+
+def rebooted() -> RebootedError:
+    """The error for another boot id than the session's."""
+    return RebootedError(
+        "the board rebooted in the middle of the work",
+        hint="its log tells why: a panic, a watchdog, or its power supply",
+    )
 
 
 def device_error(error: Error) -> DeviceError:

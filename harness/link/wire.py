@@ -116,6 +116,11 @@ class Record:
     _tail: ClassVar[str | None]
 
     @classmethod
+    def fixed_fields(cls) -> list[tuple[str, FixedKind]]:
+        """The fields of fixed width."""
+        return [(item.name, item.kind) for item in cls.layout if isinstance(item.kind, FixedKind)]
+
+    @classmethod
     def fixed_size(cls) -> int:
         """Bytes of the fixed-width part."""
         return cls._prefix.size
@@ -223,10 +228,9 @@ def _declare(cls: type[Record]) -> None:
     layout = tuple(_field(item.name, hints[item.name]) for item in fields(cls))  # type: ignore[arg-type]
     ranks = [_rank(item.kind) for item in layout]
     assert ranks == sorted(ranks) and ranks.count(2) <= 1, f"{cls.__name__}: fixed fields, then texts, then one tail"
-    fixed = [(item.name, item.kind) for item in layout if isinstance(item.kind, FixedKind)]
     cls.layout = layout
-    cls._prefix = struct.Struct("<" + "".join(kind.letter for _, kind in fixed))
-    cls._fixed = tuple(name for name, _ in fixed)
+    cls._prefix = struct.Struct("<" + "".join(kind.letter for _, kind in cls.fixed_fields()))
+    cls._fixed = tuple(name for name, _ in cls.fixed_fields())
     cls._texts = tuple(item.name for item in layout if isinstance(item.kind, TextKind))
     cls._tail = layout[-1].name if layout and _rank(layout[-1].kind) == 2 else None
 

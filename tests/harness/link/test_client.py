@@ -39,7 +39,7 @@ def connect() -> Iterator[Connect]:
         def connect(**options: object) -> tuple[LinkClient, BoardPort]:
             port = BoardPort(**options)
             stack.callback(port.end)
-            client = LinkClient(lambda: port, timing=FAST)
+            client = LinkClient(port, reopen=lambda: port, timing=FAST)
             stack.callback(client.close)
             return client, port
 
@@ -164,6 +164,16 @@ def test_an_interrupted_upload_leaves_the_old_model_whole(connect: Connect) -> N
     assert port.board.partition
 
 
+def test_an_interrupted_stream_does_not_disturb_the_next(connect: Connect) -> None:
+    client, _ = connect(partition=flashed())
+    client.open_model()
+    with pytest.raises(KeyboardInterrupt):
+        for _ in client._exchange(client._packets(frames(100), 0, False)):
+            raise KeyboardInterrupt
+    client.reset()
+    assert np.array_equal(client.infer(frames(50)).outputs, expected_outputs(frames(50)))
+
+
 def test_a_refusal_ends_a_stream_and_the_session_goes_on(connect: Connect) -> None:
     engine = ChainEngine(fail_at=30)
     client, _ = connect(partition=flashed(), engine=engine)
@@ -224,7 +234,7 @@ def test_silence_is_no_reply() -> None:
     port = BoardPort()
     port.dead.set()
     with pytest.raises(NoReplyError):
-        LinkClient(lambda: port, timing=Timing(hello=0.2))
+        LinkClient(port, reopen=lambda: port, timing=Timing(hello=0.2))
     port.end()
 
 
@@ -240,7 +250,7 @@ def test_no_thread_is_left_behind(connect: Connect) -> None:
 def test_log_lines_reach_the_user() -> None:
     lines: list[str] = []
     port = BoardPort(noise=Noise(log=1.0))
-    client = LinkClient(lambda: port, timing=FAST, on_log=lines.append)
+    client = LinkClient(port, reopen=lambda: port, timing=FAST, on_log=lines.append)
     port.board.log("hello from the board")
     client.stats()
     client.close()
