@@ -15,6 +15,7 @@ from harness.link.wire import (
     U8,
     U16,
     U32,
+    Constant,
     Fixed,
     Message,
     Record,
@@ -25,25 +26,26 @@ from harness.link.wire import (
 )
 
 PROTOCOL_VERSION: Final = 1
-"""Raised when a change would make an older host or board misunderstand; both sides tell the range they speak."""
-
 UNKNOWN: Final = 0xFFFF_FFFF
-"""A `u32` measurement that the board cannot make."""
-
 ABSENT, STORED, OPEN, CORRUPT = range(4)
-"""`Model.state`: no record, a whole record, a record that the engine has loaded, a record that its digest disowns."""
-
 OPEN_ANY_OUTPUT: Final = 1
-"""`Open.flags`: accept any output tensors, which `ReadOutput` fetches; for finding the first wrong operator."""
-
 INFER_PROFILE: Final = 1
-"""`Infer.flags`: time each operator of the last frame, for `ReadProfile`."""
-
 FLAG_VIRTUAL: Final = 1
-"""`Welcome.flags`: no chip; its arena is that of this build, not of a chip."""
-
 MAX_MODELS: Final = 4
-"""Records that a model partition holds."""
+
+CONSTANTS: Final = (
+    Constant("PROTOCOL_VERSION", U8, PROTOCOL_VERSION, "Raised when an older host or board would misunderstand."),
+    Constant("UNKNOWN", U32, UNKNOWN, "A measurement that the board cannot make."),
+    Constant("ABSENT", U8, ABSENT, "`Model.state`: no record."),
+    Constant("STORED", U8, STORED, "`Model.state`: a whole record."),
+    Constant("OPEN", U8, OPEN, "`Model.state`: a record that the engine has loaded."),
+    Constant("CORRUPT", U8, CORRUPT, "`Model.state`: a record that its digest disowns."),
+    Constant("OPEN_ANY_OUTPUT", U8, OPEN_ANY_OUTPUT, "`Open.flags`: accept any output tensors, for `ReadOutput`."),
+    Constant("INFER_PROFILE", U8, INFER_PROFILE, "`Infer.flags`: time each operator of the last frame."),
+    Constant("FLAG_VIRTUAL", U8, FLAG_VIRTUAL, "`Welcome.flags`: no chip; the arena is that of this build."),
+    Constant("MAX_MODELS", U8, MAX_MODELS, "Slots of a model partition."),
+)
+"""The numbers above with their meaning, for the header and the reference page."""
 
 
 @record

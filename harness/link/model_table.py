@@ -7,21 +7,27 @@ checksum holds counts. The firmware's `model_store.cpp` follows the same layout 
 
 import hashlib
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
 from harness.errors import ModelPartitionError, WireFormatError
 from harness.link.messages import MAX_MODELS
-from harness.link.wire import U16, U32, Fixed, Record, record
+from harness.link.wire import U16, U32, Constant, Fixed, Record, record
 
 SECTOR_SIZE: Final = 4096
-"""Bytes that flash erases at once."""
 TABLE_MAGIC: Final = 0x5457_574D
-"""`MWWT` as bytes."""
 TABLE_VERSION: Final = 1
 TABLE_SECTORS: Final = 2
 _ERASED: Final = b"\xff"
+
+CONSTANTS: Final = (
+    Constant("SECTOR_SIZE", U32, SECTOR_SIZE, "Bytes that flash erases at once."),
+    Constant("TABLE_MAGIC", U32, TABLE_MAGIC, "`MWWT` as bytes."),
+    Constant("TABLE_VERSION", U16, TABLE_VERSION, "Of this layout."),
+    Constant("TABLE_SECTORS", U32, TABLE_SECTORS, "Sectors that hold the table, alternately."),
+)
+"""The numbers above with their meaning, for the header and the reference page."""
 
 
 @record
@@ -62,11 +68,6 @@ class ModelRecord:
     def sha256(self) -> bytes:
         """Digest of the `.tflite`."""
         return hashlib.sha256(self.content).digest()
-
-
-def constants() -> Mapping[str, int]:
-    """The layout's numbers, for the C++ header."""
-    return {name: globals()[name] for name in ("SECTOR_SIZE", "TABLE_MAGIC", "TABLE_VERSION", "TABLE_SECTORS")}
 
 
 def partition_image(models: Sequence[ModelRecord | None], size: int) -> bytes:

@@ -90,6 +90,16 @@ Kind = Scalar | Fixed | TextKind | TailKind | Records
 
 
 @dataclass(frozen=True, slots=True)
+class Constant:
+    """A number that both ends know by name."""
+
+    name: str
+    kind: Scalar
+    value: int
+    doc: str
+
+
+@dataclass(frozen=True, slots=True)
 class FieldSpec:
     """One declared field."""
 

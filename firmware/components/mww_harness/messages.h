@@ -7,19 +7,33 @@
 
 namespace esphome::mww_harness::wire {
 
+/// Raised when an older host or board would misunderstand.
 static constexpr uint8_t PROTOCOL_VERSION = 1;
+/// A measurement that the board cannot make.
 static constexpr uint32_t UNKNOWN = 0xFFFFFFFF;
+/// Model.state: no record.
 static constexpr uint8_t ABSENT = 0;
+/// Model.state: a whole record.
 static constexpr uint8_t STORED = 1;
+/// Model.state: a record that the engine has loaded.
 static constexpr uint8_t OPEN = 2;
+/// Model.state: a record that its digest disowns.
 static constexpr uint8_t CORRUPT = 3;
+/// Open.flags: accept any output tensors, for ReadOutput.
 static constexpr uint8_t OPEN_ANY_OUTPUT = 1;
+/// Infer.flags: time each operator of the last frame.
 static constexpr uint8_t INFER_PROFILE = 1;
+/// Welcome.flags: no chip; the arena is that of this build.
 static constexpr uint8_t FLAG_VIRTUAL = 1;
+/// Slots of a model partition.
 static constexpr uint8_t MAX_MODELS = 4;
+/// Bytes that flash erases at once.
 static constexpr uint32_t SECTOR_SIZE = 0x1000;
+/// MWWT as bytes.
 static constexpr uint32_t TABLE_MAGIC = 0x5457574D;
-static constexpr uint32_t TABLE_VERSION = 1;
+/// Of this layout.
+static constexpr uint16_t TABLE_VERSION = 1;
+/// Sectors that hold the table, alternately.
 static constexpr uint32_t TABLE_SECTORS = 2;
 
 enum class ErrorCode : uint16_t {
