@@ -5,7 +5,6 @@ The lock is keyed on what the board is (serial number and MAC), never on where i
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import hashlib
@@ -14,7 +13,7 @@ import os
 import stat
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
@@ -32,7 +31,8 @@ if TYPE_CHECKING:
 _POLL_SECONDS: Final = 0.1
 _GRACE_SECONDS: Final = 0.3  # `holder` locks for a moment to see whether anybody does
 _MAX_HOLDER_BYTES: Final = 4096
-_MODE: Final = 0o666  # every user may lock a board, and say so; only the file's owner or root can remove the file
+_MODE: Final = 0o644  # everybody may see whether it is locked, and by whom
+_FLAGS: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 _TAKEN: Final = (errno.EWOULDBLOCK, errno.EACCES)
 
 
@@ -73,8 +73,8 @@ class Holder:
 def lease_dir() -> Path:
     """Where the lock files are, the same for every user of the machine.
 
-    `MWW_LEASE_DIR`, else `/run/lock` where everybody may write there, else `/tmp`. In both the sticky bit keeps one
-    user from removing another's lock.
+    `MWW_LEASE_DIR`, else `/run/lock` where everybody may write there, else `/tmp`. In these the sticky bit keeps one
+    user from removing another's files.
     """
     given = os.environ.get("MWW_LEASE_DIR")
     if given:
@@ -90,9 +90,9 @@ def lease_dir() -> Path:
 class Lease:
     """A board that nobody else uses, until `release`, the end of the `with`, or the death of this process."""
 
-    def __init__(self, board: Board, locks: Sequence[int]) -> None:
+    def __init__(self, board: Board, locks: Mapping[Path, int]) -> None:
         self.board = board
-        self._locks = list(locks)
+        self._locks = dict(locks)
         _held.add(self)
 
     @property
@@ -102,8 +102,14 @@ class Lease:
 
     def release(self) -> None:
         """Give the board back; harmless a second time."""
+        for path in self._locks:
+            path.unlink(missing_ok=True)  # while it is still locked; who has opened it by now will notice
+        self.forget()
+
+    def forget(self) -> None:
+        """Close the locks; the board stays taken where another process has copies of them."""
         while self._locks:
-            os.close(self._locks.pop())
+            os.close(self._locks.popitem()[1])
 
     def __enter__(self) -> Self:
         return self
@@ -120,7 +126,7 @@ _held: weakref.WeakSet[Lease] = weakref.WeakSet()
 def _forget_in_child() -> None:
     """Close a forked child's copies of the locks, which would outlive this process and keep its boards taken."""
     for lease in list(_held):
-        lease.release()
+        lease.forget()
 
 
 os.register_at_fork(after_in_child=_forget_in_child)
@@ -169,18 +175,15 @@ def hold_port(port: str, *, purpose: str) -> Iterator[None]:
 def holder(board: Board) -> Holder | None:
     """Who holds a board now; None when it is free."""
     for name in board.identities:
-        path = _lock_path(name)
-        try:
-            lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise _unusable(path, error) from error
-        try:
-            if not _flock(lock, fcntl.LOCK_SH):
-                return _read_holder(lock, board)
-        finally:
-            os.close(lock)
+        for path in _lock_files(name):
+            lock = _open_to_look(path)
+            if lock is None:
+                continue
+            try:
+                if not _flock(lock, fcntl.LOCK_SH):
+                    return _read_holder(lock, board)
+            finally:
+                os.close(lock)
     return None
 
 
@@ -191,33 +194,69 @@ def _busy(boards: Sequence[Board], timeout: float) -> BoardBusyError:
     return BoardBusyError(f"{count} in use{waited}: {said}", hint="wait for it, or end that process; mww boards list")
 
 
-def _lock_path(name: str) -> Path:
-    return lease_dir() / f"mww-board-{hashlib.sha256(name.encode()).hexdigest()[:16]}.lock"
+def _stem(name: str) -> str:
+    return f"mww-board-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
 
 
-def _try_lock(board: Board, purpose: str) -> list[int] | None:
-    """Lock every identity of a board, or none."""
-    locks: list[int] = []
-    for name in board.identities:
-        lock = _open_locked(_lock_path(name))
-        if lock is None:
-            for taken in locks:
-                os.close(taken)
-            return None
-        locks.append(lock)
+def _lock_files(name: str) -> list[Path]:
+    """Every user's lock file for a board."""
+    return sorted(lease_dir().glob(f"{_stem(name)}.*.lock"))
+
+
+def _try_lock(board: Board, purpose: str) -> dict[Path, int] | None:
+    """Lock every identity of a board, or none.
+
+    Each user has files of their own, which nobody else can remove or write to. Whoever has locked theirs looks at
+    everybody else's: of two users, at most one finds no other's locked.
+    """
     since = datetime.now(timezone.utc).isoformat("T", "seconds")
-    note = Holder(board.id, os.getpid(), current_user(), since, purpose)
-    content = json.dumps(asdict(note)).encode()[:_MAX_HOLDER_BYTES]
-    for lock in locks:
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, content, 0)
-    return locks
+    note = json.dumps(asdict(Holder(board.id, os.getpid(), current_user(), since, purpose))).encode()
+    locks: dict[Path, int] = {}
+    try:
+        for name in board.identities:
+            mine = lease_dir() / f"{_stem(name)}.{os.geteuid()}.lock"
+            lock = _open_locked(mine)
+            if lock is None:
+                return None
+            locks[mine] = lock
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, note[:_MAX_HOLDER_BYTES], 0)
+            if any(_locked_by_another(path, lock) for path in _lock_files(name)):
+                return None
+        taken, locks = locks, {}
+        return taken
+    finally:
+        for lock in locks.values():
+            os.close(lock)
+
+
+def _locked_by_another(path: Path, mine: int) -> bool:
+    lock = _open_to_look(path)
+    if lock is None:
+        return False
+    try:
+        return not os.path.sameopenfile(lock, mine) and not _flock(lock, fcntl.LOCK_SH)
+    finally:
+        os.close(lock)
+
+
+def _open_to_look(path: Path) -> int | None:
+    """Open a lock file that may be anybody's; None where it is gone, or was never one."""
+    try:
+        return _regular(path, os.open(path, _FLAGS | os.O_RDONLY))
+    except (OSError, LeaseError):
+        return None
 
 
 def _open_locked(path: Path) -> int | None:
-    """Open and lock a lock file; None when somebody else holds it."""
+    """Open and lock a lock file of this user's; None when another process has it."""
     while True:
-        lock = _open(path)
+        try:
+            lock = _regular(path, os.open(path, _FLAGS | os.O_RDWR | os.O_CREAT, _MODE))
+            os.fchmod(lock, _MODE)  # past the umask
+        except OSError as error:
+            hint = "MWW_LEASE_DIR names another folder, the same for every user of the boards"
+            raise LeaseError(f"cannot use the lock file {path}: {error.strerror}", hint=hint) from error
         if not _flock(lock, fcntl.LOCK_EX):
             os.close(lock)
             return None
@@ -230,36 +269,11 @@ def _open_locked(path: Path) -> int | None:
         os.close(lock)  # cleaned away between opening and locking: that lock excludes nobody
 
 
-def _open(path: Path) -> int:
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-    try:
-        if not path.exists():
-            _create(path)
-        lock = os.open(path, flags)
-    except OSError as error:
-        raise _unusable(path, error) from error
+def _regular(path: Path, lock: int) -> int:
     if not stat.S_ISREG(os.fstat(lock).st_mode):
         os.close(lock)
         raise LeaseError(f"{path} is no lock file", hint="somebody put something else there: remove it")
     return lock
-
-
-def _create(path: Path) -> None:
-    """Make a lock file, for every user from its first moment on; harmless where another process is first."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
-    new = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
-    try:
-        os.fchmod(new, _MODE)  # past the umask
-        with contextlib.suppress(FileExistsError):
-            os.link(beside, path, follow_symlinks=False)
-    finally:
-        os.close(new)
-        beside.unlink()
-
-
-def _unusable(path: Path, error: OSError) -> LeaseError:
-    hint = "it must be a file that every user of the boards can write; MWW_LEASE_DIR names another folder for all"
-    return LeaseError(f"cannot use the lock file {path}: {error.strerror}", hint=hint)
 
 
 def _flock(lock: int, kind: int) -> bool:
@@ -273,7 +287,7 @@ def _flock(lock: int, kind: int) -> bool:
 
 
 def _read_holder(lock: int, board: Board) -> Holder:
-    """What the holder wrote, or `unknown` where that is nothing usable: any user can write to the file."""
+    """What the holder wrote, or `unknown` where that is nothing usable."""
     try:
         note = json.loads(os.pread(lock, _MAX_HOLDER_BYTES, 0))
         texts = [str(note[key])[:100] for key in ("board", "user", "since", "purpose")]

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -114,38 +115,71 @@ def test_who_waits_gets_the_board_when_it_is_free() -> None:
         timer.join()
 
 
-def test_never_two_at_a_time(tmp_path: Path) -> None:
-    """Four processes count in a file that only the lease protects."""
-    counter = tmp_path / "counter"
+_COUNT = """
+import datetime, json, os, pathlib, sys
+import harness.ports
+from harness.boards import Board
+from harness.leases import acquire
+if sys.argv[2] != str(os.geteuid()):
+    os.setuid(int(sys.argv[2]))
+counter = pathlib.Path(sys.argv[1])
+for _ in range(25):
+    with acquire(Board("a", "esp32", serial="s", mac="24:0a:c4:00:00:01"), purpose="count", timeout=120):
+        counter.write_text(str(int(counter.read_text()) + 1))
+"""
+
+
+def _count_together(folder: Path, users: list[int]) -> int:
+    """Let processes count in a file that only the lease protects."""
+    counter = folder / "counter"
     counter.write_text("0")
-    code = (
-        "import sys, pathlib\nfrom harness.boards import Board\nfrom harness.leases import acquire\n"
-        "counter = pathlib.Path(sys.argv[1])\n"
-        "for _ in range(25):\n"
-        "    with acquire(Board('a', 'esp32', serial='s'), purpose='count', timeout=60):\n"
-        "        counter.write_text(str(int(counter.read_text()) + 1))\n"
-    )
-    workers = [subprocess.Popen([sys.executable, "-c", code, str(counter)]) for _ in range(4)]
-    assert [worker.wait(60) for worker in workers] == [0] * 4
-    assert counter.read_text() == "100"
+    counter.chmod(0o666)
+    workers = [subprocess.Popen([sys.executable, "-c", _COUNT, str(counter), str(user)]) for user in users]
+    assert [worker.wait(120) for worker in workers] == [0] * len(users)
+    return int(counter.read_text())
 
 
-def test_every_user_can_lock_and_the_file_says_who(tmp_path: Path) -> None:
+def test_never_two_at_a_time(tmp_path: Path) -> None:
+    assert _count_together(tmp_path, [os.geteuid()] * 4) == 100
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to be several users")
+def test_never_two_users_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        leases = Path(name) / "leases"
+        leases.mkdir()
+        for folder in (Path(name), leases):
+            folder.chmod(0o1777)
+        monkeypatch.setenv("MWW_LEASE_DIR", str(leases))
+        assert _count_together(Path(name), [0, 4001, 4002, 4001]) == 100
+
+
+def test_a_lock_can_be_seen_by_everybody_and_leaves_nothing(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
-        acquire(BOARD, purpose="us").release()
+        with acquire(BOARD, purpose="us"):
+            (lock,) = tmp_path.iterdir()
+            assert lock.stat().st_mode & 0o777 == 0o644
     finally:
         os.umask(before)
-    (lock,) = tmp_path.iterdir()
-    assert lock.stat().st_mode & 0o777 == 0o666
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_user_s_lease_counts(tmp_path: Path) -> None:
+    with acquire(BOARD, purpose="theirs"):
+        (lock,) = tmp_path.iterdir()
+        theirs = lock.rename(tmp_path / lock.name.replace(f".{os.geteuid()}.", ".4242."))
+        with pytest.raises(BoardBusyError, match=r"\(theirs\)"):
+            acquire(BOARD, purpose="ours")
+        assert theirs.exists()
+    acquire(BOARD, purpose="ours").release()
 
 
 def test_a_link_in_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
-    acquire(BOARD, purpose="us").release()
-    (lock,) = tmp_path.iterdir()
+    with acquire(BOARD, purpose="us"):
+        (lock,) = tmp_path.iterdir()
     precious = tmp_path / "precious"
     precious.write_text("untouched")
-    lock.unlink()
     lock.symlink_to(precious)
     with pytest.raises(LeaseError, match="cannot use the lock file"):
         acquire(BOARD, purpose="us")
