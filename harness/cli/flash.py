@@ -46,6 +46,7 @@ def command(
 ) -> None:
     """Flash, and tell what was written."""
     from harness.flashing import FlashJob, flash
+    from harness.leases import hold_port
     from harness.link.model_table import ModelRecord
     from harness.model import load_model
 
@@ -59,7 +60,7 @@ def command(
         before=before,
         after=after,
     )
-    with progress() as report:
+    with hold_port(port, purpose="mww flash"), progress() as report:
         done = flash(job, report)
     if as_json:
         _emit(port, done, [model.sha256 for model in loaded])

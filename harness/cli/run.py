@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -17,9 +18,11 @@ from harness.cli.output import emit_json, json_option, progress, warn
 from harness.cli.run_table import print_run
 from harness.engines.catalog import ENGINES
 from harness.journal import NAME
+from harness.labels import Label, read_labels
 from harness.model import load_model
 from harness.report.document import overall, run_document
 from harness.results import RunResult, Verdict
+from harness.sources import ClipSource, open_clips
 from harness.targets.registry import EMULATOR
 
 EXIT_CODES: Final[dict[Verdict, int]] = {"pass": 0, "fail": 1, "error": 2}
@@ -32,6 +35,7 @@ _PATH = click.Path(path_type=Path)
 @clip_options
 @click.option("--golden", type=_PATH, metavar="GOLDEN.npz", help="Recorded clips and outputs; see mww record.")
 @click.option("--vad", type=_PATH, metavar="MANIFEST.json", help="A VAD model that gates detections.")
+@click.option("--labels", type=_PATH, metavar="FILE.csv", help="What clips hold, where no folder tells.")
 @click.option("--target", default=EMULATOR, show_default=True, help="emulator, virtual, qemu, or a board's port.")
 @click.option("--engine", type=click.Choice(list(ENGINES)), help="The emulator's interpreter.  [default: tflm]")
 @click.option("--chip", type=click.Choice(CHIPS), help="The chip, where the target does not tell.")
@@ -51,6 +55,7 @@ def command(  # noqa: PLR0913 -- one for each option
     lead_in: float,
     golden: Path | None,
     vad: Path | None,
+    labels: Path | None,
     target: str,
     engine: str | None,
     chip: str | None,
@@ -82,6 +87,7 @@ def command(  # noqa: PLR0913 -- one for each option
             tolerance=tolerance,
             lead_in=lead_in,
             vad=gate,
+            labels=_labels(labels, source, lead_in) if labels else None,
             jobs=jobs,
             progress=shown,
             unfinished=unfinished,
@@ -99,6 +105,12 @@ def command(  # noqa: PLR0913 -- one for each option
         for result in results:
             print_run(result)
     return EXIT_CODES[overall(results)]
+
+
+def _labels(path: Path, source: ClipSource, lead_in: float) -> dict[str, Label]:
+    with ExitStack() as stack:
+        clips, _ = open_clips(source, lead_in, stack)
+        return read_labels(path, (clip.name for clip in clips))
 
 
 def _open_report(folder: Path | None, resume: bool) -> Path | None:
@@ -120,8 +132,10 @@ def _write(results: Sequence[RunResult], report: Path | None, junit: Path | None
     """Write what was asked for; the page's templates are only loaded here."""
     from harness.report.bundle import write_report
     from harness.report.junit import junit_xml
+    from harness.report.markdown import append_to_step_summary, markdown_summary
 
     if report is not None:
         write_report(report, results)
     if junit is not None:
         write_files({junit: junit_xml(results)})
+    append_to_step_summary(markdown_summary(results))

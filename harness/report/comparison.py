@@ -125,8 +125,9 @@ def _clip_changes(a: RecordedClip | None, b: RecordedClip | None) -> Iterator[Ch
     yield from _change("error", a.error, b.error)
     yield from _change("inferences", a.inferences, b.inferences)
     yield from _change("outputs_sha256", a.outputs_sha256, b.outputs_sha256)
-    yield from _change("mismatches", a.mismatches, b.mismatches)
-    yield from _change("max_abs_difference", a.max_abs_difference, b.max_abs_difference)
+    if a.mismatches is not None and b.mismatches is not None:  # else one of them was compared with nothing
+        yield from _change("mismatches", a.mismatches, b.mismatches)
+        yield from _change("max_abs_difference", a.max_abs_difference, b.max_abs_difference)
     if a.detections != b.detections:
         yield Change("detections", _said(a), _said(b))
 

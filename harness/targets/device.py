@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
@@ -16,6 +17,7 @@ from harness.errors import (
     NoReplyError,
     WrongFirmwareError,
 )
+from harness.leases import hold_port
 from harness.link.client import LinkClient
 from harness.link.messages import FLAG_VIRTUAL, Welcome
 from harness.link.model_table import ModelRecord
@@ -177,6 +179,26 @@ def _versions(board: Welcome) -> tuple[tuple[str, str], ...]:
     return tuple((name, version) for name, version in versions if version)
 
 
+class _LeasedDevice(DeviceTarget):
+    """A board that a user named: for this process alone until it is closed."""
+
+    def __init__(self, url: str, options: TargetOptions) -> None:
+        with ExitStack() as stack:
+            stack.enter_context(hold_port(url, purpose="mww run"))
+            super().__init__(url, options)
+            self._lease = stack.pop_all()
+
+    def close(self) -> None:
+        """Let go of the port, and of the lease."""
+        super().close()
+        self._lease.close()
+
+
 def open_target(name: str, options: TargetOptions) -> DeviceTarget:
-    """Open the board at a port."""
-    return DeviceTarget(name, options)
+    """Lease and open the board at a port.
+
+    Raises:
+        BoardBusyError: Somebody else uses it.
+        LinkError: It cannot be opened.
+    """
+    return _LeasedDevice(name, options)
