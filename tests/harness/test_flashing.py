@@ -19,7 +19,6 @@ from harness.model import load_model
 from harness.virtual.chips import find_chip
 from harness.virtual.factory import factory_image
 from harness.virtual.process import VirtualBoard
-from harness.virtual.server import TRANSPORT_NAMES
 
 
 def _record(path: Path) -> ModelRecord:
@@ -35,8 +34,10 @@ def _written(report: FlashReport) -> list[str]:
     return [part.name for part in report.parts if part.written]
 
 
-@pytest.mark.parametrize("transport", TRANSPORT_NAMES)
-@pytest.mark.parametrize("chip", ["esp32", "esp32s3"])
+@pytest.mark.parametrize(
+    ("chip", "transport"),
+    [("esp32", "socket"), ("esp32", "pty"), ("esp32s3", "socket"), ("esp32s3", "rfc2217"), ("esp32c6", "pty")],
+)
 def test_firmware_and_models_are_written_once_and_run(chip: str, transport: str, models: Path) -> None:
     records = tuple(_record(models / f"{name}.json") for name in ("okay_nabu", "alexa", "hey_jarvis", "hey_mycroft"))
     with VirtualBoard(chip, transport=transport) as board:

@@ -14,22 +14,26 @@ from pathlib import Path
 
 import pytest
 
+from harness.link.client import LinkClient
 from harness.virtual.process import VirtualBoard
-from harness.virtual.server import TRANSPORT_NAMES
 
 ESPTOOLS = (
     [sys.executable, "-m", "esptool"],
     *([path] for path in os.environ.get("MWW_ESPTOOL", "").split(":") if path),
 )
-SIZE = 50_000
+SIZE = 30_000
 OFFSET = "0x180000"
 
 
-@pytest.fixture(scope="module", params=[f"{chip} {name}" for chip in ("esp32", "esp32s3") for name in TRANSPORT_NAMES])
-def board(request: pytest.FixtureRequest) -> Iterator[tuple[VirtualBoard, str]]:
+ALL = ("esp32 socket", "esp32 pty", "esp32s3 socket", "esp32s3 pty", "esp32c3 socket", "esp32c6 pty")
+SOME = ("esp32 socket", "esp32s3 pty")
+
+
+@pytest.fixture(scope="module")
+def port(request: pytest.FixtureRequest) -> Iterator[str]:
     chip, transport = request.param.split()
     with VirtualBoard(chip, transport=transport) as board:
-        yield board, transport
+        yield board.port
 
 
 @pytest.fixture(scope="module", params=ESPTOOLS, ids=lambda words: Path(words[0]).parent.parent.name)
@@ -51,19 +55,17 @@ def _esptool(esptool: Sequence[str], port: str, *words: str) -> str:
     return done.stdout
 
 
-def test_the_chip_its_mac_and_its_flash_are_recognised(board: tuple[VirtualBoard, str], esptool: list[str]) -> None:
-    port = board[0].port
+@pytest.mark.parametrize("port", ALL, indirect=True)
+def test_the_chip_its_mac_and_its_flash_are_recognised(port: str, esptool: list[str]) -> None:
     found = _esptool(esptool, port, "flash-id")
     assert "Detected flash size" in found
     assert "02:4d:57:57" in found
     assert "Detected flash size" in _esptool(esptool, port, "--no-stub", "flash-id")
 
 
+@pytest.mark.parametrize("port", SOME, indirect=True)
 @pytest.mark.parametrize("compression", ["--compress", "--no-compress"])
-def test_what_is_written_is_there(
-    board: tuple[VirtualBoard, str], esptool: list[str], noise: Path, tmp_path: Path, compression: str
-) -> None:
-    port = board[0].port
+def test_what_is_written_is_there(port: str, esptool: list[str], noise: Path, tmp_path: Path, compression: str) -> None:
     _esptool(esptool, port, "write-flash", compression, OFFSET, str(noise))
     assert "digest matched" in _esptool(esptool, port, "-b", "460800", "verify-flash", OFFSET, str(noise))
     back = tmp_path / "back.bin"
@@ -71,12 +73,8 @@ def test_what_is_written_is_there(
     assert back.read_bytes() == noise.read_bytes()
 
 
-def test_without_the_stub_as_well(
-    board: tuple[VirtualBoard, str], esptool: list[str], noise: Path, tmp_path: Path
-) -> None:
-    port, transport = board[0].port, board[1]
-    size = 2000 if transport == "rfc2217" else SIZE  # pyserial's rfc2217 takes 100 ms for each of the ROM's commands
-    noise.write_bytes(noise.read_bytes()[:size])
+@pytest.mark.parametrize("port", SOME, indirect=True)
+def test_without_the_stub_as_well(port: str, esptool: list[str], noise: Path, tmp_path: Path) -> None:
     _esptool(esptool, port, "--no-stub", "write-flash", OFFSET, str(noise))
     assert "digest matched" in _esptool(esptool, port, "--no-stub", "verify-flash", OFFSET, str(noise))
     back = tmp_path / "back.bin"
@@ -84,13 +82,25 @@ def test_without_the_stub_as_well(
     assert back.read_bytes() == noise.read_bytes()[:1000]
 
 
-def test_a_region_and_the_whole_flash_are_erased(
-    board: tuple[VirtualBoard, str], esptool: list[str], noise: Path, tmp_path: Path
-) -> None:
-    port = board[0].port
+@pytest.mark.parametrize("port", SOME, indirect=True)
+def test_a_region_and_the_whole_flash_are_erased(port: str, esptool: list[str], noise: Path, tmp_path: Path) -> None:
     _esptool(esptool, port, "write-flash", OFFSET, str(noise))
     back = tmp_path / "back.bin"
     for command in (["erase-region", OFFSET, "0x1000"], ["erase-flash"]):
         _esptool(esptool, port, *command)
         _esptool(esptool, port, "read-flash", OFFSET, "0x1000", str(back))
         assert back.read_bytes() == b"\xff" * 0x1000
+
+
+@pytest.mark.parametrize("chip", ["esp32", "esp32s3"])
+def test_rfc2217_resets_the_board_and_takes_its_time(
+    chip: str, esptool: list[str], noise: Path, tmp_path: Path
+) -> None:
+    noise.write_bytes(noise.read_bytes()[:3000])
+    back = tmp_path / "back.bin"
+    with VirtualBoard(chip, transport="rfc2217") as board:
+        _esptool(esptool, board.port, "write-flash", OFFSET, str(noise))
+        with LinkClient.connect(board.port) as client:  # esptool has reset the board into its firmware
+            assert client.board.chip == chip
+        _esptool(esptool, board.port, "--no-stub", "read-flash", OFFSET, "500", str(back))
+    assert back.read_bytes() == noise.read_bytes()[:500]
