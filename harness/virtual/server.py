@@ -69,8 +69,7 @@ def serve(options: VirtualOptions, *, ready: Callable[[str], None], watch: int |
     """
     with ExitStack() as stack:
         transport = stack.enter_context(closing(_open_transport(options.transport, watch)))
-        folder = options.state or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mww-virtual-")))
-        flash, mac = stack.enter_context(open_state(folder, options.chip))
+        flash, mac = _open_flash(options, stack)
         operator = options.faults.kernel
         alter = bytes if operator is None else partial(alter_kernel, operator=operator)
         tflm = stack.enter_context(closing(TflmEngine(options.chip.name, alter)))
@@ -82,6 +81,14 @@ def serve(options: VirtualOptions, *, ready: Callable[[str], None], watch: int |
             board.run()
         except EOFError:
             return
+
+
+def _open_flash(options: VirtualOptions, stack: ExitStack) -> tuple[Flash, bytes]:
+    """Open the board's state; that of a board that is forgotten has no name any more once it is open."""
+    if options.state is not None:
+        return stack.enter_context(open_state(options.state, options.chip))
+    with tempfile.TemporaryDirectory(prefix="mww-virtual-") as folder:
+        return stack.enter_context(open_state(Path(folder), options.chip))
 
 
 class _Starter:

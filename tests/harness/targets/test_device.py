@@ -10,6 +10,7 @@ from exporter.errors import UsageError
 from harness.check import check
 from harness.errors import LinkError, ModelMissingError, WrongFirmwareError
 from harness.flashing import FlashJob, flash
+from harness.link.client import LinkClient
 from harness.link.model_table import ModelRecord
 from harness.model import load_model
 from harness.results import RunResult
@@ -116,6 +117,22 @@ def test_an_uploaded_model_survives_a_power_cut(tmp_path: Path, models: Path) ->
         target.load(model)
     with VirtualBoard(state=tmp_path) as board, DeviceTarget(board.port, TargetOptions(flash=False)) as target:
         assert target.load(model).used > 0
+
+
+def test_an_upload_that_is_cut_leaves_the_old_model_whole(tmp_path: Path, models: Path) -> None:
+    old, new = (load_model(models / name) for name in ("alexa.json", "okay_nabu.json"))
+
+    def give_up(done: int, total: int) -> None:
+        raise InterruptedError
+
+    with VirtualBoard(state=tmp_path) as board:
+        with DeviceTarget(board.port, TargetOptions()) as target:
+            target.load(old)
+        with LinkClient.connect(board.port) as client, pytest.raises(InterruptedError):
+            client.upload(0, ModelRecord(new.content, 0), progress=give_up)
+    with VirtualBoard(state=tmp_path) as board, DeviceTarget(board.port, TargetOptions(flash=False)) as target:
+        target.load(old)
+        assert len(target.infer(np.zeros((3, old.stride, 40), np.int8)).outputs) == 3
 
 
 def test_an_erased_board_is_told_from_a_silent_one(models: Path) -> None:

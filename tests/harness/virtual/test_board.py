@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -107,3 +111,28 @@ def test_wrong_options_are_refused_with_a_hint(options: dict[str, str]) -> None:
     with pytest.raises(VirtualBoardError) as caught:
         VirtualBoard(**options)  # type: ignore[arg-type]
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("transport", TRANSPORT_NAMES)
+def test_noise_from_the_host_does_no_harm(transport: str) -> None:
+    noise = random.Random(3)
+    with VirtualBoard(transport=transport) as board:
+        for _ in range(3):
+            data = noise.randbytes(3000) + b"\xff\xfa\x2c\x01\xff\xf0" + slip.encode(SYNC_PACKET)[:20]
+            if transport == "pty":
+                descriptor = os.open(board.port, os.O_RDWR | os.O_NOCTTY)
+                os.write(descriptor, data)
+                os.close(descriptor)
+                continue
+            address = urlsplit(board.port)
+            with socket.create_connection((address.hostname, address.port)) as raw:
+                raw.sendall(data)
+        with LinkClient.connect(board.port) as client:
+            assert client.board.chip == "esp32s3"
+
+
+def test_a_board_that_is_killed_leaves_no_files(tmp_path: Path) -> None:
+    code = "from harness.virtual.process import VirtualBoard; import os, sys; b = VirtualBoard(); os.kill(b.pid, 9)"
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, timeout=120, check=True)
+    assert not list(tmp_path.iterdir())
