@@ -104,7 +104,8 @@ class LinkClient:
     ) -> Self:
         """Open a port and greet the board there.
 
-        `return_timeout` is how many seconds `reconnect` waits for a board that re-enumerates.
+        `return_timeout` is how many seconds `reconnect` waits for a board that re-enumerates, which is one that USB
+        gives a serial number.
 
         Raises:
             LinkError: There is no such port, or no board of ours; the subclass says which.
@@ -122,10 +123,10 @@ class LinkClient:
         """What the board said of itself."""
         return self._session.board
 
-    def reconnect(self) -> wire.Welcome:
+    def reconnect(self, timing: Timing | None = None) -> wire.Welcome:
         """Begin a new session, finding the board's port again; every model is closed by that."""
         self._session.close()
-        self._session = Session(self._reopen(), timing=self._timing, on_log=self._on_log)
+        self._session = Session(self._reopen(), timing=timing or self._timing, on_log=self._on_log)
         self._counted.clear()
         return self.board
 

@@ -101,13 +101,13 @@ def open_port(url: str, baud: int = DEFAULT_BAUD) -> Port:
 
 
 def reopen_port(identity: PortIdentity, baud: int, *, timeout: float) -> Port:
-    """Open the device of that identity, wherever it is, waiting up to `timeout` seconds for it to come back.
+    """Open the device of that identity, wherever it is; one with a serial number may take `timeout` seconds.
 
     Raises:
         PortBusyError: Another process holds it.
         PortMissingError: It did not come back.
     """
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + (timeout if identity.serial_number else 0)
     while True:
         url = locate(identity)
         try:

@@ -19,7 +19,7 @@ from harness.errors import (
 )
 from harness.leases import hold_port
 from harness.link.client import LinkClient
-from harness.link.messages import FLAG_VIRTUAL, Welcome
+from harness.link.messages import FLAG_VIRTUAL, OPEN, STORED, Welcome
 from harness.link.model_table import ModelRecord
 from harness.link.ports import DEFAULT_BAUD
 from harness.link.session import Timing
@@ -74,7 +74,8 @@ class DeviceTarget:
         """
         stored = self._client.describe(_SLOT)
         arena = model.tensor_arena_size or 0
-        if stored.sha256.hex() != model.sha256 or stored.manifest_arena != arena:
+        is_whole = stored.state in (STORED, OPEN)
+        if not is_whole or stored.sha256.hex() != model.sha256 or stored.manifest_arena != arena:
             if not self._may_upload:
                 raise ModelMissingError(
                     f"the board at {self._url} has another model than {model.name}",
@@ -142,9 +143,8 @@ class DeviceTarget:
 
     def _recover(self) -> None:
         """Begin a new session with the model as it is stored; a board that is gone is not waited for again."""
-        self._client.close()
         try:
-            self._client = self._connect(_RECOVERY)
+            self._client.reconnect(_RECOVERY)
             self._client.open_model(_SLOT)
         except LinkError as error:
             self._lost = error
