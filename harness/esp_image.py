@@ -63,13 +63,11 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class EspImage:
-    """An image that is whole; `length` counts its bytes with checksum and digest, `flash_size` those of the header."""
+    """An image that is whole."""
 
     chip_id: int
     entry: int
     segments: tuple[Segment, ...]
-    flash_size: int
-    length: int
     app: AppDescriptor | None
 
 
@@ -114,7 +112,7 @@ def parse_image(data: bytes, where: int = 0) -> EspImage:
     if not is_image(data) or len(data) < HEADER_SIZE:
         raise ImageError(f"image at {where:#x} has invalid magic byte (nothing flashed here?)")
     header = _HEADER.unpack_from(data)
-    count, size_speed, entry, chip_id, digest_follows = header[1], header[3], header[4], header[7], header[12]
+    count, entry, chip_id, digest_follows = header[1], header[4], header[7], header[12]
     if not 1 <= count <= _MAX_SEGMENTS:
         raise ImageError(f"image at {where:#x} segment count {count} exceeds max {_MAX_SEGMENTS}")
     segments, position = _parse_segments(data, count)
@@ -125,12 +123,9 @@ def parse_image(data: bytes, where: int = 0) -> EspImage:
     if checksum != data[position]:
         raise ImageError(f"Checksum failed. Calculated {checksum:#x} read {data[position]:#x}")
     position += 1
-    if digest_follows:
-        if hashlib.sha256(data[:position]).digest() != data[position : position + 32]:
-            raise ImageError("Image hash failed - image is corrupt")
-        position += 32
-    flash_size = 1 << 20 + (size_speed >> 4)
-    return EspImage(chip_id, entry, segments, flash_size, position, _find_descriptor(segments[0].data))
+    if digest_follows and hashlib.sha256(data[:position]).digest() != data[position : position + 32]:
+        raise ImageError("Image hash failed - image is corrupt")
+    return EspImage(chip_id, entry, segments, _find_descriptor(segments[0].data))
 
 
 def _parse_segments(data: bytes, count: int) -> tuple[tuple[Segment, ...], int]:

@@ -87,7 +87,8 @@ def flash(job: FlashJob, progress: Progress = lambda what, done, total: None) ->
         esp = _prepare(rom, job)
         size = _flash_size(esp)
         parts = (*(image.parts if image else ()), *_model_part(esp, image, job.models, size))
-        results = _write(esp, parts, size, progress)
+        _check_fit(image, parts, size)
+        results = _write(esp, parts, progress)
         if connection.has_lines:
             reset_chip(esp, job.after)
     return FlashReport(chip, mac.hex(":"), results, time.monotonic() - started)
@@ -168,16 +169,22 @@ def _read_partitions(esp: Any, flash_size: int) -> tuple[Partition, ...]:
         ) from error
 
 
-def _write(esp: Any, parts: Sequence[FlashPart], flash_size: int, progress: Progress) -> tuple[PartResult, ...]:
+def _check_fit(image: FactoryImage | None, parts: Sequence[FlashPart], flash_size: int) -> None:
+    ends = [(part.name, part.offset + len(part.data)) for part in parts]
+    if image is not None:
+        ends += [(partition.name, partition.offset + partition.size) for partition in image.partitions]
+    for name, end in ends:
+        if end > flash_size:
+            raise FlashingError(
+                f"{name} ends at {end:#x}, and the board's flash has {flash_size:#x} bytes",
+                hint="use firmware for a smaller flash, or another board",
+            )
+
+
+def _write(esp: Any, parts: Sequence[FlashPart], progress: Progress) -> tuple[PartResult, ...]:
     """Write what differs, then check all of it."""
     from esptool.cmds import verify_flash, write_flash
 
-    for part in parts:
-        if part.offset + len(part.data) > flash_size:
-            raise FlashingError(
-                f"{part.name} ends at {part.offset + len(part.data):#x}, and the flash has {flash_size:#x} bytes",
-                hint="use firmware for a smaller flash, or another board",
-            )
     differing = [part for part in parts if esp.flash_md5sum(part.offset, len(part.data)) != _md5(part.data)]
     for part in differing:
         with progress_of(f"writing {part.name}", progress):

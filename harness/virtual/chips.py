@@ -38,13 +38,11 @@ class Efuses:
         mac: Addresses of the words with the lower four and upper two bytes of the MAC.
         crypt_count: Address and mask of SPI_BOOT_CRYPT_CNT; flash is encrypted where an odd number of bits is set.
         secure_boot: Address and mask of the secure boot bits.
-        no_encrypted_download: Address and mask of DIS_DOWNLOAD_MANUAL_ENCRYPT.
     """
 
     mac: tuple[int, int]
     crypt_count: tuple[int, int]
     secure_boot: tuple[int, int]
-    no_encrypted_download: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +109,6 @@ def _recent(efuse: int) -> Efuses:
         mac=(efuse + 0x44, efuse + 0x48),
         crypt_count=(efuse + 0x34, 0x7 << 18),
         secure_boot=(efuse + 0x38, 1 << 20),
-        no_encrypted_download=(efuse + 0x30, 1 << 20),
     )
 
 
@@ -143,7 +140,6 @@ CHIPS: Final = (
             mac=(0x3FF5A004, 0x3FF5A008),
             crypt_count=(0x3FF5A000, 0x7F << 20),
             secure_boot=(0x3FF5A018, 1 << 5),  # ABS_DONE_1: secure boot version 2
-            no_encrypted_download=(0x3FF5A018, 1 << 7),
         ),
         drom=0x3F400000,
         iram=0x40080000,

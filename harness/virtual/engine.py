@@ -17,7 +17,6 @@ UNREGISTERED_OPERATOR: Final = 9
 WRONG_INPUT: Final = 10
 WRONG_OUTPUT: Final = 11
 ARENA_TOO_SMALL: Final = 13
-NOT_OPEN: Final = 14
 INFERENCE_FAILED: Final = 15
 """Error codes of the link (`harness.link.error_codes`), given where the firmware's own engine gives them."""
 

@@ -12,8 +12,6 @@ from harness.errors import VirtualBoardError
 ABI: Final = 1
 """The version of the header that this module follows."""
 
-UNKNOWN: Final = 0xFFFFFFFF
-
 
 class Identity(c.Structure):
     """`mww_identity`."""

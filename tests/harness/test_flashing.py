@@ -5,19 +5,22 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from exporter.errors import UsageError
 from harness.errors import FlashingError, ImageError, ModelPartitionError, PortMissingError
+from harness.factory_image import whole_sectors
 from harness.flashing import FlashJob, FlashReport, flash
 from harness.link.client import LinkClient
 from harness.link.messages import STORED
 from harness.link.model_table import ModelRecord
 from harness.model import load_model
+from harness.partition_table import make_partition_table
 from harness.virtual.chips import find_chip
-from harness.virtual.factory import factory_image
+from harness.virtual.factory import PARTITIONS, factory_image
 from harness.virtual.process import VirtualBoard
 
 
@@ -28,6 +31,12 @@ def _record(path: Path) -> ModelRecord:
 
 def _virtual(chip: str) -> bytes:
     return factory_image(find_chip(chip))
+
+
+def _beyond(image: bytes) -> bytes:
+    """The image with a partition that ends beyond 8 MB."""
+    partitions = [*PARTITIONS[:2], replace(PARTITIONS[2], size=0x1000000)]
+    return image[:0x8000] + whole_sectors(make_partition_table(partitions)) + image[0x9000:]
 
 
 def _written(report: FlashReport) -> list[str]:
@@ -98,6 +107,7 @@ def test_what_does_not_fit_or_is_for_another_chip_is_refused(models: Path) -> No
         attempt(ModelPartitionError, "partition", models=(huge,))
         attempt(ModelPartitionError, "slots", models=(model,) * 5)
         attempt(ImageError, "not for ESP32-S3", firmware=lambda chip: _virtual("esp32"))
+        attempt(FlashingError, "flash has 0x800000", firmware=lambda chip: _beyond(_virtual("esp32s3")))
         attempt(ImageError, "no factory image", firmware=lambda chip: b"\xe9" + bytes(100))
         attempt(FlashingError, "not esp32c3", chip="esp32c3", models=(model,))
         attempt(UsageError, "nothing to flash")

@@ -50,10 +50,10 @@ class _Port:
         self._stream.send(data)
 
     def reset_input_buffer(self) -> None:
-        """Forget what the host has not read yet of the chip's output."""
+        """Nothing to forget: the chip's output is on its way, where the host drops it."""
 
     def reset_output_buffer(self) -> None:
-        """Forget what the chip has not read yet: nothing, it is handed over at once."""
+        """Nothing to forget: the chip has it already."""
 
 
 class Rfc2217Transport:

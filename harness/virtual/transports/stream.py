@@ -75,10 +75,6 @@ class Stream:
             self._pending += data
             self._flush()
 
-    def discard(self) -> None:
-        """Forget what waits to be sent."""
-        self._pending.clear()
-
     def drop(self) -> None:
         """Close the connection."""
         connection, self._connection = self._connection, None
