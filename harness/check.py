@@ -79,7 +79,7 @@ def check(  # noqa: PLR0913 -- the fields of RunOptions
         clips: WAV files and folders; a feature file or golden (`.npz`); or arrays int8 or uint16 `[slices, 40]` by
             name. A golden's recorded outputs are what is compared with. Otherwise TFLM makes them on the spot, unless
             the target is the emulator's TFLM itself: then nothing is compared.
-        target: `emulator`, `virtual`, `qemu`, or the port of a board.
+        target: `emulator`, `virtual`, or the port of a board.
         engine: The emulator's interpreter; None: TFLM.
         chip: The chip; None: the target's own, or its default.
         baud: Of a board's port.

@@ -14,7 +14,6 @@ from harness.findings import Finding
 from harness.installation import look_at_installation
 
 COMPILERS: Final = ("c++", "g++", "clang++")
-QEMU: Final = "qemu-system-xtensa"
 _FREE_MB: Final = 200
 _ANSWER_SECONDS: Final = 10.0
 
@@ -28,7 +27,6 @@ def examine() -> tuple[Finding, ...]:
         _cache(),
         _leases(),
         *_serial(),
-        _qemu(),
     )
 
 
@@ -90,16 +88,6 @@ def _serial() -> Iterator[Finding]:
     else:
         message = f"{user} is not in the group that may open serial ports"
         yield Finding("serial-access", "missing", message, ports.permission_hint("dialout"))
-
-
-def _qemu() -> Finding:
-    path = shutil.which(QEMU)
-    if path is None:
-        hint = "Espressif's build: idf_tools.py install qemu-xtensa, or github.com/espressif/qemu/releases"
-        return Finding("qemu", "missing", f"no {QEMU}: --target qemu cannot be used", hint)
-    if "esp32s3" not in _output(path, "-M", "help"):
-        return Finding("qemu", "missing", f"{path} has no machine esp32s3", "it takes Espressif's build of QEMU")
-    return Finding("qemu", "ok", f"{path}: {_version(path)}")
 
 
 def _version(path: str) -> str:

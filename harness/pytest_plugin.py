@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _EMULATOR = "emulator"
 _VIRTUAL = "virtual"
-_NAMED = (_EMULATOR, "qemu")
 _WAIT_SECONDS = 600.0
 _POOL: pytest.StashKey[BoardSource | None] = pytest.StashKey()
 
@@ -36,7 +35,7 @@ _POOL: pytest.StashKey[BoardSource | None] = pytest.StashKey()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our options, each named as its flag of `mww run`."""
     group = parser.getgroup("mww", "wake words (mww-harness)")
-    group.addoption("--mww-target", metavar="TARGET", help="emulator (the default), virtual, qemu or a port")
+    group.addoption("--mww-target", metavar="TARGET", help="emulator (the default), virtual or a port")
     group.addoption("--mww-port", metavar="PORT", help="the port of one board, as pyserial opens it")
     group.addoption(
         "--mww-boards", metavar="FILE.yaml", type=Path, help="the inventory; each test leases a board of it"
@@ -142,7 +141,7 @@ def mww_check(request: pytest.FixtureRequest) -> Callable[..., RunResult]:
 def _make_pool(config: pytest.Config) -> BoardSource | None:
     """The boards to lease from; None where the target is none."""
     inventory, target = config.getoption("--mww-boards"), _target(config)
-    if inventory is None and target in _NAMED:
+    if inventory is None and target == _EMULATOR:
         return None
     from harness.allocation import BoardPool, OwnVirtualBoard, worker_number
 

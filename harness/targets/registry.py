@@ -46,7 +46,6 @@ class TargetSpec:
 _NAMED: Final = {
     EMULATOR: TargetSpec("harness.targets.emulator", several=True),
     "virtual": TargetSpec("harness.targets.virtual", several=True),
-    "qemu": TargetSpec("harness.targets.qemu", several=True),
 }
 _PORT: Final = TargetSpec("harness.targets.device", several=False)
 
