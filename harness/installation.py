@@ -29,6 +29,7 @@ BASE: Final = (
     "platformdirs",
     "filelock",
     "pymicro-features",
+    "flatbuffers",
 )
 
 
