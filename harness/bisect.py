@@ -1,71 +1,56 @@
-"""Why outputs differ: the first operator, in time and in the model's order, whose result is not the golden one.
+"""Why a target's outputs are not the golden ones: an explanation that reproduces them, or the operator that differs.
 
-Every operator's result becomes the model's output in turn, on the target and on TFLM, and is compared frame by frame.
-An operator is asked only about frames before the earliest difference found so far, so the search ends soon after it.
+Three explanations lie outside the model and need no search, since the golden engine gives the very same wrong outputs
+under them: a reset that keeps the state, slices in another order, and a single damaged output.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
+from itertools import combinations, permutations
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from exporter.contract import FEATURES
-from exporter.errors import MwwError
-from exporter.model_file import ModelFile, Operator, Subgraph, Tensor, read_model
-from exporter.operator_options import Options
+from exporter.model_file import read_model
 from harness.clips import Clip
 from harness.model import Model
-from harness.probing import TensorSource, with_output
+from harness.operator_search import Divergence, Frames, OperatorSearch
+from harness.probing import TensorSource
 
-Frames = npt.NDArray[np.int8]
+Outputs = npt.NDArray[np.uint8]
 
-_DTYPES: Final = {"INT8": "<i1", "UINT8": "<u1", "INT16": "<i2", "INT32": "<i4", "FLOAT32": "<f4", "INT64": "<i8"}
+Cause = Literal["operator", "reset", "slice-order", "output", "passing", "unknown"]
+"""`operator`: its result differs; `reset`: the state outlives a reset; `slice-order`: slices reach the model in another
+order; `output`: a result was damaged behind the model; `passing`: it did not happen again; `unknown`: none of these."""
+
+_MEMORY: Final = 120
+"""Frames back from a wrong output in which an exchange of slices is looked for: more than any model remembers."""
+_LONGEST: Final = 4000
+"""Frames of a clip, two minutes, beyond which an exchange in a single frame is not looked for: that takes too long."""
 
 
 @dataclass(frozen=True, slots=True)
-class Divergence:
-    """Where a result differs first.
+class Explanation:
+    """A cause, in a sentence."""
 
-    Attributes:
-        inference: The frame, from 0.
-        operator: Index of the operator in the main subgraph.
-        op: Its name.
-        tensor: Index of its result.
-        tensor_name: That tensor's name.
-        shape: That tensor's shape.
-        position: Of the first element that differs.
-        expected: That element in the golden.
-        found: That element on the target.
-        differing: Elements that differ in that frame.
-        elements: Elements in all.
-    """
-
-    inference: int
-    operator: int
-    op: str
-    tensor: int
-    tensor_name: str
-    shape: tuple[int, ...]
-    position: tuple[int, ...]
-    expected: float
-    found: float
-    differing: int
-    elements: int
+    cause: Cause
+    account: str
 
 
 @dataclass(frozen=True, slots=True)
 class BisectResult:
-    """What a search found.
+    """What was found.
 
     Attributes:
         model_sha256: Of the `.tflite`.
         clip: The first clip whose outputs differ; None where all agree.
         first_mismatch: Its first inference with another output, from 0.
-        divergence: The first operator's result that differs; None where all agree.
+        explanation: Why; None where all agree.
+        divergence: The operator's result that differs first; None where the cause is another.
         refused: Operators that the target could not be asked about, each with its reason.
         examined: Operators that were compared.
         target: What was asked, with its versions.
@@ -75,11 +60,27 @@ class BisectResult:
     model_sha256: str
     clip: str | None
     first_mismatch: int | None
+    explanation: Explanation | None
     divergence: Divergence | None
     refused: tuple[tuple[str, str], ...]
     examined: int
     target: Mapping[str, str]
     golden: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Difference:
+    """A clip that went wrong; `before` are the frames of all that was streamed since the model was loaded."""
+
+    clip: str
+    frames: Frames
+    found: Outputs
+    expected: Outputs
+    before: Frames
+
+    @property
+    def first(self) -> int:
+        return int(np.flatnonzero(self.found != self.expected)[0])
 
 
 def bisect(
@@ -89,29 +90,49 @@ def bisect(
     golden: TensorSource,
     progress: Callable[[str, int, int], None] = lambda description, done, total: None,
 ) -> BisectResult:
-    """Find the first operator of `model` whose result on `target` is not `golden`'s, in the first clip that differs.
+    """Explain the first clip whose outputs on `target` are not `golden`'s.
 
     Raises:
         MwwError: A clip cannot be read, or a source fails on the model as it is.
     """
-    for clip in clips:
+    difference = _first_difference(model, clips, target, golden)
+    told = (target.versions(), golden.versions())
+    if difference is None:
+        return BisectResult(model.sha256, None, None, None, None, (), 0, *told)
+    explanation = _outside_the_model(difference, golden)
+    search = OperatorSearch(read_model(model.content), difference.frames[: difference.first + 1], target, golden)
+    found = None if explanation else search.run(progress)
+    if explanation is None:
+        explanation = _by_operator(found) if found else _once_more(model, difference, target)
+    return BisectResult(
+        model_sha256=model.sha256,
+        clip=difference.clip,
+        first_mismatch=difference.first,
+        explanation=explanation,
+        divergence=found,
+        refused=tuple(search.refused),
+        examined=search.examined,
+        target=told[0],
+        golden=told[1],
+    )
+
+
+def _first_difference(
+    model: Model, clips: Sequence[Clip], target: TensorSource, golden: TensorSource
+) -> _Difference | None:
+    """Stream the clips, the first one twice, so that there is always a reset between two."""
+    for source in (target, golden):
+        source.load(model.content)
+    before = np.empty((0, model.stride, FEATURES), np.int8)
+    for clip in (*clips[:1], *clips):
         frames = _frames(clip, model.stride)
-        differing = np.flatnonzero(target.outputs(model.content, frames) != golden.outputs(model.content, frames))
-        if len(differing):
-            first = int(differing[0])
-            search = _Search(read_model(model.content), frames[: first + 1], target, golden)
-            found = search.run(progress)
-            return BisectResult(
-                model_sha256=model.sha256,
-                clip=clip.name,
-                first_mismatch=first,
-                divergence=found,
-                refused=tuple(search.refused),
-                examined=search.examined,
-                target=target.versions(),
-                golden=golden.versions(),
-            )
-    return BisectResult(model.sha256, None, None, None, (), 0, target.versions(), golden.versions())
+        for source in (target, golden):
+            source.reset()
+        found, expected = target.outputs(frames), golden.outputs(frames)
+        if not np.array_equal(found, expected):
+            return _Difference(clip.name, frames, found, expected, before)
+        before = np.concatenate([before, frames])
+    return None
 
 
 def _frames(clip: Clip, stride: int) -> Frames:
@@ -121,85 +142,68 @@ def _frames(clip: Clip, stride: int) -> Frames:
     return frames
 
 
-class _Search:
-    """One search, over the frames up to the first output that differs."""
-
-    def __init__(self, model: ModelFile, frames: Frames, target: TensorSource, golden: TensorSource) -> None:
-        self._model, self._frames, self._target, self._golden = model, frames, target, golden
-        self.refused: list[tuple[str, str]] = []
-        self.examined = 0
-
-    def run(self, progress: Callable[[str, int, int], None]) -> Divergence | None:
-        main = self._model.main
-        results = list(_results(main))
-        found: Divergence | None = None
-        for number, (operator, tensor) in enumerate(results, start=1):
-            frames = self._frames if found is None else self._frames[: found.inference]
-            if not len(frames):
-                break
-            try:
-                found = self._compare(operator, tensor, frames) or found
-                self.examined += 1
-            except MwwError as error:  # such as an arena too small for this tensor to live to the end
-                self.refused.append((f"{operator.op} {operator.index}", error.message))
-            progress("operators", number, len(results))
-        progress("operators", len(results), len(results))
-        return found and _blame(main, found)
-
-    def _compare(self, operator: Operator, tensor: Tensor, frames: Frames) -> Divergence | None:
-        content = with_output(self._model.content, tensor.index)
-        pairs = zip(self._golden.tensors(content, frames), self._target.tensors(content, frames), strict=False)
-        for inference, (expected, found) in enumerate(pairs):
-            if expected != found:
-                return _divergence(inference, operator, tensor, expected, found)
-        return None
+def _outside_the_model(difference: _Difference, golden: TensorSource) -> Explanation | None:
+    """What reproduces every output of the clip with kernels that are right."""
+    if len(difference.before):
+        golden.reset()
+        golden.outputs(difference.before)
+        if np.array_equal(golden.outputs(difference.frames), difference.found):
+            said = "the reset between two clips does not put the streaming state back: it goes on from the clip before"
+            return Explanation("reset", said)
+    for frames, account in _reorderings(difference):
+        if _gives(golden, frames, difference.found, difference.first + 1) and _gives(golden, frames, difference.found):
+            return Explanation("slice-order", account)
+    wrong = np.flatnonzero(difference.found != difference.expected)
+    if len(wrong) == 1:
+        found, expected = int(difference.found[wrong[0]]), int(difference.expected[wrong[0]])
+        bits = (found ^ expected).bit_count()
+        said = (
+            f"one output alone is wrong, {found} for {expected} ({bits} of its bits), and no later one: the model ran"
+        )
+        return Explanation("output", f"{said} rightly, and the result was damaged behind it")
+    return None
 
 
-def _results(main: Subgraph) -> Iterator[tuple[Operator, Tensor]]:
-    """Every result that is data, in order of execution."""
-    for operator in main.operators:
-        for index in operator.outputs:
-            if main.tensors[index].dtype in _DTYPES:
-                yield operator, main.tensors[index]
+def _gives(golden: TensorSource, frames: Frames, outputs: Outputs, count: int | None = None) -> bool:
+    """Whether the golden engine makes these outputs of these frames; of the first `count`, to be quick."""
+    golden.reset()
+    return np.array_equal(golden.outputs(frames[:count]), outputs[:count])
 
 
-def _divergence(inference: int, operator: Operator, tensor: Tensor, expected: bytes, found: bytes) -> Divergence:
-    dtype = np.dtype(_DTYPES[tensor.dtype])
-    size = min(len(expected), len(found)) // dtype.itemsize
-    wanted, had = np.frombuffer(expected, dtype, size), np.frombuffer(found, dtype, size)
-    places = np.flatnonzero(wanted != had)
-    first = int(places[0]) if len(places) else size - 1
-    position = np.unravel_index(first, tensor.shape) if tensor.elements == size else (first,)
-    return Divergence(
-        inference=inference,
-        operator=operator.index,
-        op=operator.op,
-        tensor=tensor.index,
-        tensor_name=tensor.name,
-        shape=tensor.shape,
-        position=tuple(int(place) for place in position),
-        expected=wanted[first].item(),
-        found=had[first].item(),
-        differing=len(places),
-        elements=size,
-    )
+def _reorderings(difference: _Difference) -> Iterator[tuple[Frames, str]]:
+    """The clip with its slices in other orders: in every frame, then in a single one."""
+    frames, first = difference.frames, difference.first
+    orders = _orders(frames.shape[1])
+    for order in orders:
+        yield frames[:, order], f"the slices of every frame reach the model in the order {order}"
+    if len(frames) > _LONGEST:
+        return
+    for index in range(first, max(-1, first - _MEMORY), -1):
+        for order in orders:
+            changed = frames.copy()
+            changed[index] = frames[index, order]
+            if not np.array_equal(changed, frames):
+                yield changed, f"the slices of frame {index} reach the model in the order {order}"
 
 
-def _blame(main: Subgraph, found: Divergence) -> Divergence:
-    """Take a state that is wrong when it is read for its assignment's fault.
-
-    What the frame before assigned was right, or it would have been found; in the first frame nothing was assigned.
-    """
-    reader = main.operators[found.operator]
-    if reader.op != "READ_VARIABLE" or found.inference == 0:
-        return found
-    for operator in main.operators:
-        if operator.op == "ASSIGN_VARIABLE" and _variable(main, operator) == _variable(main, reader):
-            return replace(found, operator=operator.index, op=operator.op)
-    return found
+def _orders(stride: int) -> list[list[int]]:
+    """Every other order of a frame's slices; of long frames, every exchange of two."""
+    straight = list(range(stride))
+    if stride <= 4:
+        return [list(order) for order in permutations(straight)][1:]
+    return [
+        [two if at == one else one if at == two else at for at in straight] for one, two in combinations(straight, 2)
+    ]
 
 
-def _variable(main: Subgraph, operator: Operator) -> Options | None:
-    """What names the variable that an operator reads or assigns."""
-    handle = main.producer(operator.inputs[0])
-    return handle.options if handle else None
+def _by_operator(found: Divergence) -> Explanation:
+    return Explanation("operator", f"{found.op}, operator {found.operator}, is the first whose result differs")
+
+
+def _once_more(model: Model, difference: _Difference, target: TensorSource) -> Explanation:
+    """Stream the clip again where no operator is to blame."""
+    target.load(model.content)
+    if np.array_equal(target.outputs(difference.frames), difference.expected):
+        said = "it did not happen again, and no operator differs: look at power, memory and clock of the board"
+        return Explanation("passing", said)
+    return Explanation("unknown", "it happens again, but no operator's own result differs up to there")

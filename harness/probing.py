@@ -34,22 +34,30 @@ _OUTPUTS: Final = 2
 
 
 class TensorSource(Protocol):
-    """Where a model's inner tensors can be read. A context manager."""
+    """Where a model runs whose inner tensors can be read. A context manager; `load` before all else."""
 
     def versions(self) -> dict[str, str]:
         """What it is, and the versions of all that computes."""
         ...
 
-    def outputs(self, content: bytes, frames: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
-        """The first byte of the output after each of `frames` `[n, stride, 40]`, from the initial state."""
-        ...
-
-    def tensors(self, content: bytes, frames: npt.NDArray[np.int8]) -> Iterator[bytes]:
-        """Yield the whole output after each frame, from the initial state.
+    def load(self, content: bytes) -> None:
+        """Open a `.tflite` with any output, in its initial state.
 
         Raises:
-            MwwError: The model cannot be opened, or a frame not be run.
+            MwwError: It is refused.
         """
+        ...
+
+    def reset(self) -> None:
+        """Put the streaming state back to the initial one."""
+        ...
+
+    def outputs(self, frames: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
+        """The first byte of the output after each of `frames` `[n, stride, 40]`."""
+        ...
+
+    def tensors(self, frames: npt.NDArray[np.int8]) -> Iterator[bytes]:
+        """Yield the whole output after each frame."""
         ...
 
     def close(self) -> None:
@@ -100,13 +108,20 @@ class EngineTensors(_Closing):
         """See `TensorSource`."""
         return {"kind": EMULATOR, "engine": self._engine.engine, self._engine.engine: self._engine.version}
 
-    def outputs(self, content: bytes, frames: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
+    def load(self, content: bytes) -> None:
         """See `TensorSource`."""
-        return np.array([tensor[0] for tensor in self.tensors(content, frames)], np.uint8)
-
-    def tensors(self, content: bytes, frames: npt.NDArray[np.int8]) -> Iterator[bytes]:
-        """See `TensorSource`; all frames run at once."""
         self._engine.load(content)
+
+    def reset(self) -> None:
+        """See `TensorSource`."""
+        self._engine.reset()
+
+    def outputs(self, frames: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
+        """See `TensorSource`."""
+        return np.frombuffer(self._engine.infer(frames.tobytes()), np.uint8)[:: self._engine.output_size]
+
+    def tensors(self, frames: npt.NDArray[np.int8]) -> Iterator[bytes]:
+        """See `TensorSource`; all frames run at once."""
         size = self._engine.output_size
         found = self._engine.infer(frames.tobytes())
         return (found[at : at + size] for at in range(0, len(found), size))
@@ -148,14 +163,21 @@ class BoardTensors(_Closing):
         }
         return {name: version for name, version in told.items() if version}
 
-    def outputs(self, content: bytes, frames: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
+    def load(self, content: bytes) -> None:
+        """See `TensorSource`; without the manifest's arena size, since an inner output may need more."""
+        self._client.upload(_SLOT, ModelRecord(content, 0))
+        self._client.open_model(_SLOT, any_output=True)
+
+    def reset(self) -> None:
+        """See `TensorSource`."""
+        self._client.reset(_SLOT)
+
+    def outputs(self, frames: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
         """See `TensorSource`; all frames are streamed at once."""
-        self._load(content)
         return self._client.infer(frames, _SLOT).outputs
 
-    def tensors(self, content: bytes, frames: npt.NDArray[np.int8]) -> Iterator[bytes]:
+    def tensors(self, frames: npt.NDArray[np.int8]) -> Iterator[bytes]:
         """See `TensorSource`; a frame is run when its tensor is asked for."""
-        self._load(content)
         for frame in frames:
             self._client.infer(frame[np.newaxis], _SLOT)
             yield self._client.read_output(_SLOT)
@@ -164,10 +186,6 @@ class BoardTensors(_Closing):
         """Leave the board with the model that it is asked about, and let go of it."""
         with self._open, suppress(LinkError):  # a board that is gone keeps what it has
             self._client.upload(_SLOT, ModelRecord(self._model.content, self._model.tensor_arena_size or 0))
-
-    def _load(self, content: bytes) -> None:
-        self._client.upload(_SLOT, ModelRecord(content, 0))  # no arena size: an inner output may need a larger one
-        self._client.open_model(_SLOT, any_output=True)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ VERBS: Final = {
     "record": "Golden outputs of a model on clips.",
     "run": "Stream clips through a target and judge every output.",
     "compare-runs": "What changed between two runs.",
-    "bisect": "The first operator that computes something else on a target.",
+    "bisect": "Why a target's outputs are not the golden ones, down to the operator.",
     "virtual": "Serve a virtual ESP32.",
     "firmware": "An ESPHome project with the harness's firmware for a board.",
     "flash": "Write firmware and models to a board.",

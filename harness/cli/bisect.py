@@ -1,4 +1,4 @@
-"""`mww bisect`: the first operator whose result on a target is not the golden one."""
+"""`mww bisect`: why a target's outputs are not the golden ones."""
 
 from __future__ import annotations
 
@@ -34,10 +34,11 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
     baud: int | None,
     as_json: bool,
 ) -> int:
-    """Find the operator of MODEL that computes something else on a target than TFLM does.
+    """Find out why MODEL's outputs on a target are not those of TFLM.
 
-    Each operator's result becomes the model's output in turn; the board gets its model back at the end. Exits with 0
-    when all outputs agree, 1 when an operator is found.
+    A reset that keeps the state, slices in another order and a damaged output are told from a wrong operator. For that,
+    each operator's result becomes the model's output in turn; the board gets its model back at the end. Exits with 0
+    when all outputs agree, 1 when they do not.
     """
     from contextlib import ExitStack
 
@@ -64,15 +65,13 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
 
 
 def _print(result: BisectResult) -> None:
-    found = result.divergence
-    if result.clip is None:
+    if result.explanation is None:
         click.secho("no output differs", fg="green")
         return
-    click.echo(f"{printable(result.clip)} differs from inference {result.first_mismatch} on")
-    if found is None:
-        click.secho("no operator's own result differs in those frames", fg="yellow")
-    else:
-        click.secho(f"{found.op}, operator {found.operator}, is the first whose result differs", fg="red", bold=True)
+    click.echo(f"{printable(result.clip or '')} differs from inference {result.first_mismatch} on:")
+    click.secho(result.explanation.account, fg="red", bold=True)
+    found = result.divergence
+    if found is not None:
         shape = " x ".join(map(str, found.shape))
         click.echo(f"  tensor {found.tensor} ({printable(found.tensor_name)}), {shape}, at inference {found.inference}")
         place = ", ".join(map(str, found.position))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from exporter.model_file import read_model
-from harness.bisect import BisectResult, bisect
+from harness.bisect import BisectResult, _orders, bisect
 from harness.cli import mww, run
 from harness.clips import ArrayClip
 from harness.link.client import LinkClient
@@ -42,12 +42,12 @@ class WrongKernel(EngineTensors):
         super().__init__("tflm")
         self._operator = operator
 
-    def tensors(self, content: bytes, frames: npt.NDArray[np.int8]) -> Iterator[bytes]:
-        return super().tensors(alter_kernel(content, self._operator), frames)
+    def load(self, content: bytes) -> None:
+        super().load(alter_kernel(content, self._operator))
 
 
 def _search(model: Model, golden: EngineTensors, operator: str, spoken: tuple[Slices, ...]) -> BisectResult:
-    clips = [ArrayClip(f"clip {number}", slices) for number, slices in enumerate(spoken)]
+    clips = [ArrayClip("clip", spoken[0][:195])]
     with WrongKernel(operator) as target:
         return bisect(model, clips, target, golden)
 
@@ -101,15 +101,74 @@ def test_an_inner_tensor_as_output_changes_no_operator(model: Model) -> None:
     assert after.main.tensors == before.main.tensors
 
 
-def test_on_a_board_the_model_comes_back(model: Model, golden: EngineTensors, spoken: tuple[Slices, ...]) -> None:
-    with VirtualBoard(faults=("kernel=DEPTHWISE_CONV_2D",)) as board:
+@pytest.mark.parametrize(
+    ("fault", "cause", "account"),
+    [
+        ("kernel=DEPTHWISE_CONV_2D", "operator", "DEPTHWISE_CONV_2D, operator 19, is the first"),
+        ("noreset", "reset", "does not put the streaming state back"),
+        ("swap=60", "slice-order", "the slices of frame 60 reach the model in the order [2, 1, 0]"),
+        ("wrong=40", "output", "(1 of its bits)"),
+    ],
+)
+def test_a_board_s_fault_is_named_and_its_model_comes_back(
+    model: Model, golden: EngineTensors, spoken: tuple[Slices, ...], fault: str, cause: str, account: str
+) -> None:
+    with VirtualBoard(faults=(fault,)) as board:
         with open_source(board.port, TargetOptions(), model) as source:
             result = bisect(model, [ArrayClip("clip", spoken[0])], source, golden)
-            assert result.divergence is not None
-            assert result.divergence.op == "DEPTHWISE_CONV_2D"
-            assert result.target["kind"] == "virtual"
         with LinkClient.connect(board.port) as client:
             assert client.describe(0).sha256.hex() == model.sha256
+    assert result.target["kind"] == "virtual"
+    assert result.explanation is not None
+    assert result.explanation.cause == cause
+    assert account in result.explanation.account
+
+
+class EveryFrameReversed(EngineTensors):
+    """A host that hands slices over in the wrong order."""
+
+    def outputs(self, frames: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
+        return super().outputs(frames[:, ::-1])
+
+
+def test_an_order_that_is_always_wrong_is_named(
+    model: Model, golden: EngineTensors, spoken: tuple[Slices, ...]
+) -> None:
+    with EveryFrameReversed("tflm") as target:
+        result = bisect(model, [ArrayClip("clip", spoken[0])], target, golden)
+    assert result.explanation is not None
+    assert result.explanation.account == "the slices of every frame reach the model in the order [2, 1, 0]"
+
+
+class WrongOnce(EngineTensors):
+    """A board whose memory failed for a moment."""
+
+    def __init__(self) -> None:
+        super().__init__("tflm")
+        self._spared = False
+
+    def outputs(self, frames: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
+        found = super().outputs(frames).copy()
+        if not self._spared:
+            found[50:60] ^= 3
+        self._spared = True
+        return found
+
+
+def test_what_does_not_happen_again_is_told_apart(
+    model: Model, golden: EngineTensors, spoken: tuple[Slices, ...]
+) -> None:
+    with WrongOnce() as target:
+        result = bisect(model, [ArrayClip("clip", spoken[0])], target, golden)
+    assert result.explanation is not None
+    assert (result.explanation.cause, result.divergence) == ("passing", None)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3, 5, 40])
+def test_the_orders_of_a_frame_are_few_and_each_is_another(stride: int) -> None:
+    orders = _orders(stride)
+    assert len(orders) == len({tuple(order) for order in orders}) <= 780
+    assert all(sorted(order) == list(range(stride)) != order for order in orders)
 
 
 def test_the_command_is_a_verdict(
@@ -122,6 +181,7 @@ def test_the_command_is_a_verdict(
         assert run(mww, [*words, board.port, "--json"]) == 1
         document = json.loads(capsys.readouterr().out)
         assert document["schema"] == "mww.bisect/1"
+        assert document["explanation"]["cause"] == "operator"
         assert (document["divergence"]["op"], document["divergence"]["inference"]) == ("CONV_2D", 0)
         assert run(mww, [*words, board.port]) == 1
         assert "CONV_2D, operator 14, is the first whose result differs" in capsys.readouterr().out
