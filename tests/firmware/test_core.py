@@ -12,7 +12,7 @@ import pytest
 from harness.resources import firmware_dir
 from tests.support.host_build import build_host
 
-FUZZ_SECONDS = float(os.environ.get("MWW_FUZZ_SECONDS", "24"))
+FUZZ_SECONDS = float(os.environ.get("MWW_FUZZ_SECONDS", "30"))
 """For both targets together; `make fuzz` sets ten minutes."""
 
 
