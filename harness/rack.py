@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from exporter.errors import MwwError
-from harness.boards import Board
+from harness.boards import Board, identity
 from harness.errors import PortMissingError
-from harness.leases import BoardBusyError, Holder, holder
+from harness.leases import BoardBusyError, Holder, acquire, holder
 from harness.ports import SerialPort, access, find_port
+
+if TYPE_CHECKING:
+    from harness.link.client import LinkClient
+    from harness.link.messages import Welcome
+
+
+class WrongBoardError(MwwError):
+    """What answers at a board's port is not what the inventory says."""
+
+    code = "wrong-board"
 
 
 class PortAccessError(MwwError):
@@ -49,3 +60,31 @@ def look(board: Board, ports: Sequence[SerialPort]) -> BoardState:
     elif held_by is not None:
         problem = BoardBusyError(f"board {board.id} is in use by {held_by}", hint="wait for it, or end that process")
     return BoardState(board, port, held_by, problem)
+
+
+def ask(state: BoardState) -> BoardState:
+    """Greet a board that could be used, and hold what it says of itself to the inventory."""
+    if state.problem is not None or state.port is None:
+        return state
+    try:
+        with acquire(state.board, purpose="mww boards check"), _connect(state.board, state.port) as client:
+            _compare(state.board, client.board)
+    except MwwError as error:
+        return replace(state, problem=error)
+    return state
+
+
+def _connect(board: Board, port: str) -> LinkClient:
+    from harness.link.client import LinkClient
+
+    return LinkClient.connect(port, baud=board.baud)
+
+
+def _compare(board: Board, welcome: Welcome) -> None:
+    if welcome.chip != board.chip:
+        message = f"board {board.id} is {board.chip} in the inventory, and says that it is {welcome.chip}"
+        raise WrongBoardError(message, hint=f"write chip: {welcome.chip}, or look which board is plugged in there")
+    mac = welcome.mac.hex(":")
+    if board.mac and identity(board.mac) != identity(mac):
+        message = f"board {board.id} has MAC {board.mac} in the inventory, and says {mac}"
+        raise WrongBoardError(message, hint="another board is plugged in there: correct the inventory, or the cable")

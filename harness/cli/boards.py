@@ -12,7 +12,7 @@ import click
 from harness.boards import Board, inventory_path, load_inventory
 from harness.cli.output import console, emit_json, json_option, printable
 from harness.ports import SerialPort, scan
-from harness.rack import BoardState, look
+from harness.rack import BoardState, ask, look
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -73,9 +73,12 @@ def scan_ports(map_file: Path | None, as_json: bool) -> None:
 @_map_option
 @json_option
 def check(map_file: Path | None, as_json: bool) -> int:
-    """Check that every board is plugged in, may be opened, and is free; exit 1 when one cannot be used."""
+    """Check that every board is plugged in, may be opened, is free, and answers as what it is.
+
+    Exits with 1 when one does not.
+    """
     path = inventory_path(map_file)
-    states = _look_at(load_inventory(path), scan())
+    states = [ask(state) for state in _look_at(load_inventory(path), scan())]
     usable = all(state.problem is None for state in states)
     if as_json:
         rows = [_entry(state) for state in states]

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
 from harness.boards import load_inventory
 from harness.cli import mww, run
 from harness.leases import acquire
+from tests.support.rack import rack
 
 INVENTORY = """
 boards:
@@ -36,13 +38,34 @@ def test_list_tells_where_each_board_is_and_who_has_it(inventory: Path, capsys: 
     assert (gone["port"], gone["holder"]) == (None, None)
 
 
-def test_check_is_a_verdict_on_every_board(inventory: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(mww, ["boards", "check", "--map", str(inventory), "--json"]) == 1
-    document = json.loads(capsys.readouterr().out)
-    assert [board["usable"] for board in document["boards"]] == [True, False]
-    assert document["boards"][1]["error"]["code"] == "port-missing"
-    assert run(mww, ["boards", "check", "--map", str(inventory)]) == 1
-    assert "hint: nothing listed has no-such-serial" in capsys.readouterr().out
+def test_check_is_a_verdict_on_every_board(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "leases").mkdir()
+    monkeypatch.setenv("MWW_LEASE_DIR", str(tmp_path / "leases"))
+    with rack(tmp_path, ["esp32s3"]) as path:
+        assert run(mww, ["boards", "check", "--map", str(path)]) == 0
+        (entry,) = yaml.safe_load(path.read_text())["boards"]
+        others = [
+            {**entry, "id": "gone", "mac": "", "serial": "no-such-serial", "port": ""},
+            {**entry, "id": "swapped", "mac": "24:0a:c4:00:00:01"},
+            {**entry, "id": "other", "mac": "", "serial": "x", "chip": "esp32c3"},
+            {**entry, "id": "silent", "mac": "", "serial": "y", "port": "socket://127.0.0.1:9"},
+        ]
+        path.write_text(yaml.safe_dump({"boards": [entry, *others]}))
+        capsys.readouterr()
+        assert run(mww, ["boards", "check", "--map", str(path), "--json"]) == 1
+        found = {board["id"]: board["error"] for board in json.loads(capsys.readouterr().out)["boards"]}
+        assert found.pop("virtual-0") is None
+        codes = {name: error["code"] for name, error in found.items()}
+        assert codes == {
+            "gone": "port-missing",
+            "swapped": "wrong-board",
+            "other": "wrong-board",
+            "silent": "port-missing",
+        }
+        assert run(mww, ["boards", "check", "--map", str(path)]) == 1
+    assert "write chip: esp32s3" in capsys.readouterr().out
 
 
 def test_the_environment_names_the_inventory(
