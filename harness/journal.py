@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter import __version__
-from exporter.errors import OutputError
+from exporter.errors import InputError, OutputError
 from harness.bench import Setup
 from harness.clips import Clip, FeatureClip, WavClip
 from harness.judging import Observed
@@ -34,10 +34,19 @@ class Journal:
     """One line a clip in a file that is appended to."""
 
     def __init__(self, path: Path, setup: Setup, info: TargetInfo) -> None:
-        """Read what an earlier run left for the same setup; what cannot be read is taken for unfinished."""
+        """Read what an earlier run left for the same setup; a line that cannot be used is taken for unfinished.
+
+        Raises:
+            InputError: The file cannot be read.
+        """
         self._path = path
         self._run = _digest(_identity(setup, info))
-        self._known = {} if not path.exists() else self._read()
+        self._stride = setup.model.stride
+        self._whole = True  # whether the file ends with a line, and not where an interrupt cut one short
+        try:
+            self._known = {} if not path.exists() else self._read()
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror}") from error
 
     def recall(self, clip: Clip) -> Observed | None:
         """What was seen of a clip; None where it is not finished."""
@@ -62,8 +71,10 @@ class Journal:
             **{name: _encode(getattr(observed, name)) for name in _ARRAYS},
         }
         try:
-            with self._path.open("a", encoding="ascii") as file:
-                file.write(f"{json.dumps(entry)}\n")
+            with self._path.open("ab") as file:
+                line = f"{json.dumps(entry)}\n".encode()
+                file.write(line if self._whole else b"\n" + line)
+                self._whole = True
         except OSError as error:
             raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
 
@@ -71,27 +82,32 @@ class Journal:
         known = {}
         with self._path.open("rb") as file:
             while line := file.readline(_LONGEST_LINE):
+                self._whole = line.endswith(b"\n")
                 try:
                     entry: Any = json.loads(line)
                     if entry["run"] == self._run:
-                        known[str(entry["clip"])] = _observed(entry)
-                except (ValueError, KeyError, TypeError, RecursionError):
+                        known[str(entry["clip"])] = _observed(entry, self._stride)
+                except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
                     continue  # the line that an interrupt cut short
         return known
 
 
-def _observed(entry: dict[str, Any]) -> Observed:
+def _observed(entry: dict[str, Any], stride: int) -> Observed:
     outputs = _decode(entry["outputs"], np.uint8)
     microseconds = _decode(entry["microseconds"], np.uint32)
     counted = entry["device_inferences"]
-    if outputs is None or microseconds is None:
+    golden = _decode(entry["golden"], np.uint8)
+    slices = int(entry["slices"])
+    if outputs is None or microseconds is None or len(microseconds) not in (0, len(outputs)):
         raise ValueError("no outputs")
+    if len(outputs) != slices // stride or (golden is not None and len(golden) != len(outputs)):
+        raise ValueError("not as many outputs as frames")
     return Observed(
-        streamed=Streamed(int(entry["slices"]), str(entry["frames_sha256"]), None),
+        streamed=Streamed(slices, str(entry["frames_sha256"]), None),
         outputs=outputs,
         microseconds=microseconds,
         device_inferences=None if counted is None else int(counted),
-        golden=_decode(entry["golden"], np.uint8),
+        golden=golden,
         vad=_decode(entry["vad"], np.uint8),
     )
 

@@ -94,7 +94,7 @@ def command(  # noqa: PLR0913 -- one for each option
         )
         results = check_models(loaded, source, options)
     _write(results, report, junit)
-    if unfinished is not None:
+    if unfinished is not None and overall(results) != "error":  # else --resume tries again what failed, and only that
         unfinished.unlink(missing_ok=True)
     for warning in dict.fromkeys(warning for result in results for warning in result.warnings):
         warn(warning)

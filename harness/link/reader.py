@@ -21,6 +21,8 @@ _PRINTABLE: Final = frozenset(range(0x20, 0x7F)) | {0x09, 0x0A, 0x0D, 0x1B}
 _TEXT_SHARE: Final = 0.9
 _JOIN_TIMEOUT: Final = 5.0
 _TAIL: Final = 512
+_MAX_WAITING: Final = 4096
+"""Frames that wait to be taken, many windows of them; of a board that sends more, the oldest are lost."""
 
 
 @dataclass(slots=True)
@@ -46,7 +48,7 @@ class Reader:
         self._port = port
         self._on_log = on_log or (lambda line: None)
         self._decoder = FrameDecoder()
-        self._frames: deque[Frame] = deque()
+        self._frames: deque[Frame] = deque(maxlen=_MAX_WAITING)
         self._arrived = threading.Condition()
         self._failure: LinkError | None = None
         self._stop = threading.Event()

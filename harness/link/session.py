@@ -131,7 +131,7 @@ class Session:
         while time.monotonic() < deadline:
             self._port.write(wire)
             until = min(deadline, time.monotonic() + self._timing.hello_interval)
-            while frames := self._reader.take(until):
+            while time.monotonic() < until and (frames := self._reader.take(until)):
                 for frame in frames:
                     welcome = _welcome(frame, hello.nonce, sequence)
                     if welcome is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.errors import EngineError
+from exporter.errors import EngineError, InputError
 from harness.bench import Setup
 from harness.clips import ArrayClip, Clip, WavClip
 from harness.journal import Journal
@@ -18,7 +18,7 @@ from harness.targets.registry import TargetOptions
 
 INFO = TargetInfo("device", "esp32s3", "tflm", (("firmware", "1"),))
 SEEN = Observed(
-    streamed=Streamed(100, "ab", None),
+    streamed=Streamed(10, "ab", None),
     outputs=np.array([1, 2, 255], np.uint8),
     microseconds=np.array([6800, 6801, 70_000], np.uint32),
     device_inferences=3,
@@ -74,3 +74,25 @@ def test_a_line_that_cannot_be_read_is_passed_over(setup: Setup, clip: Clip, tmp
     path.write_bytes(line + b"\n")
     Journal(path, setup, INFO).note(clip, SEEN)
     assert Journal(path, setup, INFO).recall(clip) is not None
+
+
+def test_a_line_cut_short_costs_no_other_line(setup: Setup, clip: Clip, tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    path.write_bytes(b'{"run": "torn')
+    Journal(path, setup, INFO).note(clip, SEEN)
+    assert Journal(path, setup, INFO).recall(clip) is not None
+
+
+def test_lengths_that_do_not_fit_each_other_are_passed_over(setup: Setup, clip: Clip, tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    Journal(path, setup, INFO).note(clip, replace(SEEN, streamed=Streamed(100, "ab", None)))
+    Journal(path, setup, INFO).note(clip, replace(SEEN, golden=SEEN.outputs[:2]))
+    Journal(path, setup, INFO).note(clip, replace(SEEN, microseconds=SEEN.microseconds[:2]))
+    assert Journal(path, setup, INFO).recall(clip) is None
+    path.write_text(path.read_text().replace('"slices": 10,', '"slices": 1e999,'))
+    assert Journal(path, setup, INFO).recall(clip) is None
+
+
+def test_a_journal_that_is_no_file_is_one_error(setup: Setup, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot read"):
+        Journal(tmp_path, setup, INFO)

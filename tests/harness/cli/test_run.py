@@ -277,3 +277,22 @@ def test_an_interrupted_run_resumes_from_its_finished_clips(
         document.pop("seconds")
     assert resumed == whole
     assert run(mww, ["run", str(models / "okay_nabu.json"), "--features", str(features), "--resume"]) == 2
+
+
+def test_what_failed_is_tried_again_alone(
+    models: Path, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = min((clips / "negative").glob("*.wav")).read_bytes()
+    (tmp_path / "a.wav").write_bytes(whole[:-100])
+    (tmp_path / "b.wav").write_bytes(whole)
+    words = [models / "okay_nabu.json", "--wav", tmp_path, "--report", tmp_path / "report", "--resume"]
+    assert called(capsys, *words, code=2)["verdict"] == "error"
+    (tmp_path / "a.wav").write_bytes(whole)
+    run_again: list[str] = []
+    original = Bench.run
+    monkeypatch.setattr(
+        Bench, "run", lambda self, clip, stop: run_again.append(Path(clip.name).name) or original(self, clip, stop)
+    )
+    assert called(capsys, *words)["verdict"] == "pass"
+    assert run_again == ["a.wav"]
+    assert not (tmp_path / "report" / "unfinished.jsonl").exists()
