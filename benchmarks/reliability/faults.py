@@ -1,4 +1,4 @@
-"""Boards and disks that fail while `harness.check` runs: never wrong numbers, and only the clip that was hit is lost."""
+"""Boards and disks that fail while `harness.check` runs: never wrong numbers, only the clip that was hit is lost."""
 
 from __future__ import annotations
 
