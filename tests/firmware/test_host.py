@@ -3,6 +3,8 @@
 The link's own tests are collected here once more, with this module's `connect`.
 """
 
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -19,7 +21,7 @@ from harness.link import messages as wire
 from harness.link.client import LinkClient
 from harness.link.session import Timing
 from harness.model import load_model
-from harness.resources import fixtures_dir
+from harness.resources import firmware_dir, fixtures_dir
 from tests.firmware.conftest import Esphome, published
 from tests.harness.link.test_client import (  # noqa: F401 -- collected
     flashed,
@@ -40,7 +42,7 @@ from tests.harness.link.test_client import (  # noqa: F401 -- collected
 from tests.support import host_board
 from tests.support.engine_server import ChainEngine, EngineServer, TflmWorker
 from tests.support.esphome_env import esphome_version
-from tests.support.esphome_host import HostProcess, build_host_firmware
+from tests.support.esphome_host import HostProcess, build_host_firmware, check_warnings, tool
 from tests.support.host_board import PARTITION_SIZE, Noise, expected_outputs
 
 pytestmark = pytest.mark.xdist_group("esphome-host")
@@ -79,6 +81,33 @@ def generated(esphome: Esphome, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture(scope="module")
 def program(generated: Path) -> Path:
     return build_host_firmware(generated)
+
+
+def needs_32_bits(folder: Path) -> None:
+    (probe := folder / "probe.cpp").write_text("#include <vector>\n")
+    if subprocess.run([tool("g++"), "-m32", "-fsyntax-only", probe], capture_output=True, check=False).returncode:
+        pytest.skip("the compiler knows no 32-bit target: apt-get install g++-multilib")
+
+
+def test_it_compiles_for_32_bits_without_a_warning(generated: Path, tmp_path: Path) -> None:
+    needs_32_bits(tmp_path)
+    for source in sorted((generated / "esphome/components/mww_harness").glob("*.cpp")):
+        check_warnings(source, generated, "-m32")
+
+
+@pytest.mark.parametrize("bits", ["-m64", "-m32"])
+def test_the_engine_of_the_chips_compiles_in_its_place(generated: Path, tmp_path: Path, bits: str) -> None:
+    root = os.environ.get("MWW_TFLM_SOURCE")
+    if root is None:
+        pytest.skip("MWW_TFLM_SOURCE names no esp-tflite-micro checkout")
+    if bits == "-m32":
+        needs_32_bits(tmp_path)
+    folders = ("", "third_party/gemmlowp", "third_party/flatbuffers/include", "third_party/ruy")
+    includes = [flag for folder in folders for flag in ("-isystem", f"{root}/{folder}")]
+    defines = ("-DMWW_HARNESS_TFLM", "-DTF_LITE_STATIC_MEMORY", "-DTF_LITE_DISABLE_X86_NEON")
+    for name in ("engine_tflm.cpp", "mww_harness.cpp"):
+        source = firmware_dir() / "components/mww_harness" / name
+        check_warnings(source, generated, bits, *defines, *includes)
 
 
 @pytest.fixture

@@ -24,30 +24,36 @@ from filelock import FileLock
 from tests.support.engine_server import EngineServer
 from tests.support.host_board import Noise, frames_of
 
-STRICT: Final = ("-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter")  # ESPHome's headers leave parameters unused
+STRICT: Final = ("-O1", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter")  # ESPHome's headers leave some unused
 FLAGS: Final = (
-    *("-std=gnu++20", "-fno-exceptions", "-fno-rtti", "-O1"),
+    *("-std=gnu++20", "-fno-exceptions", "-fno-rtti"),
     *("-DUSE_HOST", "-DESPHOME_LOG_LEVEL=ESPHOME_LOG_LEVEL_DEBUG"),
 )
 
 
 def build_host_firmware(sources: Path) -> Path:
     """Compile what ESPHome generated for its host platform; ours with every warning an error. Kept by its sources."""
-    compiler = _tool("g++")
+    compiler = tool("g++")
     files = sorted(path for path in sources.rglob("*") if path.suffix in (".cpp", ".h"))
-    digest = hashlib.sha256(" ".join(FLAGS + STRICT).encode())
-    for path in (path for path in files if path.name != "build_info_data.cpp"):  # which has the time in it
-        digest.update(f"{path.relative_to(sources)}".encode())
-        digest.update(path.read_bytes())
     cache = platformdirs.user_cache_path("mww-harness", ensure_exists=True)
-    program = cache / f"esphome-host-{digest.hexdigest()[:16]}"
-    with FileLock(f"{program}.lock"):
+    program = cache / f"esphome-host-{_digest(sources, files)}"
+    with FileLock(cache / "esphome-host.lock"):
         if not program.exists():
             for older in cache.glob("esphome-host-*"):
-                if older.suffix != ".lock":
-                    older.unlink()
+                older.unlink()
             _compile(compiler, sources, files, program)
     return program
+
+
+def _digest(sources: Path, files: Iterable[Path]) -> str:
+    """What the program is made of, without what differs each time that ESPHome generates: comments, paths, times."""
+    digest = hashlib.sha256(" ".join(FLAGS + STRICT).encode())
+    for path in files:
+        if path.name != "build_info_data.cpp":
+            lines = (line.strip() for line in path.read_text().splitlines())
+            code = [line for line in lines if not line.startswith(("//", "#line"))]
+            digest.update("\n".join((str(path.relative_to(sources)), *code)).encode())
+    return digest.hexdigest()[:16]
 
 
 def _compile(compiler: str, sources: Path, files: Iterable[Path], program: Path) -> None:
@@ -62,7 +68,7 @@ def _compile(compiler: str, sources: Path, files: Iterable[Path], program: Path)
     Path(f"{program}.new").replace(program)
 
 
-def _tool(name: str) -> str:
+def tool(name: str) -> str:
     found = shutil.which(name)
     if found is None:
         pytest.skip(f"ESPHome's host platform needs {name}")
@@ -72,6 +78,11 @@ def _tool(name: str) -> str:
 def _run(*command: str) -> None:
     result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
+
+
+def check_warnings(source: Path, sources: Path, *flags: str) -> None:
+    """Have the compiler read one of our files among what ESPHome generated; any warning fails."""
+    _run(tool("g++"), *FLAGS, *STRICT, *flags, "-I", str(sources), "-fsyntax-only", str(source))
 
 
 class Line:
@@ -115,7 +126,7 @@ class HostProcess:
             "MWW_HARNESS_ENGINE": str(engine.path),
             "HOME": str(partition.parent),
         }
-        self._command = (_tool("stdbuf"), "-oL", str(program))
+        self._command = (tool("stdbuf"), "-oL", str(program))
         with ExitStack() as stack:
             self._line = stack.enter_context(closing(Line(noise)))
             self.port = self._line.host_end

@@ -4,7 +4,7 @@
 
 #include "esphome/core/defines.h"
 
-#ifdef USE_ESP32
+#if defined(USE_ESP32) || defined(MWW_HARNESS_TFLM)
 #include <optional>
 
 #include "esphome/core/hal.h"
@@ -17,7 +17,7 @@
 
 namespace esphome::mww_harness {
 
-#ifdef USE_ESP32
+#if defined(USE_ESP32) || defined(MWW_HARNESS_TFLM)
 
 /// Where the tensor arena goes; ANY is micro_wake_word's choice: PSRAM, or internal RAM where there is no room in it.
 enum class ArenaMemory : uint8_t { ANY, INTERNAL, PSRAM };

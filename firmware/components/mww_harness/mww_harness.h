@@ -27,7 +27,7 @@ class MwwHarness final : public Component, public uart::UARTDevice, public Platf
     this->partition_name_ = name;
     this->partition_size_ = size;
   }
-#ifdef USE_ESP32
+#if defined(USE_ESP32) || defined(MWW_HARNESS_TFLM)
   void set_arena(ArenaSource source, ArenaMemory memory) { this->engines_.set_arena(source, memory); }
 #endif
 
