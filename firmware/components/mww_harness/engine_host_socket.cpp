@@ -101,7 +101,7 @@ bool SocketEngine::connect_() {
   if (path == nullptr || std::strlen(path) >= sizeof(address.sun_path)) {
     return false;
   }
-  std::strcpy(address.sun_path, path);
+  std::memcpy(address.sun_path, path, std::strlen(path));  // the rest is zero
   this->socket_ = ::socket(AF_UNIX, SOCK_STREAM, 0);
   return this->socket_ >= 0 &&
          ::connect(this->socket_, reinterpret_cast<const sockaddr *>(&address), sizeof(address)) == 0;

@@ -201,8 +201,7 @@ void Link::beat_() {
   this->send_(heartbeat, 0);
 }
 
-template<typename Message>
-void Link::send_(const Message &message, uint16_t sequence) {
+template<typename Message> void Link::send_(const Message &message, uint16_t sequence) {
   // A buffer of its own, since an answer may be half written.
   uint8_t buffer[SHORT_FRAME];
   FrameWriter writer(buffer, sizeof(buffer));

@@ -33,8 +33,7 @@ struct LinkBuffers {
   uint8_t window;
 };
 
-template<uint16_t MAX_PAYLOAD, uint16_t MAX_FRAMES, uint8_t WINDOW>
-class StaticLinkBuffers {
+template<uint16_t MAX_PAYLOAD, uint16_t MAX_FRAMES, uint8_t WINDOW> class StaticLinkBuffers {
  public:
   LinkBuffers view() {
     return {this->receive_, this->transmit_, this->remembered_, this->answers_, MAX_PAYLOAD, MAX_FRAMES, WINDOW};
@@ -62,8 +61,7 @@ class Reply {
  public:
   explicit Reply(Link *link) : link_(link) {}
 
-  template<typename Message>
-  void send(const Message &message) {
+  template<typename Message> void send(const Message &message) {
     message.encode(this->begin(Message::TYPE));
     this->finish();
   }
@@ -119,8 +117,7 @@ class Link {
   void carry_out_(const Frame &frame, Answer *answer);
   void repeat_(const Frame &frame, size_t back);
   void beat_();
-  template<typename Message>
-  void send_(const Message &message, uint16_t sequence);
+  template<typename Message> void send_(const Message &message, uint16_t sequence);
 
   wire::Welcome identity_;
   LinkBuffers buffers_;

@@ -45,8 +45,7 @@ void Session::close_models() {
   }
 }
 
-template<typename Request>
-void Session::dispatch_(WireReader &payload, Reply &reply) {
+template<typename Request> void Session::dispatch_(WireReader &payload, Reply &reply) {
   Request request;
   if (request.decode(payload)) {
     this->handle_(request, reply);

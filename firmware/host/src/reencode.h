@@ -4,8 +4,7 @@
 
 namespace esphome::mww_harness {
 
-template<typename Message>
-bool reencode(WireReader &reader, FrameWriter &writer) {
+template<typename Message> bool reencode(WireReader &reader, FrameWriter &writer) {
   Message message;
   if (!message.decode(reader)) {
     return false;

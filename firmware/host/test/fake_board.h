@@ -137,8 +137,7 @@ class FakeBoard final : public Platform {
     } while (this->session().poll(this->now) || taken < size);
   }
 
-  template<typename Message>
-  void send(uint16_t sequence, const Message &message) {
+  template<typename Message> void send(uint16_t sequence, const Message &message) {
     std::vector<uint8_t> frame(wire_size(MAX_PAYLOAD));
     FrameWriter writer(frame.data(), frame.size());
     writer.begin(Message::TYPE, sequence);
@@ -147,8 +146,7 @@ class FakeBoard final : public Platform {
   }
 
   /// Parses the last frame that was sent as `Message`; false if it is another one.
-  template<typename Message>
-  bool last(Message *message, uint16_t *sequence = nullptr) {
+  template<typename Message> bool last(Message *message, uint16_t *sequence = nullptr) {
     FrameDecoder decoder(this->decoded_, sizeof(this->decoded_));
     for (const uint8_t byte : this->sent.back()) {
       if (decoder.push(byte) != FrameDecoder::Event::FRAME) {

@@ -20,8 +20,7 @@ wire::Hello hello(uint32_t nonce) {
   return message;
 }
 
-template<typename Request>
-Request on_slot(uint8_t slot) {
+template<typename Request> Request on_slot(uint8_t slot) {
   Request request;
   request.model = slot;
   return request;
