@@ -254,7 +254,7 @@ Outcome TflmEngine::check_tensors_(bool any_output) {
       input->type != kTfLiteInt8 || input->dims->data[1] < 1 || input->dims->data[1] > UINT8_MAX) {
     return {ErrorCode::MODEL_INPUT};
   }
-  this->frame_size_ = static_cast<size_t>(input->dims->data[1] * FEATURES);
+  this->frame_size_ = static_cast<size_t>(input->dims->data[1]) * FEATURES;
   const TfLiteTensor *output = this->interpreter_->output(0);
   if (!any_output && (output->dims->size != 2 || output->dims->data[0] != 1 || output->dims->data[1] != 1 ||
                       output->type != kTfLiteUInt8)) {
