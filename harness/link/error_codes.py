@@ -26,15 +26,25 @@ class ErrorCode:
     detail: str = ""
 
 
+VERSION_MISMATCH: Final = 1
+NO_SESSION: Final = 2
+"""What the session itself acts on."""
+
 _CODES: Final = (
     ErrorCode(
-        1,
+        VERSION_MISMATCH,
         "version-mismatch",
         "the board speaks other protocol versions",
         "flash the firmware of this mww-harness version",
         "lowest version * 256 + highest version that the board speaks",
     ),
-    ErrorCode(2, "no-session", "the board knows no session", "it has rebooted: run again", "the boot id"),
+    ErrorCode(
+        NO_SESSION,
+        "no-session",
+        "the board knows no session",
+        "another program has ended it: run again when you have the board for yourself",
+        "the boot id",
+    ),
     ErrorCode(
         3, "unknown-request", "the board does not know the request", "flash the firmware of this version", "type"
     ),

@@ -23,7 +23,7 @@ from harness.errors import (
     WireFormatError,
     WrongFirmwareError,
 )
-from harness.link.error_codes import ERROR_CODES
+from harness.link.error_codes import ERROR_CODES, NO_SESSION, VERSION_MISMATCH
 from harness.link.framing import Frame, encode_frame, wire_size
 from harness.link.messages import PROTOCOL_VERSION, Bye, Error, Gap, Heartbeat, Hello, Welcome
 from harness.link.ports import Port
@@ -31,8 +31,8 @@ from harness.link.reader import LogSink, Reader, looks_like_text
 from harness.link.window import Window
 from harness.link.wire import Message, messages
 
-_NO_SESSION: Final = 2
-_PROTOCOL_VERSION: Final = 1
+_LEAST_PAYLOAD: Final = 256
+"""Bytes; a board that takes less is none of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Timing:
         hello: For the first Welcome; a board that resets when its port opens needs a few seconds to boot.
         hello_interval: Between two Hellos.
         silence: Without one frame from the board before it is called hung.
-        stall: With frames, but without one answer, before the link is called noisy.
+        stall: With frames, but without one answer, before the board is given up.
         resend_min: Least wait for an answer before its request is sent again.
         resend_max: Most.
     """
@@ -83,15 +83,15 @@ class Session:
             DeviceError: The board refused or failed a request.
             LinkError: The link failed, in the way that the subclass says.
         """
-        waiting = iter(requests)
-        request = next(waiting, None)
+        waiting = ((request, request.encode()) for request in requests)
+        following = next(waiting, None)
         refusal: DeviceError | None = None
         abandoned = len(self._window)
         watch = _Watch(self._timing, self._reader, self._pace, patience)
-        while request is not None or self._window:
-            while request is not None and self._window.has_room(self._wire_size(request)):
-                self._port.write(self._window.send(request))
-                request = next(waiting, None)
+        while following is not None or self._window:
+            while following is not None and self._window.has_room(wire_size(len(following[1]))):
+                self._port.write(self._window.send(*following))
+                following = next(waiting, None)
             for asked, frame in self._answers(watch):
                 if abandoned:
                     abandoned -= 1
@@ -99,7 +99,7 @@ class Session:
                 try:
                     yield self._parse(asked, frame)
                 except DeviceError as error:
-                    refusal, request, waiting = refusal or error, None, iter(())
+                    refusal, following = refusal or error, None
         self._pace = watch.pace
         if refusal is not None:
             raise refusal
@@ -108,18 +108,13 @@ class Session:
         """Say goodbye without waiting for an answer, end the reader, close the port."""
         if not self._closed:
             with suppress(LinkError):  # the board or its port is gone, which needs no goodbye
-                self._port.write(self._window.send(Bye()))
+                self._port.write(self._window.send(Bye(), b""))
         self._shut()
 
     def _shut(self) -> None:
         self._closed = True
         self._reader.close()
         self._port.close()
-
-    def _wire_size(self, request: Message) -> int:
-        tail = request.layout[-1].name if request.layout else ""
-        content = getattr(request, tail, b"")
-        return wire_size(request.fixed_size() + (len(content) if isinstance(content, bytes) else 0))
 
     # --- Handshake ---------------------------------------------------------------------------------------------------
 
@@ -177,7 +172,7 @@ class Session:
         return kind.decode(frame.payload)
 
     def _refusal(self, error: Error) -> DeviceError:
-        if error.code == _NO_SESSION:
+        if error.code == NO_SESSION:
             self._check_boot(error.detail)
         return device_error(error)
 
@@ -274,7 +269,7 @@ def _welcome(frame: Frame, nonce: int, sequence: int) -> Welcome | None:
         return None
     if frame.kind == Error.type:
         error = Error.decode(frame.payload)
-        if error.code == _PROTOCOL_VERSION:
+        if error.code == VERSION_MISMATCH:
             low, high = divmod(error.detail, 256)
             raise ProtocolVersionError(
                 f"the board speaks protocol {low} to {high}, this mww-harness {PROTOCOL_VERSION}",
@@ -284,6 +279,8 @@ def _welcome(frame: Frame, nonce: int, sequence: int) -> Welcome | None:
     if frame.kind != Welcome.type:
         return None
     welcome = Welcome.decode(frame.payload)
+    if welcome.max_payload < _LEAST_PAYLOAD:
+        raise WireFormatError(f"the board takes no more than {welcome.max_payload} bytes at once")
     return welcome if welcome.nonce == nonce else None
 
 

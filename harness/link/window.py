@@ -7,7 +7,6 @@ as the window has requests; so an answer ahead of its turn proves that the missi
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,9 +50,9 @@ class Window:
             return True
         return len(self._pending) < self._requests and self._bytes + request_size <= self._capacity
 
-    def send(self, request: Message) -> bytes:
-        """Give the request the next number; returns the bytes to write."""
-        wire = encode_frame(request.type, self._next, request.encode())
+    def send(self, request: Message, payload: bytes) -> bytes:
+        """Give the request, encoded as `payload`, the next number; returns the bytes to write."""
+        wire = encode_frame(request.type, self._next, payload)
         self._pending.append(_Pending(self._next, wire, request))
         self._bytes += len(wire)
         self._next = (self._next + 1) % _MODULUS
@@ -90,10 +89,6 @@ class Window:
     def resend_oldest(self) -> bytes:
         """Time has run out for the oldest request: returns its bytes."""
         return self._pending[0].wire if self._pending else b""
-
-    def unanswered(self) -> Sequence[Message]:
-        """Requests without an answer, oldest first."""
-        return [pending.request for pending in self._pending]
 
     def _ask_for_lost(self) -> bytes:
         """Bytes to write if an answer came ahead of its turn: the oldest request again, once."""

@@ -18,6 +18,10 @@ from harness.link.wire import Message
 from tests.support.host_board import MODEL, PARTITION_SIZE, STRIDE, HostBoard, Noise, expected_outputs, frames_of
 
 
+def send(window: Window, request: Message) -> bytes:
+    return window.send(request, request.encode())
+
+
 def answer(sequence: int) -> Frame:
     return Frame(Done.type, sequence, b"")
 
@@ -26,19 +30,19 @@ def test_requests_and_bytes_in_flight_are_bounded() -> None:
     size = wire_size(Describe(0).fixed_size())
     window = Window(0, requests=3, capacity=2 * size)
     assert window.has_room(10 * size), "one request always may be sent"
-    window.send(Describe(0))
+    send(window, Describe(0))
     assert window.has_room(size)
-    window.send(Describe(1))
+    send(window, Describe(1))
     assert not window.has_room(size)
     roomy = Window(0, requests=2, capacity=1 << 16)
-    roomy.send(Describe(0))
-    roomy.send(Describe(1))
+    send(roomy, Describe(0))
+    send(roomy, Describe(1))
     assert not roomy.has_room(size)
 
 
 def test_answers_are_handed_out_in_order_and_an_early_one_asks_for_the_lost() -> None:
     window = Window(65535, requests=4, capacity=1 << 16)
-    sent = [window.send(Describe(slot)) for slot in range(3)]
+    sent = [send(window, Describe(slot)) for slot in range(3)]
     done, again = window.accept(answer(0))
     assert not done
     assert again == sent[0], "the board answers in order, so the first answer was lost"
@@ -51,7 +55,7 @@ def test_answers_are_handed_out_in_order_and_an_early_one_asks_for_the_lost() ->
 
 def test_a_gap_is_gone_back_to_once_for_each_loss() -> None:
     window = Window(10, requests=8, capacity=1 << 16)
-    sent = [window.send(Describe(slot)) for slot in range(4)]
+    sent = [send(window, Describe(slot)) for slot in range(4)]
     assert window.go_back(11, 12) == b"".join(sent[1:])
     assert window.go_back(11, 13) == b"", "refused before the board saw what was sent again"
     assert window.go_back(11, 12) == b"".join(sent[1:]), "what was sent again was lost as well"
@@ -77,7 +81,7 @@ class Line:
         waiting, answers, idle = deque(requests), [], 0
         while waiting or self._window:
             while waiting and self._window.has_room(1200):
-                self._send(self._window.send(waiting.popleft()))
+                self._send(send(self._window, waiting.popleft()))
             progress = self._receive()
             answers += progress
             idle = 0 if progress else idle + 1
