@@ -35,7 +35,7 @@ def official_evidence(drawers: Drawers, *, subspectral: bool) -> Evidence:
     if len(dense) != 1 or len(dense[0]) != 2 or dense[0][0][1:] != (1,):
         raise CheckpointError("the checkpoint has no dense layer with one output", hint="is it a wake word model?")
     if subspectral:
-        return Evidence(_inception(drawers), dense[0][0][0])
+        return Evidence(_inception(drawers), dense[0][0][0], _subspectral_groups(drawers))
     settings = _mixednet(drawers)
     channels = settings["first_conv_filters"] or FEATURES
     return Evidence(settings, dense[0][0][0], _blocks(int(channels), drawers))
@@ -118,26 +118,36 @@ def _may_repeat(blocks: tuple[_Block, ...]) -> bool:
 
 
 def _inception(drawers: Drawers) -> dict[str, Setting]:
-    """Stems are what remains of the streamed convolutions when each block has taken three."""
-    cells = [cell[0] for cell in drawers["cell"]]
-    joins = [convolution[0] for convolution in drawers["convolution"]][3::4]
-    norms = [norm[0][0] for norm in drawers["norm"]]
-    stems = cells[: max(0, len(cells) - 3 * len(joins))]
-    heads = cells[len(stems) :: 3]
-    settings: dict[str, Setting] = {
+    stems, heads, joins = _inception_parts(drawers)
+    return {
         "architecture": "inception",
         "stride": 1,
         "cnn1_filters": [stem[3] for stem in stems],
         "cnn1_kernel_sizes": [stem[0] for stem in stems],
-        "cnn1_subspectral_groups": [_groups(stem[3], norm) for stem, norm in zip(stems, norms, strict=False)],
         "cnn2_filters1": [head[3] for head in heads],
         "cnn2_filters2": [join[3] for join in joins],
         "cnn2_kernel_sizes": [head[0] for head in heads],
     }
-    inner = norms[len(stems) :: 7]
-    settings["cnn2_subspectral_groups"] = [_groups(head[3], norm) for head, norm in zip(heads, inner, strict=False)]
-    return settings
 
 
-def _groups(filters: int, norm: int) -> int:
-    return 1 if norm == filters else norm
+def _inception_parts(drawers: Drawers) -> tuple[list[Shape], list[Shape], list[Shape]]:
+    """Stems, the first convolution in time and the last of each block: a block has three in time and four others."""
+    cells = [cell[0] for cell in drawers["cell"]]
+    joins = [convolution[0] for convolution in drawers["convolution"]][3::4]
+    stems = cells[: max(0, len(cells) - 3 * len(joins))]
+    return stems, cells[len(stems) :: 3], joins
+
+
+def _subspectral_groups(drawers: Drawers) -> Settings:
+    """A norm of as many entries as filters has one group, or as many as filters, which is the same."""
+    stems, heads, _ = _inception_parts(drawers)
+    norms = [norm[0][0] for norm in drawers["norm"]]
+
+    def groups(convolutions: list[Shape], entries: list[int]) -> list[int]:
+        pairs = zip(convolutions, entries, strict=False)
+        return [1 if entry == convolution[3] else entry for convolution, entry in pairs]
+
+    return {
+        "cnn1_subspectral_groups": groups(stems, norms),
+        "cnn2_subspectral_groups": groups(heads, norms[len(stems) :: 7]),
+    }

@@ -148,16 +148,17 @@ def _normed(
     form: Form, data: Any, role: str, filters: int, kernel: int = 1, *, groups: int = 1, dilation: int = 1
 ) -> Any:
     """A convolution and its norm; with groups, channel c is normalised by entry c % groups."""
+    plain = groups in (1, filters)
     convolution = layers.Conv2D(
         filters,
         (kernel, 1),
         dilation_rate=(dilation, 1),
         padding="same" if kernel == 1 else "valid",
-        use_bias=form.folded and groups == 1,
+        use_bias=form.folded and plain,
         name=role,
     )
     data = convolution(data)
-    if groups == 1:
+    if plain:
         return data if form.folded else _norm(f"{role}_norm", data)
     shape = data.shape[1:]
     data = layers.Reshape((shape[0], filters // groups, groups), name=f"{role}_spread")(data)

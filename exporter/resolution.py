@@ -21,11 +21,17 @@ from exporter.architecture import (
     Pooling,
 )
 from exporter.errors import CheckpointError, ConfigurationError
-from exporter.settings import OURS, Setting, Settings
+from exporter.settings import INCEPTION, OURS, Setting, Settings
 
 T = TypeVar("T")
 
 _TOGETHER: Final = "do checkpoint and configuration belong together?"
+
+
+_BLOCKS: Final = ("pointwise_filters", "mixconv_kernel_sizes", "repeat_in_block", "residual_connection")
+_MIXEDNET: Final = ("stride", "first_conv_filters", *_BLOCKS)
+_INCEPTION: Final = tuple(INCEPTION)
+"""What must be known of either network; three settings of Inception are the stems', the others the blocks'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +59,9 @@ def resolve(configured: Settings, evidence: Evidence) -> Architecture:
     """
     _compare_blocks(configured, evidence.reading)
     settings = _Settings({**evidence.reading, **_agreed(configured, evidence.settings)})
-    if settings.need("architecture", str) == "inception":
+    inception = settings.need("architecture", str) == "inception"
+    settings.need_all(_INCEPTION if inception else _MIXEDNET)
+    if inception:
         return _inception(settings, evidence.dense_inputs)
     return _mixednet(settings, evidence.dense_inputs)
 
@@ -90,6 +98,12 @@ def _text(value: Setting) -> str:
     return ", ".join(str(entry) for entry in value) if isinstance(value, list) else str(value)
 
 
+def _untold(names: list[str]) -> ConfigurationError:
+    listed = ", ".join(names)
+    hint = f"put {listed} under model: into a YAML file, and give it with --config"
+    return ConfigurationError(f"neither the checkpoint nor a configuration tells {listed}", hint=hint)
+
+
 class _Settings:
     """Settings that are asked for by name and type."""
 
@@ -105,11 +119,12 @@ class _Settings:
     def need(self, name: str, kind: type[T]) -> T:
         value = self.get(name, kind)
         if value is None:
-            raise ConfigurationError(
-                f"neither the checkpoint nor a configuration tells {name}",
-                hint=f"give {name} under model: in a YAML file with --config",
-            )
+            raise _untold([name])
         return value
+
+    def need_all(self, names: tuple[str, ...]) -> None:
+        if missing := [name for name in names if name not in self._settings]:
+            raise _untold(missing)
 
     def switch(self, name: str) -> bool:
         value = self.get(name, bool)
@@ -126,10 +141,9 @@ class _Settings:
 
 
 def _mixednet(settings: _Settings, dense_inputs: int) -> MixedNet:
-    names = ("pointwise_filters", "mixconv_kernel_sizes", "repeat_in_block", "residual_connection")
     blocks = tuple(
         MixBlock(filters, tuple(kernels), repeat, bool(residual))  # type: ignore[arg-type]
-        for filters, kernels, repeat, residual in settings.columns(*names)
+        for filters, kernels, repeat, residual in settings.columns(*_BLOCKS)
     )
     filters = settings.need("first_conv_filters", int)
     first = None
@@ -185,9 +199,8 @@ def _head(settings: _Settings, dense_inputs: int, width: int, told: int | None) 
 
 
 def _inception(settings: _Settings, dense_inputs: int) -> Inception:
-    stems = settings.columns("cnn1_filters", "cnn1_kernel_sizes", "cnn1_subspectral_groups")
-    names = ("cnn2_filters1", "cnn2_filters2", "cnn2_kernel_sizes", "cnn2_subspectral_groups", "cnn2_dilation")
-    blocks = tuple(InceptionBlock(*values) for values in settings.columns(*names))
+    stems = settings.columns(*_INCEPTION[:3])
+    blocks = tuple(InceptionBlock(*values) for values in settings.columns(*_INCEPTION[3:]))
     width = blocks[-1].filters if blocks else 0
     if not width or dense_inputs % width:
         raise CheckpointError(f"the dense layer takes {dense_inputs} inputs, which are no multiple of {width} filters")
