@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-esphome-latest fuzz lint unit setup setup-demo clean
+.PHONY: demo test reliability soak test-esphome-latest fuzz lint unit setup setup-demo clean
 
 demo: $(VENV)/.demo
 	$(BIN)/mww demo --output demo
@@ -27,6 +27,16 @@ test-esphome-latest: $(VENV)/.test
 # Ten minutes of libFuzzer on the firmware's decoder and session; `make test` has half a minute of it.
 fuzz: $(VENV)/.test
 	MWW_FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/firmware/test_core.py -k fuzzing
+
+# Every fault at random, an hour of it, and the table of docs/reliability.md. SIZE=0.1 takes a tenth; ONLY=word, some rows.
+SIZE ?= 1
+ONLY ?=
+reliability: $(VENV)/.test
+	$(BIN)/python -m benchmarks.reliability --size $(SIZE) --only '$(ONLY)'
+
+# An hour of audio, ten minutes at real pace, ten thousand loads: what grows, and whether it gets slower.
+soak: $(VENV)/.test
+	$(BIN)/python -m benchmarks.reliability.soak --size $(SIZE)
 
 setup: $(VENV)/.test
 setup-demo: $(VENV)/.demo

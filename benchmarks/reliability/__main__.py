@@ -1,0 +1,75 @@
+"""Tries every fault at random, and prints what was lost as the table of docs/reliability.md. Run by `make reliability`.
+
+`--size 1` takes about an hour on two cores; `--only` takes the rows whose name holds the word.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from benchmarks.reliability.devices import LIES, STRANGERS, try_lies, try_strangers
+from benchmarks.reliability.faults import FAULTS, try_faults, try_full_disk
+from benchmarks.reliability.files import KINDS, try_files
+from benchmarks.reliability.models import try_models
+from benchmarks.reliability.processes import VERBS, disturb
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A fault, how often it is tried at full size, and what tries it: each result is None, or what was lost."""
+
+    name: str
+    count: int
+    tries: Callable[[int], Iterator[str | None]]
+
+
+def rows(seed: int) -> list[Row]:
+    """All of them."""
+    found = [Row(f"Hostile {kind}", 2000, lambda n, kind=kind: try_files(kind, n, seed)) for kind in KINDS]
+    for engine in ("tflm", "litert"):
+        found.append(Row(f"Mutated models run by {engine}", 200, lambda n, e=engine: try_models(e, n, seed)))
+    for verb, count in VERBS.items():
+        name = f"`{verb}` interrupted, terminated, or a process of it killed"
+        found.append(Row(name, count, lambda n, verb=verb: disturb(verb, n, seed)))
+    for fault in FAULTS:
+        found.append(Row(f"Board with {fault}", 20, lambda n, fault=fault: try_faults(fault, n, seed)))
+    for lie in LIES:
+        found.append(Row(f"Board that lies: {lie}", 100, lambda n, lie=lie: try_lies(lie, n, seed)))
+    for name in STRANGERS:
+        found.append(Row(f"No board at the port: {name}", 1, lambda n, name=name: iter([try_strangers(name)])))
+    if os.geteuid() == 0:
+        found.append(Row("Disk full while the report is written", 10, lambda n: try_full_disk(n, seed)))
+    return found
+
+
+def main() -> int:
+    """Print the table on stdout and what was lost on stderr; 1 if anything was."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=float, default=1.0, help="share of the tries of a full run")
+    parser.add_argument("--only", default="", help="a word in the names of the rows to take")
+    parser.add_argument("--seed", type=int, default=0, help="where chance begins")
+    options = parser.parse_args()
+    print("| Fault | tried | lost | seconds |\n|---|---:|---:|---:|", flush=True)
+    lost = False
+    for row in rows(options.seed):
+        if options.only not in row.name:
+            continue
+        started = time.monotonic()
+        outcomes = Counter(row.tries(max(1, round(row.count * options.size))))
+        bad = {outcome: count for outcome, count in outcomes.items() if outcome is not None}
+        lost = lost or bool(bad)
+        tried, seconds = sum(outcomes.values()), time.monotonic() - started
+        print(f"| {row.name} | {tried} | {sum(bad.values()) or 'nothing'} | {seconds:.0f} |", flush=True)
+        for outcome, count in bad.items():
+            print(f"{row.name}: {count} times {outcome}", file=sys.stderr, flush=True)
+    return 1 if lost else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
