@@ -59,6 +59,7 @@ class Bench:
             self._target = stack.enter_context(open_target(setup.target, setup.options))
             self._golden = stack.enter_context(EmulatorTarget()) if setup.compare else None
             self._vad = stack.enter_context(EmulatorTarget()) if setup.vad else None
+            self._reader = stack.enter_context(ThreadPoolExecutor(1, "reader"))
             self._open = stack.pop_all()
         self._feeds: dict[str, Feed] = {}
 
@@ -89,7 +90,7 @@ class Bench:
             golden = self._setup.recorded.outputs(clip.name) if self._setup.recorded else None
         except MwwError as error:
             return nothing_but(error)
-        streamed = stream(clip, tuple(self._feeds.values()), stopped)
+        streamed = stream(clip, tuple(self._feeds.values()), self._reader, stopped)
         target, live, vad = (self._feeds.get(name) for name in ("target", "golden", "vad"))
         assert target is not None
         return Observed(

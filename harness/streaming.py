@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,8 +62,8 @@ class Feed:
                 self._microseconds.append(inference.microseconds)
 
 
-def stream(clip: Clip, feeds: Sequence[Feed], stopped: Callable[[], bool]) -> Streamed:
-    """Stream a clip through every feed, from their initial states, reading it once.
+def stream(clip: Clip, feeds: Sequence[Feed], reader: Executor, stopped: Callable[[], bool]) -> Streamed:
+    """Stream a clip through every feed, from their initial states, reading it once, a block ahead in `reader`.
 
     A failure ends the clip and is told in the result; the feeds keep the outputs that had come. `stopped` ends it too.
     """
@@ -70,7 +71,7 @@ def stream(clip: Clip, feeds: Sequence[Feed], stopped: Callable[[], bool]) -> St
     try:
         for feed in feeds:
             feed.start()
-        for block in clip.blocks():
+        for block in _ahead(clip.blocks(), reader):
             slices += len(block)
             digest.update(block.tobytes())
             for feed in feeds:
@@ -80,3 +81,11 @@ def stream(clip: Clip, feeds: Sequence[Feed], stopped: Callable[[], bool]) -> St
     except MwwError as error:
         return Streamed(slices, digest.hexdigest(), error)
     return Streamed(slices, digest.hexdigest(), None)
+
+
+def _ahead(blocks: Iterator[Slices], reader: Executor) -> Iterator[Slices]:
+    """Read the next block while the last one is inferred: the front-end costs nearly as much as a model does."""
+    coming = reader.submit(next, blocks, None)
+    while (block := coming.result()) is not None:
+        coming = reader.submit(next, blocks, None)
+        yield block
