@@ -17,9 +17,12 @@ from harness.cli.inputs import clip_options, clip_source
 from harness.cli.output import emit_json, json_option, progress, warn
 from harness.cli.run_table import print_run
 from harness.engines.catalog import ENGINES
+from harness.errors import GoldenError
+from harness.golden import is_golden
 from harness.journal import NAME
 from harness.labels import Label, read_labels
 from harness.model import load_model
+from harness.npz import Archive
 from harness.report.document import overall, run_document
 from harness.results import RunResult, Verdict
 from harness.sources import ClipSource, open_clips
@@ -74,6 +77,8 @@ def command(  # noqa: PLR0913 -- one for each option
     the target is that interpreter itself, nothing is compared. Exits with 0 for pass, 1 for fail, 2 for error.
     """
     source = clip_source(features, wav, lead_in, golden)
+    if (archive := features or golden) is not None:
+        _check_kind(archive, recorded=golden is not None)
     loaded = [load_model(model) for model in models]
     gate = load_model(vad) if vad else None
     unfinished = _open_report(report, resume)  # before hours of clips, not after
@@ -111,6 +116,16 @@ def _labels(path: Path, source: ClipSource, lead_in: float) -> dict[str, Label]:
     with ExitStack() as stack:
         clips, _ = open_clips(source, lead_in, stack)
         return read_labels(path, (clip.name for clip in clips))
+
+
+def _check_kind(path: Path, *, recorded: bool) -> None:
+    """Refuse a golden where features are named, and the other way round: what is compared must be what was meant."""
+    with Archive(path) as archive:
+        found = is_golden(archive)
+    if recorded and not found:
+        raise GoldenError(f"{path} is no golden: it does not say where it came from", hint="mww record makes a golden")
+    if found and not recorded:
+        raise UsageError(f"{path} is a golden", hint=f"--golden {path}")
 
 
 def _open_report(folder: Path | None, resume: bool) -> Path | None:

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Final
@@ -160,22 +161,10 @@ class EngineProcess:
         self.close()
 
     def _start(self) -> _Child:
-        ours, theirs = socket.socketpair()
-        log = tempfile.TemporaryFile()  # noqa: SIM115 -- lives as long as the child
-        with theirs, _anonymous_file() as file:
-            file.truncate(MEMORY_SIZE)
-            memory = mmap.mmap(file.fileno(), MEMORY_SIZE)
-            words = [json.dumps(sys.path), self.engine, str(theirs.fileno()), str(file.fileno())]
-            process = subprocess.Popen(
-                [sys.executable, "-c", _CHILD, *words],
-                stdin=subprocess.PIPE,  # never written: its end tells the child that we have ended
-                stdout=log,
-                stderr=log,
-                pass_fds=(theirs.fileno(), file.fileno()),
-                start_new_session=True,  # Ctrl-C is for the parent, which ends the child
-                env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-            )
-        return _Child(process, ours, memory, log)
+        try:
+            return _start_child(self.engine)
+        except OSError as error:
+            raise EngineError(f"cannot start a process for engine {self.engine}: {error.strerror}") from error
 
     def _prepare(self, operation: Operation, number: int) -> None:
         self.inferences = self.frame_size = self.output_size = 0
@@ -241,6 +230,27 @@ class EngineProcess:
         if operation == Operation.INFER:
             inference = self.inferences + PROGRESS.unpack_from(child.memory)[0]
         return EngineError(f"engine {self.engine} {what}: {detail}", hint=hint, inference=inference)
+
+
+def _start_child(engine: str) -> _Child:
+    with ExitStack() as undo:
+        channel, theirs = map(undo.enter_context, socket.socketpair())
+        log = undo.enter_context(tempfile.TemporaryFile())
+        with theirs, _anonymous_file() as file:
+            file.truncate(MEMORY_SIZE)
+            memory = undo.enter_context(mmap.mmap(file.fileno(), MEMORY_SIZE))
+            words = [json.dumps(sys.path), engine, str(theirs.fileno()), str(file.fileno())]
+            process = subprocess.Popen(
+                [sys.executable, "-c", _CHILD, *words],
+                stdin=subprocess.PIPE,  # never written: its end tells the child that we have ended
+                stdout=log,
+                stderr=log,
+                pass_fds=(theirs.fileno(), file.fileno()),
+                start_new_session=True,  # Ctrl-C is for the parent, which ends the child
+                env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            )
+        undo.pop_all()
+    return _Child(process, channel, memory, log)
 
 
 def _anonymous_file() -> BinaryIO:

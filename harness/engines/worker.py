@@ -29,6 +29,7 @@ from harness.engines.protocol import (
 )
 
 _ADDRESS_SPACE = 4 * 1024**3
+_LOG_SIZE = 16 * 1024**2
 
 
 class Worker:
@@ -85,6 +86,7 @@ def main(engine: str, channel: int, memory: int) -> None:
     """Serve an engine over the file descriptors of a socket and of the shared memory."""
     end_with_parent()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_LOG_SIZE, _LOG_SIZE))
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
     with socket.socket(fileno=channel) as connection, mmap.mmap(memory, MEMORY_SIZE) as shared:
         os.close(memory)

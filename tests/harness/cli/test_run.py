@@ -247,7 +247,7 @@ def test_an_interrupted_run_resumes_from_its_finished_clips(
     models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     features, report = tmp_path / "features.npz", tmp_path / "report"
-    clips = [(f"clip {number}", np.full((6_000, 40), number, np.int8)) for number in range(6)]
+    clips = [(f"clip {number}", np.full((3_000, 40), number, np.int8)) for number in range(6)]
     write_archive(features, clips)
     words = [models / "okay_nabu.json", "--features", features, "--engine", "litert"]
     words += ["--vad", models / "alexa.json", "--report", report]
@@ -296,3 +296,13 @@ def test_what_failed_is_tried_again_alone(
     assert called(capsys, *words)["verdict"] == "pass"
     assert run_again == ["a.wav"]
     assert not (tmp_path / "report" / "unfinished.jsonl").exists()
+
+
+def test_features_and_goldens_are_not_taken_for_each_other(
+    models: Path, features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    golden, model = tmp_path / "golden.npz", models / "alexa.json"
+    assert run(mww, ["record", str(model), "--features", str(features), "--output", str(golden)]) == 0
+    capsys.readouterr()
+    assert called(capsys, model, "--golden", features, code=2)["error"]["code"] == "golden"  # type: ignore[index]
+    assert called(capsys, model, "--features", golden, code=2)["error"]["code"] == "usage"  # type: ignore[index]

@@ -171,3 +171,22 @@ def test_a_folder_that_shadows_the_package_does_not_reach_the_child(
     with EngineProcess("tflm") as engine:
         engine.load(OKAY_NABU)
         assert len(engine.infer(frames(1))) == 1
+
+
+def test_a_process_that_cannot_be_started_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(EngineError, match="cannot start a process for engine tflm: No such file"):
+        EngineProcess("tflm")
+
+
+def test_many_loads_leave_nothing_behind(tflm: EngineProcess) -> None:
+    assert tflm.pid is not None
+    child, given = psutil.Process(tflm.pid), frames(1)
+    sizes = []
+    for _ in range(3):
+        for _ in range(100):
+            tflm.load(OKAY_NABU)
+            tflm.infer(given)
+        sizes.append((child.memory_info().rss, child.num_fds()))
+    assert sizes[2][0] - sizes[1][0] < 2**20
+    assert sizes[2][1] == sizes[0][1]
