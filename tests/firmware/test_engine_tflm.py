@@ -15,12 +15,15 @@ import pytest
 
 from exporter.arena import predict_arena
 from exporter.frontend import quantize_features, wav_to_features
+from exporter.model_file import read_model
 from harness.engines.process import EngineProcess
 from harness.model import Model, load_model
+from harness.probing import with_output
 from harness.resources import fixtures_dir
 from tests.support.host_build import build_host
 
 SOURCE = os.environ.get("MWW_TFLM_SOURCE", "")
+CHECKED = ("probe", "checked")
 MODELS = ("okay_nabu", "hey_jarvis", "hey_mycroft", "alexa")
 
 pytestmark = pytest.mark.skipif(not SOURCE, reason="MWW_TFLM_SOURCE names no esp-tflite-micro checkout")
@@ -91,6 +94,23 @@ def test_outputs_are_the_wheels(engine: Path, models: Path, name: str, slices: n
     assert found.operators[-1] == "QUANTIZE"
 
 
+def test_any_tensor_can_be_the_output_and_is_the_wheels(
+    engine: Path, models: Path, slices: npt.NDArray[np.int8], tmp_path: Path
+) -> None:
+    model = load(models, "okay_nabu")
+    frames = slices[:60].tobytes()
+    main = read_model(model.content).main
+    tensors = [operator.outputs[0] for operator in main.operators if operator.op in ("CONV_2D", "CONCATENATION")]
+    assert len(tensors) > 5
+    for tensor in tensors:
+        (path := tmp_path / f"{tensor}.tflite").write_bytes(with_output(model.content, tensor))
+        with EngineProcess("tflm") as wheel:
+            wheel.load(path.read_bytes())
+            expected = np.frombuffer(wheel.infer(frames), np.uint8).reshape(20, -1)
+        assert run(engine, path, 60_000).facts == {"error": 11, "detail": 0}
+        assert np.array_equal(run(engine, path, 60_000, frames, options=("probe", "any")).outputs, expected)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_arena_on_32_bits_is_what_is_predicted(engine32: Path, models: Path, name: str) -> None:
     model = load(models, name)
@@ -102,13 +122,13 @@ def test_the_arena_on_32_bits_is_what_is_predicted(engine32: Path, models: Path,
 
 @pytest.mark.parametrize("arena", [1, 1000, 6000, 12_000, 20_480, 21_504])
 def test_an_arena_that_is_too_small_is_refused_and_never_crashes(engine32: Path, models: Path, arena: int) -> None:
-    found = run(engine32, models / "okay_nabu.tflite", arena, source="manifest")
+    found = run(engine32, models / "okay_nabu.tflite", arena, options=("manifest", "checked"))
     assert found.facts == {"error": 13, "detail": 20_460}
 
 
 def test_the_smallest_arena_is_enough(engine32: Path, models: Path) -> None:
     minimum = predict_arena(models / "okay_nabu.tflite", "esp32").minimum
-    found = run(engine32, models / "okay_nabu.tflite", minimum, source="manifest")
+    found = run(engine32, models / "okay_nabu.tflite", minimum, options=("manifest", "checked"))
     assert found.facts["arena_size"] == minimum
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,9 +13,18 @@ import numpy.typing as npt
 import pytest
 
 from harness.detection import detect
-from harness.errors import DeviceError, HungError, LinkError, NoisyLinkError, NoReplyError, RebootedError
+from harness.errors import (
+    DeviceError,
+    HungError,
+    LinkError,
+    NoisyLinkError,
+    NoReplyError,
+    ProtocolVersionError,
+    RebootedError,
+)
 from harness.link import messages as wire
 from harness.link.client import LinkClient
+from harness.link.framing import Frame, FrameDecoder, encode_frame
 from harness.link.model_table import ModelRecord, partition_image, read_partition
 from harness.link.session import Timing
 from tests.support.host_board import (
@@ -235,6 +245,34 @@ def test_silence_is_no_reply() -> None:
     port.dead.set()
     with pytest.raises(NoReplyError):
         LinkClient(port, reopen=lambda: port, timing=Timing(hello=0.2))
+    port.end()
+
+
+def test_a_wait_can_be_interrupted(connect: Connect) -> None:
+    client, port = connect(partition=flashed())
+    client.open_model()
+    port.dead.set()
+    threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        client.infer(frames(10))
+    assert time.monotonic() - started < FAST.silence
+
+
+class OtherVersionPort(BoardPort):
+    """A board that speaks protocol 2 to 3."""
+
+    def write(self, data: bytes) -> None:
+        (hello,) = FrameDecoder().feed(data)
+        assert isinstance(hello, Frame)
+        error = wire.Error(1, 2 * 256 + 3, "")
+        self._transmit(encode_frame(error.type, hello.sequence, error.encode()))
+
+
+def test_another_protocol_version_is_told_with_both_sides_versions() -> None:
+    port = OtherVersionPort()
+    with pytest.raises(ProtocolVersionError, match="protocol 2 to 3, this mww-harness 1"):
+        LinkClient(port, reopen=lambda: port, timing=FAST)
     port.end()
 
 
