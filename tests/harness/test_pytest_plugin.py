@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -133,7 +134,11 @@ def test_a_killed_run_frees_its_board(folder: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
     options = ("--mww-boards", "boards.yaml", "--mww-chip", "esp32")
     with subprocess.Popen(
-        _command("test_hold.py", *options), cwd=folder, env=environment, stdout=subprocess.DEVNULL
+        _command("test_hold.py", *options),
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
     ) as holding:
         while not (folder / "held").exists():
             assert holding.poll() is None
@@ -142,6 +147,8 @@ def test_a_killed_run_frees_its_board(folder: Path) -> None:
         assert f"process {holding.pid} (pytest)" in busy.stdout
         holding.send_signal(signal.SIGKILL)
     freed = _run(folder, "def test_it(mww_board): pass\n", "test_it.py", *options, "--mww-wait", "0.5")
+    with contextlib.suppress(ProcessLookupError):  # pytest-embedded's manager process outlives the killed pytest
+        os.killpg(holding.pid, signal.SIGKILL)
     assert freed.returncode == 0, freed.stdout
 
 
