@@ -11,6 +11,7 @@ from exporter.errors import InputError, UsageError
 from exporter.manifest import load_manifest
 from harness.cli.firmware import command
 from harness.firmware_project import SOURCES, board_names, wake_word_config, write_project
+from harness.partition_table import DATA_MODEL, MODEL_PARTITION_NAME
 from harness.resources import firmware_dir
 from tests.firmware.conftest import published
 
@@ -93,11 +94,13 @@ def test_what_a_manifest_says_cannot_change_the_yaml(tmp_path: Path, wake_word: 
     )
 
 
-def test_the_component_says_which_release_it_is_and_has_its_runtime() -> None:
+def test_the_component_has_the_numbers_of_this_release() -> None:
     source = (firmware_dir() / "components/mww_harness/__init__.py").read_text()
     assert f'VERSION = "{__version__}"\n' in source
     assert f'ESP_TFLITE_MICRO_VERSION = "{contract.DEFAULT_RUNTIME.esp_tflite_micro}"\n' in source
     assert f'ESP_NN_VERSION = "{contract.DEFAULT_RUNTIME.esp_nn}"\n' in source
+    assert f'CONF_NAME, default="{MODEL_PARTITION_NAME}"' in source
+    assert f"PARTITION_SUBTYPE = {DATA_MODEL:#x}\n" in source
 
 
 def test_the_command_tells_what_is_next(tmp_path: Path) -> None:
