@@ -127,6 +127,7 @@ def _check(model: Model, clips: ClipSource, options: RunOptions) -> tuple[RunRes
         chosen, recorded = open_clips(clips, options.lead_in, stack)
         setup, tolerance = _set_up(model, options, recorded), _tolerance(options)
         _check_inputs(setup, chosen, options.jobs)
+        source, manifest = _golden_source(setup), _sha256(model.path) if model.from_manifest else None
         started, clock = datetime.now(timezone.utc), time.monotonic()
         count = min(options.jobs, len(chosen))
         benches = [stack.enter_context(Bench(setup)) for _ in range(count)]
@@ -138,13 +139,13 @@ def _check(model: Model, clips: ClipSource, options: RunOptions) -> tuple[RunRes
         verdict=_verdict(arena, [result.status for result in results]),
         model=model.name,
         model_sha256=model.sha256,
-        manifest_sha256=_sha256(model.path) if model.from_manifest else None,
+        manifest_sha256=manifest,
         stride=model.stride,
         feature_step_size=model.feature_step_size,
         probability_cutoff=model.probability_cutoff,
         sliding_window_size=model.sliding_window_size,
         target=info,
-        golden=_golden_source(setup),
+        golden=source,
         tolerance=tolerance,
         lead_in=recorded.provenance.lead_in if recorded else options.lead_in,
         arena=arena,
