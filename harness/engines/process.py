@@ -200,7 +200,7 @@ class EngineProcess:
                 answer = child.channel.recv(ANSWER.size, socket.MSG_WAITALL)
             except TimeoutError:
                 (now,) = PROGRESS.unpack_from(child.memory)
-                if now <= finished or deadline == START_DEADLINE:
+                if now <= finished:
                     raise
                 finished = now
                 continue
