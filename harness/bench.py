@@ -74,6 +74,8 @@ class Bench:
             MwwError: One is refused.
         """
         model = self._setup.model
+        if model.problem is not None:
+            raise model.problem
         arena = self._target.load(model)
         self._feeds["target"] = Feed(self._target, model.stride)
         if self._golden is not None:

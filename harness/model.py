@@ -5,14 +5,16 @@ Whether ESPHome could load it is `exporter.verification`'s question; here only w
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter import contract
-from exporter.errors import UnsupportedModelError
+from exporter.errors import MwwError, UnsupportedModelError
 from exporter.manifest import is_manifest, load_manifest
 from exporter.model_file import ModelFile, Tensor, read_model
 
+_MAX_UNREADABLE = 16 * 1024 * 1024  # bytes of a file to name it by
 _MAX_STRIDE = 255  # streaming_model.cpp keeps the stride in a uint8_t
 
 
@@ -31,6 +33,7 @@ class Model:
         feature_step_size: Milliseconds a slice.
         tensor_arena_size: Bytes, as the manifest gives them; None for a bare `.tflite`.
         from_manifest: Whether `path` is a manifest.
+        problem: Why it could not be read, of a model that stands for its file in a run of several; else None.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Model:
     feature_step_size: int
     tensor_arena_size: int | None
     from_manifest: bool
+    problem: MwwError | None = field(default=None, compare=False)
 
     @property
     def cutoff_byte(self) -> int:
@@ -73,6 +77,28 @@ def load_model(path: Path | str) -> Model:
         feature_step_size=manifest.feature_step_size if manifest else contract.FEATURE_STEP_MS,
         tensor_arena_size=manifest.tensor_arena_size if manifest else None,
         from_manifest=manifest is not None,
+    )
+
+
+def unreadable_model(path: Path, problem: MwwError) -> Model:
+    """What stands for a file that is there and that `load_model` refused, so that a run can tell why beside others."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_UNREADABLE)
+    except OSError:
+        raise problem from None
+    return Model(
+        name=path.stem,
+        path=path,
+        content=content,
+        sha256=hashlib.sha256(content).hexdigest(),
+        stride=1,
+        probability_cutoff=contract.DEFAULT_PROBABILITY_CUTOFF,
+        sliding_window_size=contract.DEFAULT_SLIDING_WINDOW_SIZE,
+        feature_step_size=contract.FEATURE_STEP_MS,
+        tensor_arena_size=None,
+        from_manifest=False,
+        problem=problem,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from exporter.contract import CHIPS
-from exporter.errors import OutputError, UsageError
+from exporter.errors import MwwError, OutputError, UsageError
 from exporter.files import write_files
 from harness.check import RunOptions, check_models
 from harness.cli.inputs import clip_options, clip_source
@@ -21,7 +21,7 @@ from harness.errors import GoldenError
 from harness.golden import is_golden
 from harness.journal import NAME
 from harness.labels import Label, read_labels
-from harness.model import load_model
+from harness.model import Model, load_model, unreadable_model
 from harness.npz import Archive
 from harness.report.document import overall, run_document
 from harness.results import RunResult, Verdict
@@ -79,7 +79,7 @@ def command(  # noqa: PLR0913 -- one for each option
     source = clip_source(features, wav, lead_in, golden)
     if (archive := features or golden) is not None:
         _check_kind(archive, recorded=golden is not None)
-    loaded = [load_model(model) for model in models]
+    loaded = [load_model(models[0])] if len(models) == 1 else [_load(model) for model in models]
     gate = load_model(vad) if vad else None
     unfinished = _open_report(report, resume)  # before hours of clips, not after
     with progress() as shown:
@@ -110,6 +110,14 @@ def command(  # noqa: PLR0913 -- one for each option
         for result in results:
             print_run(result)
     return EXIT_CODES[overall(results)]
+
+
+def _load(path: Path) -> Model:
+    """One of several models; what is wrong with it is told in its place, and the others run."""
+    try:
+        return load_model(path)
+    except MwwError as problem:
+        return unreadable_model(path, problem)
 
 
 def _labels(path: Path, source: ClipSource, lead_in: float) -> dict[str, Label]:

@@ -306,3 +306,18 @@ def test_features_and_goldens_are_not_taken_for_each_other(
     capsys.readouterr()
     assert called(capsys, model, "--golden", features, code=2)["error"]["code"] == "golden"  # type: ignore[index]
     assert called(capsys, model, "--features", golden, code=2)["error"]["code"] == "usage"  # type: ignore[index]
+
+
+def test_of_several_models_one_that_cannot_be_read_is_told_in_its_place(
+    models: Path, features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cut.tflite").write_bytes((models / "alexa.tflite").read_bytes()[:5000])
+    (tmp_path / "odd.json").write_text("{")
+    words = [tmp_path / "cut.tflite", models / "okay_nabu.json", tmp_path / "odd.json", "--features", features]
+    document = called(capsys, *words, "--report", tmp_path / "report", code=2)
+    jsonschema.validate(document, json.loads((REPOSITORY / "docs/reference/run.schema.json").read_text()))
+    cut, good, odd = document["runs"]  # type: ignore[misc]
+    assert [one["verdict"] for one in (cut, good, odd)] == ["error", "pass", "error"]
+    assert {clip["error"]["code"] for clip in cut["clips"]} == {"model-file"}
+    assert {clip["error"]["code"] for clip in odd["clips"]} == {"manifest"}
+    assert run(mww, ["run", str(tmp_path / "cut.tflite"), str(tmp_path / "absent"), "--features", str(features)]) == 2
