@@ -190,3 +190,16 @@ def test_many_loads_leave_nothing_behind(tflm: EngineProcess) -> None:
         sizes.append((child.memory_info().rss, child.num_fds()))
     assert sizes[2][0] - sizes[1][0] < 2**20
     assert sizes[2][1] == sizes[0][1]
+
+
+def test_a_process_is_renewed_before_what_its_engine_loses_adds_up(
+    tflm: EngineProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.engines.process.RENEWAL", 3)
+    pids, outputs = [], set()
+    for _ in range(5):
+        tflm.reset()
+        pids.append(tflm.pid)
+        outputs.add(tflm.infer(frames(5)))
+    assert pids[0] == pids[1] != pids[2] == pids[3] == pids[4]
+    assert len(outputs) == 1
