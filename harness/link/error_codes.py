@@ -74,7 +74,7 @@ _CODES: Final = (
         "arena-too-small",
         "the tensor arena is too small for the model",
         "raise tensor_arena_size: mww arena MANIFEST.json tells what each chip needs",
-        "bytes that it uses at least; 0 if unknown",
+        "bytes that it uses",
     ),
     ErrorCode(14, "not-open", "the model is not open", "open it before use"),
     ErrorCode(15, "inference-failed", "the interpreter failed", "look at the board's log", "inferences before it"),
