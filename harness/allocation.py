@@ -32,6 +32,10 @@ class BoardSource(Protocol):
         """Give a board of one of these chips (of any, if none are named), at the port where it is now."""
         ...
 
+    def discard(self, board: Board) -> None:
+        """Do without a board that does not answer any more."""
+        ...
+
 
 class BoardPool:
     """The boards that one worker may use; with `worker` each worker begins at another."""
@@ -64,6 +68,11 @@ class BoardPool:
             self._boards.insert(0, lease.board)
             yield replace(lease.board, port=find_port(lease.board, scan()))
 
+    def discard(self, board: Board) -> None:
+        """Leave a board out from now on, as long as there are others: free as it is, it would be taken each time."""
+        others = [one for one in self._boards if one.id != board.id]
+        self._boards = others or self._boards
+
 
 class OwnVirtualBoard:
     """A virtual board for one worker alone, started when it is first asked for."""
@@ -87,6 +96,10 @@ class OwnVirtualBoard:
 
         self._board = self._board or VirtualBoard(self._chip)
         yield Board("virtual", self._chip, serial=f"virtual-{self._board.pid}", port=self._board.port)
+
+    def discard(self, board: Board) -> None:
+        """Start another one the next time."""
+        self.close()
 
     def close(self) -> None:
         """Take its power away."""

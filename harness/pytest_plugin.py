@@ -111,7 +111,7 @@ def mww_target(request: pytest.FixtureRequest) -> Iterator[Target]:
     from harness.targets.registry import open_target
 
     name, options = _place(request)
-    with _told():
+    with _told(), _doing_without(request):
         target = open_target(name, options)
     with target:
         _record(request, target.info())
@@ -126,7 +126,7 @@ def mww_check(request: pytest.FixtureRequest) -> Callable[..., RunResult]:
     name, options = _place(request)
 
     def run(model: Model | Path | str, clips: object, **more: object) -> RunResult:
-        with _told():
+        with _told(), _doing_without(request):
             result = check(model, clips, target=name, chip=options.chip, baud=options.baud, **more)  # type: ignore[arg-type]
         _record(request, result.target)
         counts = {"mww_model_sha256": result.model_sha256, "mww_verdict": result.verdict}
@@ -216,6 +216,20 @@ def _record(request: pytest.FixtureRequest, info: TargetInfo) -> None:
     told |= {f"mww_version.{name}": version for name, version in info.versions}
     known = dict(request.node.user_properties)
     request.node.user_properties.extend((key, value) for key, value in told.items() if known.get(key) != value)
+
+
+@contextmanager
+def _doing_without(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let a board that cannot be reached fail this test, and no later one."""
+    from harness.errors import LinkError
+
+    try:
+        yield
+    except LinkError:
+        pool = request.config.stash[_POOL]
+        if pool is not None:
+            pool.discard(request.getfixturevalue("mww_board"))
+        raise
 
 
 @contextmanager

@@ -13,6 +13,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import yaml
+
+from tests.support.rack import rack
 
 pytest.importorskip("pytest_embedded", reason="needs pytest-embedded, which the extra test installs")
 
@@ -150,6 +153,17 @@ def test_a_killed_run_frees_its_board(folder: Path) -> None:
     with contextlib.suppress(ProcessLookupError):  # pytest-embedded's manager process outlives the killed pytest
         os.killpg(holding.pid, signal.SIGKILL)
     assert freed.returncode == 0, freed.stdout
+
+
+def test_a_dead_board_fails_one_test_and_no_later_one(folder: Path, models: Path) -> None:
+    tests = "@pytest.mark.parametrize('number', range(3))\ndef test_it(mww_target, number): pass\n"
+    with rack(folder, ["esp32s3"]) as inventory:
+        (alive,) = yaml.safe_load(inventory.read_text())["boards"]
+        dead = {"id": "dead", "chip": "esp32s3", "serial": "gone", "port": "socket://127.0.0.1:9"}
+        inventory.write_text(yaml.safe_dump({"boards": [dead, alive]}))
+        done = _run(folder, tests, "--mww-boards", str(inventory))
+    assert "2 passed" in done.stdout and "1 error" in done.stdout
+    assert "cannot connect to socket://127.0.0.1:9" in done.stdout
 
 
 def test_loading_the_plugin_is_cheap() -> None:
