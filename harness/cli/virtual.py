@@ -17,7 +17,7 @@ from harness.cli.output import emit_json, json_option
 @click.option("--transport", default="socket", show_default=True, help="socket, pty or rfc2217.")
 @click.option("--baud", type=click.IntRange(300, 5_000_000), help="Simulate a UART of this rate.")
 @click.option("--inference-us", type=click.IntRange(1, 60_000_000), help="Microseconds that an inference takes.")
-@click.option("--fault", "faults", multiple=True, metavar="SPEC", help="What goes wrong; repeatable. See the page.")
+@click.option("--fault", "faults", multiple=True, metavar="SPEC", help="Such as drop=0.02 or reboot=100; repeatable.")
 @click.option(
     "--efuse", "efuses", multiple=True, metavar="NAME", help="secure-boot, flash-encryption, secure-download."
 )

@@ -62,9 +62,9 @@ class Board:
     def run(self) -> None:
         """Serve until an exception from the transport or a signal ends it."""
         while True:
-            self.step()
+            self._step()
 
-    def step(self) -> None:
+    def _step(self) -> None:
         """Send what is due, wait for the next event, and deal with it."""
         self._transport.send(self._to_host.take(time.monotonic()))
         for event in self._transport.poll(self._timeout(time.monotonic()), self._limit()):
