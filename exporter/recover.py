@@ -43,9 +43,14 @@ def recover(model: ModelFile) -> Recovered:
     """
     graph = read_streaming_graph(model)
     operators = {site.role: site.operator for site in graph.sites}
-    weights = {
-        parameter.role: _layer_weights(model, parameter, operators) for parameter in graph.architecture.parameters
-    }
+    try:
+        with np.errstate(over="raise", invalid="raise"):
+            weights = {
+                parameter.role: _layer_weights(model, parameter, operators)
+                for parameter in graph.architecture.parameters
+            }
+    except (ValueError, IndexError, FloatingPointError) as error:  # shapes, scales or constants that do not fit
+        raise ModelFileError("the model's weights cannot be read back", hint=str(error)) from error
     return Recovered(graph.architecture, weights, recovered_ranges(graph), graph.newest_attention_only)
 
 
@@ -82,23 +87,21 @@ def _layer_weights(model: ModelFile, parameter: Parameter, operators: Mapping[st
         layer = role.removesuffix("_norm")
         gamma = np.ones(shapes[0])
         if f"{layer}_scale" in operators:
-            gamma = _operand(model, operators[f"{layer}_scale"]).reshape(shapes[0])
-            beta = _operand(model, operators[f"{layer}_shift"]).reshape(shapes[1])
+            gamma = dequantized(model, constant_operand(model, operators[f"{layer}_scale"])).reshape(shapes[0])
+            beta = dequantized(model, constant_operand(model, operators[f"{layer}_shift"])).reshape(shapes[1])
         else:
             beta = _bias(model, operators[layer], shapes[1])
         norm = (gamma, beta, np.zeros(shapes[2]), np.full(shapes[3], 1 - NORM_EPSILON))
         return tuple(array.astype(np.float32) for array in norm)
-    operator = operators[role]
+    operator = operators[
+        role
+    ]  # TFLite keeps (filters, height, width, channels), depthwise (1, height, width, channels)
     stored = dequantized(model, operator.inputs[1])
-    kernel = stored.T if parameter.kind == "dense" else stored.transpose(*_KERAS_AXES[parameter.kind])
+    kernel = stored.T if parameter.kind == "dense" else stored.transpose(1, 2, 3, 0)
     if kernel.shape != shapes[0]:
         raise ModelFileError(f"the weights of {role} have shape {list(kernel.shape)}, not {list(shapes[0])}")
     biases = (_bias(model, operator, shape) for shape in shapes[1:])
     return tuple(np.ascontiguousarray(array, np.float32) for array in (kernel, *biases))
-
-
-_KERAS_AXES = {"convolution": (1, 2, 3, 0), "depthwise": (1, 2, 3, 0)}
-"""From TFLite's (filters, height, width, channels), and (1, height, width, channels), to Keras's order."""
 
 
 def dequantized(model: ModelFile, index: int) -> npt.NDArray[np.float64]:
@@ -123,10 +126,3 @@ def _bias(model: ModelFile, operator: Operator, shape: tuple[int, ...]) -> npt.N
     if len(operator.inputs) < 3 or operator.inputs[2] < 0:
         return np.zeros(shape)
     return dequantized(model, operator.inputs[2]).reshape(shape)
-
-
-def _operand(model: ModelFile, operator: Operator) -> npt.NDArray[np.float64]:
-    try:
-        return dequantized(model, constant_operand(model, operator))
-    except ValueError as error:
-        raise ModelFileError("the model holds no network that can be read back", hint=str(error)) from error

@@ -7,10 +7,12 @@ import numpy as np
 import pymicro_wakeword
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from exporter.architecture import MixedNet
 from exporter.checkpoint import weights_file
-from exporter.errors import ModelFileError
+from exporter.errors import ModelFileError, MwwError
 from exporter.layouts import official_paths
 from exporter.model_file import read_model
 from exporter.recover import recover
@@ -106,3 +108,17 @@ def _without(model, index):  # type: ignore[no-untyped-def]
 
     main = replace(model.main, operators=tuple(op for op in model.main.operators if op.index != index))
     return replace(model, subgraphs=(main, *model.subgraphs[1:]))
+
+
+@settings(max_examples=80, deadline=None)
+@given(places=st.lists(st.tuples(st.integers(1, 16_000), st.integers(0, 255)), min_size=1, max_size=6))
+def test_a_damaged_model_is_one_error_or_a_network(places: list[tuple[int, int]]) -> None:
+    content = bytearray((MODELS / "hey_jarvis.tflite").read_bytes())
+    for from_the_end, value in places:  # where the tables are; the weights lie in front
+        content[-from_the_end] = value
+    try:
+        recovered = recover(read_model(bytes(content)))
+    except MwwError as error:
+        assert "\n" not in error.message
+    else:
+        assert all(np.isfinite(array).all() for layer in recovered.weights.values() for array in layer)
