@@ -212,11 +212,12 @@ def _strided_slice(run: _Run, operator: Operator) -> FloatArray:
     if options.ellipsis_mask or options.new_axis_mask or options.shrink_axis_mask or options.offset:
         raise UnknownOperatorError("a slice that changes the number of dimensions")
     begin, end, step = (run.constant(tensor).tolist() for tensor in operator.inputs[1:4])
-    slices = [
+    slices = tuple(
         slice(None if options.begin_mask >> axis & 1 else low, None if options.end_mask >> axis & 1 else high, by)
         for axis, (low, high, by) in enumerate(zip(begin, end, step, strict=True))
-    ]
-    return run.value(operator.inputs[0])[(slice(None), *slices)]
+    )
+    index = (slice(None), *slices)
+    return run.value(operator.inputs[0])[index]
 
 
 def _concatenation(run: _Run, operator: Operator) -> FloatArray:
