@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.report.plots import Bar, Histogram, Mark, Tick, percent, round_ticks
+from harness.report.wording import counted
 from harness.results import ClipResult
 
 _BINS: Final = 40
@@ -27,12 +28,14 @@ def difference_histogram(clips: Sequence[ClipResult]) -> Histogram | None:
     counts, _ = np.histogram(differences, edges)
     names = [f"{low:+d}" if width == 1 else f"{low:+d} to {low + width - 1:+d}" for low in edges[:-1].tolist()]
     return Histogram(
-        bars=_bars(counts, [f"{name}: {count:,} outputs" for name, count in zip(names, counts, strict=True)]),
+        bars=_bars(
+            counts, [f"{name}: {counted(int(count), 'output')}" for name, count in zip(names, counts, strict=True)]
+        ),
         ticks=tuple(
             Tick((at - first + 0.5) / (len(counts) * width) * 100, f"{at:+g}" if at else "0")
             for at in sorted({-reach, 0, reach})
         ),
-        label=f"{len(differences):,} outputs differ by up to {reach}",
+        label=f"differences of {counted(len(differences), 'output')}, up to {reach}",
         x_title="target minus golden, in steps of the output byte",
     )
 
@@ -61,7 +64,10 @@ def latency_histogram(clips: Sequence[ClipResult]) -> Histogram | None:
     low, high = int(times.min()), int(times.max())
     edges = np.linspace(low, max(high, low + _BINS), _BINS + 1)
     counts, _ = np.histogram(times, edges)
-    texts = [f"{edges[i]:,.0f} to {edges[i + 1]:,.0f} us: {count:,} inferences" for i, count in enumerate(counts)]
+    texts = [
+        f"{edges[i]:,.0f} to {edges[i + 1]:,.0f} us: {counted(int(count), 'inference')}"
+        for i, count in enumerate(counts)
+    ]
     span = (low, float(edges[-1]))
     p50, p95, p99 = (int(value) for value in np.percentile(times, (50, 95, 99), method="inverted_cdf"))
     named = (("median", p50), ("95 %", p95), ("99 %", p99), ("longest", high))

@@ -108,7 +108,7 @@ def recall_account(evaluation: Evaluation) -> str:
 def false_accepts_account(evaluation: Evaluation) -> str:
     """False accepts with their counts, hours and interval."""
     accepts = evaluation.at.false_accepts
-    return f"{rate(accepts)} ({accepts.count} in {accepts.hours:.3g} h)"
+    return f"{rate(accepts)} ({accepts.count} in {duration(accepts.hours)})"
 
 
 def delay_account(delay: Delay) -> str:
@@ -130,7 +130,19 @@ def rate(value: Rate) -> str:
     """A rate and its 95 % interval."""
     if value.rate is None or value.low is None or value.high is None:
         return "no negative clips"
-    return f"{value.rate:.3g} an hour, 95 % interval {value.low:.3g} to {value.high:.3g}"
+    return f"{short(value.rate)} an hour, 95 % interval {short(value.low)} to {short(value.high)}"
+
+
+def duration(hours: float) -> str:
+    """Hours, or the smaller unit that reads better."""
+    if hours >= 1:
+        return f"{short(hours)} h"
+    return f"{short(hours * 60)} min" if hours >= 1 / 60 else f"{short(hours * 3600)} s"
+
+
+def short(value: float) -> str:
+    """Three digits, and never an exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 0.001 or not value else f"{value:.4f}"
 
 
 def number(value: int) -> str:
