@@ -75,8 +75,14 @@ def _agreed(configured: Settings, found: Settings) -> dict[str, Setting]:
 
 
 def _compare_blocks(configured: Settings, reading: Settings) -> None:
-    """Hold the configuration's blocks, repeated as it says, against those that the shapes read as."""
+    """Hold the configuration's blocks, repeated as it says, against those that the shapes read as.
+
+    A block of kernel 1 has no depthwise convolution, so that shapes cannot be read as blocks where there is one.
+    """
     repeats = configured.get("repeat_in_block")
+    kernels = configured.get("mixconv_kernel_sizes")
+    if isinstance(kernels, list) and any(isinstance(block, list) and set(block) == {1} for block in kernels):
+        return
     for name in ("pointwise_filters", "mixconv_kernel_sizes"):
         told, found = configured.get(name), reading.get(name)
         if isinstance(told, list) and isinstance(repeats, list) and len(told) == len(repeats) and found:

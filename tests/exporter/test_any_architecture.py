@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from exporter.architecture import (
@@ -80,6 +80,7 @@ def write_checkpoint(architecture: Architecture, folder: Path) -> Path:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(architecture=mixednets() | inceptions())
+@example(architecture=MixedNet(1, None, (MixBlock(6, (3, 6, 9), 2), MixBlock(6, (1, 9)), MixBlock(4, (1,))), 7))
 def test_checkpoint_and_configuration_say_all(architecture: Architecture, tmp_path_factory) -> None:  # type: ignore[no-untyped-def]
     path = write_checkpoint(architecture, tmp_path_factory.mktemp("any"))
     checkpoint = load_checkpoint(path, load_configuration(path.with_name("training_config.yaml")).settings)
