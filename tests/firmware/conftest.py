@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.conftest import clips, models, spoken  # noqa: F401 -- fixtures
 from tests.support.esphome_env import esphome_python
+from tests.support.esphome_host import build_host_firmware
 
 Esphome = Callable[..., str]
 
@@ -34,3 +36,20 @@ def esphome() -> Esphome:
         return said
 
     return run
+
+
+@pytest.fixture(scope="session")
+def generated(esphome: Esphome, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ESPHome generates for its host platform."""
+    folder = tmp_path_factory.mktemp("host")
+    config = folder / "host.yaml"
+    here = Path(__file__).parent
+    components = here.parents[1] / "firmware" / "components"
+    config.write_text((here / "host.yaml").read_text().replace("../../firmware/components", str(components)))
+    esphome("compile", "--only-generate", config)
+    return folder / ".esphome/build/mww-host/src"
+
+
+@pytest.fixture(scope="session")
+def program(generated: Path) -> Path:
+    return build_host_firmware(generated)

@@ -22,7 +22,7 @@ from harness.link.client import LinkClient
 from harness.link.session import Timing
 from harness.model import load_model
 from harness.resources import firmware_dir, fixtures_dir
-from tests.firmware.conftest import Esphome, published
+from tests.firmware.conftest import published
 from tests.harness.link.test_client import (  # noqa: F401 -- collected
     flashed,
     frames,
@@ -42,7 +42,7 @@ from tests.harness.link.test_client import (  # noqa: F401 -- collected
 from tests.support import host_board
 from tests.support.engine_server import ChainEngine, EngineServer, TflmWorker
 from tests.support.esphome_env import esphome_version
-from tests.support.esphome_host import HostProcess, build_host_firmware, check_warnings, tool
+from tests.support.esphome_host import HostProcess, check_warnings, tool
 from tests.support.host_board import PARTITION_SIZE, Noise, expected_outputs
 
 pytestmark = pytest.mark.xdist_group("esphome-host")
@@ -64,23 +64,6 @@ class Board:
 
 
 Connect = Callable[..., tuple[LinkClient, Board]]
-
-
-@pytest.fixture(scope="module")
-def generated(esphome: Esphome, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What ESPHome generates for its host platform."""
-    folder = tmp_path_factory.mktemp("host")
-    config = folder / "host.yaml"
-    here = Path(__file__).parent
-    components = here.parents[1] / "firmware" / "components"
-    config.write_text((here / "host.yaml").read_text().replace("../../firmware/components", str(components)))
-    esphome("compile", "--only-generate", config)
-    return folder / ".esphome/build/mww-host/src"
-
-
-@pytest.fixture(scope="module")
-def program(generated: Path) -> Path:
-    return build_host_firmware(generated)
 
 
 def needs_32_bits(folder: Path) -> None:
