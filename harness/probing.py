@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from types import TracebackType
@@ -83,11 +84,12 @@ def with_output(content: bytes, tensor: int) -> bytes:
     return bytes(padded) + struct.pack("<Ii", 1, tensor)
 
 
-class _Closing:
+class _Closing(ABC):
     """Closes at the end of a `with`."""
 
+    @abstractmethod
     def close(self) -> None:
-        raise NotImplementedError
+        """Give back what was taken."""
 
     def __enter__(self) -> Self:
         return self

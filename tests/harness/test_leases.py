@@ -108,11 +108,11 @@ def test_of_several_the_first_free_one_is_leased() -> None:
 
 
 def test_who_waits_gets_the_board_when_it_is_free() -> None:
-    lease = acquire(BOARD, purpose="us")
-    timer = threading.Timer(0.5, lease.release)
+    timer = threading.Timer(0.5, acquire(BOARD, purpose="us").release)
     timer.start()
-    with acquire(BOARD, purpose="us", timeout=30):
+    with acquire(BOARD, purpose="us", timeout=30) as lease:
         timer.join()
+        assert lease.board is BOARD
 
 
 _COUNT = """
