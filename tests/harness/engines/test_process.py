@@ -44,7 +44,6 @@ def gone(pid: int) -> bool:
 
 
 def test_tflm_gives_what_the_package_gives(tflm: EngineProcess) -> None:
-    """The package itself is asked in a process of its own: this one must never load an interpreter."""
     code = """
 import sys, numpy as np
 from tflite_micro import runtime
@@ -60,7 +59,20 @@ for frame in frames:
     expected = subprocess.run(words, input=given, capture_output=True, check=True).stdout
     assert tflm.infer(given) == expected
     assert tflm.inferences == 2500
-    assert "tflite_micro" not in sys.modules
+
+
+def test_the_parent_never_loads_an_interpreter() -> None:
+    code = """
+import sys
+from harness.engines.process import EngineProcess
+with EngineProcess("tflm") as engine:
+    engine.load(open(sys.argv[1], "rb").read())
+    assert len(engine.infer(bytes(120))) == 1
+print("tflite_micro" in sys.modules)
+"""
+    words = [sys.executable, "-c", code, str(MODELS / "okay_nabu.tflite")]
+    found = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("name", ENGINES)
