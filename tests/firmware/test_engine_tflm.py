@@ -38,10 +38,8 @@ class Run:
     operators: list[str]
 
 
-def run(
-    engine: Path, model: Path, arena: int, frames: bytes = b"", *, source: str = "probe", check: str = "checked"
-) -> Run:
-    done = subprocess.run([engine, model, str(arena), source, check], input=frames, capture_output=True, check=False)
+def run(engine: Path, model: Path, arena: int, frames: bytes = b"", options: tuple[str, str] = CHECKED) -> Run:
+    done = subprocess.run([engine, model, str(arena), *options], input=frames, capture_output=True, check=False)
     lines = done.stdout.decode().splitlines()
     facts = {name: int(value) for name, value in (word.split("=") for word in lines[0].split() if "=" in word)}
     rows = [bytes.fromhex(line) for line in lines[1:] if not line.startswith("op ")]
