@@ -202,4 +202,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     from harness.cli import run
     from harness.cli.export import command
 
-    return run(command, sys.argv[1:] if argv is None else list(argv))
+    return run(command, sys.argv[1:] if argv is None else list(argv), name="mww-export")

@@ -77,15 +77,15 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     sys.exit(run(mww, arguments))
 
 
-def run(command: click.Command, arguments: Sequence[str]) -> int:
-    """Run a click command on the edge of the process and return its exit code."""
+def run(command: click.Command, arguments: Sequence[str], *, name: str | None = None) -> int:
+    """Run a click command on the edge of the process, by its own or another name, and return its exit code."""
     as_json = "--json" in arguments
     debug = "--debug" in arguments
     words = [argument for argument in arguments if argument != "--debug"]  # taken in any place, for every verb
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s: %(message)s")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        result = command.main(args=words, prog_name=command.name, standalone_mode=False)
+        result = command.main(args=words, prog_name=name or command.name, standalone_mode=False)
         return result if isinstance(result, int) else 0
     except click.exceptions.Exit as stop:
         return stop.exit_code
