@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
 from exporter import settings
 from exporter.errors import ConfigurationError
+from exporter.manifest import ManifestOptions
 from exporter.settings import Settings
 
 MAX_FILE_SIZE: Final = 1024 * 1024
@@ -23,16 +24,8 @@ MAX_FILE_SIZE: Final = 1024 * 1024
 DEFAULT_NAME: Final = "training_config.yaml"
 """What the official trainer calls it."""
 
-_MANIFEST_KEYS: Final = (
-    "wake_word",
-    "author",
-    "website",
-    "trained_languages",
-    "probability_cutoff",
-    "sliding_window_size",
-    "feature_step_size",
-    "minimum_esphome_version",
-    "tensor_arena_size",
+_MANIFEST_KEYS: Final = tuple(
+    option.name for option in fields(ManifestOptions) if option.name not in ("chips", "arena_margin")
 )
 _OUR_SECTIONS: Final = ("model", "manifest")
 _SARPEL_SECTIONS: Final = frozenset(

@@ -13,11 +13,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from exporter import contract
 from harness.detection import Check, Recording, Vad
 from harness.intervals import Proportion, Rate, binomial_proportion, poisson_rate
 from harness.labels import Label
 
-SWEEP_BYTES: Final = tuple(sorted({int(step / 100 * 255) for step in range(20, 100)} | {253, 254}))
+SWEEP_BYTES: Final = tuple(sorted({contract.cutoff_byte(step / 100) for step in range(20, 100)} | {253, 254}))
 """Cutoff bytes of a sweep: those of the cutoffs 0.20 to 0.99, and the two above."""
 
 _SECONDS_AN_HOUR: Final = 3600
@@ -121,7 +122,7 @@ def sweep(clips: Sequence[LabelledOutputs], rule: Rule, bytes_: Iterable[int] = 
 def cutoff_of(byte: int) -> float:
     """The smallest cutoff with four decimals that the device holds as `byte`."""
     cutoff = math.ceil(byte / 255 * 10_000) / 10_000
-    return cutoff if int(cutoff * 255) == byte else round(cutoff + 0.0001, 4)
+    return cutoff if contract.cutoff_byte(cutoff) == byte else round(cutoff + 0.0001, 4)
 
 
 class _Prepared:

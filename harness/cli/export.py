@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +13,15 @@ from exporter.calibration import MINIMUM_CLIPS
 from exporter.contract import CHIPS
 from exporter.errors import UsageError
 from exporter.export import ChooseCutoff, ExportResult, RefusedExportError
+from exporter.manifest import ManifestOptions
 from exporter.model_analyzer import ModelAnalysis
 from exporter.settings import architecture_settings
 from harness.cli.arena import arena_document
 from harness.cli.output import Progress, emit_json, json_option, printable, progress, warn
 
 _PATH = click.Path(path_type=Path)
-_MANIFEST_OPTIONS = (
-    "wake_word",
-    "author",
-    "website",
-    "trained_languages",
-    "probability_cutoff",
-    "sliding_window_size",
-    "feature_step_size",
-    "minimum_esphome_version",
-    "arena_margin",
+_MANIFEST_OPTIONS = tuple(
+    option.name for option in fields(ManifestOptions) if option.name not in ("chips", "tensor_arena_size")
 )
 _PHASES = (
     "read",

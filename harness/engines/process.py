@@ -186,9 +186,8 @@ class EngineProcess:
             answer = self._receive(child, deadline)
         except (ConnectionError, TimeoutError) as error:
             raise self._failed(isinstance(error, TimeoutError), deadline) from error
-        except (
-            BaseException
-        ):  # interrupted: the answer is still to come, and would be taken for that to another request
+        except BaseException:
+            # Interrupted: the answer is still to come, and would be taken for that to another request.
             self.close()
             raise
         status, first, second = ANSWER.unpack(answer)
