@@ -43,7 +43,8 @@ def _answer(port: serial.SerialBase, data: bytes, enough: bytes, seconds: float 
 def test_sync_finds_the_bootloader_and_closing_boots_the_flash(board: VirtualBoard) -> None:
     for _ in range(2):
         with serial.serial_for_url(board.port, timeout=0.2) as port:
-            assert _answer(port, slip.encode(SYNC_PACKET), b"\xc0\x01\x08").startswith(b"\xc0\x01\x08")
+            # a heartbeat of the firmware may come first, as a real chip's log would
+            assert b"\xc0\x01\x08" in _answer(port, slip.encode(SYNC_PACKET), b"\xc0\x01\x08")
         with LinkClient.connect(board.port) as client:
             assert client.board.chip == "esp32s3"
 
@@ -53,7 +54,7 @@ def test_sync_in_pieces_is_still_sync(board: VirtualBoard) -> None:
         packet = slip.encode(SYNC_PACKET)
         port.write(packet[:10])
         time.sleep(0.05)
-        assert _answer(port, packet[10:], b"\xc0\x01\x08").startswith(b"\xc0\x01\x08")
+        assert b"\xc0\x01\x08" in _answer(port, packet[10:], b"\xc0\x01\x08")
 
 
 def test_lines_reset_into_bootloader_and_firmware() -> None:
