@@ -1,7 +1,7 @@
 """A run: clips through a target, every output against the golden, ESPHome's detection rule, the arena, the verdict.
 
-The target is opened by name through `harness.targets.registry`, what a clip's numbers mean is for `harness.judging` to
-say, and results are written by `harness.report`.
+The target is opened by name through `harness.targets.registry`, what a clip's numbers mean `harness.run.judging`
+says, and results are written by `harness.report`.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from exporter.errors import InputError, MwwError, UsageError
-from harness.account import environment, judge_arena, warnings_for
-from harness.bench import Bench, Setup, run_clips
-from harness.clips import Clip, check_step
+from harness.clips.clip import Clip, check_step
+from harness.clips.sources import ClipSource, open_clips
 from harness.engines.catalog import DEFAULT_ENGINE, EngineSpec, engine_spec, installed_version
 from harness.errors import GoldenError
-from harness.evaluation import Evaluation, LabelledOutputs, Rule, evaluate
+from harness.evaluation.labels import Label, labels_from_names
+from harness.evaluation.statistics import Evaluation, LabelledOutputs, Rule, evaluate
 from harness.golden import Golden
-from harness.journal import Journal
-from harness.judging import Judge, Observed, nothing_but
-from harness.labels import Label, labels_from_names
 from harness.model import Model, load_model
-from harness.results import ArenaResult, GoldenSource, RunResult, VadSource, Verdict
-from harness.sources import ClipSource, open_clips
+from harness.run.account import environment, judge_arena, warnings_for
+from harness.run.journal import Journal
+from harness.run.judging import Judge, Observed, nothing_but
+from harness.run.results import ArenaResult, GoldenSource, RunResult, VadSource, Verdict
+from harness.run.workbench import Bench, Setup, run_clips
 from harness.targets.registry import EMULATOR, TargetOptions, target_spec
 
 

@@ -1,7 +1,7 @@
 """The probability cutoff from labelled clips: the device's own model and rule, at every cutoff that a byte can say.
 
 The model runs once over each clip; what counts as a detection is `harness.detection`'s, what the counts say is
-`harness.evaluation`'s.
+`harness.evaluation.statistics`'s.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from exporter.errors import InputError, MwwError, UsageError
-from harness.clips import Clip, check_step, wav_clips
-from harness.evaluation import LabelledOutputs, Rule, SweepPoint, sweep
-from harness.labels import LABELS, Label
+from harness.clips.clip import Clip, check_step, wav_clips
+from harness.evaluation.labels import LABELS, Label
+from harness.evaluation.statistics import LabelledOutputs, Rule, SweepPoint, sweep
 from harness.model import Model, model_of
-from harness.streaming import Feed
+from harness.run.streaming import Feed
 from harness.targets.emulator import EmulatorTarget
 
 DEFAULT_TARGET_RECALL: Final = 0.9

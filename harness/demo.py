@@ -22,7 +22,7 @@ from exporter.phases import Phases
 from harness.check import check
 from harness.model import Model, load_model
 from harness.resources import fixtures_dir
-from harness.results import ClipResult, RunResult
+from harness.run.results import ClipResult, RunResult
 
 WAKE_WORD: Final = "okay_nabu"
 LEAD_IN: Final = 1.5

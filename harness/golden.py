@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.errors import FeatureError
-from harness.clips import FeatureClip, Slices, check_clip
+from harness.clips.clip import FeatureClip, Slices, check_clip
+from harness.clips.npz import Archive, write_archive
 from harness.errors import GoldenError
-from harness.npz import Archive, write_archive
 
 SCHEMA: Final = "mww.golden/1"
 _PROVENANCE: Final = "golden.json"

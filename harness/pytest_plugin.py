@@ -19,10 +19,10 @@ from exporter.contract import CHIPS
 from exporter.errors import MwwError
 
 if TYPE_CHECKING:
-    from harness.allocation import BoardSource
-    from harness.boards import Board
+    from harness.boards.allocation import BoardSource
+    from harness.boards.inventory import Board
     from harness.model import Model
-    from harness.results import RunResult
+    from harness.run.results import RunResult
     from harness.targets.base import Target, TargetInfo
     from harness.targets.registry import TargetOptions
 
@@ -143,7 +143,7 @@ def _make_pool(config: pytest.Config) -> BoardSource | None:
     inventory, target = config.getoption("--mww-boards"), _target(config)
     if inventory is None and target == _EMULATOR:
         return None
-    from harness.allocation import BoardPool, OwnVirtualBoard, worker_number
+    from harness.boards.allocation import BoardPool, OwnVirtualBoard, worker_number
 
     if inventory is None and target == _VIRTUAL:
         from harness.targets.virtual import DEFAULT_CHIP
@@ -162,8 +162,8 @@ def _make_pool(config: pytest.Config) -> BoardSource | None:
 
 def _boards(config: pytest.Config, inventory: Path | None, port: str) -> list[Board]:
     """The inventory's boards, or the one at a port, with what the options say about them."""
-    from harness.boards import InventoryError, load_inventory
-    from harness.ports import board_at, scan
+    from harness.boards.inventory import InventoryError, load_inventory
+    from harness.boards.ports import board_at, scan
 
     chip, baud = config.getoption("--mww-chip"), config.getoption("--mww-baud")
     if inventory is None:

@@ -114,7 +114,7 @@ def _archives() -> tuple[bytes, ...]:
 
 
 def _features() -> Kind:
-    from harness.sources import open_clips
+    from harness.clips.sources import open_clips
 
     def read(path: Path) -> None:
         with ExitStack() as stack:
@@ -236,7 +236,7 @@ def _configuration() -> Kind:
 
 
 def _inventory() -> Kind:
-    from harness.boards import load_inventory
+    from harness.boards.inventory import load_inventory
 
     good = "boards:\n- {id: kitchen, chip: esp32s3, serial: 'AA:BB', baud: 115200}\n- {id: b, port: /dev/ttyUSB0}\n"
     return good.encode(), ".yaml", load_inventory, _YAML

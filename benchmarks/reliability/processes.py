@@ -178,7 +178,7 @@ def published() -> Path:
 
 
 def _run(folder: Path, target: str) -> Case:
-    from harness.npz import write_archive
+    from harness.clips.npz import write_archive
 
     chance = np.random.default_rng(0)
     length = 12_000 if target == "emulator" else 3_000

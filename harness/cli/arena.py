@@ -14,7 +14,7 @@ from exporter.errors import UsageError
 from exporter.manifest import Manifest, is_manifest, load_manifest, with_margin, write_tensor_arena_size
 from exporter.model_file import ModelFile, read_model
 from harness.cli.output import console, emit_json, json_option, printable, warn
-from harness.measured_arena import MeasuredArena, read_measured_arena
+from harness.report.measured_arena import MeasuredArena, read_measured_arena
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -12,7 +12,7 @@ from harness.cli.inputs import clip_options, clip_source
 from harness.cli.output import emit_json, json_option, printable, progress
 
 if TYPE_CHECKING:
-    from harness.bisect import BisectResult
+    from harness.bisect.explanation import BisectResult
 
 
 @click.command()
@@ -42,10 +42,10 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
     """
     from contextlib import ExitStack
 
-    from harness.bisect import bisect
+    from harness.bisect.explanation import bisect
+    from harness.bisect.probing import EngineTensors, open_source
+    from harness.clips.sources import open_clips
     from harness.model import load_model
-    from harness.probing import EngineTensors, open_source
-    from harness.sources import open_clips
     from harness.targets.registry import TargetOptions
 
     loaded = load_model(model)

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 
 import click
 
-from harness.boards import Board, inventory_path, load_inventory
+from harness.boards.inventory import Board, inventory_path, load_inventory
+from harness.boards.ports import SerialPort, scan
+from harness.boards.rack import BoardState, ask, look
 from harness.cli.output import console, emit_json, json_option, printable
-from harness.ports import SerialPort, scan
-from harness.rack import BoardState, ask, look
 
 F = TypeVar("F", bound=Callable[..., Any])
 

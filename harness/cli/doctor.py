@@ -7,8 +7,8 @@ from dataclasses import asdict
 import click
 
 from harness.cli.output import emit_json, json_option, printable
-from harness.doctor import examine
-from harness.findings import Finding
+from harness.doctor.finding import Finding
+from harness.doctor.machine import examine
 
 _MARKS = {
     "ok": ("ok     ", "green"),

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from exporter.frontend import quantize_features, wav_to_features
 from harness.cli.output import Progress, emit_json, json_option, printable, progress
-from harness.clips import WavClip, wav_clips
-from harness.npz import write_archive
+from harness.clips.clip import WavClip, wav_clips
+from harness.clips.npz import write_archive
 
 
 @click.command("features")

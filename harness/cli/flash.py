@@ -12,7 +12,7 @@ from exporter.errors import InputError
 from harness.cli.output import emit_json, json_option, progress
 
 if TYPE_CHECKING:
-    from harness.flashing import FlashReport
+    from harness.flashing.writing import FlashReport
 
 _MAX_FIRMWARE = 32 << 20  # bytes; no supported board has more flash
 _VIRTUAL = Path("virtual")
@@ -45,8 +45,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Flash, and tell what was written."""
-    from harness.flashing import FlashJob, flash
-    from harness.leases import hold_port
+    from harness.boards.leases import hold_port
+    from harness.flashing.writing import FlashJob, flash
     from harness.link.model_table import ModelRecord
     from harness.model import load_model
 

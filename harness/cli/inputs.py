@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from exporter.errors import UsageError
-from harness.sources import ClipSource
+from harness.clips.sources import ClipSource
 
 F = TypeVar("F", bound=Callable[..., Any])
 

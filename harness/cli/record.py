@@ -10,7 +10,7 @@ import click
 from harness.cli.inputs import clip_options, clip_source
 from harness.cli.output import console, emit_json, json_option, printable, progress
 from harness.model import load_model
-from harness.recording import Recorded, RecordedSummary, record
+from harness.run.recording import Recorded, RecordedSummary, record
 
 
 @click.command("record")

@@ -16,16 +16,16 @@ from harness.check import RunOptions, check_models
 from harness.cli.inputs import clip_options, clip_source
 from harness.cli.output import emit_json, json_option, progress, warn
 from harness.cli.run_table import print_run
+from harness.clips.npz import Archive
+from harness.clips.sources import ClipSource, open_clips
 from harness.engines.catalog import ENGINES
 from harness.errors import GoldenError
+from harness.evaluation.labels import Label, read_labels
 from harness.golden import is_golden
-from harness.journal import NAME
-from harness.labels import Label, read_labels
 from harness.model import Model, load_model, unreadable_model
-from harness.npz import Archive
 from harness.report.document import overall, run_document
-from harness.results import RunResult, Verdict
-from harness.sources import ClipSource, open_clips
+from harness.run.journal import NAME
+from harness.run.results import RunResult, Verdict
 from harness.targets.registry import EMULATOR
 
 EXIT_CODES: Final[dict[Verdict, int]] = {"pass": 0, "fail": 1, "error": 2}

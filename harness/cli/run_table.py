@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness.cli.output import console, printable
 from harness.report.wording import arena_account, clip_account, compared_with, headline, place, worst_first
-from harness.results import ClipResult, RunResult
+from harness.run.results import ClipResult, RunResult
 
 if TYPE_CHECKING:
     from rich.table import Table

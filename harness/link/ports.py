@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
 
+from harness.boards.ports import access
 from harness.errors import PortBusyError, PortMissingError
-from harness.ports import access
 
 if TYPE_CHECKING:
     import serial

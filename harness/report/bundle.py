@@ -17,7 +17,7 @@ from harness.report.document import run_document
 from harness.report.junit import junit_xml
 from harness.report.markdown import markdown_summary
 from harness.report.page import html_page
-from harness.results import RunResult
+from harness.run.results import RunResult
 
 RUN: Final = "run.json"
 PAGE: Final = "report.html"

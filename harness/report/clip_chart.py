@@ -12,7 +12,7 @@ import numpy.typing as npt
 from harness.detection import Detection
 from harness.report.plots import Curve, Mark, Plot, Tick, percent, round_ticks
 from harness.report.series import HEIGHT, columns_where, downsample, line
-from harness.results import ClipResult, RunResult
+from harness.run.results import ClipResult, RunResult
 
 COLUMNS: Final = 400
 """Of a chart: each keeps its smallest and largest output."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from harness.report.plots import Bar, Histogram, Mark, Tick, percent, round_ticks
 from harness.report.wording import counted
-from harness.results import ClipResult
+from harness.run.results import ClipResult
 
 _BINS: Final = 40
 

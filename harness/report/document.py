@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from harness.detection import Detection
-from harness.evaluation import Evaluation
-from harness.results import SCHEMA, SET_SCHEMA, ClipResult, RunResult, Verdict
+from harness.evaluation.statistics import Evaluation
+from harness.run.results import SCHEMA, SET_SCHEMA, ClipResult, RunResult, Verdict
 
 Document = dict[str, object]
 

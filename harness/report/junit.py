@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from harness.report.wording import arena_account, clip_account, headline
-from harness.results import ClipResult, RunResult
+from harness.run.results import ClipResult, RunResult
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """What no XML 1.0 document can hold, however it is escaped."""

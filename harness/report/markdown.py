@@ -21,7 +21,7 @@ from harness.report.wording import (
     recall_account,
     worst_first,
 )
-from harness.results import RunResult
+from harness.run.results import RunResult
 
 _MARKS: Final = {"pass": "✅ pass", "fail": "❌ fail", "error": "⚠️ error"}
 _LISTED: Final = 20

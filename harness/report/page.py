@@ -14,7 +14,7 @@ from harness.report.distributions import difference_histogram, latency_histogram
 from harness.report.document import overall
 from harness.report.plots import Histogram, Plot
 from harness.report.sweep_charts import detections_plot, false_accept_plot, recall_plot
-from harness.results import ArenaResult, ClipResult, RunResult
+from harness.run.results import ArenaResult, ClipResult, RunResult
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -8,7 +8,7 @@ from pathlib import Path
 from exporter.errors import InputError
 from harness.detection import Detection
 from harness.report.fields import Fields
-from harness.results import SCHEMA, SET_SCHEMA
+from harness.run.results import SCHEMA, SET_SCHEMA
 
 
 @dataclass(frozen=True, slots=True)

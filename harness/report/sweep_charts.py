@@ -9,11 +9,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from harness.evaluation import Evaluation, LabelledOutputs, Rule, SweepPoint, cutoff_of, sweep
-from harness.labels import Label
+from harness.evaluation.labels import Label
+from harness.evaluation.statistics import Evaluation, LabelledOutputs, Rule, SweepPoint, cutoff_of, sweep
 from harness.report.plots import Curve, Mark, Plot, Tick, percent, round_ticks
 from harness.report.series import area, polyline
-from harness.results import RunResult
+from harness.run.results import RunResult
 
 _WIDTH: Final = 1000.0
 _LOWEST: Final = 0.2  # the sweep's first cutoff

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.evaluation import Delay, Evaluation
-from harness.intervals import Proportion, Rate
-from harness.results import ArenaResult, ClipResult, Latency, RunResult
+from harness.evaluation.intervals import Proportion, Rate
+from harness.evaluation.statistics import Delay, Evaluation
+from harness.run.results import ArenaResult, ClipResult, Latency, RunResult
 
 _WORST_FIRST = {"error": 0, "fail": 1, "pass": 2}
 

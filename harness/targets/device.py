@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.errors import UsageError
+from harness.boards.leases import hold_port
 from harness.errors import (
     DeviceError,
     LinkError,
@@ -17,7 +18,6 @@ from harness.errors import (
     NoReplyError,
     WrongFirmwareError,
 )
-from harness.leases import hold_port
 from harness.link.client import LinkClient
 from harness.link.messages import FLAG_VIRTUAL, OPEN, STORED, Welcome
 from harness.link.model_table import ModelRecord

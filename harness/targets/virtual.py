@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.errors import UsageError
-from harness.flashing import FlashJob, flash
+from harness.flashing.writing import FlashJob, flash
 from harness.link.model_table import ModelRecord
 from harness.model import Model
 from harness.targets.base import ArenaUse, Inference, TargetInfo

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from harness import partition_table as table
 from harness.errors import ImageError
-from harness.esp_image import AppDescriptor, EspImage, is_image, parse_image
-from harness.factory_image import PARTITION_TABLE_OFFSET
-from harness.partition_table import Partition, find_model_partition, parse_partition_table
+from harness.images import partition_table as table
+from harness.images.esp_image import AppDescriptor, EspImage, is_image, parse_image
+from harness.images.factory_image import PARTITION_TABLE_OFFSET
+from harness.images.partition_table import Partition, find_model_partition, parse_partition_table
 from harness.virtual.chips import Chip
 from harness.virtual.factory import PROJECT
 from harness.virtual.flash import Flash

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Final
 
 from exporter import __version__
-from harness import partition_table as table
-from harness.esp_image import AppDescriptor, Segment, build_image
-from harness.factory_image import PARTITION_TABLE_OFFSET, FlashPart, whole_sectors
-from harness.partition_table import MODEL_PARTITION_NAME, Partition, make_partition_table
+from harness.images import partition_table as table
+from harness.images.esp_image import AppDescriptor, Segment, build_image
+from harness.images.factory_image import PARTITION_TABLE_OFFSET, FlashPart, whole_sectors
+from harness.images.partition_table import MODEL_PARTITION_NAME, Partition, make_partition_table
 from harness.virtual.chips import Chip
 
 PROJECT: Final = "mww-harness-virtual"

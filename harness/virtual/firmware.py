@@ -8,13 +8,13 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-from harness.hostlib import host_library
 from harness.link.messages import FLAG_VIRTUAL, MAX_MODELS
 from harness.virtual import host_abi as abi
 from harness.virtual.boot import Application, ResetCause
 from harness.virtual.bridge import Bridge
 from harness.virtual.engine import Engine
 from harness.virtual.flash import Flash
+from harness.virtual.hostlib import host_library
 from harness.virtual.noise import Noise
 from harness.virtual.program import Step, Then
 from harness.virtual.sabotage import HangFault, RebootFault

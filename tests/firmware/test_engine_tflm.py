@@ -16,9 +16,9 @@ import pytest
 from exporter.arena import predict_arena
 from exporter.frontend import quantize_features, wav_to_features
 from exporter.model_file import read_model
+from harness.bisect.probing import with_output
 from harness.engines.process import EngineProcess
 from harness.model import Model, load_model
-from harness.probing import with_output
 from harness.resources import fixtures_dir
 from tests.support.host_build import build_host
 

@@ -20,7 +20,7 @@ import pytest
 
 from exporter.contract import FEATURES
 from exporter.frontend import quantize_features, wav_to_features
-from harness.boards import Board
+from harness.boards.inventory import Board
 from harness.link.client import LinkClient
 from harness.link.model_table import ModelRecord
 from harness.model import Model, load_model

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from harness.boards import Board, power_cycle
+from harness.boards.inventory import Board, power_cycle
 from harness.errors import LinkError
 from harness.link.client import LinkClient
 from harness.link.messages import UNKNOWN

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from exporter.arena import predict_arena
+from harness.bisect.probing import with_output
 from harness.detection import detect
 from harness.errors import DeviceError
 from harness.link.client import LinkClient
 from harness.link.model_table import ModelRecord
 from harness.model import Model
-from harness.probing import with_output
 from harness.resources import fixtures_dir
-from harness.results import RunResult
+from harness.run.results import RunResult
 from harness.targets.base import Target
 from tests.hardware.conftest import LEAD_IN, Spoken, record
 

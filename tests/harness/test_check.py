@@ -16,11 +16,11 @@ import pytest
 
 from exporter.errors import FeatureError, UsageError
 from harness.check import check
+from harness.clips.npz import write_archive
 from harness.errors import GoldenError
 from harness.golden import Golden, Provenance, RecordedClip, write_golden
 from harness.model import load_model
-from harness.npz import write_archive
-from harness.results import RunResult
+from harness.run.results import RunResult
 
 Slices = npt.NDArray[np.int8]
 FOLDER = "okay_nabu"

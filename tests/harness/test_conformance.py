@@ -11,7 +11,7 @@ import pytest
 from exporter.contract import ESPHOME_VERSION
 from exporter.frontend import quantize_features
 from harness.detection import Detection, detect
-from harness.evaluation import cutoff_of
+from harness.evaluation.statistics import cutoff_of
 from harness.resources import fixtures_dir
 
 VECTORS: Any = json.loads((fixtures_dir() / "conformance" / "detection.json").read_text())

@@ -11,7 +11,7 @@ from exporter.frontend import quantize_features, wav_to_features
 from harness.check import check
 from harness.cutoff import CutoffError, choose_cutoff, cutoff_chooser
 from harness.detection import detect
-from harness.evaluation import cutoff_of
+from harness.evaluation.statistics import cutoff_of
 from harness.model import load_model
 
 

@@ -11,7 +11,7 @@ from exporter.errors import InputError, UsageError
 from exporter.manifest import load_manifest
 from harness.cli.firmware import command
 from harness.firmware_project import SOURCES, board_names, wake_word_config, write_project
-from harness.partition_table import DATA_MODEL, MODEL_PARTITION_NAME
+from harness.images.partition_table import DATA_MODEL, MODEL_PARTITION_NAME
 from harness.resources import firmware_dir
 from tests.firmware.conftest import published
 

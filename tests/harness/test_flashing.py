@@ -12,13 +12,13 @@ import pytest
 
 from exporter.errors import UsageError
 from harness.errors import FlashingError, ImageError, ModelPartitionError, PortMissingError
-from harness.factory_image import whole_sectors
-from harness.flashing import FlashJob, FlashReport, flash
+from harness.flashing.writing import FlashJob, FlashReport, flash
+from harness.images.factory_image import whole_sectors
+from harness.images.partition_table import make_partition_table
 from harness.link.client import LinkClient
 from harness.link.messages import STORED
 from harness.link.model_table import ModelRecord
 from harness.model import load_model
-from harness.partition_table import make_partition_table
 from harness.virtual.chips import find_chip
 from harness.virtual.factory import PARTITIONS, factory_image
 from harness.virtual.process import VirtualBoard
@@ -121,7 +121,7 @@ def test_what_does_not_fit_or_is_for_another_chip_is_refused(models: Path) -> No
 def test_a_board_without_partition_table_needs_firmware(models: Path) -> None:
     from esptool.cmds import erase_flash, run_stub
 
-    from harness.bootloader_connection import connected
+    from harness.flashing.bootloader import connected
 
     with VirtualBoard() as board:
         with connected(board.port, "default-reset") as connection:

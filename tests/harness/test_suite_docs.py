@@ -9,7 +9,7 @@ import click
 import pytest
 import yaml
 
-from harness.boards import load_inventory
+from harness.boards.inventory import load_inventory
 from harness.cli import VERBS, mww
 
 DOCS = Path(__file__).parents[2] / "docs"

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from harness.cli import mww, run
-from harness.npz import write_archive
+from harness.clips.npz import write_archive
 
 HOSTILE = (
     "\x1b]0;owned\x07\x1b[2J<script>alert(1)</script>",

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import PortMissingError
-from harness.hostlib import host_library
 from harness.link.model_table import ModelRecord
 from harness.virtual import host_abi as abi
+from harness.virtual.hostlib import host_library
 
 PARTITION_SIZE = 256 * 1024
 STRIDE = 3

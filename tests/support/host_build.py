@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from harness import hostlib
 from harness.resources import firmware_dir
+from harness.virtual import hostlib
 
 
 def build_host(build: Path, target: str, *definitions: str) -> Path:

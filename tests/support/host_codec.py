@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes as c
 from functools import cache
 
-from harness.hostlib import host_library
 from harness.link.framing import Frame
+from harness.virtual.hostlib import host_library
 
 _ON_FRAME = c.CFUNCTYPE(None, c.c_void_p, c.c_uint8, c.c_uint16, c.c_void_p, c.c_size_t)
 _CAPACITY = 1 << 17

@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from exporter.contract import cutoff_byte
 from harness.detection import detect
-from harness.evaluation import LabelledOutputs, Rule, evaluate
-from harness.labels import labels_from_names
-from harness.results import (
+from harness.evaluation.labels import labels_from_names
+from harness.evaluation.statistics import LabelledOutputs, Rule, evaluate
+from harness.run.results import (
     ArenaResult,
     ClipError,
     ClipResult,

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.boards import load_inventory
+from harness.boards.inventory import load_inventory
+from harness.boards.leases import acquire
 from harness.cli import mww, run
-from harness.leases import acquire
 from tests.support.rack import rack
 
 INVENTORY = """

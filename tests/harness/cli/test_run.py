@@ -15,11 +15,11 @@ import numpy.typing as npt
 import psutil
 import pytest
 
-from harness.bench import Bench
 from harness.cli import mww, run
+from harness.clips.npz import write_archive
 from harness.golden import Golden, Provenance, RecordedClip, write_golden
 from harness.model import load_model
-from harness.npz import write_archive
+from harness.run.workbench import Bench
 
 Slices = npt.NDArray[np.int8]
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.results import RunResult
+from harness.run.results import RunResult
 from tests.support.run_results import mixed_run, passing_run
 
 

@@ -21,7 +21,7 @@ from harness.report.document import run_document
 from harness.report.junit import junit_xml
 from harness.report.markdown import append_to_step_summary, markdown_summary
 from harness.report.page import html_page
-from harness.results import ArenaResult, RunResult
+from harness.run.results import ArenaResult, RunResult
 from tests.support.run_results import altered, clip, mixed_run, run, speech
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/run.schema.json").read_text())

@@ -16,7 +16,7 @@ from harness.cli import run as run_cli
 from harness.report.bundle import write_report
 from harness.report.document import run_document
 from harness.report.recorded import read_runs
-from harness.results import RunResult
+from harness.run.results import RunResult
 from tests.support.run_results import altered, clip, mixed_run, run, speech
 
 

@@ -12,8 +12,8 @@ import jsonschema
 import numpy as np
 import pytest
 
+from harness.boards.leases import hold_port
 from harness.cli import mww, run
-from harness.leases import hold_port
 from harness.virtual.process import VirtualBoard
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/run.schema.json").read_text())
@@ -79,7 +79,7 @@ def test_a_board_in_use_is_left_alone(
     models: Path, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     holding = (
-        "import sys\nfrom harness.leases import hold_port\n"
+        "import sys\nfrom harness.boards.leases import hold_port\n"
         "with hold_port(sys.argv[1], purpose='a soak'):\n    print('held', flush=True)\n    sys.stdin.read()\n"
     )
     with (

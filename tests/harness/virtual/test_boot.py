@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.errors import ImageError
-from harness.esp_image import AppDescriptor, Segment, build_image, parse_image
-from harness.factory_image import read_factory_image
-from harness.partition_table import Partition, make_partition_table, parse_partition_table
+from harness.images.esp_image import AppDescriptor, Segment, build_image, parse_image
+from harness.images.factory_image import read_factory_image
+from harness.images.partition_table import Partition, make_partition_table, parse_partition_table
 from harness.virtual.boot import ResetCause, boot, download_log
 from harness.virtual.chips import CHIPS, Chip, find_chip
 from harness.virtual.factory import PARTITIONS, PROJECT, factory_image, factory_parts

@@ -1,0 +1,1 @@
+"""Why a target's outputs are not the golden ones."""

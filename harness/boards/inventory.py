@@ -1,0 +1,218 @@
+"""The inventory: which boards belong to this machine, parsed from YAML once, at the edge.
+
+Where a board is plugged in is `harness.boards.ports`' question, who may use it now `harness.boards.leases`'.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import shlex
+import subprocess
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from exporter.contract import CHIPS
+from exporter.errors import InputError, MwwError
+
+DEFAULT_MAP: Final = Path("boards.yaml")
+"""Where `mww boards` looks without `--map`, after the environment's `MWW_BOARDS`."""
+
+_MAX_BYTES: Final = 1 << 20
+_MAX_BOARDS: Final = 1000
+_MAX_TEXT: Final = 1000
+_MAX_BAUD: Final = 10_000_000
+_DEFAULT_BAUD: Final = 921_600
+_POWER_CYCLE_SECONDS: Final = 60.0
+_REQUIRED: Final = ("id", "chip")
+_FREE_TEXT: Final = ("product", "psram", "notes")
+_MAC = re.compile(r"[0-9A-F]{2}([:-]?[0-9A-F]{2}){5}", re.IGNORECASE)
+
+
+class PowerCycleError(MwwError):
+    """A board's power could not be taken away and given back."""
+
+    code = "power-cycle"
+
+
+class InventoryError(InputError):
+    """An inventory that cannot be read, or contradicts itself."""
+
+    code = "inventory"
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """One board of the inventory.
+
+    Attributes:
+        id: What people call it; unique in its inventory.
+        chip: As `exporter.contract.CHIPS` spells it.
+        product: What is printed on it.
+        serial: The USB serial number of its port, which finds it under any tty name.
+        mac: The chip's own address; on USB-Serial-JTAG it is also the USB serial number.
+        port: A hint, used where the serial number does not tell: a device path or any pyserial URL.
+        baud: Of its link.
+        psram: Such as `quad 8 MB`; empty where there is none.
+        notes: For people.
+        power_cycle: A command and its arguments that takes the board's power away and gives it back; run without a
+            shell. Empty where nothing can.
+    """
+
+    id: str
+    chip: str
+    product: str = ""
+    serial: str = ""
+    mac: str = ""
+    port: str = ""
+    baud: int = _DEFAULT_BAUD
+    psram: str = ""
+    notes: str = ""
+    power_cycle: tuple[str, ...] = ()
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """What a lease locks: every name that another inventory could know this board by, in one order for all."""
+        return tuple(sorted({identity(name) for name in (self.serial, self.mac) if name}))
+
+
+def identity(serial: str) -> str:
+    """The one spelling of a serial number or MAC; a MAC is the same board however its bytes are separated."""
+    if _MAC.fullmatch(serial):
+        return "mac:" + re.sub("[:-]", "", serial).upper()
+    return "serial:" + serial.upper()
+
+
+def inventory_path(given: Path | None) -> Path:
+    """The inventory to read: the one given, else `MWW_BOARDS`, else `boards.yaml` in the current folder."""
+    return given or Path(os.environ.get("MWW_BOARDS") or DEFAULT_MAP)
+
+
+def load_inventory(path: Path | str) -> tuple[Board, ...]:
+    """Read an inventory: under `boards:` one mapping per board, with the attributes of `Board` as keys.
+
+    Raises:
+        InventoryError: It cannot be read, has an unknown key or a value out of range, or names one board twice.
+    """
+    path = Path(path)
+    document = _read_yaml(path)
+    entries = document.get("boards") if isinstance(document, dict) and set(document) == {"boards"} else None
+    if not isinstance(entries, list) or not entries:
+        raise InventoryError(f"{path} is no inventory", hint="it needs one key, boards, with a list of boards under it")
+    if len(entries) > _MAX_BOARDS:
+        raise InventoryError(f"{path} lists {len(entries)} boards, more than {_MAX_BOARDS}")
+    boards = tuple(_parse_board(f"{path}, board {number}", entry) for number, entry in enumerate(entries, start=1))
+    _refuse_doubles(path, boards)
+    return boards
+
+
+def _read_yaml(path: Path) -> object:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        hint = "copy docs/boards.md's example, and fill it from: mww boards scan"
+        raise InventoryError(f"cannot read {path}: {error.strerror}", hint=hint) from error
+    if len(content) > _MAX_BYTES:
+        raise InventoryError(f"{path} is larger than {_MAX_BYTES} bytes")
+    try:
+        return yaml.safe_load(content)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise InventoryError(f"{path} is not readable YAML{where}") from error
+
+
+def _parse_board(where: str, entry: object) -> Board:
+    if not isinstance(entry, dict):
+        raise InventoryError(f"{where} is no mapping of keys to values")
+    known = [field.name for field in fields(Board)]
+    for key in entry:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+            raise InventoryError(f"{where} has an unknown key {str(key)[:60]!r}", hint=hint)
+    for key in _REQUIRED:
+        if not entry.get(key):
+            raise InventoryError(f"{where} has no {key}")
+    if not entry.get("serial") and not entry.get("mac"):
+        hint = "mww boards scan shows the serial number of every port; a tty name can change at each plug"
+        raise InventoryError(f"{where} has neither serial nor mac", hint=hint)
+    texts = {key: _text(where, key, entry.get(key)) for key in known if key not in ("baud", "power_cycle")}
+    board = Board(
+        **texts, baud=_baud(where, entry.get("baud", _DEFAULT_BAUD)), power_cycle=_argv(where, entry.get("power_cycle"))
+    )
+    if board.chip not in CHIPS:
+        raise InventoryError(f"{where} has an unknown chip {board.chip!r}", hint=f"known chips: {', '.join(CHIPS)}")
+    if board.mac and not _MAC.fullmatch(board.mac):
+        raise InventoryError(
+            f"{where} has mac {board.mac!r}, which is none", hint="such as F4:12:FA:5B:8C:20, in quotes"
+        )
+    return board
+
+
+def _text(where: str, key: str, value: object) -> str:
+    if value is None or value is False:
+        return ""
+    if key in _FREE_TEXT and isinstance(value, bool | int | float):
+        return "yes" if value is True else str(value)
+    if not isinstance(value, str):
+        hint = "put it in quotes: YAML reads bare digits and colons as a number"
+        raise InventoryError(f"{where} has a {key} that is no text: {str(value)[:60]}", hint=hint)
+    if len(value) > _MAX_TEXT:
+        raise InventoryError(f"{where} has a {key} longer than {_MAX_TEXT} characters")
+    return value
+
+
+def _baud(where: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MAX_BAUD:
+        raise InventoryError(f"{where} has baud {str(value)[:60]!r}, not a number from 1 to {_MAX_BAUD}")
+    return value
+
+
+def _argv(where: str, value: object) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list) or not value or not all(isinstance(word, str) and word for word in value):
+        hint = "a list of words, such as [uhubctl, --action, cycle, --ports, '2']; no shell reads it"
+        raise InventoryError(f"{where} has a power_cycle that is no command", hint=hint)
+    return tuple(value)
+
+
+def _refuse_doubles(path: Path, boards: tuple[Board, ...]) -> None:
+    seen: dict[str, Board] = {}
+    for board in boards:
+        for name in (f"id {board.id}", *board.identities):
+            if name in seen:
+                message = f"{path} names {name.replace(':', ' ', 1)} twice: {seen[name].id} and {board.id}"
+                raise InventoryError(
+                    message, hint="where bridges share one serial number, give each board's mac and port"
+                )
+            seen[name] = board
+
+
+def power_cycle(board: Board, *, timeout: float = _POWER_CYCLE_SECONDS) -> None:
+    """Take a board's power away and give it back, by its inventory's command.
+
+    Raises:
+        PowerCycleError: It has no command, or the command failed or did not end in `timeout` seconds.
+    """
+    if not board.power_cycle:
+        hint = "give it a power_cycle in the inventory: a command as a list of words"
+        raise PowerCycleError(f"nothing can power-cycle board {board.id}", hint=hint)
+    command = shlex.join(board.power_cycle)
+    try:
+        done = subprocess.run(
+            board.power_cycle, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False
+        )
+    except OSError as error:
+        raise PowerCycleError(f"cannot run {command}: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise PowerCycleError(f"{command} did not end in {timeout:g} s") from error
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise PowerCycleError(f"{command} failed with exit code {done.returncode}", hint=said[-1] if said else None)

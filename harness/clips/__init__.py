@@ -1,0 +1,1 @@
+"""What is streamed: clips of slices, from wherever a caller has them."""

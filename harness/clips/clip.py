@@ -1,0 +1,159 @@
+"""What is streamed through a model: clips of int8 slices, from WAV files, feature files or arrays, block by block.
+
+A clip is read when it is streamed and never held whole, so that hours of audio need no more memory than minutes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.contract import FEATURE_STEP_MS, FEATURES
+from exporter.errors import AudioError, FeatureError, UsageError
+from exporter.frontend import iterate_features, quantize_features
+from harness.clips.npz import Archive
+
+Slices: TypeAlias = npt.NDArray[np.int8]
+"""int8 `[slices, 40]`."""
+
+BLOCK: Final = 12_000
+"""Slices a block: two minutes, half a megabyte."""
+
+
+class Clip(Protocol):
+    """Something to stream."""
+
+    @property
+    def name(self) -> str:
+        """What results call it."""
+        ...
+
+    @property
+    def lead_in(self) -> float:
+        """Seconds of silence in front of what the clip is about; times are counted from its end."""
+        ...
+
+    def blocks(self) -> Iterator[Slices]:
+        """The slices, in order, some at a time.
+
+        Raises:
+            MwwError: They cannot be read.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WavClip:
+    """A 16 kHz mono 16-bit WAV, with silence in front."""
+
+    name: str
+    path: Path
+    lead_in: float = 0.0
+
+    def blocks(self) -> Iterator[Slices]:
+        """The slices that the device's front-end makes of it."""
+        return map(quantize_features, iterate_features(self.path, lead_in=self.lead_in))
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayClip:
+    """Slices in memory: int8 as the model sees them, or the front-end's uint16."""
+
+    name: str
+    features: npt.NDArray[np.generic]
+    lead_in: float = 0.0
+
+    def blocks(self) -> Iterator[Slices]:
+        """The slices, quantised where they are not yet."""
+        check_clip(self.name, self.features.dtype, self.features.shape)
+        for start in range(0, len(self.features), BLOCK):
+            yield _as_int8(self.features[start : start + BLOCK])
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureClip:
+    """One array of a feature file or golden."""
+
+    name: str
+    archive: Archive
+    member: str
+    lead_in: float = 0.0
+
+    def blocks(self) -> Iterator[Slices]:
+        """The slices, quantised where they are not yet."""
+        info = self.archive.info(self.member)
+        check_clip(f"{self.archive.path}: {self.name}", info.dtype, info.shape)
+        return map(_as_int8, self.archive.blocks(self.member, BLOCK))
+
+
+def wav_clips(paths: Iterable[Path], *, lead_in: float = 0.0) -> tuple[WavClip, ...]:
+    """The WAV files of files and folders, folders searched to the bottom; each once, named by its path as given.
+
+    Raises:
+        AudioError: A path is not there, or a folder has no WAV file.
+        UsageError: `lead_in` is not a time.
+    """
+    if not (math.isfinite(lead_in) and lead_in >= 0):
+        raise UsageError(f"a lead-in of {lead_in} seconds", hint="0 or more")
+    found = dict.fromkeys(file for path in paths for file in _wav_files(path))
+    return tuple(WavClip(str(path), path, lead_in) for path in found)
+
+
+def feature_clips(archive: Archive) -> tuple[FeatureClip, ...]:
+    """Every array of a feature file, in its order, each checked to be a clip.
+
+    Raises:
+        FeatureError: There is none, or an array is no clip.
+    """
+    if not archive.names:
+        raise FeatureError(f"{archive.path} holds no arrays", hint="mww features writes one for each clip")
+    for name in archive.names:
+        info = archive.info(name)
+        check_clip(f"{archive.path}: {name}", info.dtype, info.shape)
+    return tuple(FeatureClip(name, archive, name) for name in archive.names)
+
+
+def _wav_files(path: Path) -> list[Path]:
+    if not path.is_dir():
+        if not path.exists():
+            raise AudioError(f"{path} does not exist")
+        return [path]
+    files = sorted(file for file in path.rglob("*") if file.suffix.lower() == ".wav" and file.is_file())
+    if not files:
+        raise AudioError(f"{path} has no .wav file")
+    return files
+
+
+def check_step(feature_step_size: int, clips: Iterable[Clip]) -> None:
+    """Refuse WAVs for a model with another step than the front-end's.
+
+    Raises:
+        FeatureError: There is a WAV among the clips, and `feature_step_size` is not 10 ms.
+    """
+    if feature_step_size != FEATURE_STEP_MS and any(isinstance(clip, WavClip) for clip in clips):
+        said = f"the model takes a slice each {feature_step_size} ms, the front-end makes one each {FEATURE_STEP_MS} ms"
+        raise FeatureError(said, hint="give --features made for this model in place of --wav")
+
+
+def check_clip(where: str, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> None:
+    """Refuse what is not int8 or uint16 `[slices, 40]`.
+
+    Raises:
+        FeatureError: `where` holds something else.
+    """
+    if len(shape) != 2 or shape[1] != FEATURES:
+        hint = "one array [slices, 40] a clip, as mww features writes it"
+        raise FeatureError(f"{where} has the shape {list(shape)}, not [slices, {FEATURES}]", hint=hint)
+    if dtype not in (np.int8, np.uint16):
+        hint = "int8 as the model sees it, or the front-end's uint16; mww features writes both"
+        raise FeatureError(f"{where} is {dtype}, not int8 or uint16", hint=hint)
+
+
+def _as_int8(features: npt.NDArray[np.generic]) -> Slices:
+    return np.asarray(features, np.int8) if features.dtype == np.int8 else quantize_features(features)

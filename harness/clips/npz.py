@@ -1,0 +1,215 @@
+"""Archives of arrays (`.npz`), read with suspicion and in blocks, and written whole or not at all.
+
+No pickles, no bombs, no member that lies about its size; what the arrays mean is for `harness.clips.clip` and
+`harness.golden` to say.
+"""
+
+from __future__ import annotations
+
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.errors import FeatureError
+from exporter.files import replacing
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+MAX_MEMBERS: Final = 100_000
+MAX_BYTES: Final = 8 * 1024**3
+"""Of all members together, unpacked: 150 hours of clips as int8."""
+
+_MAX_TEXT: Final = 64 * 1024**2
+_SUFFIX: Final = ".npy"
+_format: Final[Any] = np.lib.format  # without types before numpy 2
+_EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the same content gives the same file
+_METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_DAMAGE: Final = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, tokenize.TokenError, RuntimeError)
+"""RuntimeError: an encrypted member; TokenError: a header that numpy mends as one of Python 2's."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayInfo:
+    """What the header of a member says, checked against the member's size."""
+
+    name: str
+    dtype: np.dtype[np.generic]
+    shape: tuple[int, ...]
+    fortran_order: bool
+
+
+class Archive:
+    """An `.npz` opened for reading; the arrays' headers are checked as they are asked for."""
+
+    def __init__(self, path: Path) -> None:
+        """Open an archive and check its directory.
+
+        Raises:
+            FeatureError: The file cannot be read, is no `.npz`, or is unreasonably large.
+        """
+        self.path = path
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except OSError as error:
+            raise FeatureError(f"cannot read {path}: {error.strerror or error}") from error
+        except _DAMAGE as error:
+            raise FeatureError(f"{path} is no .npz file", hint="mww features writes one") from error
+        try:
+            self._members = self._directory()
+        except BaseException:
+            self.close()
+            raise
+
+    def _directory(self) -> dict[str, zipfile.ZipInfo]:
+        members = {info.filename: info for info in self._zip.infolist()}
+        if len(members) != len(self._zip.infolist()):
+            raise FeatureError(f"{self.path} holds two members of one name")
+        if any(info.compress_type not in _METHODS for info in members.values()):
+            raise FeatureError(f"{self.path} is packed as numpy never does", hint="numpy.savez_compressed writes one")
+        total = sum(info.file_size for info in members.values())
+        if len(members) > MAX_MEMBERS or total > MAX_BYTES:
+            said = f"{self.path} holds {len(members)} arrays of {total} bytes"
+            raise FeatureError(said, hint=f"at most {MAX_MEMBERS} arrays and {MAX_BYTES >> 30} GB; split it")
+        return members
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the arrays, in the file's order."""
+        return tuple(name[: -len(_SUFFIX)] for name in self._members if name.endswith(_SUFFIX))
+
+    def __contains__(self, member: object) -> bool:
+        return member in self._members
+
+    def text(self, member: str) -> str:
+        """A member that is no array, as text.
+
+        Raises:
+            FeatureError: It is absent, damaged, or too large.
+        """
+        info = self._info(member)
+        if info.file_size > _MAX_TEXT:
+            raise FeatureError(f"{self.path}: {member} has {info.file_size} bytes", hint=f"at most {_MAX_TEXT}")
+        try:
+            return self._zip.read(info).decode()
+        except (*_DAMAGE, OSError) as error:
+            raise self._damaged(member, error) from error
+
+    def info(self, name: str) -> ArrayInfo:
+        """Type and shape of an array.
+
+        Raises:
+            FeatureError: It is absent or damaged, holds Python objects, or says another size than it has.
+        """
+        with self._open(name) as (_, info):
+            return info
+
+    def blocks(self, name: str, rows: int) -> Iterator[npt.NDArray[np.generic]]:
+        """Yield an array `rows` rows at a time.
+
+        Raises:
+            FeatureError: As for `info`.
+        """
+        with self._open(name) as (stream, info):
+            if info.fortran_order and len(info.shape) > 1:
+                rows = max(1, info.shape[0])  # written column by column: nothing less than the whole can be had
+            width = prod(info.shape[1:])
+            for start in range(0, info.shape[0], rows):
+                count = min(rows, info.shape[0] - start)
+                data = stream.read(count * width * info.dtype.itemsize)
+                order: Literal["F", "C"] = "F" if info.fortran_order else "C"
+                yield np.frombuffer(data, info.dtype).reshape((count, *info.shape[1:]), order=order)
+            stream.read(1)  # at the end the checksum is compared
+
+    def array(self, name: str) -> npt.NDArray[np.generic]:
+        """A whole array.
+
+        Raises:
+            FeatureError: As for `info`.
+        """
+        info = self.info(name)
+        blocks = list(self.blocks(name, max(1, info.shape[0])))
+        return blocks[0] if blocks else np.empty(info.shape, info.dtype)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._zip.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _info(self, member: str) -> zipfile.ZipInfo:
+        if member not in self._members:
+            raise FeatureError(f"{self.path} has no {member}")
+        return self._members[member]
+
+    @contextmanager
+    def _open(self, name: str) -> Iterator[tuple[IO[bytes], ArrayInfo]]:
+        """An array's stream, behind its header; damage found anywhere in the block becomes one error."""
+        member = self._info(name + _SUFFIX)
+        try:
+            with self._zip.open(member) as stream:
+                yield stream, self._header(name, stream, member.file_size)
+        except (*_DAMAGE, OSError) as error:
+            raise self._damaged(name, error) from error
+
+    def _header(self, name: str, stream: IO[bytes], size: int) -> ArrayInfo:
+        version = _format.read_magic(stream)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f"format version {version}")
+        read = _format.read_array_header_1_0 if version == (1, 0) else _format.read_array_header_2_0
+        shape, fortran_order, dtype = read(stream)
+        where = f"{self.path}: {name}"
+        if dtype.hasobject:
+            raise FeatureError(f"{where} holds Python objects, which are never loaded")
+        if not shape or any(length < 0 for length in shape):
+            raise FeatureError(f"{where} has the shape {list(shape)}")
+        says, has = prod(shape) * dtype.itemsize, size - stream.tell()
+        if says != has:
+            raise FeatureError(f"{where} says {says} bytes and has {has}", hint="was the file copied whole?")
+        return ArrayInfo(name, dtype, tuple(shape), fortran_order)
+
+    def _damaged(self, name: str, error: BaseException) -> FeatureError:
+        return FeatureError(f"{self.path}: {name} cannot be read: {error}", hint="was the file copied whole?")
+
+
+def write_archive(
+    path: Path, arrays: Iterable[tuple[str, npt.NDArray[np.generic]]], texts: Mapping[str, str] | None = None
+) -> None:
+    """Write an `.npz`, compressed, whole or not at all; the same content gives the same bytes.
+
+    Args:
+        path: Where to; a file that is there is replaced.
+        arrays: Names and arrays, which numpy's `load` gives back; each is written before the next is asked for.
+        texts: Member names to texts, put first.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, text in (texts or {}).items():
+            archive.writestr(_entry(member), text)
+        for name, array in arrays:
+            with archive.open(_entry(name + _SUFFIX), "w", force_zip64=True) as stream:
+                _format.write_array(stream, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def _entry(member: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(member, _EPOCH)
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    return entry

@@ -1,0 +1,47 @@
+"""Whatever a caller names as clips, opened: WAVs, folders, feature files, goldens, arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.errors import UsageError
+from harness.clips.clip import ArrayClip, Clip, feature_clips, wav_clips
+from harness.clips.npz import Archive
+from harness.golden import Golden, is_golden
+
+ClipSource: TypeAlias = "Path | str | Mapping[str, npt.NDArray[np.generic]] | Iterable[Path | str]"
+"""WAV files and folders; a feature file or golden (`.npz`); or arrays int8 or uint16 `[slices, 40]` by name."""
+
+
+def open_clips(source: ClipSource, lead_in: float, stack: ExitStack) -> tuple[tuple[Clip, ...], Golden | None]:
+    """Open clips, and the golden where that is what they came from; `stack` closes the files.
+
+    Raises:
+        InputError: Something cannot be read.
+        UsageError: A lead-in where there is no audio.
+    """
+    if isinstance(source, Mapping):
+        _no_lead_in(lead_in, "arrays")
+        return tuple(ArrayClip(str(name), np.asarray(array)) for name, array in source.items()), None
+    paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
+    if len(paths) != 1 or paths[0].suffix.lower() != ".npz":
+        return wav_clips(paths, lead_in=lead_in), None
+    _no_lead_in(lead_in, "a feature file")
+    with Archive(paths[0]) as archive:
+        recorded = is_golden(archive)
+    if recorded:
+        golden = Golden(paths[0])
+        stack.callback(golden.close)
+        return golden.clips, golden
+    return feature_clips(stack.enter_context(Archive(paths[0]))), None
+
+
+def _no_lead_in(lead_in: float, what: str) -> None:
+    if lead_in:
+        raise UsageError(f"a lead-in for {what}", hint="the lead-in is silence before the front-end: only WAVs take it")

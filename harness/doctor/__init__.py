@@ -1,0 +1,1 @@
+"""What `mww doctor` looks at: this installation and this machine."""

@@ -1,0 +1,1 @@
+"""How good a wake word is on labelled clips: labels, counts, rates with their exact intervals."""

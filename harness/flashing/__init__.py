@@ -1,0 +1,1 @@
+"""Firmware and models onto a board, by esptool's public functions."""

@@ -1,0 +1,1 @@
+"""What lies in flash: application images, partition tables, the factory image around them. No board is touched."""

@@ -1,0 +1,153 @@
+"""The clips of a run that are finished, kept as they finish, so that an interrupted run need not begin again.
+
+What is kept is what was seen; it is judged anew. A clip counts as finished only for the same model on the same target
+in the same versions, compared with the same golden, and only while its file is as it was.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter import __version__
+from exporter.errors import InputError, OutputError
+from harness.clips.clip import Clip, FeatureClip, WavClip
+from harness.run.judging import Observed
+from harness.run.streaming import Streamed
+from harness.run.workbench import Setup
+from harness.targets.base import TargetInfo
+
+NAME: Final = "unfinished.jsonl"
+"""Beside run.json; gone once that is written."""
+
+_LONGEST_LINE: Final = 64 * 1024 * 1024  # a day-long clip has 2.9 million outputs
+_ARRAYS: Final = ("outputs", "microseconds", "golden", "vad")
+
+
+class Journal:
+    """One line a clip in a file that is appended to."""
+
+    def __init__(self, path: Path, setup: Setup, info: TargetInfo) -> None:
+        """Read what an earlier run left for the same setup; a line that cannot be used is taken for unfinished.
+
+        Raises:
+            InputError: The file cannot be read.
+        """
+        self._path = path
+        self._run = _digest(_identity(setup, info))
+        self._stride = setup.model.stride
+        self._whole = True  # whether the file ends with a line, and not where an interrupt cut one short
+        try:
+            self._known = {} if not path.exists() else self._read()
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror}") from error
+
+    def recall(self, clip: Clip) -> Observed | None:
+        """What was seen of a clip; None where it is not finished."""
+        source = _source(clip)
+        return None if source is None else self._known.get(_digest([clip.name, clip.lead_in, source]))
+
+    def note(self, clip: Clip, observed: Observed) -> None:
+        """Keep a clip that is finished; errors are tried again.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        source = _source(clip)
+        if observed.streamed.error is not None or source is None:
+            return
+        entry = {
+            "run": self._run,
+            "clip": _digest([clip.name, clip.lead_in, source]),
+            "slices": observed.streamed.slices,
+            "frames_sha256": observed.streamed.frames_sha256,
+            "device_inferences": observed.device_inferences,
+            **{name: _encode(getattr(observed, name)) for name in _ARRAYS},
+        }
+        try:
+            with self._path.open("ab") as file:
+                line = f"{json.dumps(entry)}\n".encode()
+                file.write(line if self._whole else b"\n" + line)
+                self._whole = True
+        except OSError as error:
+            raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
+
+    def _read(self) -> dict[str, Observed]:
+        known = {}
+        with self._path.open("rb") as file:
+            while line := file.readline(_LONGEST_LINE):
+                self._whole = line.endswith(b"\n")
+                try:
+                    entry: Any = json.loads(line)
+                    if entry["run"] == self._run:
+                        known[str(entry["clip"])] = _observed(entry, self._stride)
+                except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+                    continue  # the line that an interrupt cut short
+        return known
+
+
+def _observed(entry: dict[str, Any], stride: int) -> Observed:
+    outputs = _decode(entry["outputs"], np.uint8)
+    microseconds = _decode(entry["microseconds"], np.uint32)
+    counted = entry["device_inferences"]
+    golden = _decode(entry["golden"], np.uint8)
+    slices = int(entry["slices"])
+    if outputs is None or microseconds is None or len(microseconds) not in (0, len(outputs)):
+        raise ValueError("no outputs")
+    if len(outputs) != slices // stride or (golden is not None and len(golden) != len(outputs)):
+        raise ValueError("not as many outputs as frames")
+    return Observed(
+        streamed=Streamed(slices, str(entry["frames_sha256"]), None),
+        outputs=outputs,
+        microseconds=microseconds,
+        device_inferences=None if counted is None else int(counted),
+        golden=golden,
+        vad=_decode(entry["vad"], np.uint8),
+    )
+
+
+def _identity(setup: Setup, info: TargetInfo) -> list[object]:
+    golden = setup.recorded.path if setup.recorded else None
+    return [
+        __version__,
+        setup.model.sha256,
+        [info.kind, info.chip, info.engine, *info.versions],
+        None if golden is None else _file(golden),
+        setup.compare,
+        None if setup.vad is None else setup.vad.sha256,
+    ]
+
+
+def _source(clip: Clip) -> list[object] | None:
+    """Where a clip comes from, and whether it is as it was; None for arrays, which leave no trace."""
+    if isinstance(clip, WavClip):
+        return _file(clip.path)
+    if isinstance(clip, FeatureClip):
+        return [*_file(clip.archive.path), clip.member]
+    return None
+
+
+def _file(path: Path) -> list[object]:
+    try:
+        status = path.stat()
+    except OSError:
+        return [str(path.absolute()), None, None]
+    return [str(path.absolute()), status.st_size, status.st_mtime_ns]
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
+def _encode(array: npt.NDArray[np.generic] | None) -> str | None:
+    return None if array is None else base64.b64encode(array.tobytes()).decode()
+
+
+def _decode(text: str | None, dtype: Any) -> Any:
+    return None if text is None else np.frombuffer(base64.b64decode(text, validate=True), dtype)

@@ -1,0 +1,131 @@
+"""The verdict over one clip: a target's outputs against the golden's, and ESPHome's rule on both. Pure arithmetic."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.errors import MwwError
+from harness.clips.clip import Clip
+from harness.detection import Detection, Recording, Vad
+from harness.model import Model
+from harness.run.results import ClipError, ClipResult, Latency, Mismatch, Trace
+from harness.run.streaming import Streamed
+
+Outputs = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All that was seen of a clip.
+
+    Attributes:
+        streamed: What the clip was, and why it ended early.
+        outputs: uint8 `[n]` of the target.
+        microseconds: uint32 `[n]`; empty where no chip measured them.
+        device_inferences: What the target itself counted; None where it does not.
+        golden: uint8 `[n]`; None where nothing is compared.
+        vad: uint8 `[m]` of the VAD model; None where there is none.
+    """
+
+    streamed: Streamed
+    outputs: Outputs
+    microseconds: npt.NDArray[np.uint32]
+    device_inferences: int | None
+    golden: Outputs | None
+    vad: Outputs | None
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What clips are judged by: the model's rule, the VAD model's, and the largest difference that passes."""
+
+    model: Model
+    vad: Model | None
+    tolerance: int
+
+    def judge(self, clip: Clip, observed: Observed) -> ClipResult:
+        """Judge what was seen of a clip; one that ended early tells how far it came and nothing else."""
+        result, outputs = _as_far_as_it_came(clip, observed), observed.outputs
+        if result.error is not None:
+            return result
+        gate = self.gate(observed)
+        result = replace(
+            result,
+            frames_sha256=observed.streamed.frames_sha256,
+            outputs_sha256=hashlib.sha256(outputs.tobytes()).hexdigest(),
+            max_output=int(outputs.max()) if len(outputs) else None,
+            detections=_detections(self.model, clip, outputs, gate),
+            latency_us=_latency(observed.microseconds),
+        )
+        if observed.golden is None:
+            return result
+        return _compare(result, observed.golden, _detections(self.model, clip, observed.golden, gate), self.tolerance)
+
+    def gate(self, observed: Observed) -> Vad | None:
+        """The VAD that gates a clip; None where there is none."""
+        model, outputs = self.vad, observed.vad
+        if model is None or outputs is None:
+            return None
+        return Vad(outputs, cutoff=model.probability_cutoff, window=model.sliding_window_size, stride=model.stride)
+
+
+def nothing_but(error: MwwError) -> Observed:
+    """What is seen of a clip that was never begun."""
+    return Observed(Streamed(0, "", error), np.empty(0, np.uint8), np.empty(0, np.uint32), None, None, None)
+
+
+def _as_far_as_it_came(clip: Clip, observed: Observed) -> ClipResult:
+    error, microseconds = observed.streamed.error, observed.microseconds
+    return ClipResult(
+        name=clip.name,
+        status="pass" if error is None else "error",
+        error=None if error is None else ClipError(error.code, error.message, error.hint, error.inference),
+        slices=observed.streamed.slices,
+        inferences=len(observed.outputs),
+        device_inferences=observed.device_inferences,
+        outputs_sha256=None,
+        mismatches=None,
+        max_abs_difference=None,
+        first_mismatch=None,
+        max_output=None,
+        detections=(),
+        golden_detections=None,
+        latency_us=None,
+        trace=Trace(observed.outputs, observed.golden, microseconds if len(microseconds) else None),
+    )
+
+
+def _compare(
+    result: ClipResult, golden: Outputs, golden_detections: tuple[Detection, ...], tolerance: int
+) -> ClipResult:
+    difference = np.abs(result.trace.outputs.astype(np.int16) - golden)
+    wrong = np.flatnonzero(difference > tolerance)
+    return replace(
+        result,
+        status="fail" if len(wrong) else "pass",
+        mismatches=len(wrong),
+        max_abs_difference=int(difference.max(initial=0)),
+        first_mismatch=_mismatch(int(wrong[0]), golden, result.trace.outputs) if len(wrong) else None,
+        golden_detections=golden_detections,
+    )
+
+
+def _mismatch(inference: int, golden: Outputs, outputs: Outputs) -> Mismatch:
+    return Mismatch(inference, expected=int(golden[inference]), found=int(outputs[inference]))
+
+
+def _detections(model: Model, clip: Clip, outputs: Outputs, vad: Vad | None) -> tuple[Detection, ...]:
+    recording = Recording(outputs, window=model.sliding_window_size, stride=model.stride)
+    step = model.feature_step_size
+    return tuple(recording.detections(model.cutoff_byte, vad, feature_step_size=step, lead_in=clip.lead_in))
+
+
+def _latency(microseconds: npt.NDArray[np.uint32]) -> Latency | None:
+    if not len(microseconds):
+        return None
+    p50, p95, p99 = (int(value) for value in np.percentile(microseconds, (50, 95, 99), method="inverted_cdf"))
+    return Latency(p50, p95, p99, int(microseconds.max()))

@@ -1,0 +1,131 @@
+"""Recording a golden: clips through the device's runtime on this machine, with the features that went in."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from exporter.contract import FEATURES
+from harness.clips.clip import Clip, Slices, WavClip, check_step
+from harness.clips.sources import ClipSource, open_clips
+from harness.errors import GoldenError
+from harness.golden import Golden, Provenance, RecordedClip, write_golden
+from harness.model import Model
+from harness.run.streaming import Feed
+from harness.targets.emulator import EmulatorTarget
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedSummary:
+    """One clip of a golden, without its arrays.
+
+    Attributes:
+        name: The clip's.
+        slices: Of its features.
+        inferences: Whole frames among them.
+        outputs_sha256: Of the uint8 outputs.
+        changed: Outputs that differ from those in the golden that is replaced; None where it has no such clip, of
+            that length.
+    """
+
+    name: str
+    slices: int
+    inferences: int
+    outputs_sha256: str
+    changed: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A golden that was written."""
+
+    path: Path
+    provenance: Provenance
+    clips: tuple[RecordedSummary, ...]
+
+
+def record(
+    model: Model,
+    clips: ClipSource,
+    output: Path,
+    *,
+    lead_in: float = 0.0,
+    progress: Callable[[str, int, int], None] = lambda description, done, total: None,
+) -> Recorded:
+    """Write the golden of a model over clips: each exactly as if it were alone.
+
+    Args:
+        model: What is recorded.
+        clips: As for `harness.check.check`; a golden's features are recorded anew.
+        output: Where to; a file that is there is replaced.
+        lead_in: Seconds of digital silence in front of each WAV.
+        progress: Called with the model's name, clips done and clips in all.
+
+    Raises:
+        MwwError: A clip cannot be read or run, or the golden not be written; then nothing is.
+    """
+    summaries: list[RecordedSummary] = []
+    with ExitStack() as stack:
+        chosen, former = open_clips(clips, lead_in, stack)
+        check_step(model.feature_step_size, chosen)
+        target = stack.enter_context(EmulatorTarget())
+        target.load(model)
+        info = target.info()
+        audio = [("pymicro-features", metadata.version("pymicro-features"))] if isinstance(chosen[0], WavClip) else []
+        provenance = Provenance(
+            model=model.name,
+            model_sha256=model.sha256,
+            stride=model.stride,
+            engine=info.engine,
+            versions=(*info.versions, *audio),
+            lead_in=former.provenance.lead_in if former else lead_in,
+        )
+
+        replaced = _open_replaced(output, stack)
+
+        def recorded() -> Iterator[RecordedClip]:
+            feed = Feed(target, model.stride)
+            for clip in chosen:
+                done = _record(clip, feed)
+                yield done
+                summaries.append(_summary(done, replaced))
+                progress(model.name, len(summaries), len(chosen))
+
+        write_golden(output, provenance, recorded())
+    return Recorded(output, provenance, tuple(summaries))
+
+
+def _open_replaced(output: Path, stack: ExitStack) -> Golden | None:
+    """The golden that is about to be replaced; None where there is none that can be read."""
+    if not output.exists():
+        return None
+    try:
+        golden = Golden(output)
+    except GoldenError:
+        return None
+    stack.callback(golden.close)
+    return golden
+
+
+def _record(clip: Clip, feed: Feed) -> RecordedClip:
+    feed.start()
+    blocks: list[Slices] = [np.empty((0, FEATURES), np.int8)]
+    for block in clip.blocks():
+        feed.push(block)
+        blocks.append(block)
+    return RecordedClip(clip.name, np.concatenate(blocks), feed.outputs)
+
+
+def _summary(clip: RecordedClip, replaced: Golden | None) -> RecordedSummary:
+    changed = None
+    if replaced is not None and clip.name in {former.name for former in replaced.clips}:
+        former = replaced.outputs(clip.name)
+        changed = int((former != clip.outputs).sum()) if len(former) == len(clip.outputs) else None
+    digest = hashlib.sha256(clip.outputs.tobytes()).hexdigest()
+    return RecordedSummary(clip.name, len(clip.features), len(clip.outputs), digest, changed)

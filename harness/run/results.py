@@ -1,0 +1,182 @@
+"""What a run found, as data: `harness.check` makes it, `harness.report` writes it, `mww compare-runs` reads it back.
+
+The names and their meaning are those of `docs/reference/run.schema.json`; what is here and not there stands beside
+run.json in the report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.detection import Detection
+from harness.evaluation.statistics import Evaluation
+from harness.targets.base import TargetInfo
+
+SCHEMA: Final = "mww.run/1"
+SET_SCHEMA: Final = "mww.run-set/1"
+
+Verdict = Literal["pass", "fail", "error"]
+"""`fail`: the model or the device is wrong; `error`: it could not be carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mismatch:
+    """One output byte that is not the golden one; `inference` counts from 0."""
+
+    inference: int
+    expected: int
+    found: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClipError:
+    """Why a clip could not be carried out; `inference` is the first that is missing, None where that is not known."""
+
+    code: str
+    message: str
+    hint: str | None
+    inference: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Microseconds an inference, as the chip measured them."""
+
+    p50: int
+    p95: int
+    p99: int
+    max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Every output of a clip, as far as it came.
+
+    Attributes:
+        outputs: uint8 `[n]` of the target.
+        golden: uint8 `[m]`; None where nothing was compared.
+        microseconds: uint32 `[n]`; None where no chip measured them.
+    """
+
+    outputs: npt.NDArray[np.uint8]
+    golden: npt.NDArray[np.uint8] | None
+    microseconds: npt.NDArray[np.uint32] | None
+
+
+@dataclass(frozen=True, slots=True)
+class VadSource:
+    """The VAD model that gates detections, and the engine that runs it: on this machine, whatever the target is."""
+
+    model: str
+    model_sha256: str
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClipResult:
+    """One clip: what `docs/reference/run.schema.json` says of each, and its trace.
+
+    `outputs_sha256` and `frames_sha256` (of the int8 slices) are None where the clip could not be carried out.
+    """
+
+    name: str
+    status: Verdict
+    error: ClipError | None
+    slices: int
+    inferences: int
+    device_inferences: int | None
+    outputs_sha256: str | None
+    mismatches: int | None
+    max_abs_difference: int | None
+    first_mismatch: Mismatch | None
+    max_output: int | None
+    detections: tuple[Detection, ...]
+    golden_detections: tuple[Detection, ...] | None
+    latency_us: Latency | None
+    trace: Trace = field(repr=False, compare=False)
+    frames_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArenaResult:
+    """The tensor arena, in bytes.
+
+    Attributes:
+        used: By the model, on the target.
+        size: What was allocated for it.
+        source: Whether a chip measured `used`.
+        manifest: `tensor_arena_size`; None for a bare model.
+        fits: Whether ESPHome can load the model with the manifest's size; None for a bare model.
+        predicted: What `exporter.arena` predicts for the chip; None where it knows no such chip or runtime.
+    """
+
+    used: int
+    size: int
+    source: Literal["measured", "predicted"]
+    manifest: int | None
+    fits: bool | None
+    predicted: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenSource:
+    """Where the golden outputs came from: a recorded file, with its sha256, or a TFLM worker on the spot."""
+
+    origin: Literal["file", "worker"]
+    engine: str
+    version: str
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """One model on one target.
+
+    Attributes:
+        verdict: `error` if any clip is, else `fail` if any differs by more than the tolerance or the arena is too
+            small, else `pass`.
+        model: Its name.
+        model_sha256: Of the `.tflite`.
+        manifest_sha256: None for a bare model.
+        stride: Slices an inference.
+        feature_step_size: Milliseconds a slice.
+        probability_cutoff: 0..1.
+        sliding_window_size: Outputs that detection sums.
+        target: What ran it.
+        golden: What it was compared with; None where nothing was.
+        tolerance: The largest difference of an output byte that passes.
+        lead_in: Seconds of silence in front of each clip.
+        arena: None where the model could not be loaded.
+        clips: In the order in which they were given.
+        warnings: For people.
+        environment: Names and versions on the host: Python, system, mww-harness, numpy.
+        started: UTC, ISO 8601.
+        seconds: That the run took.
+        evaluation: Recall and false accepts; None where no clip is labelled.
+        vad: The VAD model; None without one.
+    """
+
+    verdict: Verdict
+    model: str
+    model_sha256: str
+    manifest_sha256: str | None
+    stride: int
+    feature_step_size: int
+    probability_cutoff: float
+    sliding_window_size: int
+    target: TargetInfo
+    golden: GoldenSource | None
+    tolerance: int
+    lead_in: float
+    arena: ArenaResult | None
+    clips: tuple[ClipResult, ...]
+    warnings: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    started: str
+    seconds: float
+    evaluation: Evaluation | None = None
+    vad: VadSource | None = None

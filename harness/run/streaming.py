@@ -1,0 +1,91 @@
+"""One clip through one or more targets at once, block by block, and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.contract import FEATURES
+from exporter.errors import MwwError
+from harness.clips.clip import Clip, Slices
+from harness.targets.base import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """What a clip was, and why it ended early where it did."""
+
+    slices: int
+    frames_sha256: str
+    error: MwwError | None
+
+
+class Feed:
+    """A target with a loaded model, fed slices in blocks of any length; it infers whole frames of them."""
+
+    def __init__(self, target: Target, stride: int) -> None:
+        self.target = target
+        self._stride = stride
+        self._rest: Slices = np.empty((0, FEATURES), np.int8)
+        self._outputs: list[npt.NDArray[np.uint8]] = []
+        self._microseconds: list[npt.NDArray[np.uint32]] = []
+
+    @property
+    def outputs(self) -> npt.NDArray[np.uint8]:
+        """All outputs since `start`, uint8 `[n]`."""
+        return np.concatenate([np.empty(0, np.uint8), *self._outputs])
+
+    @property
+    def microseconds(self) -> npt.NDArray[np.uint32]:
+        """How long each took on the chip, uint32 `[n]`; empty where the target does not tell."""
+        return np.concatenate([np.empty(0, np.uint32), *self._microseconds])
+
+    def start(self) -> None:
+        """Begin a clip, in the model's initial state."""
+        self._rest, self._outputs, self._microseconds = self._rest[:0], [], []
+        self.target.reset()
+
+    def push(self, block: Slices) -> None:
+        """Infer every frame that `block` completes; slices beyond the last whole one wait for the next."""
+        slices = np.concatenate([self._rest, block]) if len(self._rest) else block
+        whole = len(slices) - len(slices) % self._stride
+        self._rest = slices[whole:]
+        if whole:
+            inference = self.target.infer(slices[:whole].reshape(-1, self._stride, FEATURES))
+            self._outputs.append(inference.outputs)
+            if inference.microseconds is not None:
+                self._microseconds.append(inference.microseconds)
+
+
+def stream(clip: Clip, feeds: Sequence[Feed], reader: Executor, stopped: Callable[[], bool]) -> Streamed:
+    """Stream a clip through every feed, from their initial states, reading it once, a block ahead in `reader`.
+
+    A failure ends the clip and is told in the result; the feeds keep the outputs that had come. `stopped` ends it too.
+    """
+    slices, digest = 0, hashlib.sha256()
+    try:
+        for feed in feeds:
+            feed.start()
+        for block in _ahead(clip.blocks(), reader):
+            slices += len(block)
+            digest.update(block.tobytes())
+            for feed in feeds:
+                feed.push(block)
+            if stopped():
+                break
+    except MwwError as error:
+        return Streamed(slices, digest.hexdigest(), error)
+    return Streamed(slices, digest.hexdigest(), None)
+
+
+def _ahead(blocks: Iterator[Slices], reader: Executor) -> Iterator[Slices]:
+    """Read the next block while the last one is inferred: the front-end costs nearly as much as a model does."""
+    coming = reader.submit(next, blocks, None)
+    while (block := coming.result()) is not None:
+        coming = reader.submit(next, blocks, None)
+        yield block

@@ -1,0 +1,153 @@
+"""What a clip runs on: a target with the engines that it is compared with and gated by, one set for each job."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from exporter.errors import MwwError
+from harness.clips.clip import Clip
+from harness.golden import Golden
+from harness.model import Model
+from harness.run.judging import Observed, nothing_but
+from harness.run.streaming import Feed, stream
+from harness.targets.base import ArenaUse, TargetInfo
+from harness.targets.emulator import EmulatorTarget
+from harness.targets.registry import TargetOptions, open_target
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What every job of a run has in common.
+
+    Attributes:
+        model: What is judged.
+        target: Name of the target, and what was said about it.
+        options: As the target takes them.
+        recorded: The golden to compare with; None where there is none.
+        compare: Without a recorded golden: whether a TFLM engine makes the golden outputs on the spot.
+        vad: The VAD model that gates detections; None without one.
+    """
+
+    model: Model
+    target: str
+    options: TargetOptions
+    recorded: Golden | None
+    compare: bool
+    vad: Model | None
+
+
+class Bench:
+    """The target and the engines of one job; for one thread at a time."""
+
+    def __init__(self, setup: Setup) -> None:
+        """Open all of them.
+
+        Raises:
+            MwwError: One cannot be opened.
+        """
+        self._setup = setup
+        with ExitStack() as stack:
+            self._target = stack.enter_context(open_target(setup.target, setup.options))
+            self._golden = stack.enter_context(EmulatorTarget()) if setup.compare else None
+            self._vad = stack.enter_context(EmulatorTarget()) if setup.vad else None
+            self._reader = stack.enter_context(ThreadPoolExecutor(1, "reader"))
+            self._open = stack.pop_all()
+        self._feeds: dict[str, Feed] = {}
+
+    def info(self) -> TargetInfo:
+        """What the target is."""
+        return self._target.info()
+
+    def load(self) -> ArenaUse:
+        """Load the models everywhere and return the target's arena.
+
+        Raises:
+            MwwError: One is refused.
+        """
+        model = self._setup.model
+        if model.problem is not None:
+            raise model.problem
+        arena = self._target.load(model)
+        self._feeds["target"] = Feed(self._target, model.stride)
+        if self._golden is not None:
+            self._golden.load(model)
+            self._feeds["golden"] = Feed(self._golden, model.stride)
+        if self._vad is not None and self._setup.vad is not None:
+            self._vad.load(self._setup.vad)
+            self._feeds["vad"] = Feed(self._vad, self._setup.vad.stride)
+        return arena
+
+    def run(self, clip: Clip, stopped: Callable[[], bool]) -> Observed:
+        """Stream a clip until `stopped`, and tell what was seen; whatever fails is told too."""
+        try:
+            golden = self._setup.recorded.outputs(clip.name) if self._setup.recorded else None
+        except MwwError as error:
+            return nothing_but(error)
+        streamed = stream(clip, tuple(self._feeds.values()), self._reader, stopped)
+        target, live, vad = (self._feeds.get(name) for name in ("target", "golden", "vad"))
+        assert target is not None
+        return Observed(
+            streamed=streamed,
+            outputs=target.outputs,
+            microseconds=target.microseconds,
+            device_inferences=self._target.inferences(),
+            golden=live.outputs if live else golden,
+            vad=vad.outputs if vad else None,
+        )
+
+    def close(self) -> None:
+        """Close all of them."""
+        self._open.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def run_clips(
+    benches: Sequence[Bench], clips: Sequence[Clip], finished: Callable[[Clip, Observed], None]
+) -> list[Observed]:
+    """Run clips on as many benches as there are, and return what was seen, in the clips' order.
+
+    `finished` is called for each clip as it ends, by one thread at a time.
+    """
+    seen: dict[int, Observed] = {}
+    waiting = iter(enumerate(clips))
+    turn, stop = threading.Lock(), threading.Event()
+
+    def work(bench: Bench) -> None:
+        while not stop.is_set():
+            with turn:
+                index, clip = next(waiting, (-1, None))
+            if clip is None:
+                return
+            observed = bench.run(clip, stop.is_set)
+            with turn:
+                if not stop.is_set():  # what was stopped in the middle is no clip that ended
+                    seen[index] = observed
+                    finished(clip, observed)
+
+    if len(benches) == 1:  # in this thread, where an interrupt ends it at once
+        work(benches[0])
+    else:
+        with ThreadPoolExecutor(len(benches)) as pool:
+            try:
+                for future in [pool.submit(work, bench) for bench in benches]:
+                    future.result()
+            except BaseException:
+                stop.set()
+                raise
+    return [seen[index] for index in range(len(clips))]
