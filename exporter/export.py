@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -34,6 +33,7 @@ from exporter.model_file import read_model
 from exporter.optimize import optimize_for_edge
 from exporter.phases import Phases
 from exporter.recovered_ranges import Ranges, load_ranges
+from exporter.scratch import scratch_folder
 from exporter.tensorflow_quietly import tensorflow_quietly
 from exporter.verification import VerificationReport, verify_esphome_compatibility
 
@@ -173,9 +173,9 @@ def export(request: ExportRequest) -> ExportResult:
         checkpoint = load_checkpoint(request.checkpoint, request.config.settings)
         ranges = load_ranges(request.calibration_ranges) if request.calibration_ranges else None
         dataset = None if ranges else _dataset(request, checkpoint.architecture.stride)
-    with tempfile.TemporaryDirectory(prefix="mww-export-") as folder:
-        content = _convert(checkpoint, dataset, ranges, Path(folder), phases)
-        model = Path(folder) / f"{request.name}.tflite"
+    with scratch_folder("mww-export-") as folder:
+        content = _convert(checkpoint, dataset, ranges, folder, phases)
+        model = folder / f"{request.name}.tflite"
         model.write_bytes(_optimize(content, request) if request.optimize else content)
         result, contents = _judge(request, checkpoint, dataset, model)
     if result.compatible or request.keep_failed:

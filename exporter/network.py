@@ -7,10 +7,8 @@ before in the same process.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -30,6 +28,7 @@ from exporter.checkpoint import Checkpoint, load_checkpoint
 from exporter.contract import FEATURES
 from exporter.folding import fold_norms
 from exporter.keras_forms import Causal, Cut, Form, ScaleAndShift, Split, Streaming, Valid
+from exporter.scratch import scratch_folder
 from exporter.settings import Settings
 
 layers = keras.layers
@@ -61,8 +60,8 @@ def checkpoint_of(model: keras.Model, configured: Settings) -> Checkpoint:
     if architecture is not None:
         roles = [parameter.role for parameter in architecture.parameters]
         return Checkpoint(architecture, {role: tuple(model.get_layer(role).get_weights()) for role in roles}, "network")
-    with tempfile.TemporaryDirectory(prefix="mww-model-") as folder:
-        path = Path(folder) / "model.keras"
+    with scratch_folder("mww-model-") as folder:
+        path = folder / "model.keras"
         model.save(path)
         return load_checkpoint(path, configured)
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.reliability.processes import ROOT, published
 from exporter.errors import MwwError
+from exporter.scratch import FILE_SUFFIX
 from harness.check import check
 from harness.virtual.process import VirtualBoard
 
@@ -92,7 +93,7 @@ def _full(folder: Path, size: int) -> str | None:
         return f"a full disk gave exit {first.returncode}: {first.stdout[:100]}{first.stderr[-200:]}"
     if (report / "run.json").read_text() != "the old one":
         return "the old report is gone"
-    if left := [path.name for path in report.iterdir() if path.name.endswith(".part")]:
+    if left := [path.name for path in report.iterdir() if path.name.endswith(FILE_SUFFIX)]:
         return f"files are left: {left}"
     filler.unlink()
     subprocess.run(["mount", "-o", "remount,size=8m", str(folder)], check=True)

@@ -22,6 +22,8 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from exporter.scratch import FILE_SUFFIX
+
 ROOT = Path(__file__).resolve().parents[2]
 GRACE = 15.0
 """Seconds for a process to end after the signal, and for those of its children that outlive it by a moment."""
@@ -93,14 +95,18 @@ def _disturbed(case: Case, folder: Path, expected: object, usual: float, chance:
     except subprocess.TimeoutExpired:
         process.kill()
         return f"{what}: it went on"
-    left = _left(folder, shared, killed=victim == process.pid and kind == signal.SIGKILL)
-    if left:
+    if left := _left(folder, shared):
         return f"{what}: {left}"
+    if kind != signal.SIGKILL and (files := _files(folder)):  # who is killed cannot tidy
+        return f"{what}: files are left: {files}"
     found = _undisturbed(case, folder)
-    return None if found == expected else f"{what}: the next call gave {found!r:.200}"
+    if found != expected:
+        return f"{what}: the next call gave {found!r:.200}"
+    files = _files(folder)
+    return f"{what}: the next call left {files}" if files else None
 
 
-def _left(folder: Path, shared: set[Path], *, killed: bool) -> str | None:
+def _left(folder: Path, shared: set[Path]) -> str | None:
     deadline = time.monotonic() + GRACE
     while (alive := _marked(folder)) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -108,11 +114,13 @@ def _left(folder: Path, shared: set[Path], *, killed: bool) -> str | None:
         return f"processes are left: {alive}"
     if more := _shared_memory() - shared:
         return f"shared memory is left: {sorted(path.name for path in more)}"
-    parts = [path.name for path in folder.rglob("*") if path.name.endswith((".part", ".new"))]
-    temporary = [path.name for path in (folder / "tmp").iterdir()]
-    if (parts or temporary) and not killed:  # who is killed cannot tidy; the next call must not mind
-        return f"files are left: {parts + temporary}"
     return None
+
+
+def _files(folder: Path) -> list[str]:
+    """Temporary files of the verb's."""
+    parts = [path.name for path in folder.rglob("*") if path.name.endswith(FILE_SUFFIX)]
+    return parts + [path.name for path in (folder / "tmp").iterdir()]
 
 
 def _shared_memory() -> set[Path]:

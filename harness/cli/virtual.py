@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from exporter.errors import OutputError
+from exporter.files import write_files
 from harness.cli.output import emit_json, json_option
 
 
@@ -55,7 +55,7 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
 
     def ready(url: str) -> None:
         if port_file is not None:
-            _write_port(port_file, url)
+            write_files({port_file: f"{url}\n".encode()})
         if as_json:
             emit_json("mww.virtual/1", {"port": url, "chip": chip, "transport": transport})
         else:
@@ -63,12 +63,3 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
         sys.stdout.flush()
 
     serve(options, ready=ready, watch=sys.stdin.fileno() if until_stdin_ends else None)
-
-
-def _write_port(path: Path, url: str) -> None:
-    beside = path.with_name(path.name + ".new")
-    try:
-        beside.write_text(url + "\n")
-        beside.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error}", hint="give a file that you may write") from error

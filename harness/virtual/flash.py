@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from exporter.errors import InputError
+from exporter.files import replacing
 from harness.virtual.chips import SECTOR
 
 if TYPE_CHECKING:
@@ -30,13 +31,12 @@ class Flash:
 
         Raises:
             InputError: The file has another size.
+            OutputError: It cannot be made.
         """
         if not path.exists():
-            fresh = path.with_name(path.name + ".new")
-            with fresh.open("wb") as stream:
+            with replacing(path) as stream:
                 for start in range(0, size, _CHUNK):
                     stream.write(b"\xff" * min(_CHUNK, size - start))
-            fresh.replace(path)
         if path.stat().st_size != size:
             raise InputError(
                 f"{path} holds {path.stat().st_size} bytes, and this chip's flash {size}",

@@ -13,13 +13,13 @@ import platform
 import shutil
 import subprocess
 import sysconfig
-import tempfile
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from exporter.errors import MissingPackageError
+from exporter.scratch import scratch_folder
 from harness.errors import HostBuildError
 from harness.resources import firmware_dir
 
@@ -116,8 +116,7 @@ def _cache_dir() -> Path:
 def _build_into(folder: Path, firmware: Path) -> None:
     _log.info("building the firmware's core for this machine, once; it takes some seconds")
     log = folder.with_suffix(".log")
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix="build-") as scratch:
-        build = Path(scratch)
+    with scratch_folder("build-", folder.parent) as build:
         _run(configure_command(firmware / "host", build), log)
         _run(build_command(build, "mww_host"), log)
         folder.mkdir(exist_ok=True)

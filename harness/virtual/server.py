@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from exporter.errors import UsageError
+from exporter.scratch import scratch_folder
 from harness.virtual.board import Board, BoardSettings
 from harness.virtual.boot import Application, ResetCause
 from harness.virtual.chips import Chip
@@ -87,8 +87,8 @@ def _open_flash(options: VirtualOptions, stack: ExitStack) -> tuple[Flash, bytes
     """Open the board's state; that of a board that is forgotten has no name any more once it is open."""
     if options.state is not None:
         return stack.enter_context(open_state(options.state, options.chip))
-    with tempfile.TemporaryDirectory(prefix="mww-virtual-") as folder:
-        return stack.enter_context(open_state(Path(folder), options.chip))
+    with scratch_folder("mww-virtual-") as folder:
+        return stack.enter_context(open_state(folder, options.chip))
 
 
 class _Starter:

@@ -12,6 +12,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from exporter.errors import InputError, OutputError
+from exporter.files import write_files
 from harness.virtual.chips import MAC_PREFIX, Chip
 from harness.virtual.factory import factory_parts
 from harness.virtual.flash import Flash
@@ -47,7 +48,8 @@ def open_state(folder: Path, chip: Chip) -> Iterator[tuple[Flash, bytes]]:
         with Flash(folder / _FLASH, chip.flash_size) as flash:
             if fresh:
                 _write_factory(flash, chip)
-                _write(board, json.dumps({"chip": chip.name, "mac": mac.hex(":")}) + "\n")
+                content = json.dumps({"chip": chip.name, "mac": mac.hex(":")})
+                write_files({board: f"{content}\n".encode()})
             yield flash, mac
     finally:
         lock.release()
@@ -69,9 +71,3 @@ def _write_factory(flash: Flash, chip: Chip) -> None:
     flash.erase(0, flash.size)
     for part in factory_parts(chip):
         flash.program(part.offset, part.data)
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(path.name + ".new")
-    beside.write_text(text)
-    beside.replace(path)
