@@ -96,6 +96,12 @@ _CODES: Final = (
     ErrorCode(
         25, "storage", "the flash could not be erased or written", "flash the model; the chip may be worn", "offset"
     ),
+    ErrorCode(
+        26,
+        "no-interpreter",
+        "the virtual board has no interpreter: tflite-micro is missing where it runs",
+        "there: pip install 'mww-harness[tflm]', and start it again",
+    ),
 )
 
 ERROR_CODES: Final[Mapping[int, ErrorCode]] = {code.number: code for code in _CODES}

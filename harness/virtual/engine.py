@@ -8,7 +8,7 @@ from typing import Final, Protocol
 
 from exporter import contract
 from exporter.arena import predict_arena
-from exporter.errors import EngineError, ModelFileError
+from exporter.errors import EngineError, MissingPackageError, ModelFileError
 from exporter.model_file import ModelFile, read_model
 from harness.engines.process import EngineProcess
 
@@ -18,6 +18,7 @@ WRONG_INPUT: Final = 10
 WRONG_OUTPUT: Final = 11
 ARENA_TOO_SMALL: Final = 13
 INFERENCE_FAILED: Final = 15
+NO_INTERPRETER: Final = 26
 """Error codes of the link (`harness.link.error_codes`), given where the firmware's own engine gives them."""
 
 
@@ -159,6 +160,45 @@ class TflmEngine:
             arena_used=arena.used,
             arena_size=size,
         )
+
+
+class NoEngine:
+    """A board on a machine without TFLM: it boots and can be flashed, and refuses each model by name of what lacks."""
+
+    version = "none"
+
+    def __init__(self, missing: MissingPackageError) -> None:
+        self._refusal = f"{missing.message}; {missing.hint}"
+
+    def load(self, slot: int, content: bytes, manifest_arena: int, *, any_output: bool) -> Facts:
+        """See `Engine`."""
+        raise RefusedError(NO_INTERPRETER, self._refusal)
+
+    def unload(self, slot: int) -> None:
+        """See `Engine`; there is nothing to forget."""
+
+    def reset(self, slot: int) -> None:
+        """See `Engine`."""
+        raise RefusedError(NO_INTERPRETER, self._refusal)
+
+    def infer(self, slot: int, frames: bytes, count: int) -> bytes:
+        """See `Engine`."""
+        raise RefusedError(NO_INTERPRETER, self._refusal)
+
+    def output(self, slot: int) -> bytes:
+        """See `Engine`."""
+        return b""
+
+    def close(self) -> None:
+        """End nothing."""
+
+
+def open_engine(chip: str, alter: Callable[[bytes], bytes] = bytes) -> TflmEngine | NoEngine:
+    """Open a board's interpreters, or what stands for them where TFLM cannot be had; see `TflmEngine`."""
+    try:
+        return TflmEngine(chip, alter)
+    except MissingPackageError as missing:
+        return NoEngine(missing)
 
 
 def _check(model: ModelFile, *, any_output: bool) -> None:

@@ -14,7 +14,7 @@ from exporter.scratch import scratch_folder
 from harness.virtual.board import Board, BoardSettings
 from harness.virtual.boot import Application, ResetCause
 from harness.virtual.chips import Chip
-from harness.virtual.engine import Engine, TflmEngine
+from harness.virtual.engine import Engine, NoEngine, TflmEngine, open_engine
 from harness.virtual.faults import NO_FAULTS, Faults
 from harness.virtual.firmware import FAST, Firmware, Identity, Speed, like_a_chip
 from harness.virtual.flash import Flash
@@ -64,7 +64,7 @@ def serve(options: VirtualOptions, *, ready: Callable[[str], None], watch: int |
     """Serve one board until a signal ends it, or the end of the file descriptor `watch`; `ready` gets its port.
 
     Raises:
-        MissingPackageError: The engine, or what builds the firmware, is missing.
+        MissingPackageError: What builds the firmware is missing.
         InputError: The state is another chip's.
     """
     with ExitStack() as stack:
@@ -72,8 +72,8 @@ def serve(options: VirtualOptions, *, ready: Callable[[str], None], watch: int |
         flash, mac = _open_flash(options, stack)
         operator = options.faults.kernel
         alter = bytes if operator is None else partial(alter_kernel, operator=operator)
-        tflm = stack.enter_context(closing(TflmEngine(options.chip.name, alter)))
-        starter = _Starter(options, flash, mac, tflm)
+        engine = stack.enter_context(closing(open_engine(options.chip.name, alter)))
+        starter = _Starter(options, flash, mac, engine)
         settings = BoardSettings(options.chip, mac, options.security, options.baud)
         board = stack.enter_context(closing(Board(settings, flash, transport, starter)))
         ready(transport.url)
@@ -94,10 +94,10 @@ def _open_flash(options: VirtualOptions, stack: ExitStack) -> tuple[Flash, bytes
 class _Starter:
     """Makes the firmware's program at each boot; what outlives a boot is here."""
 
-    def __init__(self, options: VirtualOptions, flash: Flash, mac: bytes, tflm: TflmEngine) -> None:
+    def __init__(self, options: VirtualOptions, flash: Flash, mac: bytes, engine: TflmEngine | NoEngine) -> None:
         self._flash = flash
-        self._identity = Identity(options.chip.name, mac, "tflm", tflm.version)
-        self._engine: Engine = FaultyEngine(tflm, options.faults)
+        self._identity = Identity(options.chip.name, mac, "tflm", engine.version)
+        self._engine: Engine = FaultyEngine(engine, options.faults)
         simulated = options.baud is not None or options.inference_us is not None
         faults = options.faults
         speed = like_a_chip(options.inference_us) if simulated else FAST

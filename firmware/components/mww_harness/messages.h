@@ -88,6 +88,8 @@ enum class ErrorCode : uint16_t {
   UPLOAD_DIGEST = 24,
   /// The flash could not be erased or written.
   STORAGE = 25,
+  /// The virtual board has no interpreter: tflite-micro is missing where it runs.
+  NO_INTERPRETER = 26,
 };
 
 /// What one frame gave.

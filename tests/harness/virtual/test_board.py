@@ -98,6 +98,27 @@ def test_a_board_ends_with_the_process_that_started_it() -> None:
     assert not psutil.pid_exists(pid) or not psutil.wait_procs([psutil.Process(pid)], timeout=10)[1]
 
 
+def test_a_machine_without_tflm_has_a_board_to_flash(models: Path, clips: Path, tmp_path: Path) -> None:
+    """It can be flashed and spoken to; a model is refused by the name of what lacks."""
+    code = "import sys; sys.modules['tflite_micro'] = None; from harness.cli import main; main()"
+    port_file = tmp_path / "port"
+    words = [sys.executable, "-c", code, "virtual", "--port-file", str(port_file)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process.stdout:
+        port = process.stdout.readline().strip()
+        mww = [sys.executable, "-m", "harness.cli"]
+        model = str(models / "okay_nabu.json")
+        flashed = subprocess.run([*mww, "flash", "--port", port, "--model", model], capture_output=True, check=False)
+        run = [*mww, "run", model, "--wav", str(clips / "negative"), "--lead-in", "1", "--target", port]
+        found = subprocess.run(run, capture_output=True, text=True, check=False)
+        process.terminate()
+        process.wait(10)
+    assert flashed.returncode == 0
+    assert found.returncode == 2
+    assert "tflite-micro" in found.stdout + found.stderr
+
+
 def test_a_state_belongs_to_one_chip_and_one_process(tmp_path: Path) -> None:
     with VirtualBoard("esp32", state=tmp_path), pytest.raises(VirtualBoardError, match="in use"):
         VirtualBoard("esp32", state=tmp_path)
