@@ -42,6 +42,23 @@ class Detection:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceDetection:
+    """A detection by the rule on a board, which knows no VAD.
+
+    Attributes:
+        inference: Index since the reset of the newest output in the sliding window.
+        slices: Slices consumed since the reset, up to and including the check.
+        average: Of the sliding window, by integer division.
+        maximum: Of the sliding window.
+    """
+
+    inference: int
+    slices: int
+    average: int
+    maximum: int
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """A check of the ring that fired: at which inference and slice, on which outputs."""
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.detection import DeviceDetection
 from harness.errors import LinkError, PortMissingError, WireFormatError
 from harness.link import messages as wire
 from harness.link.model_table import ModelRecord
@@ -29,25 +30,9 @@ Progress = Callable[[int, int], None]
 
 _OPEN_PATIENCE = 20.0  # seconds; a model is hashed, and its arena probed by trial
 _FLASH_PATIENCE = 5.0  # seconds; a worn flash takes hundreds of milliseconds a sector
-_SAMPLE = np.dtype([(name, f"<{kind.letter}") for name, kind in wire.Sample.fixed_fields()])
+SAMPLE: Final = np.dtype([(name, f"<{kind.letter}") for name, kind in wire.Sample.fixed_fields()])
+"""A row of `Outputs.samples`."""
 _MessageT = TypeVar("_MessageT", bound=Message)
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceDetection:
-    """A detection by the rule on the board.
-
-    Attributes:
-        inference: Index since the reset of the newest output in the sliding window.
-        slices: Slices consumed since the reset, up to and including the check.
-        average: Of the sliding window, by integer division.
-        maximum: Of the sliding window.
-    """
-
-    inference: int
-    slices: int
-    average: int
-    maximum: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,14 +180,14 @@ class LinkClient:
         try:
             for answer in self._exchange(self._packets(frames, slot, profile)):
                 assert isinstance(answer, wire.Outputs)
-                expected = first + len(rows) // _SAMPLE.itemsize
+                expected = first + len(rows) // SAMPLE.itemsize
                 if answer.first != expected:
                     raise WireFormatError(f"the board has made {answer.first} inferences instead of {expected}")
                 rows += answer.samples
         except LinkError as error:
-            error.inference = first + len(rows) // _SAMPLE.itemsize
+            error.inference = first + len(rows) // SAMPLE.itemsize
             raise
-        samples = np.frombuffer(bytes(rows), _SAMPLE)
+        samples = np.frombuffer(bytes(rows), SAMPLE)
         if len(samples) != len(frames):
             raise WireFormatError(f"{len(frames)} frames gave {len(samples)} outputs")
         self._counted[slot] = first + len(samples)
@@ -272,7 +257,7 @@ def _detections(samples: npt.NDArray[np.void], first: int, stride: int) -> Itera
         row = samples[index]
         at, frame = int(row["detected"]), first + int(index)
         yield DeviceDetection(
-            inference=frame if at == stride else frame - 1,  # mid-stride, this frame is not inferred yet
+            inference=frame if at >= stride else max(0, frame - 1),  # mid-stride, this frame is not inferred yet
             slices=frame * stride + at,
             average=int(row["average"]),
             maximum=int(row["maximum"]),

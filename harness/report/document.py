@@ -73,16 +73,17 @@ def _clip(clip: ClipResult) -> Document:
         "max_abs_difference": clip.max_abs_difference,
         "first_mismatch": asdict(clip.first_mismatch) if clip.first_mismatch else None,
         "max_output": clip.max_output,
-        "detections": [_detection(detection) for detection in clip.detections],
-        "golden_detections": None
-        if clip.golden_detections is None
-        else [_detection(detection) for detection in clip.golden_detections],
+        "detections": _detections(clip.detections),
+        "golden_detections": _detections(clip.golden_detections),
+        "device_detections": _detections(clip.device_detections),
         "latency_us": asdict(clip.latency_us) if clip.latency_us else None,
     }
 
 
-def _detection(detection: Detection) -> Document:
-    return {**asdict(detection), "time_s": round(detection.time_s, _DECIMALS)}
+def _detections(detections: tuple[Detection, ...] | None) -> list[Document] | None:
+    if detections is None:
+        return None
+    return [{**asdict(detection), "time_s": round(detection.time_s, _DECIMALS)} for detection in detections]
 
 
 def _evaluation(evaluation: Evaluation) -> Document:

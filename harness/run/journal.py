@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from exporter import __version__
 from exporter.errors import InputError, OutputError
 from harness.clips.clip import Clip, FeatureClip, WavClip
+from harness.detection import DeviceDetection
 from harness.run.judging import Observed
 from harness.run.streaming import Streamed
 from harness.run.workbench import Setup
@@ -59,7 +61,7 @@ class Journal:
         Raises:
             OutputError: It cannot be written.
         """
-        source = _source(clip)
+        source, told = _source(clip), observed.device_detections
         if observed.streamed.error is not None or source is None:
             return
         entry = {
@@ -68,6 +70,7 @@ class Journal:
             "slices": observed.streamed.slices,
             "frames_sha256": observed.streamed.frames_sha256,
             "device_inferences": observed.device_inferences,
+            "device_detections": None if told is None else [asdict(detection) for detection in told],
             **{name: _encode(getattr(observed, name)) for name in _ARRAYS},
         }
         try:
@@ -97,7 +100,7 @@ def _observed(entry: dict[str, Any], stride: int) -> Observed:
     microseconds = _decode(entry["microseconds"], np.uint32)
     counted = entry["device_inferences"]
     golden = _decode(entry["golden"], np.uint8)
-    slices = int(entry["slices"])
+    slices, told = int(entry["slices"]), entry["device_detections"]
     if outputs is None or microseconds is None or len(microseconds) not in (0, len(outputs)):
         raise ValueError("no outputs")
     if len(outputs) != slices // stride or (golden is not None and len(golden) != len(outputs)):
@@ -107,9 +110,14 @@ def _observed(entry: dict[str, Any], stride: int) -> Observed:
         outputs=outputs,
         microseconds=microseconds,
         device_inferences=None if counted is None else int(counted),
+        device_detections=None if told is None else tuple(_device_detection(one) for one in told),
         golden=golden,
         vad=_decode(entry["vad"], np.uint8),
     )
+
+
+def _device_detection(entry: Any) -> DeviceDetection:
+    return DeviceDetection(*(int(entry[key]) for key in ("inference", "slices", "average", "maximum")))
 
 
 def _identity(setup: Setup, info: TargetInfo) -> list[object]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from exporter.errors import MwwError
 from harness.clips.clip import Clip
-from harness.detection import Detection, Recording, Vad
+from harness.detection import Detection, DeviceDetection, Recording, Vad
 from harness.model import Model
 from harness.run.results import ClipError, ClipResult, Latency, Mismatch, Trace
 from harness.run.streaming import Streamed
@@ -27,6 +27,7 @@ class Observed:
         outputs: uint8 `[n]` of the target.
         microseconds: uint32 `[n]`; empty where no chip measured them.
         device_inferences: What the target itself counted; None where it does not.
+        device_detections: What the target's own rule found; None where it has none.
         golden: uint8 `[n]`; None where nothing is compared.
         vad: uint8 `[m]` of the VAD model; None where there is none.
     """
@@ -35,6 +36,7 @@ class Observed:
     outputs: Outputs
     microseconds: npt.NDArray[np.uint32]
     device_inferences: int | None
+    device_detections: tuple[DeviceDetection, ...] | None
     golden: Outputs | None
     vad: Outputs | None
 
@@ -59,11 +61,33 @@ class Judge:
             outputs_sha256=hashlib.sha256(outputs.tobytes()).hexdigest(),
             max_output=int(outputs.max()) if len(outputs) else None,
             detections=_detections(self.model, clip, outputs, gate),
+            device_detections=self._told(clip, observed),
             latency_us=_latency(observed.microseconds),
         )
-        if observed.golden is None:
-            return result
-        return _compare(result, observed.golden, _detections(self.model, clip, observed.golden, gate), self.tolerance)
+        if observed.golden is not None:
+            detections = _detections(self.model, clip, observed.golden, gate)
+            result = _compare(result, observed.golden, detections, self.tolerance)
+        wrong_rule = result.device_detections not in (None, self.expected_of_device(clip, observed))
+        return replace(result, status="fail") if wrong_rule else result
+
+    def expected_of_device(self, clip: Clip, observed: Observed) -> tuple[Detection, ...]:
+        """What ESPHome's rule makes of the target's own outputs without a VAD, which no target has."""
+        return _detections(self.model, clip, observed.outputs, None)
+
+    def _told(self, clip: Clip, observed: Observed) -> tuple[Detection, ...] | None:
+        """What the target's own rule found, in the words of ours."""
+        if observed.device_detections is None:
+            return None
+        return tuple(
+            Detection(
+                inference=one.inference,
+                time_s=one.slices * self.model.feature_step_size / 1000 - clip.lead_in,
+                average=one.average,
+                maximum=one.maximum,
+                vad_blocked=False,
+            )
+            for one in observed.device_detections
+        )
 
     def gate(self, observed: Observed) -> Vad | None:
         """The VAD that gates a clip; None where there is none."""
@@ -75,7 +99,7 @@ class Judge:
 
 def nothing_but(error: MwwError) -> Observed:
     """What is seen of a clip that was never begun."""
-    return Observed(Streamed(0, "", error), np.empty(0, np.uint8), np.empty(0, np.uint32), None, None, None)
+    return Observed(Streamed(0, "", error), np.empty(0, np.uint8), np.empty(0, np.uint32), None, None, None, None)
 
 
 def _as_far_as_it_came(clip: Clip, observed: Observed) -> ClipResult:
@@ -94,6 +118,7 @@ def _as_far_as_it_came(clip: Clip, observed: Observed) -> ClipResult:
         max_output=None,
         detections=(),
         golden_detections=None,
+        device_detections=None,
         latency_us=None,
         trace=Trace(observed.outputs, observed.golden, microseconds if len(microseconds) else None),
     )

@@ -96,6 +96,7 @@ class ClipResult:
     max_output: int | None
     detections: tuple[Detection, ...]
     golden_detections: tuple[Detection, ...] | None
+    device_detections: tuple[Detection, ...] | None
     latency_us: Latency | None
     trace: Trace = field(repr=False, compare=False)
     frames_sha256: str | None = None

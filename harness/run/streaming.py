@@ -13,6 +13,7 @@ import numpy.typing as npt
 from exporter.contract import FEATURES
 from exporter.errors import MwwError
 from harness.clips.clip import Clip, Slices
+from harness.detection import DeviceDetection
 from harness.targets.base import Target
 
 
@@ -34,6 +35,7 @@ class Feed:
         self._rest: Slices = np.empty((0, FEATURES), np.int8)
         self._outputs: list[npt.NDArray[np.uint8]] = []
         self._microseconds: list[npt.NDArray[np.uint32]] = []
+        self._detections: tuple[DeviceDetection, ...] | None = None
 
     @property
     def outputs(self) -> npt.NDArray[np.uint8]:
@@ -45,9 +47,14 @@ class Feed:
         """How long each took on the chip, uint32 `[n]`; empty where the target does not tell."""
         return np.concatenate([np.empty(0, np.uint32), *self._microseconds])
 
+    @property
+    def detections(self) -> tuple[DeviceDetection, ...] | None:
+        """What the target's own rule found since `start`; None where it has none, or nothing was inferred."""
+        return self._detections
+
     def start(self) -> None:
         """Begin a clip, in the model's initial state."""
-        self._rest, self._outputs, self._microseconds = self._rest[:0], [], []
+        self._rest, self._outputs, self._microseconds, self._detections = self._rest[:0], [], [], None
         self.target.reset()
 
     def push(self, block: Slices) -> None:
@@ -60,6 +67,8 @@ class Feed:
             self._outputs.append(inference.outputs)
             if inference.microseconds is not None:
                 self._microseconds.append(inference.microseconds)
+            if inference.detections is not None:
+                self._detections = (self._detections or ()) + inference.detections
 
 
 def stream(clip: Clip, feeds: Sequence[Feed], reader: Executor, stopped: Callable[[], bool]) -> Streamed:

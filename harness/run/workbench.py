@@ -100,6 +100,7 @@ class Bench:
             outputs=target.outputs,
             microseconds=target.microseconds,
             device_inferences=self._target.inferences(),
+            device_detections=target.detections,
             golden=live.outputs if live else golden,
             vad=vad.outputs if vad else None,
         )

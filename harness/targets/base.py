@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from harness.detection import DeviceDetection
 from harness.model import Model
 
 if TYPE_CHECKING:
@@ -46,10 +47,17 @@ class ArenaUse:
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """What a batch of frames gave: uint8 `[n]` outputs, and uint32 `[n]` microseconds where they are the chip's own."""
+    """What a batch of frames gave.
+
+    Attributes:
+        outputs: uint8 `[n]`.
+        microseconds: uint32 `[n]` where they are the chip's own, else None.
+        detections: What the target's own rule found, at the loaded model's cutoff and window; None where it has none.
+    """
 
     outputs: npt.NDArray[np.uint8]
     microseconds: npt.NDArray[np.uint32] | None
+    detections: tuple[DeviceDetection, ...] | None = None
 
 
 class Target(Protocol):

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 _SLOT: Final = 0
+_LARGEST_WINDOW: Final = 255
+"""Outputs: a byte of the message `Detect`."""
 _RECOVERY: Final = Timing(hello=2.0)
 """For a board that was there a moment ago."""
 
@@ -51,6 +53,7 @@ class DeviceTarget:
         self._may_upload = options.flash
         self._model: Model | None = None
         self._counted_before = 0
+        self._armed = False
         self._broken = False
         self._lost: LinkError | None = None
         self._client = self._connect(Timing())
@@ -84,6 +87,7 @@ class DeviceTarget:
             self._client.upload(_SLOT, ModelRecord(model.content, arena))
         opened = self._client.open_model(_SLOT)
         self._model = model
+        self._arm()
         self._counted_before = self._client.stats().inferences
         virtual = _is_virtual(self._client.board)
         return ArenaUse(opened.arena_used, opened.arena_size, "predicted" if virtual else "measured")
@@ -106,7 +110,8 @@ class DeviceTarget:
         except LinkError:
             self._broken = True
             raise
-        return Inference(streamed.outputs, streamed.microseconds if streamed.microseconds.any() else None)
+        microseconds = streamed.microseconds if streamed.microseconds.any() else None
+        return Inference(streamed.outputs, microseconds, streamed.detections if self._armed else None)
 
     def inferences(self) -> int | None:
         """What the board has counted; None if its link has failed."""
@@ -141,11 +146,20 @@ class DeviceTarget:
         except NoReplyError as error:
             raise NoReplyError(error.message, hint=f"{error.hint} If it has other firmware: {line}") from error
 
+    def _arm(self) -> None:
+        """Have the board detect by the model's own cutoff and window, where the link can say that window."""
+        assert self._model is not None
+        window = self._model.sliding_window_size
+        self._armed = window <= _LARGEST_WINDOW
+        if self._armed:
+            self._client.arm_detection(_SLOT, cutoff=self._model.cutoff_byte, window=window)
+
     def _recover(self) -> None:
         """Begin a new session with the model as it is stored; a board that is gone is not waited for again."""
         try:
             self._client.reconnect(_RECOVERY)
             self._client.open_model(_SLOT)
+            self._arm()
         except LinkError as error:
             self._lost = error
             raise

@@ -28,6 +28,7 @@ class Faults:
         arena: Bytes that the board reports more than it uses.
         noreset: Whether the streaming state survives a reset.
         seed: Where chance begins.
+        detect: The inference since a reset, from 0, at which the board's rule tells the opposite of what it found.
     """
 
     corrupt: float = 0.0
@@ -42,11 +43,12 @@ class Faults:
     arena: int = 0
     noreset: bool = False
     seed: int = 0
+    detect: int | None = None
 
     @property
     def noisy(self) -> bool:
-        """Whether the link suffers."""
-        return bool(self.corrupt or self.drop or self.duplicate or self.log)
+        """Whether what goes over the link is not what was sent."""
+        return bool(self.corrupt or self.drop or self.duplicate or self.log) or self.detect is not None
 
 
 NO_FAULTS: Final = Faults()
@@ -74,7 +76,7 @@ def _operator(text: str) -> str:
 
 _PARSERS: Final[dict[str, tuple[str, Callable[[str], float | int | str]]]] = {
     **{name: ("RATE", _rate) for name in ("corrupt", "drop", "duplicate", "log")},
-    **{name: ("N", _count) for name in ("reboot", "hang", "wrong", "swap", "seed")},
+    **{name: ("N", _count) for name in ("reboot", "hang", "wrong", "swap", "detect", "seed")},
     "kernel": ("OP", _operator),
     "arena": ("BYTES", _count),
 }

@@ -1,10 +1,18 @@
-"""A bad cable: corrupts, drops, repeats and interrupts the link's frames, each with the probability it was given."""
+"""A bad cable: corrupts, drops, repeats and interrupts the link's frames, each with the probability it was given.
+
+And a board whose detection rule is wrong: what it tells is changed in the frame that carries it.
+"""
 
 from __future__ import annotations
 
 import random
 from typing import Final
 
+import numpy as np
+
+from harness.link.client import SAMPLE
+from harness.link.framing import Frame, FrameDecoder, encode_frame
+from harness.link.messages import Outputs
 from harness.virtual.faults import Faults
 
 _TEXT: Final = b"[W][wifi:123]: beacon timeout, reconnecting\r\n"
@@ -32,6 +40,8 @@ class Noise:
 
     def _spoil_frame(self, frame: bytes) -> bytes:
         faults, chance = self._faults, self._random.random
+        if faults.detect is not None:
+            frame = _wrong_rule(frame, faults.detect)
         if chance() < faults.drop:
             return b"\0"
         if chance() < faults.corrupt:
@@ -42,3 +52,17 @@ class Noise:
             frame = _TEXT + b"\0" + frame if at == 0 else frame[:at] + _TEXT + frame[at:]
         copies = 2 if chance() < faults.duplicate else 1
         return (b"\0" + frame + b"\0") * copies
+
+
+def _wrong_rule(frame: bytes, inference: int) -> bytes:
+    """Turn what the rule is said to have found at an inference since the reset into its opposite."""
+    for found in FrameDecoder().feed(frame + b"\0"):
+        if isinstance(found, Frame) and found.kind == Outputs.type:
+            answer = Outputs.decode(found.payload)
+            samples = np.frombuffer(answer.samples, SAMPLE).copy()
+            if 0 <= (at := inference - answer.first) < len(samples):
+                row = samples[at]
+                row["detected"], row["average"], row["maximum"] = (0, 0, 0) if row["detected"] else (1, 255, 255)
+                changed = Outputs(answer.model, answer.first, samples.tobytes())
+                return encode_frame(found.kind, found.sequence, changed.encode()).strip(b"\0")
+    return frame

@@ -70,6 +70,7 @@ def clip(name: str, outputs: Bytes, golden: Bytes | None = None, *, microseconds
         max_output=int(outputs.max(initial=0)),
         detections=tuple(detect(outputs, **rule)),
         golden_detections=None if golden is None else tuple(detect(golden, **rule)),
+        device_detections=tuple(detect(outputs, **rule)) if microseconds else None,
         latency_us=latency if microseconds else None,
         trace=Trace(outputs, golden, times if microseconds else None),
     )

@@ -8,6 +8,7 @@ import pytest
 
 from exporter.errors import EngineError, InputError
 from harness.clips.clip import ArrayClip, Clip, WavClip
+from harness.detection import DeviceDetection
 from harness.model import load_model
 from harness.run.journal import Journal
 from harness.run.judging import Observed, nothing_but
@@ -22,6 +23,7 @@ SEEN = Observed(
     outputs=np.array([1, 2, 255], np.uint8),
     microseconds=np.array([6800, 6801, 70_000], np.uint32),
     device_inferences=3,
+    device_detections=(DeviceDetection(2, 9, 86, 255),),
     golden=None,
     vad=np.array([9], np.uint8),
 )
@@ -44,6 +46,7 @@ def test_what_was_seen_comes_back_as_it_was(setup: Setup, clip: Clip, tmp_path: 
     found = Journal(tmp_path / "journal", setup, INFO).recall(clip)
     assert found is not None
     assert (found.streamed, found.device_inferences, found.golden) == (SEEN.streamed, 3, None)
+    assert found.device_detections == SEEN.device_detections
     for name in ("outputs", "microseconds", "vad"):
         assert np.array_equal(getattr(found, name), getattr(SEEN, name))
         assert getattr(found, name).dtype == getattr(SEEN, name).dtype

@@ -75,6 +75,25 @@ def test_a_wrong_output_fails_at_its_inference(models: Path, clips: Path, emulat
     assert (mismatch.expected ^ mismatch.found).bit_count() == 1
 
 
+def test_the_board_detects_by_itself_what_the_rule_gives_here(models: Path, clips: Path, emulated: RunResult) -> None:
+    result = _run(models, clips)
+    assert result.verdict == "pass"
+    assert [clip.device_detections for clip in result.clips] == [clip.detections for clip in emulated.clips]
+    assert any(clip.device_detections for clip in result.clips)
+    assert {clip.device_detections for clip in emulated.clips} == {None}
+
+
+def test_a_rule_that_detects_otherwise_on_the_board_fails(models: Path, clips: Path, emulated: RunResult) -> None:
+    heard = emulated.clips[0].detections[0]
+    hidden = _run(models, clips, f"detect={heard.inference}")
+    claimed = _run(models, clips, "detect=40", "corrupt=0.02", "seed=3")
+    assert (hidden.verdict, claimed.verdict) == ("fail", "fail")
+    assert (hidden.clips[0].status, hidden.clips[0].mismatches, hidden.clips[0].device_detections) == ("fail", 0, ())
+    told = claimed.clips[0].device_detections
+    assert told is not None
+    assert [(one.inference, one.maximum) for one in told] == [(39, 255), (heard.inference, heard.maximum)]
+
+
 @pytest.mark.parametrize("fault", ["noreset", "kernel=CONV_2D", "kernel=LOGISTIC", "kernel=ASSIGN_VARIABLE"])
 def test_a_broken_firmware_fails(models: Path, clips: Path, fault: str) -> None:
     assert _run(models, clips, fault).verdict == "fail"

@@ -16,6 +16,7 @@ def test_every_fault_reads_as_documented() -> None:
     words = "corrupt=0.1 drop=0.02 duplicate=1e-3 log=0 reboot=5 hang=6 wrong=7 swap=8 kernel=conv_2d arena=0x100"
     found = parse_faults([*words.split(), "noreset", "seed=3"])
     assert found == Faults(0.1, 0.02, 0.001, 0.0, 5, 6, 7, 8, "CONV_2D", 256, noreset=True, seed=3)
+    assert parse_faults(["detect=12"]) == Faults(detect=12)
     assert parse_faults([]) == NO_FAULTS
     assert not NO_FAULTS.noisy
 

@@ -1,0 +1,118 @@
+"""A clip's wrong outputs, made again: the golden engine gives the very same ones under some fault outside the model.
+
+A fault that reproduces every output of a clip needs no further search; `harness.bisect.explanation` looks into the
+model only after these, and `harness.run` names them in its report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations, permutations
+from typing import Final, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Frames = npt.NDArray[np.int8]
+"""`[n, stride, 40]`"""
+Outputs = npt.NDArray[np.uint8]
+
+Cause = Literal["operator", "reset", "slice-order", "output", "passing", "unknown"]
+"""`operator`: its result differs; `reset`: the state outlives a reset; `slice-order`: slices reach the model in another
+order; `output`: a result was damaged behind the model; `passing`: it did not happen again; `unknown`: none of these."""
+
+_MEMORY: Final = 120
+"""Frames back from a wrong output in which an exchange of slices is looked for: more than any model remembers."""
+_LONGEST: Final = 4000
+"""Frames of a clip, two minutes, beyond which an exchange in a single frame is not looked for: that takes too long."""
+
+
+class Streamer(Protocol):
+    """A loaded model that can be begun anew."""
+
+    def reset(self) -> None:
+        """Put the streaming state back to the initial one."""
+        ...
+
+    def outputs(self, frames: Frames) -> Outputs:
+        """The output after each of `frames`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A cause, in a sentence."""
+
+    cause: Cause
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A clip that went wrong; `before` are the frames of all that was streamed since the model was loaded."""
+
+    clip: str
+    frames: Frames
+    found: Outputs
+    expected: Outputs
+    before: Frames
+
+    @property
+    def first(self) -> int:
+        """The first inference with another output."""
+        return int(np.flatnonzero(self.found != self.expected)[0])
+
+
+def explain_outside(difference: Difference, golden: Streamer) -> Explanation | None:
+    """What reproduces every output of the clip with kernels that are right."""
+    if len(difference.before):
+        golden.reset()
+        golden.outputs(difference.before)
+        if np.array_equal(golden.outputs(difference.frames), difference.found):
+            said = "the reset between two clips does not put the streaming state back: it goes on from the clip before"
+            return Explanation("reset", said)
+    for frames, account in _reorderings(difference):
+        if _gives(golden, frames, difference.found, difference.first + 1) and _gives(golden, frames, difference.found):
+            return Explanation("slice-order", account)
+    wrong = np.flatnonzero(difference.found != difference.expected)
+    if len(wrong) == 1:
+        found, expected = int(difference.found[wrong[0]]), int(difference.expected[wrong[0]])
+        bits = (found ^ expected).bit_count()
+        said = (
+            f"one output alone is wrong, {found} for {expected} ({bits} of its bits), and no later one: the model ran"
+        )
+        return Explanation("output", f"{said} rightly, and the result was damaged behind it")
+    return None
+
+
+def _gives(golden: Streamer, frames: Frames, outputs: Outputs, count: int | None = None) -> bool:
+    """Whether the golden engine makes these outputs of these frames; of the first `count`, to be quick."""
+    golden.reset()
+    return np.array_equal(golden.outputs(frames[:count]), outputs[:count])
+
+
+def _reorderings(difference: Difference) -> Iterator[tuple[Frames, str]]:
+    """The clip with its slices in other orders: in every frame, then in a single one."""
+    frames, first = difference.frames, difference.first
+    orders = _orders(frames.shape[1])
+    for order in orders:
+        yield frames[:, order], f"the slices of every frame reach the model in the order {order}"
+    if len(frames) > _LONGEST:
+        return
+    for index in range(first, max(-1, first - _MEMORY), -1):
+        for order in orders:
+            changed = frames.copy()
+            changed[index] = frames[index, order]
+            if not np.array_equal(changed, frames):
+                yield changed, f"the slices of frame {index} reach the model in the order {order}"
+
+
+def _orders(stride: int) -> list[list[int]]:
+    """Every other order of a frame's slices; of long frames, every exchange of two."""
+    straight = list(range(stride))
+    if stride <= 4:
+        return [list(order) for order in permutations(straight)][1:]
+    return [
+        [two if at == one else one if at == two else at for at in straight] for one, two in combinations(straight, 2)
+    ]
