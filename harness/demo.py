@@ -8,20 +8,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from exporter.arena import ArenaPrediction, predict_arenas
-from exporter.errors import MissingPackageError
 from exporter.manifest import load_manifest
 from exporter.model_file import read_model
 from exporter.phases import Phases
 from harness.check import check
 from harness.model import Model, load_model
-from harness.resources import fixtures_dir
+from harness.resources import fixtures_dir, published_models
 from harness.run.results import ClipResult, RunResult
 
 WAKE_WORD: Final = "okay_nabu"
@@ -132,14 +130,9 @@ def compare_outputs(first: Sequence[ClipResult], second: Sequence[ClipResult]) -
 
 
 def _copy_published(folder: Path) -> Path:
-    package = find_spec("pymicro_wakeword")
-    if package is None or not package.submodule_search_locations:
-        hint = "pip install 'mww-harness[demo]'"
-        raise MissingPackageError("the published models come with pymicro-wakeword, which is missing", hint=hint)
-    source = Path(next(iter(package.submodule_search_locations))) / "models"
     folder.mkdir(parents=True, exist_ok=True)
     for suffix in (".tflite", ".json"):
-        shutil.copyfile(source / f"{WAKE_WORD}{suffix}", folder / f"{WAKE_WORD}{suffix}")
+        shutil.copyfile(published_models() / f"{WAKE_WORD}{suffix}", folder / f"{WAKE_WORD}{suffix}")
     return folder / f"{WAKE_WORD}.json"
 
 

@@ -114,3 +114,9 @@ class VirtualBoardError(MwwError):
     """A virtual board could not be started, or ended by itself."""
 
     code = "virtual-board"
+
+
+class BenchmarkError(MwwError):
+    """A side of a benchmark failed, or the two sides did not do the same."""
+
+    code = "benchmark"

@@ -1,8 +1,11 @@
-"""Where the firmware sources and fixtures are: in the wheel as package data, in a checkout at its top level."""
+"""Where firmware sources, fixtures and published models are: in a wheel as package data, in a checkout at its top."""
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
+
+from exporter.errors import MissingPackageError
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -20,3 +23,16 @@ def firmware_dir() -> Path:
 def fixtures_dir() -> Path:
     """The folder with clips, calibration features and goldens; read-only."""
     return _directory("fixtures")
+
+
+def published_models() -> Path:
+    """The folder with the published models and their manifests, in a package of ESPHome's makers.
+
+    Raises:
+        MissingPackageError: It is not installed.
+    """
+    package = find_spec("pymicro_wakeword")
+    if package is None or not package.submodule_search_locations:
+        hint = "pip install 'mww-harness[demo]'"
+        raise MissingPackageError("the published models come with pymicro-wakeword, which is missing", hint=hint)
+    return Path(next(iter(package.submodule_search_locations))) / "models"

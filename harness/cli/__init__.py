@@ -35,6 +35,7 @@ VERBS: Final = {
     "firmware": "An ESPHome project with the harness's firmware for a board.",
     "flash": "Write firmware and models to a board.",
     "boards": "The boards of this machine: inventory, ports, who uses them.",
+    "bench": "How fast and how small, against what you would otherwise do.",
     "demo": "The whole way on a real wake word, in a minute.",
     "doctor": "What this machine can do, and what is missing.",
 }

@@ -1,0 +1,69 @@
+"""Which benchmarks there are, by name; each is a function that takes a `Plan` and returns rows."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Final
+
+from exporter.errors import UsageError
+from harness.benchmarks.measuring import Plan, Row
+
+REPETITIONS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A benchmark's name, the question that it answers, and where it is: `module:function` below this package."""
+
+    name: str
+    question: str
+    place: str
+
+    def measure(self, plan: Plan) -> list[Row]:
+        """Carry it out."""
+        module, function = self.place.split(":")
+        measure: Callable[[Plan], list[Row]] = getattr(import_module(f"harness.benchmarks.{module}"), function)
+        return measure(plan)
+
+
+_ALL: Final = (Benchmark("emulator", "Does `mww run` infer as fast as the interpreter does?", "running:emulator"),)
+BENCHMARKS: Final = {benchmark.name: benchmark for benchmark in _ALL}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a benchmark gave."""
+
+    benchmark: Benchmark
+    rows: tuple[Row, ...]
+    seconds: float
+
+
+def find_benchmarks(names: Iterable[str]) -> tuple[Benchmark, ...]:
+    """The benchmarks of these names; of no names, all.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    chosen = tuple(names)
+    for name in chosen:
+        if name not in BENCHMARKS:
+            raise UsageError(f"there is no benchmark {name!r}", hint=f"one of {', '.join(BENCHMARKS)}")
+    return tuple(benchmark for name, benchmark in BENCHMARKS.items() if name in chosen or not chosen)
+
+
+def measure(benchmark: Benchmark, *, quick: bool, tell: Callable[[str], None]) -> Measured:
+    """Carry out a benchmark in a folder of its own, which is gone afterwards.
+
+    Raises:
+        MwwError: A side failed, or the two did not do the same.
+    """
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="mww-bench-") as scratch:
+        rows = benchmark.measure(Plan(1 if quick else REPETITIONS, quick, Path(scratch), tell))
+    return Measured(benchmark, tuple(rows), time.monotonic() - started)

@@ -1,0 +1,128 @@
+"""Benchmarks as a document for scripts, and that document as a page for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from harness.benchmarks.catalog import REPETITIONS, Measured
+from harness.benchmarks.machine import Machine
+from harness.benchmarks.measuring import Row
+
+SCHEMA: Final = "mww.bench/1"
+
+_HEAD: Final = """# Benchmarks
+
+How fast it is, and how small. `mww bench --write docs/benchmarks.md` writes this page, together with
+[benchmarks.json](benchmarks.json), where every repetition is; `mww bench NAME...` measures some.
+
+Each line compares ours with what a user would otherwise do, or with a limit that nobody can pass. Both are done by
+turns, five times each where nothing else is said; the figure is the median of the repetitions' ratios (differences,
+values), in brackets the smallest and the largest. *Undisturbed* compares each side's best repetition, which says most
+on a machine that also does other things. Before anything is divided, both sides are checked to have done the same.
+"""
+
+
+def bench_document(measured: Sequence[Measured], machine: Machine, *, quick: bool) -> dict[str, object]:
+    """All that was measured, as `mww bench --json` prints it below its schema."""
+    return {
+        "holds": all(row.holds for one in measured for row in one.rows),
+        "quick": quick,
+        "repetitions": 1 if quick else REPETITIONS,
+        "environment": {**asdict(machine), "versions": dict(machine.versions)},
+        "benchmarks": [
+            {
+                "name": one.benchmark.name,
+                "question": one.benchmark.question,
+                "seconds": round(one.seconds, 1),
+                "rows": [_row_document(row) for row in one.rows],
+            }
+            for one in measured
+        ],
+    }
+
+
+def _row_document(row: Row) -> dict[str, object]:
+    return {
+        "what": row.what,
+        "against": row.against,
+        "unit": row.unit,
+        "ours": [_rounded(value) for value in row.ours],
+        "theirs": [_rounded(value) for value in row.theirs],
+        "comparison": row.comparison,
+        "median": _rounded(row.figure),
+        "min": _rounded(min(row.figures)),
+        "max": _rounded(max(row.figures)),
+        "undisturbed": _rounded(row.undisturbed),
+        "goal": asdict(row.goal),
+        "holds": row.holds,
+        "same": row.same,
+        "notes": dict(row.notes),
+    }
+
+
+def bench_page(document: Any) -> str:
+    """A `mww.bench/1` document as Markdown."""
+    parts = [_HEAD, *_machine(document["environment"])]
+    for benchmark in document["benchmarks"]:
+        parts += _section(benchmark)
+    return "\n".join(parts)
+
+
+def _machine(machine: Any) -> Iterator[str]:
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    yield f"Measured on: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']:g} GB; {machine['system']};"
+    yield f"{machine['python']}; {versions}. Load of the minute before: {machine['load']:g}.\n"
+
+
+def _section(benchmark: Any) -> Iterator[str]:
+    yield f"## {benchmark['name']}\n\n{benchmark['question']}\n"
+    yield "| ours | against | ours, median | theirs, median | figure | undisturbed | goal | |"
+    yield "|---|---|---:|---:|---:|---:|---:|---|"
+    for row in benchmark["rows"]:
+        yield _line(row)
+    same = dict.fromkeys(row["same"] for row in benchmark["rows"])
+    yield f"\nThe same on both sides: {'; '.join(same)}.\n"
+    for row in benchmark["rows"]:
+        yield from _notes(row)
+
+
+def _line(row: Any) -> str:
+    unit = row["unit"]
+    ours, theirs = (f"{_number(_median(row[side]))} {unit}" if row[side] else "" for side in ("ours", "theirs"))
+    spread = f" ({_number(row['min'])} to {_number(row['max'])})" if row["min"] != row["max"] else ""
+    own = "" if row["comparison"] == "ratio" else f" {unit}"
+    goal = f"{row['goal']['relation']} {_number(row['goal']['value'])}{own}"
+    cells = [
+        row["what"],
+        row["against"],
+        ours,
+        theirs,
+        f"{_number(row['median'])}{spread}",
+        _number(row["undisturbed"]),
+    ]
+    return f"| {' | '.join([*cells, goal, 'holds' if row['holds'] else '**does not hold**'])} |"
+
+
+def _notes(row: Any) -> Iterator[str]:
+    if row["notes"]:
+        yield f"{row['what']}:\n"
+        yield from (f"- {name}: {text}" for name, text in row["notes"].items())
+        yield ""
+
+
+def _median(values: Sequence[float]) -> float:
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def _rounded(value: float) -> float:
+    """Four digits; whole numbers stay as they are."""
+    return float(f"{value:.4g}") if abs(value) < 1000 else round(value)
+
+
+def _number(value: float) -> str:
+    """Three digits, or all of a whole number."""
+    return f"{value:.0f}" if abs(value) >= 100 or value == round(value) else f"{value:.3g}"

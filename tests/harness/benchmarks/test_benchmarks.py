@@ -1,0 +1,78 @@
+"""Each benchmark works, in small, and compares what is the same. No figure is looked at: this machine is not quiet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from exporter.errors import UsageError
+from harness.benchmarks.catalog import BENCHMARKS, Measured, find_benchmarks, measure
+from harness.benchmarks.machine import describe_machine
+from harness.benchmarks.measuring import Goal, Plan, Row
+from harness.benchmarks.programs import bare, run
+from harness.benchmarks.table import SCHEMA, bench_document, bench_page
+from harness.cli import mww
+from harness.cli import run as run_cli
+from harness.errors import BenchmarkError
+
+ROW = Row("ours", "theirs", "s", (1.0, 4.0, 2.0), (2.0, 4.0, 8.0), "ratio", Goal("at most", 0.5), "nothing")
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_each_measures_something_positive_against_something_that_does_the_same(name: str) -> None:
+    told: list[str] = []
+    measured = measure(BENCHMARKS[name], quick=True, tell=told.append)
+    assert measured.rows
+    for row in measured.rows:
+        assert len(row.ours) == 1
+        assert len(row.theirs) == (0 if row.comparison == "value" else 1)
+        assert all(value > 0 for value in (*row.ours, *row.theirs))
+        assert row.same
+    document = bench_document([measured], describe_machine(), quick=True)
+    assert name in bench_page(json.loads(json.dumps(document)))
+
+
+def test_the_figure_is_the_median_of_the_repetitions_ratios() -> None:
+    assert ROW.figures == (0.5, 1.0, 0.25)
+    assert ROW.figure == 0.5
+    assert ROW.holds
+    assert ROW.undisturbed == 0.5
+
+
+def test_both_sides_take_turns(tmp_path: Path) -> None:
+    done: list[str] = []
+    Plan(3, False, tmp_path, lambda what: None).by_turns(lambda: done.append("A"), lambda: done.append("B"))
+    assert done == list("ABABAB")
+
+
+def test_a_side_that_fails_is_an_error_with_its_last_words() -> None:
+    with pytest.raises(BenchmarkError) as caught:
+        run(bare("tflm_loop", "absent.tflite", "absent.npz"))
+    assert "absent.tflite" in str(caught.value.hint)
+
+
+def test_a_name_that_is_none_is_refused() -> None:
+    with pytest.raises(UsageError):
+        find_benchmarks(["swiftness"])
+
+
+def test_the_verb_prints_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_cli(mww, ["bench", "--quick", "emulator", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == SCHEMA
+    assert [one["name"] for one in document["benchmarks"]] == ["emulator"]
+
+
+def test_figures_that_mean_nothing_are_not_written(tmp_path: Path) -> None:
+    assert run_cli(mww, ["bench", "--quick", "--write", str(tmp_path / "page.md")]) == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_goal_that_is_missed_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    missed = Row("ours", "theirs", "s", (1.0,), (1.0,), "ratio", Goal("at most", 0.5), "nothing")
+    measured = Measured(BENCHMARKS["emulator"], (ROW, missed), 1.0)
+    document = bench_document([measured], describe_machine(), quick=False)
+    assert document["holds"] is False
+    assert "**does not hold**" in bench_page(json.loads(json.dumps(document)))
