@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from exporter import operator_options as options
 from exporter.model_file import Tensor
-from exporter.tflm.esp_nn import Convolution, ScratchSize
 from exporter.tflm.node import Node, Persistent, Request, Scratch, TempTensor
+from exporter.tflm.scratch import Convolution, ScratchSize
 
 PER_CHANNEL = "channel_quantization"
 """Kind of the multipliers and shifts, 4 bytes a channel each."""

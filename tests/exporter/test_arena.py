@@ -1,9 +1,9 @@
 """Arena predictions against figures of the runtime itself.
 
-The figures were recorded from 32-bit builds of esp-tflite-micro 1.3.3~1, with its `kernels/esp_nn` on esp-nn 1.1.2,
-ESPHome's 20 operators and a 16-byte aligned arena: used, head and tail after `AllocateTensors`, the smallest size in
-steps of 16 at which it succeeds, and the result of ESPHome 2026.6.5's `probe_arena_size_`. For the esp32s3 and esp32p4
-the scratch sizes come from the chips' own C functions.
+The figures were recorded from 32-bit builds of esp-tflite-micro 1.3.3~1, with its `kernels/esp_nn` on esp-nn 1.1.2
+where no other is named, ESPHome's 20 operators and a 16-byte aligned arena: used, head and tail after
+`AllocateTensors`, the smallest size in steps of 16 at which it succeeds, and the result of ESPHome 2026.6.5's
+`probe_arena_size_`. For the esp32s3 and esp32p4 the scratch sizes come from the chips' own C functions.
 """
 
 from __future__ import annotations
@@ -50,6 +50,58 @@ PUBLISHED = {
 def test_a_published_model_needs_what_the_runtime_measured(name: str, size: int, chip: str) -> None:
     arena = predict_arena(MODELS / f"{name}.tflite", chip, manifest_size=size)
     assert (arena.used, arena.head, arena.tail, arena.minimum, arena.probe) == PUBLISHED[name, size][chip]
+
+
+# model, manifest size -> esp-nn on the esp32s3 -> used, head, tail, minimum, probe
+ON_ESP_NN_1_2 = {
+    ("okay_nabu", 37000): {
+        "1.2.0": (34508, 17840, 16668, 34512, 34544),
+        "1.2.1": (50156, 33488, 16668, 50160, 50192),
+        "1.2.3": (50188, 33520, 16668, 50192, 50224),
+    },
+    ("hey_jarvis", 22860): {
+        "1.2.0": (22492, 10368, 12124, 22496, 22528),
+        "1.2.1": (29964, 17840, 12124, 29968, 30000),
+        "1.2.3": (29996, 17872, 12124, 30000, 30032),
+    },
+    ("hey_mycroft", 23628): {
+        "1.2.0": (23420, 10256, 13164, 23424, 23456),
+        "1.2.1": (31388, 18224, 13164, 31392, 31424),
+        "1.2.3": (31420, 18256, 13164, 31424, 31456),
+    },
+    ("alexa", 22348): {
+        "1.2.0": (22140, 9616, 12524, 22144, 22176),
+        "1.2.1": (30108, 17584, 12524, 30112, 30144),
+        "1.2.3": (30140, 17616, 12524, 30144, 30176),
+    },
+}
+
+
+@pytest.mark.parametrize("name, size", ON_ESP_NN_1_2)
+def test_esp_nn_1_2_1_makes_every_published_manifest_too_small_on_the_s3(name: str, size: int) -> None:
+    for version, figures in ON_ESP_NN_1_2[name, size].items():
+        runtime = RuntimeVersions("1.3.3~1", version)
+        arena = predict_arena(MODELS / f"{name}.tflite", "esp32s3", manifest_size=size, runtime=runtime)
+        assert (arena.used, arena.head, arena.tail, arena.minimum, arena.probe) == figures
+        assert fits(arena.minimum, size) == (version == "1.2.0")
+
+
+def test_the_p4_keeps_its_figures_for_the_published_models() -> None:
+    for (name, size), chips in PUBLISHED.items():
+        for version in ("1.2.0", "1.2.1", "1.2.3"):
+            runtime = RuntimeVersions("1.3.3~1", version)
+            arena = predict_arena(MODELS / f"{name}.tflite", "esp32p4", manifest_size=size, runtime=runtime)
+            assert (arena.used, arena.head, arena.tail, arena.minimum, arena.probe) == chips["esp32p4"]
+
+
+def test_an_s3_in_the_field_asked_for_the_head_that_is_predicted() -> None:
+    """A log of 2026-04-11, `Failed to resize buffer. Requested: 33488`, from an ESP32-S3 that loads okay_nabu.
+
+    It was built as esp-nn 1.2.1 was new (github.com/m5stack/esphome-yaml/issues/68 and others); okay_nabu's manifest
+    says 37000, and the allocation failed there.
+    """
+    arena = predict_arena(MODELS / "okay_nabu.tflite", "esp32s3", runtime=RuntimeVersions("1.3.3~1", "1.2.1"))
+    assert arena.head == 33488
 
 
 @pytest.mark.parametrize("chip", CHIPS)
@@ -103,7 +155,7 @@ def test_what_is_not_known_is_an_error_that_says_what_is() -> None:
     assert error.value.hint == f"known: {', '.join(CHIPS)}"
     with pytest.raises(UnknownRuntimeError, match=r"esp-nn 9\.9\.9") as error:
         predict_arena(model, runtime=RuntimeVersions("1.3.3~1", "9.9.9"))
-    assert error.value.hint == "known: 1.1.2"
+    assert error.value.hint == "known: 1.0.2, 1.1.0, 1.1.1, 1.1.2, 1.2.0, 1.2.1, 1.2.2, 1.2.3"
     with pytest.raises(UnknownRuntimeError, match=r"esp-tflite-micro 2\.0") as error:
         predict_arena(model, runtime=RuntimeVersions("2.0", "1.1.2"))
     assert error.value.hint == "known: 1.3.3~1"
