@@ -23,13 +23,14 @@ from exporter.contract import (
     SAMPLE_RATE,
 )
 from exporter.errors import FeatureError, UsageError
+from exporter.readable import Readable
 from exporter.wav import MAX_SECONDS, read_samples
 
 _STEP_BYTES: Final = SAMPLE_RATE * FEATURE_STEP_MS // 1000 * 2
 _UINT16_MAX: Final = 65535
 
 
-def wav_to_features(path: Path | str, *, lead_in: float = 0.0) -> npt.NDArray[np.uint16]:
+def wav_to_features(path: Readable | str, *, lead_in: float = 0.0) -> npt.NDArray[np.uint16]:
     """Compute a clip's features as the device's front-end gives them.
 
     Args:
@@ -47,13 +48,13 @@ def wav_to_features(path: Path | str, *, lead_in: float = 0.0) -> npt.NDArray[np
     return np.concatenate(blocks) if blocks else np.empty((0, FEATURES), np.uint16)
 
 
-def iterate_features(path: Path | str, *, lead_in: float = 0.0) -> Iterator[npt.NDArray[np.uint16]]:
+def iterate_features(path: Readable | str, *, lead_in: float = 0.0) -> Iterator[npt.NDArray[np.uint16]]:
     """Compute the same as `wav_to_features`, some seconds at a time, so that hours need no more memory than seconds."""
     from pymicro_features import MicroFrontend
 
     frontend = MicroFrontend()
     pending = b""
-    for block in _with_silence(read_samples(Path(path)), lead_in):
+    for block in _with_silence(read_samples(Path(path) if isinstance(path, str) else path), lead_in):
         samples = pending + block
         whole = len(samples) - len(samples) % _STEP_BYTES
         pending = samples[whole:]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import BinaryIO, Final
 
 from exporter.contract import SAMPLE_RATE
 from exporter.errors import AudioError
+from exporter.readable import Readable
 
 MAX_SECONDS: Final = 24 * 3600
 """Longest clip that is read."""
@@ -29,7 +31,7 @@ class _Format:
     bits: int
 
 
-def read_samples(path: Path) -> Iterator[bytes]:
+def read_samples(path: Readable) -> Iterator[bytes]:
     """Yield a clip's samples, little-endian int16, some seconds at a time.
 
     Raises:
@@ -50,9 +52,10 @@ def read_samples(path: Path) -> Iterator[bytes]:
         raise AudioError(f"cannot read {path}: {error.strerror}") from error
 
 
-def _find_samples(path: Path, file: BinaryIO) -> int:
+def _find_samples(path: Readable, file: BinaryIO) -> int:
     """Check the header, go to the first sample and return the bytes of samples that follow."""
-    size = path.stat().st_size
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
     start = file.read(12)
     if len(start) < 12 or start[:4] != b"RIFF" or start[8:] != b"WAVE":
         raise AudioError(f"{path} is no WAV file", hint=_convert(path))
@@ -77,7 +80,7 @@ def _find_samples(path: Path, file: BinaryIO) -> int:
     raise AudioError(f"{path} has no samples: the WAV file ends without a data chunk", hint=_convert(path))
 
 
-def _format(path: Path, body: bytes) -> _Format:
+def _format(path: Readable, body: bytes) -> _Format:
     if len(body) < 16:
         raise AudioError(f"{path} has a format chunk of {len(body)} bytes, not 16 or more", hint=_convert(path))
     codec, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", body)
@@ -86,7 +89,7 @@ def _format(path: Path, body: bytes) -> _Format:
     return _Format(codec, channels, rate, bits)
 
 
-def _check(path: Path, found: _Format | None, length: int) -> int:
+def _check(path: Readable, found: _Format | None, length: int) -> int:
     if found is None:
         raise AudioError(f"{path} has samples before it says in which format", hint=_convert(path))
     if found != _Format(_PCM, 1, SAMPLE_RATE, 16):
@@ -101,8 +104,10 @@ def _check(path: Path, found: _Format | None, length: int) -> int:
     return length
 
 
-def _convert(path: Path) -> str:
-    source, target = shlex.quote(str(path)), shlex.quote(f"{path.with_suffix('')}-16k.wav")
+def _convert(path: Readable) -> str:
+    name = PurePosixPath(str(path))
+    here = name.name if "://" in str(path) else name
+    source, target = shlex.quote(str(path)), shlex.quote(f"{PurePosixPath(here).with_suffix('')}-16k.wav")
     return (
         f"convert it: sox {source} -r {SAMPLE_RATE} -c 1 -b 16 {target}, "
         f"or ffmpeg -i {source} -ar {SAMPLE_RATE} -ac 1 -c:a pcm_s16le {target}"

@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from exporter.errors import InputError, MwwError, UsageError
+from exporter.readable import Readable
 from harness.clips.clip import Clip, check_step
 from harness.clips.sources import ClipSource, open_clips
 from harness.engines.catalog import DEFAULT_ENGINE, EngineSpec, engine_spec, installed_version
@@ -268,7 +269,7 @@ def _evaluate(
     return evaluate(labelled, rule, model.cutoff_byte) if labelled else None
 
 
-def _sha256(path: Path) -> str:
+def _sha256(path: Readable) -> str:
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.errors import FeatureError
+from exporter.readable import Readable
 from harness.clips.clip import FeatureClip, Slices, check_clip
 from harness.clips.npz import Archive, write_archive
 from harness.errors import GoldenError
@@ -60,7 +61,7 @@ def is_golden(archive: Archive) -> bool:
 class Golden:
     """A golden file opened for reading."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Readable) -> None:
         """Open a golden and check that every clip has its outputs.
 
         Raises:
@@ -89,7 +90,7 @@ class Golden:
             raise GoldenError(error.message, hint=error.hint) from error
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Readable:
         """The file."""
         return self._archive.path
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.inputs import clip_options, clip_source
+from harness.cli.inputs import Place, clip_options, clip_source
 from harness.cli.output import emit_json, json_option, printable, progress
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 @json_option
 def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
     model: Path,
-    features: Path | None,
-    wav: tuple[Path, ...],
+    features: Place | None,
+    wav: tuple[Place, ...],
     lead_in: float,
     target: str,
     engine: str | None,

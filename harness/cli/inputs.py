@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import click
 
 from exporter.errors import UsageError
+from harness.clips.remote import is_url
 from harness.clips.sources import ClipSource
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+Place: TypeAlias = "Path | str"
+"""A path, or the URL of a file or folder."""
+
+
+def place(text: str) -> Place:
+    """A path, or a URL as it stands: its slashes are no folders of this machine."""
+    return text if is_url(text) else Path(text)
+
+
 def clip_options(function: F) -> F:
     """Add `--features`, `--wav` and `--lead-in`."""
-    path = click.Path(path_type=Path)
     options = (
-        click.option("--features", type=path, metavar="FILE.npz", help="Clips as mww features wrote them."),
-        click.option("--wav", type=path, multiple=True, metavar="PATH", help="A WAV file or a folder of them."),
+        click.option("--features", type=place, metavar="FILE.npz", help="Clips as mww features wrote them."),
+        click.option("--wav", type=place, multiple=True, metavar="PATH", help="A WAV file or a folder, or their URL."),
         click.option("--lead-in", default=0.0, metavar="SECONDS", help="Digital silence in front of each WAV."),
     )
     for option in reversed(options):
@@ -27,7 +36,9 @@ def clip_options(function: F) -> F:
     return function
 
 
-def clip_source(features: Path | None, wav: tuple[Path, ...], lead_in: float, golden: Path | None = None) -> ClipSource:
+def clip_source(
+    features: Place | None, wav: tuple[Place, ...], lead_in: float, golden: Place | None = None
+) -> ClipSource:
     """The one source that was given.
 
     Raises:

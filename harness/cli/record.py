@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.inputs import clip_options, clip_source
+from harness.cli.inputs import Place, clip_options, clip_source
 from harness.cli.output import console, emit_json, json_option, printable, progress
 from harness.model import load_model
 from harness.run.recording import Recorded, RecordedSummary, record
@@ -19,7 +19,7 @@ from harness.run.recording import Recorded, RecordedSummary, record
 @click.option("--output", required=True, type=click.Path(path_type=Path), metavar="GOLDEN.npz", help="Where to.")
 @json_option
 def command(
-    model: Path, features: Path | None, wav: tuple[Path, ...], lead_in: float, output: Path, as_json: bool
+    model: Path, features: Place | None, wav: tuple[Place, ...], lead_in: float, output: Path, as_json: bool
 ) -> None:
     """Record what MODEL, a manifest or .tflite, gives for clips in the device's own runtime."""
     source = clip_source(features, wav, lead_in)

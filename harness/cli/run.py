@@ -13,11 +13,11 @@ from exporter.contract import CHIPS
 from exporter.errors import MwwError, OutputError, UsageError
 from exporter.files import write_files
 from harness.check import RunOptions, check_models
-from harness.cli.inputs import clip_options, clip_source
+from harness.cli.inputs import Place, clip_options, clip_source, place
 from harness.cli.output import emit_json, json_option, progress, warn
 from harness.cli.run_table import print_run
 from harness.clips.npz import Archive
-from harness.clips.sources import ClipSource, open_clips
+from harness.clips.sources import ClipSource, archive_file, open_clips
 from harness.engines.catalog import ENGINES
 from harness.errors import GoldenError
 from harness.evaluation.labels import Label, read_labels
@@ -36,7 +36,7 @@ _PATH = click.Path(path_type=Path)
 @click.command("run")
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=_PATH)
 @clip_options
-@click.option("--golden", type=_PATH, metavar="GOLDEN.npz", help="Recorded clips and outputs; see mww record.")
+@click.option("--golden", type=place, metavar="GOLDEN.npz", help="Recorded clips and outputs; see mww record.")
 @click.option("--vad", type=_PATH, metavar="MANIFEST.json", help="A VAD model that gates detections.")
 @click.option("--labels", type=_PATH, metavar="FILE.csv", help="What clips hold, where no folder tells.")
 @click.option("--target", default=EMULATOR, show_default=True, help="emulator, virtual, or a board's port.")
@@ -53,10 +53,10 @@ _PATH = click.Path(path_type=Path)
 def command(  # noqa: PLR0913 -- one for each option
     *,
     models: tuple[Path, ...],
-    features: Path | None,
-    wav: tuple[Path, ...],
+    features: Place | None,
+    wav: tuple[Place, ...],
     lead_in: float,
-    golden: Path | None,
+    golden: Place | None,
     vad: Path | None,
     labels: Path | None,
     target: str,
@@ -126,8 +126,9 @@ def _labels(path: Path, source: ClipSource, lead_in: float) -> dict[str, Label]:
         return read_labels(path, (clip.name for clip in clips))
 
 
-def _check_kind(path: Path, *, recorded: bool) -> None:
+def _check_kind(given: Place, *, recorded: bool) -> None:
     """Refuse a golden where features are named, and the other way round: what is compared must be what was meant."""
+    path = archive_file(given)
     with Archive(path) as archive:
         found = is_golden(archive)
     if recorded and not found:

@@ -6,7 +6,7 @@ A clip is read when it is streamed and never held whole, so that hours of audio 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, TypeAlias
@@ -17,7 +17,9 @@ import numpy.typing as npt
 from exporter.contract import FEATURE_STEP_MS, FEATURES
 from exporter.errors import AudioError, FeatureError, UsageError
 from exporter.frontend import iterate_features, quantize_features
+from exporter.readable import Readable
 from harness.clips.npz import Archive
+from harness.clips.remote import is_url, remote_wavs
 
 Slices: TypeAlias = npt.NDArray[np.int8]
 """int8 `[slices, 40]`."""
@@ -53,7 +55,7 @@ class WavClip:
     """A 16 kHz mono 16-bit WAV, with silence in front."""
 
     name: str
-    path: Path
+    path: Readable
     lead_in: float = 0.0
 
     def blocks(self) -> Iterator[Slices]:
@@ -92,8 +94,8 @@ class FeatureClip:
         return map(_as_int8, self.archive.blocks(self.member, BLOCK))
 
 
-def wav_clips(paths: Iterable[Path], *, lead_in: float = 0.0) -> tuple[WavClip, ...]:
-    """The WAV files of files and folders, folders searched to the bottom; each once, named by its path as given.
+def wav_clips(paths: Iterable[Path | str], *, lead_in: float = 0.0) -> tuple[WavClip, ...]:
+    """The WAV files of files, folders and URLs, folders searched to the bottom; each once, named by its path as given.
 
     Raises:
         AudioError: A path is not there, or a folder has no WAV file.
@@ -102,7 +104,7 @@ def wav_clips(paths: Iterable[Path], *, lead_in: float = 0.0) -> tuple[WavClip, 
     if not (math.isfinite(lead_in) and lead_in >= 0):
         raise UsageError(f"a lead-in of {lead_in} seconds", hint="0 or more")
     found = dict.fromkeys(file for path in paths for file in _wav_files(path))
-    return tuple(WavClip(str(path), path, lead_in) for path in found)
+    return tuple(WavClip(name, file, lead_in) for name, file in zip(_names(found), found, strict=True))
 
 
 def feature_clips(archive: Archive) -> tuple[FeatureClip, ...]:
@@ -119,7 +121,19 @@ def feature_clips(archive: Archive) -> tuple[FeatureClip, ...]:
     return tuple(FeatureClip(name, archive, name) for name in archive.names)
 
 
-def _wav_files(path: Path) -> list[Path]:
+def _names(files: Iterable[Readable]) -> Iterator[str]:
+    """What clips are called: by their file, and where URLs differ in nothing but what is not shown, with a number."""
+    times: dict[str, int] = {}
+    for file in files:
+        name = str(file)
+        times[name] = times.get(name, 0) + 1
+        yield name if times[name] == 1 else f"{name}#{times[name]}"
+
+
+def _wav_files(path: Path | str) -> Sequence[Readable]:
+    if isinstance(path, str) and is_url(path):
+        return remote_wavs(path)
+    path = Path(path)
     if not path.is_dir():
         if not path.exists():
             raise AudioError(f"{path} does not exist")

@@ -10,7 +10,7 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from exporter.errors import FeatureError
 from exporter.files import replacing
+from exporter.readable import Readable
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -52,24 +53,26 @@ class ArrayInfo:
 class Archive:
     """An `.npz` opened for reading; the arrays' headers are checked as they are asked for."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Readable) -> None:
         """Open an archive and check its directory.
 
         Raises:
             FeatureError: The file cannot be read, is no `.npz`, or is unreasonably large.
         """
         self.path = path
+        with ExitStack() as stack:
+            self._zip = self._opened(path, stack)
+            self._members = self._directory()
+            self._open_files = stack.pop_all()
+
+    @staticmethod
+    def _opened(path: Readable, stack: ExitStack) -> zipfile.ZipFile:
         try:
-            self._zip = zipfile.ZipFile(path)
+            return stack.enter_context(zipfile.ZipFile(stack.enter_context(path.open("rb"))))
         except OSError as error:
             raise FeatureError(f"cannot read {path}: {error.strerror or error}") from error
         except _DAMAGE as error:
             raise FeatureError(f"{path} is no .npz file", hint="mww features writes one") from error
-        try:
-            self._members = self._directory()
-        except BaseException:
-            self.close()
-            raise
 
     def _directory(self) -> dict[str, zipfile.ZipInfo]:
         members = {info.filename: info for info in self._zip.infolist()}
@@ -143,7 +146,7 @@ class Archive:
 
     def close(self) -> None:
         """Close the file."""
-        self._zip.close()
+        self._open_files.close()
 
     def __enter__(self) -> Self:
         return self

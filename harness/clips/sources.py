@@ -10,13 +10,16 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from exporter.errors import UsageError
+from exporter.errors import FeatureError, UsageError
+from exporter.readable import Readable
 from harness.clips.clip import ArrayClip, Clip, feature_clips, wav_clips
 from harness.clips.npz import Archive
+from harness.clips.remote import is_url, remote_file, without_secrets
 from harness.golden import Golden, is_golden
 
 ClipSource: TypeAlias = "Path | str | Mapping[str, npt.NDArray[np.generic]] | Iterable[Path | str]"
-"""WAV files and folders; a feature file or golden (`.npz`); or arrays int8 or uint16 `[slices, 40]` by name."""
+"""WAV files and folders; a feature file or golden (`.npz`); any of them by URL; or arrays int8 or uint16 `[slices, 40]`
+by name."""
 
 
 def open_clips(source: ClipSource, lead_in: float, stack: ExitStack) -> tuple[tuple[Clip, ...], Golden | None]:
@@ -29,17 +32,32 @@ def open_clips(source: ClipSource, lead_in: float, stack: ExitStack) -> tuple[tu
     if isinstance(source, Mapping):
         _no_lead_in(lead_in, "arrays")
         return tuple(ArrayClip(str(name), np.asarray(array)) for name, array in source.items()), None
-    paths = [Path(source)] if isinstance(source, str | Path) else [Path(path) for path in source]
-    if len(paths) != 1 or paths[0].suffix.lower() != ".npz":
+    paths = [source] if isinstance(source, str | Path) else list(source)
+    if len(paths) != 1 or not without_secrets(str(paths[0])).lower().endswith(".npz"):
         return wav_clips(paths, lead_in=lead_in), None
     _no_lead_in(lead_in, "a feature file")
-    with Archive(paths[0]) as archive:
+    file = archive_file(paths[0])
+    with Archive(file) as archive:
         recorded = is_golden(archive)
     if recorded:
-        golden = Golden(paths[0])
+        golden = Golden(file)
         stack.callback(golden.close)
         return golden.clips, golden
-    return feature_clips(stack.enter_context(Archive(paths[0]))), None
+    return feature_clips(stack.enter_context(Archive(file))), None
+
+
+def archive_file(place: Path | str) -> Readable:
+    """The `.npz` that a path or URL names.
+
+    Raises:
+        FeatureError: A URL's file is not there or cannot be asked for.
+    """
+    if not (isinstance(place, str) and is_url(place)):
+        return Path(place)
+    try:
+        return remote_file(place)
+    except OSError as error:
+        raise FeatureError(f"cannot read {without_secrets(place)}: {error.strerror}") from None
 
 
 def _no_lead_in(lead_in: float, what: str) -> None:

@@ -65,6 +65,7 @@ EXTRAS: Final = (
     ),
     Extra("litert", "run models in LiteRT", ("ai-edge-litert",)),
     Extra("demo", "run mww demo on a published model", ("pymicro-wakeword",)),
+    Extra("cluster", "spread clips over Dask and read URLs", ("distributed", "fsspec", "aiohttp")),
     Extra("pytest", "test wake words under pytest", ("pytest", "pytest-xdist")),
 )
 

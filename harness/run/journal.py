@@ -18,7 +18,9 @@ import numpy.typing as npt
 
 from exporter import __version__
 from exporter.errors import InputError, OutputError
+from exporter.readable import Readable
 from harness.clips.clip import Clip, FeatureClip, WavClip
+from harness.clips.remote import RemoteFile
 from harness.detection import DeviceDetection
 from harness.run.judging import Observed
 from harness.run.streaming import Streamed
@@ -141,12 +143,15 @@ def _source(clip: Clip) -> list[object] | None:
     return None
 
 
-def _file(path: Path) -> list[object]:
+def _file(file: Readable) -> list[object]:
+    if isinstance(file, RemoteFile):
+        return [str(file), file.size, file.stamp]
+    path = Path(str(file)).absolute()
     try:
         status = path.stat()
     except OSError:
-        return [str(path.absolute()), None, None]
-    return [str(path.absolute()), status.st_size, status.st_mtime_ns]
+        return [str(path), None, None]
+    return [str(path), status.st_size, status.st_mtime_ns]
 
 
 def _digest(value: object) -> str:

@@ -1,0 +1,270 @@
+"""Files by URL, in whatever place fsspec reads: `s3://`, `https://`, `memory://` and all others that are installed.
+
+A URL may hold a password or a token. It opens the file and is never shown: names, results, errors and journals get it
+without userinfo and query.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
+from urllib.parse import unquote
+
+from exporter.errors import AudioError, InputError, MissingPackageError, MwwError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+_URL: Final = re.compile(r"(?:[a-z][a-z0-9+.-]*::)*[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_USERINFO: Final = re.compile(r"(?<=://)[^/]*@")
+_WEB: Final = ("http://", "https://")
+_BUFFER: Final = 256 * 1024
+_WHOLE: Final = 64 * 1024**2
+_DEEPEST: Final = 16  # folders below the one that is named: a page of links can name itself
+_ASKED_AT_ONCE: Final = 16
+_NAMING: Final = ("name", "url", "Key")  # what `info` says of a file that is no trace of its content
+
+
+def is_url(text: str) -> bool:
+    """Whether a name of a file or folder is a URL, and not a path on this machine."""
+    return _URL.match(text) is not None
+
+
+def without_secrets(url: str) -> str:
+    """A URL without userinfo and query, and on the web without its fragment; each link of a chain `a::b` alike."""
+    return "::".join(_clean(link) for link in url.split("::"))
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """A file by URL; `str()` is its name without secrets.
+
+    Attributes:
+        shown: What it is called.
+        base: The URL that was given: of the file, or of a folder that it was found in.
+        path: The file, as the file system of `base` calls it.
+        size: Bytes; None where nobody says.
+        stamp: Changes when the file does, as far as its place tells.
+    """
+
+    shown: str
+    base: str = field(repr=False)
+    path: str = field(repr=False)
+    size: int | None = None
+    stamp: str | None = None
+
+    def __str__(self) -> str:
+        return self.shown
+
+    def open(self, mode: Literal["rb"]) -> BinaryIO:
+        """Open it for reading; up to 64 MB are fetched in one request.
+
+        Raises:
+            OSError: It cannot be read, here or later; its text holds no secrets.
+            MissingPackageError: fsspec is absent, or what it needs for this kind of URL.
+        """
+        with _one_error():
+            system, web = _file_system(self.base)[0], _is_web(self.base)
+            if self.size is not None and self.size > _WHOLE:
+                return io.BufferedReader(_Guarded(system.open(self.path, mode)), _BUFFER)
+            if web:  # no HEAD first, and no need of a server that gives parts of files
+                with system.open(self.path, mode, block_size=0, size=self.size) as stream:
+                    return io.BytesIO(_read_whole(stream))
+            return io.BytesIO(system.cat_file(self.path))
+
+    @property
+    def local_path(self) -> str | None:
+        """The path on this machine, where the URL is of one (`file://`)."""
+        from fsspec.implementations.local import LocalFileSystem
+
+        return self.path if isinstance(_file_system(self.base)[0], LocalFileSystem) else None
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether it is nowhere but in this process (`memory://`)."""
+        from fsspec.implementations.memory import MemoryFileSystem
+
+        return isinstance(_file_system(self.base)[0], MemoryFileSystem)
+
+
+def remote_file(url: str) -> RemoteFile:
+    """The file that a URL names.
+
+    Raises:
+        OSError: It is not there, or cannot be asked for.
+        MissingPackageError: As for `RemoteFile.open`.
+    """
+    with _one_error():
+        system, path = _file_system(url)
+        info = system.info(path)
+    return RemoteFile(without_secrets(url), url, path, *_facts(info))
+
+
+def remote_wavs(url: str) -> tuple[RemoteFile, ...]:
+    """The WAV files of a URL: itself where it ends in .wav, else all below it, sorted as paths are.
+
+    On the web a folder is a URL that ends in a slash, whose page links to the files; elsewhere the place tells.
+
+    Raises:
+        AudioError: There is none, or the place cannot be read.
+        MissingPackageError: As for `RemoteFile.open`.
+    """
+    shown = without_secrets(url)
+    try:
+        if not _is_folder(url, shown):
+            return (remote_file(url),)
+        files = _below(url, shown)
+    except FileNotFoundError as error:
+        raise AudioError(f"{shown} does not exist, or cannot be reached") from error
+    except OSError as error:
+        raise AudioError(f"cannot read {shown}: {error.strerror}") from error
+    if not files:
+        raise AudioError(f"{shown} has no .wav file")
+    return files
+
+
+class _Guarded(io.RawIOBase):
+    """A file of fsspec's, whose every failure is an `OSError` without secrets."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer).cast("B")
+        with _one_error():
+            data = self._file.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        with _one_error():
+            return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        with _one_error():
+            return int(self._file.tell())
+
+    def close(self) -> None:
+        if not self.closed:
+            with _one_error():
+                self._file.close()
+        super().close()
+
+
+def _read_whole(stream: Any) -> bytes:
+    blocks, size = [], 0
+    while block := stream.read(1 << 20):
+        blocks.append(block)
+        size += len(block)
+        if size > _WHOLE:
+            raise OSError(errno.EFBIG, "larger than the server said")
+    return b"".join(blocks)
+
+
+@contextmanager
+def _one_error() -> Iterator[None]:
+    """Make an `OSError` of whatever a file system raises, without its text: URLs in it may hold tokens."""
+    try:
+        yield
+    except MwwError:
+        raise
+    except FileNotFoundError:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from None
+    except OSError as error:
+        number = error.errno or errno.EIO
+        raise OSError(number, os.strerror(number)) from None
+    except Exception as error:  # noqa: BLE001 -- the edge to packages of others, each with errors of its own
+        status = getattr(error, "status", None)
+        said = f"HTTP status {status}" if isinstance(status, int) else type(error).__name__
+        raise OSError(errno.EIO, said) from None
+
+
+def _file_system(url: str) -> tuple[Any, str]:
+    """The file system of a URL, the same object each time, and what it calls the file."""
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError as error:
+        said = f"{without_secrets(url)} is a URL: reading it needs the package fsspec"
+        raise MissingPackageError(said, hint="pip install 'mww-harness[cluster]'") from error
+    try:
+        system, path = url_to_fs(url)
+    except ImportError as error:  # s3fs, gcsfs, ...: fsspec names the one that is wanted
+        said = f"{without_secrets(url)} cannot be read: {error}"
+        raise MissingPackageError(said, hint="pip install the package that it names") from None
+    except ValueError:
+        hint = "s3://, gs://, https:// and others: the protocols of fsspec"
+        raise InputError(f"{without_secrets(url)} is of no kind that fsspec reads", hint=hint) from None
+    return system, str(path)
+
+
+def _is_folder(url: str, shown: str) -> bool:
+    if shown.lower().endswith(".wav"):
+        return False
+    if _is_web(url):
+        return shown.endswith("/")
+    with _one_error():
+        system, path = _file_system(url)
+        return bool(system.isdir(path))
+
+
+def _below(url: str, shown: str) -> tuple[RemoteFile, ...]:
+    with _one_error():
+        system, root = _file_system(url)
+        web = _is_web(url)
+        listing = system.find(root, maxdepth=_DEEPEST if web else None, detail=True)
+        names = {path: _inside(path, root, web) for path in listing}
+        found = {path: name for path, name in names.items() if name is not None and name.lower().endswith(".wav")}
+        chosen = sorted(found, key=lambda path: found[path].split("/"))
+
+        def facts(path: str) -> tuple[int | None, str | None]:
+            return _facts(listing[path] if listing[path].get("size") is not None else system.info(path))
+
+        with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
+            told = list(pool.map(facts, chosen))
+    base = shown.rstrip("/")
+    return tuple(
+        RemoteFile(f"{base}/{found[path]}", url, path, *facts) for path, facts in zip(chosen, told, strict=True)
+    )
+
+
+def _is_web(url: str) -> bool:
+    return url.lower().startswith(_WEB)
+
+
+def _inside(path: str, root: str, web: bool) -> str | None:
+    """A file's name below the folder it was found in; None for what a listing names elsewhere."""
+    folder = f"{(root.partition('?')[0] if web else root).rstrip('/')}/"
+    if not path.startswith(folder):
+        return None
+    name = path[len(folder) :]
+    if web:
+        name = name.partition("?")[0].partition("#")[0]
+    if any(part in ("", ".", "..") for part in unquote(name).split("/")):
+        return None
+    return name
+
+
+def _facts(info: dict[str, Any]) -> tuple[int | None, str | None]:
+    size = info.get("size")
+    told = sorted((key, str(value)) for key, value in info.items() if key not in _NAMING)
+    stamp = hashlib.sha256(repr(told).encode(errors="replace")).hexdigest()
+    return (size if isinstance(size, int) else None), stamp
+
+
+def _clean(link: str) -> str:
+    link = _USERINFO.sub("", link).partition("?")[0]
+    return link.partition("#")[0] if link.lower().startswith(_WEB) else link
