@@ -1,26 +1,43 @@
 """The first operator, in time and in the model's order, whose result on a target is not the golden one.
 
-Every operator's result becomes the model's output in turn, on the target and on TFLM, and is compared frame by frame.
-An operator is asked only about frames before the earliest difference found so far, so the search ends soon after it.
+All results are read after every frame, from one copy of the model whose outputs they are, or from as few copies as the
+target has memory for. The operators that compute nothing, CALL_ONCE and VAR_HANDLE, have no results to read; a wrong
+initial state is told from a wrong READ_VARIABLE by what is read one frame later.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from exporter.errors import MwwError
-from exporter.model_file import ModelFile, Operator, Subgraph, Tensor
+from exporter.model_file import ModelFile, Operator, Quantization, Subgraph, Tensor
 from exporter.operator_options import Options
-from harness.bisect.probing import TensorSource, with_output
+from harness.bisect.probing import MAX_EXPOSED, MAX_EXPOSED_BYTES, Progress, TensorSource
+from harness.errors import DeviceError, LinkError
 
 Frames = npt.NDArray[np.int8]
 
 _DTYPES: Final = {"INT8": "<i1", "UINT8": "<u1", "INT16": "<i2", "INT32": "<i4", "FLOAT32": "<f4", "INT64": "<i8"}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorFacts:
+    """A tensor as a report names it; scale and zero point are the first channel's, None where it is not quantised."""
+
+    index: int
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    scale: float | None
+    zero_point: int | None
+    channels: int
+    constant: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,113 +48,212 @@ class Divergence:
         inference: The frame, from 0.
         operator: Index of the operator in the main subgraph.
         op: Its name.
-        tensor: Index of its result.
-        tensor_name: That tensor's name.
-        shape: That tensor's shape.
-        position: Of the first element that differs.
+        instance: Which of the operators of that name it is, from 1.
+        instances: How many there are.
+        tensor: Its result; for a state that is wrong, the tensor that it is read into.
+        position: Of the first element that differs, an index for each dimension.
         expected: That element in the golden.
         found: That element on the target.
         differing: Elements that differ in that frame.
         elements: Elements in all.
+        largest: The largest difference in that frame.
+        inputs: What the operator takes, all of which is equal on both sides, but for a state that it reads.
     """
 
     inference: int
     operator: int
     op: str
-    tensor: int
-    tensor_name: str
-    shape: tuple[int, ...]
+    instance: int
+    instances: int
+    tensor: TensorFacts
     position: tuple[int, ...]
     expected: float
     found: float
     differing: int
     elements: int
+    largest: float
+    inputs: tuple[TensorFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """An operator's result: the operator by its place in the model."""
+
+    operator: Operator
+    tensor: Tensor
 
 
 class OperatorSearch:
-    """One search, over the frames up to the first output that differs.
+    """One search over a clip, from the model's initial state.
 
     Attributes:
         refused: Operators that the target could not be asked about, each with its reason.
-        examined: How many were compared.
+        found: The first difference; None where there is none, and before `run`.
+        examined: How many results were compared.
+        copies: How many changed copies of the model the target was given.
     """
 
     def __init__(self, model: ModelFile, frames: Frames, target: TensorSource, golden: TensorSource) -> None:
+        """Prepare; `frames` `[n, stride, 40]` are the whole clip."""
         self._model, self._frames, self._target, self._golden = model, frames, target, golden
+        self.found: Divergence | None = None
         self.refused: list[tuple[str, str]] = []
-        self.examined = 0
+        self.examined = self.copies = 0
 
-    def run(self, progress: Callable[[str, int, int], None]) -> Divergence | None:
-        """Search; None where no operator's own result differs in those frames."""
-        main = self._model.main
-        results = list(_results(main))
+    def run(self, frames: int, progress: Progress) -> None:
+        """Search the first `frames` of the clip."""
+        waiting = list(_groups(list(_results(self._model.main))))
         found: Divergence | None = None
-        for number, (operator, tensor) in enumerate(results, start=1):
-            frames = self._frames if found is None else self._frames[: found.inference]
-            if not len(frames):
+        while waiting:
+            group = waiting.pop(0)
+            end = frames if found is None else found.inference
+            if end == 0:
                 break
             try:
-                found = self._compare(operator, tensor, frames) or found
-                self.examined += 1
-            except MwwError as error:  # such as an arena too small for this tensor to live to the end
-                self.refused.append((f"{operator.op} {operator.index}", error.message))
-            progress("operators", number, len(results))
-        progress("operators", len(results), len(results))
-        return found and _blame(main, found)
+                found = self._compare(group, end, progress) or found
+                self.examined += len(group)
+            except MwwError as error:
+                if isinstance(error, LinkError) and not isinstance(error, DeviceError):
+                    raise  # the board is gone, or its link: not an answer about these operators
+                if len(group) > 1:  # such as an arena too small for all of these to live to the end
+                    waiting[:0] = [group[: len(group) // 2], group[len(group) // 2 :]]
+                else:
+                    (only,) = group
+                    self.refused.append((f"{only.operator.op} {only.operator.index}", error.message))
+        progress("inner results", frames, frames)
+        self.found = found and self._blame(found)
 
-    def _compare(self, operator: Operator, tensor: Tensor, frames: Frames) -> Divergence | None:
-        content = with_output(self._model.content, tensor.index)
+    def _pairs(self, tensors: Sequence[Tensor], end: int) -> Iterator[tuple[Sequence[bytes], Sequence[bytes]]]:
+        """What the golden and the target have in `tensors`, frame by frame, from the initial state."""
+        self.copies += 1
         for source in (self._golden, self._target):
-            source.load(content)
-        pairs = zip(self._golden.tensors(frames), self._target.tensors(frames), strict=False)
-        for inference, (expected, found) in enumerate(pairs):
-            if expected != found:
-                return _divergence(inference, operator, tensor, expected, found)
+            source.load(self._model.content, tensors)
+        frames = self._frames[:end]
+        return zip(self._golden.tensors(frames), self._target.tensors(frames), strict=True)
+
+    def _compare(self, group: Sequence[_Result], end: int, progress: Progress) -> Divergence | None:
+        for inference, (expected, found) in enumerate(self._pairs([result.tensor for result in group], end)):
+            for result, wanted, had in zip(group, expected, found, strict=True):
+                if wanted != had:
+                    return self._divergence(inference, result, wanted, had)
+            progress("inner results", inference + 1, end)
         return None
 
+    def _divergence(self, inference: int, result: _Result, expected: bytes, found: bytes) -> Divergence:
+        operator, tensor = result.operator, result.tensor
+        dtype = np.dtype(_DTYPES[tensor.dtype])
+        size = min(len(expected), len(found)) // dtype.itemsize
+        wanted, had = np.frombuffer(expected, dtype, size), np.frombuffer(found, dtype, size)
+        places = np.flatnonzero(wanted != had)
+        first = int(places[0]) if len(places) else size - 1
+        position = np.unravel_index(first, tensor.shape) if tensor.elements == size else (first,)
+        instance, instances = self._instance(operator)
+        return Divergence(
+            inference=inference,
+            operator=operator.index,
+            op=operator.op,
+            instance=instance,
+            instances=instances,
+            tensor=self._facts(tensor),
+            position=tuple(int(place) for place in position),
+            expected=wanted[first].item(),
+            found=had[first].item(),
+            differing=len(places),
+            elements=size,
+            largest=float(np.max(np.abs(wanted.astype(np.float64) - had.astype(np.float64)), initial=0)),
+            inputs=self._inputs(operator),
+        )
 
-def _results(main: Subgraph) -> Iterator[tuple[Operator, Tensor]]:
+    def _instance(self, operator: Operator) -> tuple[int, int]:
+        """Which of the operators of its name it is, from 1, and how many there are."""
+        same = [other.index for other in self._model.main.operators if other.op == operator.op]
+        return same.index(operator.index) + 1, len(same)
+
+    def _inputs(self, operator: Operator) -> tuple[TensorFacts, ...]:
+        tensors = [self._model.main.tensors[index] for index in operator.inputs if index >= 0]
+        return tuple(self._facts(tensor) for tensor in tensors if tensor.dtype in _DTYPES)
+
+    def _facts(self, tensor: Tensor) -> TensorFacts:
+        quantized: Quantization | None = tensor.quantization
+        return TensorFacts(
+            index=tensor.index,
+            name=tensor.name,
+            dtype=tensor.dtype,
+            shape=tensor.shape,
+            scale=quantized.scale if quantized else None,
+            zero_point=quantized.zero_point if quantized else None,
+            channels=len(quantized.scales) if quantized else 0,
+            constant=self._model.is_constant(tensor),
+        )
+
+    def _blame(self, found: Divergence) -> Divergence:
+        """Take a state that is wrong when it is read for the fault of what put it there, unless reading it is wrong.
+
+        What the frame before assigned was right, or it would have been found. In the first frame nothing was assigned
+        yet: there the initial state is wrong if the next frame reads what was assigned.
+        """
+        main = self._model.main
+        reader = main.operators[found.operator]
+        if reader.op != "READ_VARIABLE":
+            return found
+        assigned = _assignment(main, reader)
+        if found.inference > 0:
+            return self._moved(found, assigned)
+        if assigned and len(self._frames) > 1 and self._reads_what_was_assigned(reader, assigned):
+            return self._moved(found, next((other for other in main.operators if other.op == "CALL_ONCE"), None))
+        return found
+
+    def _moved(self, found: Divergence, operator: Operator | None) -> Divergence:
+        """The same difference, as another operator's fault."""
+        if operator is None:
+            return found
+        instance, instances = self._instance(operator)
+        return replace(
+            found,
+            operator=operator.index,
+            op=operator.op,
+            instance=instance,
+            instances=instances,
+            inputs=self._inputs(operator),
+        )
+
+    def _reads_what_was_assigned(self, reader: Operator, assignment: Operator) -> bool:
+        """Whether the target's second frame reads what its first one assigned."""
+        tensors = [self._model.main.tensors[index] for index in (reader.outputs[0], assignment.inputs[1])]
+        try:
+            (_, first), (_, second) = islice(self._pairs(tensors, 2), 2)
+        except DeviceError:
+            return False
+        return second[0] == first[1]
+
+
+def _results(main: Subgraph) -> Iterator[_Result]:
     """Every result that is data, in order of execution."""
     for operator in main.operators:
         for index in operator.outputs:
             if main.tensors[index].dtype in _DTYPES:
-                yield operator, main.tensors[index]
+                yield _Result(operator, main.tensors[index])
 
 
-def _divergence(inference: int, operator: Operator, tensor: Tensor, expected: bytes, found: bytes) -> Divergence:
-    dtype = np.dtype(_DTYPES[tensor.dtype])
-    size = min(len(expected), len(found)) // dtype.itemsize
-    wanted, had = np.frombuffer(expected, dtype, size), np.frombuffer(found, dtype, size)
-    places = np.flatnonzero(wanted != had)
-    first = int(places[0]) if len(places) else size - 1
-    position = np.unravel_index(first, tensor.shape) if tensor.elements == size else (first,)
-    return Divergence(
-        inference=inference,
-        operator=operator.index,
-        op=operator.op,
-        tensor=tensor.index,
-        tensor_name=tensor.name,
-        shape=tensor.shape,
-        position=tuple(int(place) for place in position),
-        expected=wanted[first].item(),
-        found=had[first].item(),
-        differing=len(places),
-        elements=size,
+def _groups(results: Sequence[_Result]) -> Iterator[Sequence[_Result]]:
+    """The results in as few pieces as a copy of the model may have outputs."""
+    start = size = 0
+    for at, result in enumerate(results):
+        if at > start and (at - start == MAX_EXPOSED or size + result.tensor.nbytes > MAX_EXPOSED_BYTES):
+            yield results[start:at]
+            start, size = at, 0
+        size += result.tensor.nbytes
+    if results:
+        yield results[start:]
+
+
+def _assignment(main: Subgraph, reader: Operator) -> Operator | None:
+    """What assigns the variable that an operator reads."""
+    variable = _variable(main, reader)
+    return next(
+        (other for other in main.operators if other.op == "ASSIGN_VARIABLE" and _variable(main, other) == variable),
+        None,
     )
-
-
-def _blame(main: Subgraph, found: Divergence) -> Divergence:
-    """Take a state that is wrong when it is read for its assignment's fault.
-
-    What the frame before assigned was right, or it would have been found; in the first frame nothing was assigned.
-    """
-    reader = main.operators[found.operator]
-    if reader.op != "READ_VARIABLE" or found.inference == 0:
-        return found
-    for operator in main.operators:
-        if operator.op == "ASSIGN_VARIABLE" and _variable(main, operator) == _variable(main, reader):
-            return replace(found, operator=operator.index, op=operator.op)
-    return found
 
 
 def _variable(main: Subgraph, operator: Operator) -> Options | None:

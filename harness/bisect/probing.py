@@ -1,27 +1,36 @@
-"""Any tensor of a model as its output, frame by frame: on the golden engine, in another interpreter, on a board."""
+"""The tensors inside a model, frame by frame: on the golden engine, in another interpreter, on a board."""
 
 from __future__ import annotations
 
+import hashlib
+import logging
+import signal
 import struct
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from types import TracebackType
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from exporter.arena import predict_arena
+from exporter.errors import UnknownRuntimeError, UnsupportedModelError, UsageError
 from exporter.flatbuffer import Buffer
+from exporter.model_file import Tensor
 from harness.boards.leases import hold_port
 from harness.engines.catalog import DEFAULT_ENGINE
 from harness.engines.process import EngineProcess
-from harness.errors import LinkError
+from harness.errors import DeviceError, LinkError
 from harness.link.client import LinkClient
-from harness.link.messages import FLAG_VIRTUAL
+from harness.link.messages import FLAG_VIRTUAL, MAX_MODELS, OPEN, STORED
 from harness.link.model_table import ModelRecord
 from harness.link.ports import DEFAULT_BAUD
+from harness.link.session import Timing
 from harness.model import Model
+from harness.targets.device import check_engine
 from harness.targets.registry import EMULATOR, TargetOptions
 from harness.targets.virtual import DEFAULT_CHIP
 from harness.virtual.process import VirtualBoard
@@ -29,9 +38,22 @@ from harness.virtual.process import VirtualBoard
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_SLOT: Final = 0
+Progress = Callable[[str, int, int], None]
+"""Takes what is done, how much of it, and of how much."""
+
+MAX_EXPOSED: Final = 255
+"""Tensors that a copy can have as outputs: ReadOutput counts them in a byte."""
+MAX_EXPOSED_BYTES: Final = 256 * 1024
+"""And their bytes; more than any board has room for beside the rest."""
+
 _SUBGRAPHS: Final = 2
 _OUTPUTS: Final = 2
+_RECOVERY: Final = Timing(hello=5.0)
+_log = logging.getLogger(__name__)
+
+
+def no_progress(description: str, done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 class TensorSource(Protocol):
@@ -41,11 +63,11 @@ class TensorSource(Protocol):
         """What it is, and the versions of all that computes."""
         ...
 
-    def load(self, content: bytes) -> None:
-        """Open a `.tflite` with any output, in its initial state.
+    def load(self, content: bytes, exposed: Sequence[Tensor] = ()) -> None:
+        """Open a `.tflite` in its initial state: as it is, for `outputs`; or to read `exposed` tensors of it.
 
         Raises:
-            MwwError: It is refused.
+            MwwError: It is refused, such as for want of memory where many tensors must live to the end.
         """
         ...
 
@@ -54,11 +76,11 @@ class TensorSource(Protocol):
         ...
 
     def outputs(self, frames: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
-        """The first byte of the output after each of `frames` `[n, stride, 40]`."""
+        """The output after each of `frames` `[n, stride, 40]`."""
         ...
 
-    def tensors(self, frames: npt.NDArray[np.int8]) -> Iterator[bytes]:
-        """Yield the whole output after each frame."""
+    def tensors(self, frames: npt.NDArray[np.int8]) -> Iterator[Sequence[bytes]]:
+        """Yield the exposed tensors after each frame."""
         ...
 
     def close(self) -> None:
@@ -72,8 +94,8 @@ class TensorSource(Protocol):
     ) -> None: ...
 
 
-def with_output(content: bytes, tensor: int) -> bytes:
-    """A copy of a model whose only output is a tensor of its main subgraph.
+def with_outputs(content: bytes, tensors: Sequence[int]) -> bytes:
+    """A copy of a model whose outputs are tensors of its main subgraph; nothing else is changed.
 
     The new list of outputs goes to the end of the file: the old one may be shared with an operator's.
     """
@@ -81,7 +103,7 @@ def with_output(content: bytes, tensor: int) -> bytes:
     field = main.position(_OUTPUTS)
     padded = bytearray(content) + b"\0" * (-len(content) % 4)
     struct.pack_into("<I", padded, field, len(padded) - field)
-    return bytes(padded) + struct.pack("<Ii", 1, tensor)
+    return bytes(padded) + struct.pack(f"<I{len(tensors)}i", len(tensors), *tensors)
 
 
 class _Closing(ABC):
@@ -105,14 +127,16 @@ class EngineTensors(_Closing):
 
     def __init__(self, engine: str) -> None:
         self._engine = EngineProcess(engine)
+        self._exposed: tuple[Tensor, ...] = ()
 
     def versions(self) -> dict[str, str]:
         """See `TensorSource`."""
         return {"kind": EMULATOR, "engine": self._engine.engine, self._engine.engine: self._engine.version}
 
-    def load(self, content: bytes) -> None:
+    def load(self, content: bytes, exposed: Sequence[Tensor] = ()) -> None:
         """See `TensorSource`."""
-        self._engine.load(content)
+        self._exposed = tuple(exposed)
+        self._engine.load(_copy(content, exposed))
 
     def reset(self) -> None:
         """See `TensorSource`."""
@@ -120,13 +144,17 @@ class EngineTensors(_Closing):
 
     def outputs(self, frames: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
         """See `TensorSource`."""
-        return np.frombuffer(self._engine.infer(frames.tobytes()), np.uint8)[:: self._engine.output_size]
+        return np.frombuffer(self._engine.infer(frames.tobytes()), np.uint8)
 
-    def tensors(self, frames: npt.NDArray[np.int8]) -> Iterator[bytes]:
-        """See `TensorSource`; all frames run at once."""
-        size = self._engine.output_size
-        found = self._engine.infer(frames.tobytes())
-        return (found[at : at + size] for at in range(0, len(found), size))
+    def tensors(self, frames: npt.NDArray[np.int8]) -> Iterator[Sequence[bytes]]:
+        """See `TensorSource`."""
+        for frame in frames:
+            found, at = self._engine.infer(frame.tobytes()), 0
+            pieces = []
+            for tensor in self._exposed:
+                pieces.append(found[at : at + tensor.nbytes])
+                at += tensor.nbytes
+            yield pieces
 
     def close(self) -> None:
         """See `TensorSource`."""
@@ -134,19 +162,28 @@ class EngineTensors(_Closing):
 
 
 class BoardTensors(_Closing):
-    """A board; each changed model goes to it over the link, and the unchanged one last."""
+    """A board; changed copies of the model take its place there over the link, and it comes back at the end."""
 
-    def __init__(self, url: str, options: TargetOptions, model: Model) -> None:
+    def __init__(self, url: str, options: TargetOptions, model: Model, progress: Progress = no_progress) -> None:
         """Greet the board.
 
         Raises:
+            UsageError: An option has no meaning for a board, or the board has another chip.
             LinkError: There is none.
             BoardBusyError: Somebody else uses it.
         """
+        check_engine(options)
         self._model = model
+        self._progress = progress
+        self._exposed: tuple[Tensor, ...] = ()
+        self._borrowed = False
         with ExitStack() as stack:
             stack.enter_context(hold_port(url, purpose="mww bisect"))
             self._client = stack.enter_context(LinkClient.connect(url, baud=options.baud or DEFAULT_BAUD))
+            chip = self._client.board.chip
+            if options.chip not in (None, chip):
+                raise UsageError(f"the board at {url} has an {chip}, not {options.chip}", hint=f"--chip {chip}")
+            self._slot = self._find_slot()
             self._open = stack.pop_all()
 
     def versions(self) -> dict[str, str]:
@@ -165,44 +202,126 @@ class BoardTensors(_Closing):
         }
         return {name: version for name, version in told.items() if version}
 
-    def load(self, content: bytes) -> None:
-        """See `TensorSource`; without the manifest's arena size, since an inner output may need more."""
-        self._client.upload(_SLOT, ModelRecord(content, 0))
-        self._client.open_model(_SLOT, any_output=True)
+    def load(self, content: bytes, exposed: Sequence[Tensor] = ()) -> None:
+        """See `TensorSource`; a copy with more outputs than its model is given the arena that it needs."""
+        self._exposed = tuple(exposed)
+        copy = _copy(content, exposed)
+        own = copy == self._model.content
+        arena = (self._model.tensor_arena_size or 0) if own else _needed_arena(copy, self._client.board.chip)
+        self._store(ModelRecord(copy, arena), borrowed=not own)
+        self._client.open_model(self._slot, any_output=bool(exposed))
 
     def reset(self) -> None:
         """See `TensorSource`."""
-        self._client.reset(_SLOT)
+        self._client.reset(self._slot)
 
     def outputs(self, frames: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
         """See `TensorSource`; all frames are streamed at once."""
-        return self._client.infer(frames, _SLOT).outputs
+        return self._client.infer(frames, self._slot).outputs
 
-    def tensors(self, frames: npt.NDArray[np.int8]) -> Iterator[bytes]:
-        """See `TensorSource`; a frame is run when its tensor is asked for."""
+    def tensors(self, frames: npt.NDArray[np.int8]) -> Iterator[Sequence[bytes]]:
+        """See `TensorSource`; a frame is run when its tensors are asked for."""
+        sizes = [tensor.nbytes for tensor in self._exposed]
         for frame in frames:
-            self._client.infer(frame[np.newaxis], _SLOT)
-            yield self._client.read_output(_SLOT)
+            self._client.infer(frame[np.newaxis], self._slot)
+            yield self._client.read_outputs(sizes, self._slot)
 
     def close(self) -> None:
         """Leave the board with the model that it is asked about, and let go of it."""
-        with self._open, suppress(LinkError):  # a board that is gone keeps what it has
-            self._client.upload(_SLOT, ModelRecord(self._model.content, self._model.tensor_arena_size or 0))
+        with self._open, _uninterrupted():
+            if self._borrowed:
+                self._give_back()
+
+    def _find_slot(self) -> int:
+        """The slot that holds the model, or else the first, as for `mww run`."""
+        for slot in range(min(MAX_MODELS, self._client.board.models)):
+            stored = self._client.describe(slot)
+            if stored.state in (STORED, OPEN) and stored.sha256.hex() == self._model.sha256:
+                return slot
+        return 0
+
+    def _store(self, record: ModelRecord, *, borrowed: bool) -> None:
+        stored = self._client.describe(self._slot)
+        same = stored.state in (STORED, OPEN) and stored.sha256 == hashlib.sha256(record.content).digest()
+        if same and stored.manifest_arena == record.arena:
+            return
+        self._borrowed = self._borrowed or borrowed
+        self._client.upload(self._slot, record, progress=lambda done, total: self._progress("upload", done, total))
+        self._borrowed = borrowed
+
+    def _give_back(self) -> None:
+        """Put the model back in its place, in a new session where the last one failed, as when the board rebooted."""
+        record = ModelRecord(self._model.content, self._model.tensor_arena_size or 0)
+        for attempt in (self._client.stats, lambda: self._client.reconnect(_RECOVERY)):
+            try:
+                attempt()
+                self._client.upload(self._slot, record)
+            except DeviceError as error:
+                problem: LinkError = error
+                break
+            except LinkError as error:
+                problem = error
+            else:
+                return
+        _log.warning(
+            "the board keeps a changed copy of %s: %s; mww run gives it the model back",
+            self._model.name,
+            problem.message,
+        )
+
+
+def _copy(content: bytes, exposed: Sequence[Tensor]) -> bytes:
+    return with_outputs(content, [tensor.index for tensor in exposed]) if exposed else content
+
+
+def _needed_arena(content: bytes, chip: str) -> int:
+    """What a copy needs, and a tenth; 0, which leaves it to the board, for a chip or model of which nobody knows."""
+    try:
+        minimum = predict_arena(content, chip).minimum
+    except (UnknownRuntimeError, UnsupportedModelError):
+        return 0
+    return minimum + minimum // 10
 
 
 @contextmanager
-def open_source(target: str, options: TargetOptions, model: Model) -> Iterator[TensorSource]:
-    """Open what `mww bisect --target` names; a virtual board is started, and removed.
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back until the end; signals reach the main thread alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+
+    before = {number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def open_source(
+    target: str, options: TargetOptions, model: Model, progress: Progress = no_progress, faults: Sequence[str] = ()
+) -> Iterator[TensorSource]:
+    """Open what `mww bisect --target` names; a virtual board is started, with `faults`, and removed.
 
     Raises:
-        UsageError: There is no such target.
+        UsageError: There is no such target, or an option has no meaning for it.
         MwwError: It cannot be opened.
     """
+    if faults and target != "virtual":
+        raise UsageError(f"--fault for the target {target}", hint="only --target virtual takes faults")
     with ExitStack() as stack:
         if target == EMULATOR:
             source: TensorSource = EngineTensors(options.engine or DEFAULT_ENGINE)
         else:
             if target == "virtual":
-                target = stack.enter_context(VirtualBoard(options.chip or DEFAULT_CHIP, baud=options.baud)).port
-            source = BoardTensors(target, options, model)
+                board = VirtualBoard(options.chip or DEFAULT_CHIP, baud=options.baud, faults=faults)
+                target = stack.enter_context(board).port
+            source = BoardTensors(target, options, model, progress)
         yield stack.enter_context(source)

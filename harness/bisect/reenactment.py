@@ -18,9 +18,10 @@ Frames = npt.NDArray[np.int8]
 """`[n, stride, 40]`"""
 Outputs = npt.NDArray[np.uint8]
 
-Cause = Literal["operator", "reset", "slice-order", "output", "passing", "unknown"]
-"""`operator`: its result differs; `reset`: the state outlives a reset; `slice-order`: slices reach the model in another
-order; `output`: a result was damaged behind the model; `passing`: it did not happen again; `unknown`: none of these."""
+Cause = Literal["operator", "unsteady", "reset", "slice-order", "output", "passing", "unknown"]
+"""`operator`: its result differs; `unsteady`: the same frames give other outputs from run to run; `reset`: the state
+outlives a reset; `slice-order`: slices reach the model in another order; `output`: a result was damaged behind the
+model; `passing`: it did not happen again; `unknown`: none of these."""
 
 _MEMORY: Final = 120
 """Frames back from a wrong output in which an exchange of slices is looked for: more than any model remembers."""
@@ -59,31 +60,50 @@ class Difference:
     before: Frames
 
     @property
+    def wrong(self) -> npt.NDArray[np.intp]:
+        """The inferences with another output."""
+        return np.flatnonzero(self.found != self.expected)
+
+    @property
     def first(self) -> int:
         """The first inference with another output."""
-        return int(np.flatnonzero(self.found != self.expected)[0])
+        return int(self.wrong[0])
 
 
 def explain_outside(difference: Difference, golden: Streamer) -> Explanation | None:
     """What reproduces every output of the clip with kernels that are right."""
-    if len(difference.before):
-        golden.reset()
-        golden.outputs(difference.before)
-        if np.array_equal(golden.outputs(difference.frames), difference.found):
-            said = "the reset between two clips does not put the streaming state back: it goes on from the clip before"
-            return Explanation("reset", said)
+    return explain_by_reset(difference, golden) or explain_by_order(difference, golden) or explain_by_damage(difference)
+
+
+def explain_by_reset(difference: Difference, golden: Streamer) -> Explanation | None:
+    """A reset that does nothing: the golden goes on from the clips before, and gives the same."""
+    if not len(difference.before):
+        return None
+    golden.reset()
+    golden.outputs(difference.before)
+    if not np.array_equal(golden.outputs(difference.frames), difference.found):
+        return None
+    said = "the reset between two clips does not put the streaming state back: it goes on from the clip before"
+    return Explanation("reset", said)
+
+
+def explain_by_order(difference: Difference, golden: Streamer) -> Explanation | None:
+    """Slices in an order in which the golden gives every output of the clip."""
+    found, quickly = difference.found, difference.first + 1
     for frames, account in _reorderings(difference):
-        if _gives(golden, frames, difference.found, difference.first + 1) and _gives(golden, frames, difference.found):
+        if _gives(golden, frames, found, quickly) and _gives(golden, frames, found):
             return Explanation("slice-order", account)
-    wrong = np.flatnonzero(difference.found != difference.expected)
-    if len(wrong) == 1:
-        found, expected = int(difference.found[wrong[0]]), int(difference.expected[wrong[0]])
-        bits = (found ^ expected).bit_count()
-        said = (
-            f"one output alone is wrong, {found} for {expected} ({bits} of its bits), and no later one: the model ran"
-        )
-        return Explanation("output", f"{said} rightly, and the result was damaged behind it")
     return None
+
+
+def explain_by_damage(difference: Difference) -> Explanation | None:
+    """One output, and no later one."""
+    if len(difference.wrong) > 1:
+        return None
+    found, expected = int(difference.found[difference.first]), int(difference.expected[difference.first])
+    bits = (found ^ expected).bit_count()
+    said = f"one output alone is wrong, {found} for {expected} ({bits} of its bits), and no later one: the model ran"
+    return Explanation("output", f"{said} rightly, and the result was damaged behind it")
 
 
 def _gives(golden: Streamer, frames: Frames, outputs: Outputs, count: int | None = None) -> bool:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 @click.option("--engine", help="The emulator's interpreter: tflite-runtime or litert.")
 @click.option("--chip", help="Of the virtual board.")
 @click.option("--baud", type=click.IntRange(1, 5_000_000), help="Of the board's port.")
+@click.option("--fault", "faults", multiple=True, metavar="SPEC", help="Of the virtual board; see mww virtual.")
+@click.option(
+    "--markdown", "report_file", type=click.Path(path_type=Path), help="Write an issue's text into this file."
+)
 @json_option
 def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
     model: Path,
@@ -32,18 +36,22 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
     engine: str | None,
     chip: str | None,
     baud: int | None,
+    faults: tuple[str, ...],
+    report_file: Path | None,
     as_json: bool,
 ) -> int:
     """Find out why MODEL's outputs on a target are not those of TFLM.
 
-    A reset that keeps the state, slices in another order and a damaged output are told from a wrong operator. For that,
-    each operator's result becomes the model's output in turn; the board gets its model back at the end. Exits with 0
-    when all outputs agree, 1 when they do not.
+    A reset that keeps the state, slices in another order, a damaged output and a target that is not steady are told
+    from a wrong operator. To find that, the target gets a copy of the model whose outputs are every operator's result;
+    a board gets its model back at the end. Exits with 0 when all outputs agree, 1 when they do not.
     """
     from contextlib import ExitStack
 
+    from exporter.files import write_files
     from harness.bisect.explanation import bisect
     from harness.bisect.probing import EngineTensors, open_source
+    from harness.bisect.report import markdown
     from harness.clips.sources import open_clips
     from harness.model import load_model
     from harness.targets.registry import TargetOptions
@@ -52,33 +60,35 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
     with ExitStack() as stack:
         clips, _ = open_clips(clip_source(features, wav, lead_in), lead_in, stack)
         options = TargetOptions(engine=engine, chip=chip, baud=baud)
-        source = stack.enter_context(open_source(target, options, loaded))
-        golden = stack.enter_context(EngineTensors("tflm"))
         report = stack.enter_context(progress())
+        source = stack.enter_context(open_source(target, options, loaded, report, faults))
+        golden = stack.enter_context(EngineTensors("tflm"))
         result = bisect(loaded, clips, source, golden, report)
+    if report_file is not None:
+        write_files({report_file: markdown(result, loaded.name).encode()})
     equal = result.clip is None
     if as_json:
-        emit_json("mww.bisect/1", {"equal": equal, "model": loaded.name, **asdict(result)})
+        emit_json("mww.bisect/1", _document(result, loaded.name))
     else:
         _print(result)
     return 0 if equal else 1
 
 
-def _print(result: BisectResult) -> None:
-    if result.explanation is None:
-        click.secho("no output differs", fg="green")
-        return
-    click.echo(f"{printable(result.clip or '')} differs from inference {result.first_mismatch} on:")
-    click.secho(result.explanation.account, fg="red", bold=True)
+def _document(result: BisectResult, model: str) -> dict[str, object]:
+    from harness.bisect.suspicion import suspect
+
     found = result.divergence
-    if found is not None:
-        shape = " x ".join(map(str, found.shape))
-        click.echo(f"  tensor {found.tensor} ({printable(found.tensor_name)}), {shape}, at inference {found.inference}")
-        place = ", ".join(map(str, found.position))
-        click.echo(f"  element [{place}]: expected {found.expected:g}, found {found.found:g}")
-        click.echo(f"  {found.differing} of {found.elements} elements differ")
-    for operator, reason in result.refused:
-        click.echo(f"  not examined: {operator}: {printable(reason)}")
-    for name, versions in (("target", result.target), ("golden", result.golden)):
-        said = ", ".join(f"{key} {value}" for key, value in versions.items())
-        click.echo(f"  {name}: {printable(said)}")
+    suggestion = suspect(found, result.target) if found else None
+    return {"equal": result.clip is None, "model": model, **asdict(result), "suspect": suggestion}
+
+
+def _print(result: BisectResult) -> None:
+    from harness.bisect.report import facts, headline
+
+    if result.explanation is None:
+        click.secho(headline(result), fg="green")
+    else:
+        click.echo(printable(headline(result)))
+        click.secho(result.explanation.account, fg="red", bold=True)
+    for name, text in facts(result):
+        click.echo(f"  {name + ':':<13} {printable(text)}")

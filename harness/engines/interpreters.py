@@ -6,19 +6,26 @@ up to 23 of 255.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from exporter.flatbuffer import Buffer
+
 _ARENA_FLOOR: Final = 1024 * 1024
 _ARENA_FACTOR: Final = 10  # of the model's size: tflite-micro's own rule, which is too little for tiny models
+_SUBGRAPHS: Final = 2
+_OUTPUTS: Final = 2
 
 
 class Interpreter(Protocol):
-    """One interpreter in its initial state; `frame` and `output` are the arrays of a single inference."""
+    """One interpreter in its initial state; `frame` and `output` are the arrays of a single inference.
+
+    The output of a model with several is the bytes of all, one after the other.
+    """
 
     frame_shape: tuple[int, ...]
     frame_type: np.dtype[np.generic]
@@ -41,15 +48,19 @@ class TflmInterpreter:
             runtime.count_resource_variables = lru_cache(maxsize=4)(runtime.count_resource_variables)
         arena = max(_ARENA_FLOOR, _ARENA_FACTOR * len(content))
         self._interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena)
-        source, output = self._interpreter.get_input_details(0), self._interpreter.get_output_details(0)
+        self._outputs = range(_count_outputs(content))
+        source = self._interpreter.get_input_details(0)
         self.frame_shape, self.frame_type = tuple(source["shape"]), np.dtype(source["dtype"])
-        self.output_shape, self.output_type = tuple(output["shape"]), np.dtype(output["dtype"])
+        details = [self._interpreter.get_output_details(index) for index in self._outputs]
+        self.output_shape, self.output_type = _joint(details)
 
     def infer(self, frame: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         """Run one frame."""
         interpreter = self._interpreter
         interpreter.set_input(frame, 0)
         interpreter.invoke()
+        if len(self._outputs) > 1:
+            return _joined([interpreter.get_output(index) for index in self._outputs])
         output: npt.NDArray[np.generic] = interpreter.get_output(0)
         return output
 
@@ -64,18 +75,37 @@ class LiteInterpreter:
             experimental_op_resolver_type=module.OpResolverType.BUILTIN_REF,
         )
         self._interpreter.allocate_tensors()
-        source, output = self._interpreter.get_input_details()[0], self._interpreter.get_output_details()[0]
-        self._input, self._output = source["index"], output["index"]
+        source, details = self._interpreter.get_input_details()[0], self._interpreter.get_output_details()
+        self._input, self._outputs = source["index"], [output["index"] for output in details]
         self.frame_shape, self.frame_type = tuple(source["shape"]), np.dtype(source["dtype"])
-        self.output_shape, self.output_type = tuple(output["shape"]), np.dtype(output["dtype"])
+        self.output_shape, self.output_type = _joint(details)
 
     def infer(self, frame: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         """Run one frame."""
         interpreter = self._interpreter
         interpreter.set_tensor(self._input, frame)
         interpreter.invoke()
-        output: npt.NDArray[np.generic] = interpreter.get_tensor(self._output)
+        if len(self._outputs) > 1:
+            return _joined([interpreter.get_tensor(index) for index in self._outputs])
+        output: npt.NDArray[np.generic] = interpreter.get_tensor(self._outputs[0])
         return output
+
+
+def _count_outputs(content: bytes) -> int:
+    """How many outputs the main subgraph has; TFLM is only asked for those."""
+    return len(next(Buffer(content).root().tables(_SUBGRAPHS)).array(_OUTPUTS, "<i4"))
+
+
+def _joint(details: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    """Shape and type of what `infer` returns: of the output, or of the bytes of several."""
+    if len(details) == 1:
+        return tuple(details[0]["shape"]), np.dtype(details[0]["dtype"])
+    sizes = (int(np.prod(output["shape"])) * np.dtype(output["dtype"]).itemsize for output in details)
+    return (sum(sizes),), np.dtype(np.uint8)
+
+
+def _joined(outputs: Sequence[npt.NDArray[np.generic]]) -> npt.NDArray[np.generic]:
+    return np.concatenate([np.ascontiguousarray(output).reshape(-1).view(np.uint8) for output in outputs])
 
 
 def interpreter_factory(engine: str) -> Callable[[bytes], Interpreter]:

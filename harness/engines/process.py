@@ -77,7 +77,8 @@ class _Child:
 class EngineProcess:
     """One interpreter in a process of its own; for one thread at a time.
 
-    Frames and outputs are plain bytes: a frame is the model's input tensor, an output its first output tensor.
+    Frames and outputs are plain bytes: a frame is the model's input tensor, an output its output tensors, one after the
+    other.
 
     Attributes:
         version: The installed version of the engine's package.

@@ -5,7 +5,7 @@ Which clips to stream and what to think of the outputs is the caller's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -203,16 +203,19 @@ class LinkClient:
         room = (self.board.max_payload - wire.Infer.fixed_size()) // (stride * 40)
         return max(1, min(self.board.max_frames, room))
 
-    def read_output(self, slot: int = 0, output: int = 0) -> bytes:
-        """An output tensor as the latest inference left it, in pieces if it is large."""
-        inferences = self._counted.get(slot, 0)
-        content = b""
-        while True:
-            request = wire.ReadOutput(slot, output, inferences, len(content))
-            piece = self._call(request, wire.OutputPiece)
-            content += piece.data
-            if not piece.data or len(content) >= piece.total:
-                return content
+    def read_outputs(self, sizes: Sequence[int], slot: int = 0) -> list[bytes]:
+        """Every output tensor, of the sizes that the model gives them, as the latest inference left it."""
+        inferences, room = self._counted.get(slot, 0), self.board.max_payload - wire.OutputPiece.fixed_size()
+        places = [(output, at) for output, size in enumerate(sizes) for at in range(0, size, room)]
+        found = [b""] * len(sizes)
+        requests = (wire.ReadOutput(slot, output, inferences, at) for output, at in places)
+        for (output, at), piece in zip(places, self._exchange(requests), strict=True):
+            assert isinstance(piece, wire.OutputPiece)
+            expected = (sizes[output], at, min(room, sizes[output] - at))
+            if (piece.total, piece.offset, len(piece.data)) != expected:
+                raise WireFormatError(f"output {output} has {piece.total} bytes on the board, not {sizes[output]}")
+            found[output] += piece.data
+        return found
 
     def read_profile(self, slot: int = 0) -> tuple[OperatorTime, ...]:
         """Operator times of the last frame that was inferred with `profile`."""

@@ -111,7 +111,7 @@ class Bridge:
         return _OK
 
     def _read_output(self, slot: int, index: int, size: Any) -> int | None:
-        tensor = self._engine.output(slot) if index == 0 else b""
+        tensor = self._engine.output(slot, index)
         if not tensor:
             return None
         self._tensor = ctypes.create_string_buffer(tensor, len(tensor))

@@ -68,11 +68,11 @@ class Engine(Protocol):
         ...
 
     def infer(self, slot: int, frames: bytes, count: int) -> bytes:
-        """Run `count` frames; returns the first byte of the first output of each."""
+        """Run `count` frames; returns the output of each, zeros where it may be any."""
         ...
 
-    def output(self, slot: int) -> bytes:
-        """Return the first output tensor as the last inference left it."""
+    def output(self, slot: int, index: int) -> bytes:
+        """Return an output tensor as the last inference left it; empty if there is no such output."""
         ...
 
 
@@ -90,6 +90,7 @@ class TflmEngine:
         self._spare: EngineProcess | None = EngineProcess("tflm")
         self.version = self._spare.version
         self._slots: dict[int, EngineProcess] = {}
+        self._exposed: dict[int, tuple[int, ...]] = {}
         self._outputs: dict[int, bytes] = {}
 
     def load(self, slot: int, content: bytes, manifest_arena: int, *, any_output: bool) -> Facts:
@@ -106,6 +107,7 @@ class TflmEngine:
             self._slots[slot].load(self._alter(content))
         except EngineError as error:
             raise RefusedError(INFERENCE_FAILED, error.message) from error
+        self._exposed[slot] = _output_sizes(model) if any_output else ()
         return facts
 
     def unload(self, slot: int) -> None:
@@ -127,11 +129,15 @@ class TflmEngine:
             raise RefusedError(INFERENCE_FAILED, error.message) from error
         size = len(outputs) // count
         self._outputs[slot] = outputs[-size:]
-        return outputs[::size]
+        return bytes(count) if self._exposed[slot] else outputs[::size]
 
-    def output(self, slot: int) -> bytes:
+    def output(self, slot: int, index: int) -> bytes:
         """See `Engine`."""
-        return self._outputs.get(slot, b"")
+        sizes = self._exposed[slot] or (1,)
+        if index >= len(sizes):
+            return b""
+        start = sum(sizes[:index])
+        return self._outputs.get(slot, b"")[start : start + sizes[index]]
 
     def close(self) -> None:
         """End the processes."""
@@ -185,7 +191,7 @@ class NoEngine:
         """See `Engine`."""
         raise RefusedError(NO_INTERPRETER, self._refusal)
 
-    def output(self, slot: int) -> bytes:
+    def output(self, slot: int, index: int) -> bytes:
         """See `Engine`."""
         return b""
 
@@ -199,6 +205,10 @@ def open_engine(chip: str, alter: Callable[[bytes], bytes] = bytes) -> TflmEngin
         return TflmEngine(chip, alter)
     except MissingPackageError as missing:
         return NoEngine(missing)
+
+
+def _output_sizes(model: ModelFile) -> tuple[int, ...]:
+    return tuple(model.main.tensors[index].nbytes for index in model.main.outputs)
 
 
 def _check(model: ModelFile, *, any_output: bool) -> None:

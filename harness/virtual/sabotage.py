@@ -65,9 +65,9 @@ class FaultyEngine:
             outputs[faults.wrong - first] ^= 1 << self._random.randrange(8)
         return bytes(outputs)
 
-    def output(self, slot: int) -> bytes:
+    def output(self, slot: int, index: int) -> bytes:
         """See `Engine`."""
-        return self._engine.output(slot)
+        return self._engine.output(slot, index)
 
 
 def _swap_slices(frames: bytes, size: int, index: int) -> bytes:

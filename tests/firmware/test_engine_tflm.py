@@ -16,7 +16,7 @@ import pytest
 from exporter.arena import predict_arena
 from exporter.frontend import quantize_features, wav_to_features
 from exporter.model_file import read_model
-from harness.bisect.probing import with_output
+from harness.bisect.probing import with_outputs
 from harness.engines.process import EngineProcess
 from harness.model import Model, load_model
 from harness.resources import fixtures_dir
@@ -101,7 +101,7 @@ def test_any_tensor_can_be_the_output_and_is_the_wheels(
     tensors = [operator.outputs[0] for operator in main.operators if operator.op in ("CONV_2D", "CONCATENATION")]
     assert len(tensors) > 5
     for tensor in tensors:
-        (path := tmp_path / f"{tensor}.tflite").write_bytes(with_output(model.content, tensor))
+        (path := tmp_path / f"{tensor}.tflite").write_bytes(with_outputs(model.content, [tensor]))
         with EngineProcess("tflm") as wheel:
             wheel.load(path.read_bytes())
             expected = np.frombuffer(wheel.infer(frames), np.uint8).reshape(20, -1)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from exporter.model_file import read_model
-from harness.bisect.explanation import BisectResult, _orders, bisect
-from harness.bisect.probing import EngineTensors, open_source, with_output
+from exporter.model_file import Tensor, read_model
+from harness.bisect.explanation import BisectResult, bisect
+from harness.bisect.probing import EngineTensors, open_source, with_outputs
+from harness.bisect.reenactment import _orders
 from harness.cli import mww, run
 from harness.clips.clip import ArrayClip
 from harness.link.client import LinkClient
@@ -42,8 +43,8 @@ class WrongKernel(EngineTensors):
         super().__init__("tflm")
         self._operator = operator
 
-    def load(self, content: bytes) -> None:
-        super().load(alter_kernel(content, self._operator))
+    def load(self, content: bytes, exposed: Sequence[Tensor] = ()) -> None:
+        super().load(alter_kernel(content, self._operator), exposed)
 
 
 def _search(model: Model, golden: EngineTensors, operator: str, spoken: tuple[Slices, ...]) -> BisectResult:
@@ -85,7 +86,7 @@ def test_a_wrong_kernel_is_named(
         found.operator == next(entry.index for entry in main.operators if entry.op == operator) or found.inference > 0
     )
     assert abs(found.found - found.expected) == 8
-    assert found.position == (0,) * len(found.shape)
+    assert found.position == (0,) * len(found.tensor.shape)
 
 
 def test_equal_outputs_need_no_search(model: Model, golden: EngineTensors, spoken: tuple[Slices, ...]) -> None:
@@ -95,8 +96,8 @@ def test_equal_outputs_need_no_search(model: Model, golden: EngineTensors, spoke
 
 def test_an_inner_tensor_as_output_changes_no_operator(model: Model) -> None:
     before = read_model(model.content)
-    after = read_model(with_output(model.content, 60))
-    assert after.main.outputs == (60,)
+    after = read_model(with_outputs(model.content, [60, 12]))
+    assert after.main.outputs == (60, 12)
     assert after.main.operators == before.main.operators
     assert after.main.tensors == before.main.tensors
 

@@ -21,6 +21,7 @@ from harness.errors import (
     NoReplyError,
     ProtocolVersionError,
     RebootedError,
+    WireFormatError,
 )
 from harness.link import messages as wire
 from harness.link.client import LinkClient
@@ -125,9 +126,11 @@ def test_any_output_comes_in_pieces(connect: Connect) -> None:
     client, _ = connect(partition=flashed())
     client.open_model(any_output=True)
     client.infer(frames(1))
-    assert client.read_output() == TENSOR
+    assert client.read_outputs([len(TENSOR)]) == [TENSOR]
+    with pytest.raises(WireFormatError, match="output 0 has 5120 bytes on the board, not 5000"):
+        client.read_outputs([5000])
     with pytest.raises(DeviceError) as caught:
-        client.read_output(output=1)
+        client.read_outputs([len(TENSOR), 1])
     assert caught.value.code == "no-such-output"
 
 
