@@ -1,7 +1,7 @@
 """The parent's side of an engine: starts its process, feeds it batches, watches it, and starts it anew when it died.
 
 The parent never loads an interpreter. Whatever one does (crash, abort, loop forever, take all memory) is one
-`EngineError` here, after which `reset` or `load` works again.
+`EngineError` here, after which `reset` or `load` works again; a model that has done it twice is not tried again.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ FRAME_DEADLINE: Final = 10.0
 """Seconds without a finished inference after which an engine is taken for hung."""
 RENEWAL: Final = 4000
 """Interpreters that one process makes; tflite-micro loses 1.4 kB with each, and a new process takes a second."""
+
+ATTEMPTS: Final = 2
+"""Processes that a model may cost until it is given up: each may take the whole deadline, and there may be many clips."""
 
 # The child gets the parent's import path as it stands: `-m` would put the working directory before it, where a folder
 # named `harness` or `exporter` may well be.
@@ -100,6 +103,7 @@ class EngineProcess:
         self._deadline = deadline
         self._content = b""
         self._made = 0
+        self._lost: list[EngineError] = []
         self._child: _Child | None = self._start()
 
     @property
@@ -116,20 +120,20 @@ class EngineProcess:
         if len(content) > INPUT_SIZE:
             raise EngineError(f"a model of {len(content)} bytes", hint=f"{INPUT_SIZE} bytes at most")
         self._content = content
-        if self._made >= RENEWAL:
-            self.close()
-        child = self._child = self._child or self._start()
-        child.memory[INPUT_OFFSET : INPUT_OFFSET + len(content)] = content
-        self._prepare(Operation.LOAD, len(content))
+        self._lost.clear()
+        self._load()
 
     def reset(self) -> None:
         """Put the model into its initial state, in a new process if the last one died.
 
         Raises:
-            EngineError: As for `load`.
+            EngineError: As for `load`; or the model has cost its `ATTEMPTS`, and is not tried again until it is loaded.
         """
+        if len(self._lost) >= ATTEMPTS:
+            last = self._lost[-1]
+            raise EngineError(f"{last.message}, {ATTEMPTS} times: it is given up", hint=last.hint)
         if self._child is None or self._made >= RENEWAL:
-            self.load(self._content)
+            self._load()
         else:
             self._prepare(Operation.RESET, 0)
 
@@ -172,6 +176,13 @@ class EngineProcess:
             return _start_child(self.engine)
         except OSError as error:
             raise EngineError(f"cannot start a process for engine {self.engine}: {error.strerror}") from error
+
+    def _load(self) -> None:
+        if self._made >= RENEWAL:
+            self.close()
+        child = self._child = self._child or self._start()
+        child.memory[INPUT_OFFSET : INPUT_OFFSET + len(self._content)] = self._content
+        self._prepare(Operation.LOAD, len(self._content))
 
     def _prepare(self, operation: Operation, number: int) -> None:
         self._made += 1
@@ -227,7 +238,9 @@ class EngineProcess:
         inference = self.inferences + finished if self.frame_size else None
         where = "" if inference is None else f" at inference {inference}"
         hint = f"its last words: {detail}" if detail else "mww verify tells what ESPHome's runtime would refuse"
-        return EngineError(f"engine {self.engine} {how}{where}", hint=hint, inference=inference)
+        lost = EngineError(f"engine {self.engine} {how}{where}", hint=hint, inference=inference)
+        self._lost.append(lost)
+        return lost
 
     def _refused(self, child: _Child, operation: Operation, said: str) -> EngineError:
         what = "failed on a frame" if operation == Operation.INFER else "does not take this model"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import mmap
 import os
 import resource
@@ -22,13 +23,14 @@ from harness.engines.protocol import (
     INPUT_SIZE,
     MEMORY_SIZE,
     OUTPUT_OFFSET,
+    OUTPUT_SIZE,
     PROGRESS,
     REQUEST,
     Operation,
     Status,
 )
 
-_ADDRESS_SPACE = 4 * 1024**3
+ADDRESS_SPACE = 1024**3  # bytes; with a model that suits a chip an engine has an eighth of it
 _LOG_SIZE = 16 * 1024**2
 
 
@@ -63,8 +65,12 @@ class Worker:
             self._make = interpreter_factory(self._engine)
         self._interpreter, self._inferences = None, 0
         interpreter = self._interpreter = self._make(self._content)
-        frame = int(np.prod(interpreter.frame_shape)) * interpreter.frame_type.itemsize
-        return frame, int(np.prod(interpreter.output_shape)) * interpreter.output_type.itemsize
+        frame = _bytes(interpreter.frame_shape, interpreter.frame_type)
+        output = _bytes(interpreter.output_shape, interpreter.output_type)
+        if not (0 < frame <= INPUT_SIZE and 0 < output <= OUTPUT_SIZE):
+            self._interpreter = None
+            raise ValueError(f"frames of {frame} bytes and outputs of {output}")
+        return frame, output
 
     def _infer(self, number: int) -> int:
         interpreter = self._interpreter
@@ -82,12 +88,16 @@ class Worker:
         return self._inferences
 
 
+def _bytes(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> int:
+    return math.prod(map(int, shape)) * dtype.itemsize
+
+
 def main(engine: str, channel: int, memory: int) -> None:
     """Serve an engine over the file descriptors of a socket and of the shared memory."""
     end_with_parent()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_LOG_SIZE, _LOG_SIZE))
-    resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
+    resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     with socket.socket(fileno=channel) as connection, mmap.mmap(memory, MEMORY_SIZE) as shared:
         os.close(memory)
         Worker(engine, connection, shared).serve()

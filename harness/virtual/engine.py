@@ -22,6 +22,10 @@ NO_INTERPRETER: Final = 26
 """Error codes of the link (`harness.link.error_codes`), given where the firmware's own engine gives them."""
 
 
+_DEADLINE: Final = 3.0
+"""Seconds for an inference: less than the silence after which a host gives a board up, so that it hears the reason."""
+
+
 class RefusedError(Exception):
     """The engine cannot do what was asked; `code` is the link's, `detail` what that code says of it."""
 
@@ -87,7 +91,7 @@ class TflmEngine:
         """
         self._chip = chip
         self._alter = alter
-        self._spare: EngineProcess | None = EngineProcess("tflm")
+        self._spare: EngineProcess | None = EngineProcess("tflm", deadline=_DEADLINE)
         self.version = self._spare.version
         self._slots: dict[int, EngineProcess] = {}
         self._exposed: dict[int, tuple[int, ...]] = {}
@@ -102,7 +106,7 @@ class TflmEngine:
         _check(model, any_output=any_output)
         facts = self._facts(model, manifest_arena)
         if slot not in self._slots:
-            self._slots[slot], self._spare = self._spare or EngineProcess("tflm"), None
+            self._slots[slot], self._spare = self._spare or EngineProcess("tflm", deadline=_DEADLINE), None
         try:
             self._slots[slot].load(self._alter(content))
         except EngineError as error:

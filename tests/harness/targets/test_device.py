@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from exporter.errors import UsageError
 from harness.check import check
-from harness.errors import LinkError, ModelMissingError, WrongFirmwareError
+from harness.errors import DeviceError, LinkError, ModelMissingError, WrongFirmwareError
 from harness.flashing.writing import FlashJob, flash
 from harness.link.client import LinkClient
 from harness.link.model_table import ModelRecord
@@ -49,6 +50,21 @@ def test_a_bad_cable_changes_no_output_and_infers_no_frame_twice(
     for clip, reference in zip(result.clips, emulated.clips, strict=True):
         assert clip.outputs_sha256 == reference.outputs_sha256
         assert clip.device_inferences == clip.inferences == reference.inferences
+
+
+def test_an_interpreter_that_hangs_in_the_board_is_told_and_the_next_clip_runs(models: Path) -> None:
+    model = load_model(models / "okay_nabu.json")
+    frames = np.zeros((50, model.stride, 40), np.int8)
+    with VirtualBoard() as board, DeviceTarget(board.port, TargetOptions()) as target:
+        target.load(model)
+        before = target.infer(frames).outputs
+        for child in psutil.Process(board.pid).children():
+            child.suspend()
+        with pytest.raises(DeviceError, match="the interpreter failed") as caught:
+            target.infer(frames)
+        assert caught.value.inference == 50
+        target.reset()
+        assert np.array_equal(target.infer(frames).outputs, before)
 
 
 @pytest.mark.parametrize(("fault", "code"), [("reboot", "rebooted"), ("hang", "hung")])
