@@ -46,7 +46,7 @@ RENEWAL: Final = 4000
 """Interpreters that one process makes; tflite-micro loses 1.4 kB with each, and a new process takes a second."""
 
 ATTEMPTS: Final = 2
-"""Processes that a model may cost until it is given up: each may take the whole deadline, and there may be many clips."""
+"""Processes that a model may cost until it is given up: each may take a whole deadline, and there may be many clips."""
 
 # The child gets the parent's import path as it stands: `-m` would put the working directory before it, where a folder
 # named `harness` or `exporter` may well be.

@@ -115,7 +115,7 @@ def test_a_model_that_was_given_up_may_be_loaded_anew() -> None:
             for attempt in range(ATTEMPTS):
                 if attempt:
                     engine.reset()
-                with pytest.raises(EngineError, match="SIGSEGV at inference 0$"):
+                with pytest.raises(EngineError, match=r"SIGSEGV at inference 0$"):
                     engine.infer(bytes(engine.frame_size))
             with pytest.raises(EngineError, match="given up"):
                 engine.reset()
