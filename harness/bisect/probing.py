@@ -178,8 +178,8 @@ class BoardTensors(_Closing):
         self._exposed: tuple[Tensor, ...] = ()
         self._borrowed = False
         with ExitStack() as stack:
-            stack.enter_context(hold_port(url, purpose="mww bisect"))
-            self._client = stack.enter_context(LinkClient.connect(url, baud=options.baud or DEFAULT_BAUD))
+            port = stack.enter_context(hold_port(url, purpose="mww bisect"))
+            self._client = stack.enter_context(LinkClient.connect(port, baud=options.baud or DEFAULT_BAUD))
             chip = self._client.board.chip
             if options.chip not in (None, chip):
                 raise UsageError(f"the board at {url} has an {chip}, not {options.chip}", hint=f"--chip {chip}")

@@ -64,8 +64,7 @@ class BoardPool:
             names = ", ".join(board.id for board in fitting) or "no board of that chip"
             raise PortMissingError(f"none of the boards is at a port: {names}", hint="mww boards check tells why")
         with acquire_any(there, purpose=self._purpose, timeout=self._wait) as lease:
-            self._boards.remove(lease.board)
-            self._boards.insert(0, lease.board)
+            self._boards.sort(key=lambda board: board.id != lease.board.id)
             yield replace(lease.board, port=find_port(lease.board, scan()))
 
     def discard(self, board: Board) -> None:

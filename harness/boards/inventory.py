@@ -17,7 +17,8 @@ from typing import Final
 import yaml
 
 from exporter.contract import CHIPS
-from exporter.errors import InputError, MwwError
+from exporter.errors import InputError, MwwError, UsageError
+from harness.labgrid.address import in_lab, parse_address
 
 DEFAULT_MAP: Final = Path("boards.yaml")
 """Where `mww boards` looks without `--map`, after the environment's `MWW_BOARDS`."""
@@ -139,7 +140,7 @@ def _parse_board(where: str, entry: object) -> Board:
     for key in _REQUIRED:
         if not entry.get(key):
             raise InventoryError(f"{where} has no {key}")
-    if not entry.get("serial") and not entry.get("mac"):
+    if not entry.get("serial") and not entry.get("mac") and not _in_lab(where, entry.get("port")):
         hint = "mww boards scan shows the serial number of every port; a tty name can change at each plug"
         raise InventoryError(f"{where} has neither serial nor mac", hint=hint)
     texts = {key: _text(where, key, entry.get(key)) for key in known if key not in ("baud", "power_cycle")}
@@ -153,6 +154,17 @@ def _parse_board(where: str, entry: object) -> Board:
             f"{where} has mac {board.mac!r}, which is none", hint="such as F4:12:FA:5B:8C:20, in quotes"
         )
     return board
+
+
+def _in_lab(where: str, port: object) -> bool:
+    """Whether a lab is asked for the board, by tags in place of a serial number."""
+    if not isinstance(port, str) or not in_lab(port):
+        return False
+    try:
+        parse_address(port)
+    except UsageError as error:
+        raise InventoryError(f"{where}: {error.message}", hint=error.hint) from error
+    return True
 
 
 def _text(where: str, key: str, value: object) -> str:

@@ -1,115 +1,52 @@
-"""Who may use a board now: one lease at a time on a machine, by a lock that the kernel drops when its holder dies.
-
-The lock is keyed on what the board is (serial number and MAC), never on where it is plugged in.
-"""
+"""Who may use a board now: one lease at a time, whoever gives it out, and none that outlives its process for long."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
-import hashlib
-import json
 import os
-import stat
 import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from exporter.errors import MwwError
+from harness.boards.claims import BoardBusyError, Claim, Holder, LeaseProvider
+from harness.boards.file_locks import FileLocks
 from harness.boards.inventory import Board
-from harness.boards.ports import board_at, current_user, scan
+from harness.boards.ports import board_at, scan
+from harness.labgrid.address import in_lab
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 _POLL_SECONDS: Final = 0.1
-_GRACE_SECONDS: Final = 0.3  # `holder` locks for a moment to see whether anybody does
-_MAX_HOLDER_BYTES: Final = 4096
-_MODE: Final = 0o644  # everybody may see whether it is locked, and by whom
-_FLAGS: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-_TAKEN: Final = (errno.EWOULDBLOCK, errno.EACCES)
-
-
-class BoardBusyError(MwwError):
-    """Somebody else holds the board."""
-
-    code = "board-busy"
-
-
-class LeaseError(MwwError):
-    """The lock files cannot be used."""
-
-    code = "lease"
-
-
-@dataclass(frozen=True, slots=True)
-class Holder:
-    """Who holds a board, as the holder says; for people, and not proof of anything.
-
-    Attributes:
-        board: The id in the holder's own inventory.
-        pid: The process.
-        user: Its user.
-        since: UTC, ISO 8601.
-        purpose: Such as `mww run` or `pytest gw1`.
-    """
-
-    board: str
-    pid: int
-    user: str
-    since: str
-    purpose: str
-
-    def __str__(self) -> str:
-        return f"{self.user}'s process {self.pid} ({self.purpose}) since {self.since}"
-
-
-def lease_dir() -> Path:
-    """Where the lock files are, the same for every user of the machine.
-
-    `MWW_LEASE_DIR`, else `/run/lock` where everybody may write there, else `/tmp`. In these the sticky bit keeps one
-    user from removing another's files.
-    """
-    given = os.environ.get("MWW_LEASE_DIR")
-    if given:
-        return Path(given)
-    shared = Path("/run/lock")
-    try:
-        mode = shared.stat().st_mode
-    except OSError:
-        mode = 0
-    return shared if mode & stat.S_ISVTX and mode & stat.S_IWOTH else Path("/tmp")
+_FILE_LOCKS: Final = FileLocks()
 
 
 class Lease:
     """A board that nobody else uses, until `release`, the end of the `with`, or the death of this process."""
 
-    def __init__(self, board: Board, locks: Mapping[Path, int]) -> None:
+    def __init__(self, board: Board, claim: Claim) -> None:
         self.board = board
-        self._locks = dict(locks)
+        self._claim: Claim | None = claim
         _held.add(self)
 
     @property
     def held(self) -> bool:
         """Whether it is not released yet."""
-        return bool(self._locks)
+        return self._claim is not None
 
     def release(self) -> None:
         """Give the board back; harmless a second time."""
-        for path in self._locks:
-            path.unlink(missing_ok=True)  # while it is still locked; who has opened it by now will notice
-        self.forget()
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            claim.release()
 
     def forget(self) -> None:
-        """Close the locks; the board stays taken where another process has copies of them."""
-        while self._locks:
-            os.close(self._locks.popitem()[1])
+        """Let go of a forked child's copy; the board stays the parent's."""
+        claim, self._claim = self._claim, None
+        if claim is not None:
+            claim.forget()
 
     def __enter__(self) -> Self:
         return self
@@ -124,7 +61,7 @@ _held: weakref.WeakSet[Lease] = weakref.WeakSet()
 
 
 def _forget_in_child() -> None:
-    """Close a forked child's copies of the locks, which would outlive this process and keep its boards taken."""
+    """Close a forked child's copies, which would outlive this process and keep its boards taken."""
     for lease in list(_held):
         lease.forget()
 
@@ -132,165 +69,79 @@ def _forget_in_child() -> None:
 os.register_at_fork(after_in_child=_forget_in_child)
 
 
-def acquire(board: Board, *, purpose: str, timeout: float = 0.0) -> Lease:
+def acquire(board: Board, *, purpose: str, timeout: float | None = None) -> Lease:
     """Lease one board; see `acquire_any`."""
     return acquire_any((board,), purpose=purpose, timeout=timeout)
 
 
-def acquire_any(boards: Sequence[Board], *, purpose: str, timeout: float = 0.0) -> Lease:
+def acquire_any(boards: Sequence[Board], *, purpose: str, timeout: float | None = None) -> Lease:
     """Lease the first of `boards` that is free, in their order, waiting up to `timeout` seconds for one.
+
+    With None a board of this machine is not waited for, and one of a lab as long as its queue is worth.
 
     Raises:
         BoardBusyError: None became free; the message says who holds them.
-        LeaseError: The lock files cannot be used.
+        LeaseError: Leases cannot be had at all.
     """
-    deadline = time.monotonic() + max(timeout, _GRACE_SECONDS)
-    while True:
-        for board in boards:
-            locks = _try_lock(board, purpose)
-            if locks is not None:
-                return Lease(board, locks)
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise _busy(boards, timeout)
-        time.sleep(min(_POLL_SECONDS, left))
+    started = time.monotonic()
+    with ExitStack() as stack:
+        claims: list[Claim] = []
+        while True:
+            for index, board in enumerate(boards):
+                if index == len(claims):  # in their order: the next is asked for once this one is not free at once
+                    claims.append(_provider(board).claim(board, purpose))
+                    stack.callback(claims[index].release)
+                found = claims[index].poll()
+                if found is not None:
+                    mine = claims.pop(index)
+                    stack.pop_all()
+                    for other in claims:
+                        other.release()
+                    return Lease(found, mine)
+            left = started + _patience(boards, timeout) - time.monotonic()
+            if left <= 0:
+                raise _busy(boards, timeout)
+            time.sleep(min(_POLL_SECONDS, left))
 
 
 @contextmanager
-def hold_port(port: str, *, purpose: str) -> Iterator[None]:
-    """Lease the board at a port that no inventory named, unless this process already has it.
+def hold_port(port: str, *, purpose: str) -> Iterator[str]:
+    """Lease the board at a port that no inventory named, unless this process already has it; gives where it is.
 
     Raises:
         BoardBusyError: Somebody else holds it.
-        LeaseError: The lock files cannot be used.
+        LeaseError: Leases cannot be had at all.
     """
     board = board_at(port, scan())
-    if any(set(board.identities) & set(lease.board.identities) for lease in _held if lease.held):
-        yield
+    ours = [lease for lease in _held if lease.held and set(board.identities) & set(lease.board.identities)]
+    if ours:
+        yield ours[0].board.port if in_lab(port) else port
         return
-    with acquire(board, purpose=purpose):
-        yield
+    with acquire(board, purpose=purpose) as lease:
+        yield lease.board.port if in_lab(port) else port
 
 
 def holder(board: Board) -> Holder | None:
     """Who holds a board now; None when it is free."""
-    for name in board.identities:
-        for path in _lock_files(name):
-            lock = _open_to_look(path)
-            if lock is None:
-                continue
-            try:
-                if not _flock(lock, fcntl.LOCK_SH):
-                    return _read_holder(lock, board)
-            finally:
-                os.close(lock)
-    return None
+    return _provider(board).holder(board)
 
 
-def _busy(boards: Sequence[Board], timeout: float) -> BoardBusyError:
+def _provider(board: Board) -> LeaseProvider:
+    if not in_lab(board.port):
+        return _FILE_LOCKS
+    from harness.labgrid.leases import Lab
+
+    return Lab()
+
+
+def _patience(boards: Sequence[Board], timeout: float | None) -> float:
+    providers = [_provider(board) for board in boards]
+    wait = max(provider.queue for provider in providers) if timeout is None else timeout
+    return max(wait, *(provider.patience for provider in providers))
+
+
+def _busy(boards: Sequence[Board], timeout: float | None) -> BoardBusyError:
     said = "; ".join(f"{board.id}: {holder(board) or 'released just now'}" for board in boards)
     waited = f" after {timeout:g} s" if timeout else ""
     count = "the board is" if len(boards) == 1 else f"all {len(boards)} boards are"
     return BoardBusyError(f"{count} in use{waited}: {said}", hint="wait for it, or end that process; mww boards list")
-
-
-def _stem(name: str) -> str:
-    return f"mww-board-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-
-
-def _lock_files(name: str) -> list[Path]:
-    """Every user's lock file for a board."""
-    return sorted(lease_dir().glob(f"{_stem(name)}.*.lock"))
-
-
-def _try_lock(board: Board, purpose: str) -> dict[Path, int] | None:
-    """Lock every identity of a board, or none.
-
-    Each user has files of their own, which nobody else can remove or write to. Whoever has locked theirs looks at
-    everybody else's: of two users, at most one finds no other's locked.
-    """
-    since = datetime.now(timezone.utc).isoformat("T", "seconds")
-    note = json.dumps(asdict(Holder(board.id, os.getpid(), current_user(), since, purpose))).encode()
-    locks: dict[Path, int] = {}
-    try:
-        for name in board.identities:
-            mine = lease_dir() / f"{_stem(name)}.{os.geteuid()}.lock"
-            lock = _open_locked(mine)
-            if lock is None:
-                return None
-            locks[mine] = lock
-            os.ftruncate(lock, 0)
-            os.pwrite(lock, note[:_MAX_HOLDER_BYTES], 0)
-            if any(_locked_by_another(path, lock) for path in _lock_files(name)):
-                return None
-        taken, locks = locks, {}
-        return taken
-    finally:
-        for lock in locks.values():
-            os.close(lock)
-
-
-def _locked_by_another(path: Path, mine: int) -> bool:
-    lock = _open_to_look(path)
-    if lock is None:
-        return False
-    try:
-        return not os.path.sameopenfile(lock, mine) and not _flock(lock, fcntl.LOCK_SH)
-    finally:
-        os.close(lock)
-
-
-def _open_to_look(path: Path) -> int | None:
-    """Open a lock file that may be anybody's; None where it is gone, or was never one."""
-    try:
-        return _regular(path, os.open(path, _FLAGS | os.O_RDONLY))
-    except (OSError, LeaseError):
-        return None
-
-
-def _open_locked(path: Path) -> int | None:
-    """Open and lock a lock file of this user's; None when another process has it."""
-    while True:
-        try:
-            lock = _regular(path, os.open(path, _FLAGS | os.O_RDWR | os.O_CREAT, _MODE))
-            os.fchmod(lock, _MODE)  # past the umask
-        except OSError as error:
-            hint = "MWW_LEASE_DIR names another folder, the same for every user of the boards"
-            raise LeaseError(f"cannot use the lock file {path}: {error.strerror}", hint=hint) from error
-        if not _flock(lock, fcntl.LOCK_EX):
-            os.close(lock)
-            return None
-        try:
-            current = path.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            current = None
-        if current is not None and os.path.samestat(current, os.fstat(lock)):
-            return lock
-        os.close(lock)  # cleaned away between opening and locking: that lock excludes nobody
-
-
-def _regular(path: Path, lock: int) -> int:
-    if not stat.S_ISREG(os.fstat(lock).st_mode):
-        os.close(lock)
-        raise LeaseError(f"{path} is no lock file", hint="somebody put something else there: remove it")
-    return lock
-
-
-def _flock(lock: int, kind: int) -> bool:
-    try:
-        fcntl.flock(lock, kind | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in _TAKEN:
-            return False
-        raise
-    return True
-
-
-def _read_holder(lock: int, board: Board) -> Holder:
-    """What the holder wrote, or `unknown` where that is nothing usable."""
-    try:
-        note = json.loads(os.pread(lock, _MAX_HOLDER_BYTES, 0))
-        texts = [str(note[key])[:100] for key in ("board", "user", "since", "purpose")]
-        return Holder(texts[0], int(note["pid"]), texts[1], texts[2], texts[3])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return Holder(board.id, 0, "unknown", "unknown", "unknown")

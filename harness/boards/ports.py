@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from harness.boards.inventory import Board, identity
 from harness.errors import PortMissingError
+from harness.labgrid.address import in_lab
 
 if TYPE_CHECKING:
     from serial.tools.list_ports_common import ListPortInfo
@@ -27,6 +28,11 @@ _BRIDGES: Final = {
 
 UDEV_RULE: Final = 'SUBSYSTEM=="tty", ATTRS{idVendor}=="303a|10c4|1a86|0403|067b", MODE="0660", TAG+="uaccess"'
 """What gives the user at the desk every such port, in /etc/udev/rules.d/60-esp32.rules."""
+
+
+def is_url(port: str) -> bool:
+    """Whether a port is an address that only opening it can judge, and no device path."""
+    return "://" in port or in_lab(port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,8 @@ def find_port(board: Board, ports: Sequence[SerialPort]) -> str:
     Raises:
         PortMissingError: The board is at no port, or it cannot be told at which.
     """
+    if in_lab(board.port):
+        return board.port
     mine = [port.device for port in ports if port.serial and identity(port.serial) in board.identities]
     if len(mine) == 1 or board.port in mine:
         return board.port if board.port in mine else mine[0]
@@ -113,7 +121,7 @@ class PortAccess:
 
 def access(port: str) -> PortAccess:
     """Whether this process may open a port; a URL is judged when it is opened."""
-    if "://" in port:
+    if is_url(port):
         return PortAccess(True, f"{port} is a URL", None)
     path = Path(port)
     if not path.exists():

@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from exporter.errors import MwwError
+from harness.boards.claims import BoardBusyError, Holder
 from harness.boards.inventory import Board, identity
-from harness.boards.leases import BoardBusyError, Holder, acquire, holder
+from harness.boards.leases import acquire, holder
 from harness.boards.ports import SerialPort, access, find_port
-from harness.errors import PortMissingError
+from harness.labgrid.address import in_lab
 
 if TYPE_CHECKING:
-    from harness.link.client import LinkClient
     from harness.link.messages import Welcome
 
 
@@ -48,10 +48,11 @@ class BoardState:
 
 def look(board: Board, ports: Sequence[SerialPort]) -> BoardState:
     """See how a board is; `ports` are those that `harness.boards.ports.scan` found."""
-    held_by = holder(board)
+    held_by: Holder | None = None
     try:
+        held_by = holder(board)
         port = find_port(board, ports)
-    except PortMissingError as error:
+    except MwwError as error:
         return BoardState(board, None, held_by, error)
     may = access(port)
     problem: MwwError | None = None
@@ -66,18 +67,16 @@ def ask(state: BoardState) -> BoardState:
     """Greet a board that could be used, and hold what it says of itself to the inventory."""
     if state.problem is not None or state.port is None:
         return state
+    from harness.link.client import LinkClient
+
     try:
-        with acquire(state.board, purpose="mww boards check"), _connect(state.board, state.port) as client:
-            _compare(state.board, client.board)
+        with acquire(state.board, purpose="mww boards check") as lease:
+            port = lease.board.port if in_lab(state.port) else state.port
+            with LinkClient.connect(port, baud=state.board.baud) as client:
+                _compare(state.board, client.board)
     except MwwError as error:
         return replace(state, problem=error)
     return state
-
-
-def _connect(board: Board, port: str) -> LinkClient:
-    from harness.link.client import LinkClient
-
-    return LinkClient.connect(port, baud=board.baud)
 
 
 def _compare(board: Board, welcome: Welcome) -> None:

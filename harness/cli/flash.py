@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,8 +61,8 @@ def command(
         before=before,
         after=after,
     )
-    with hold_port(port, purpose="mww flash"), progress() as report:
-        done = flash(job, report)
+    with hold_port(port, purpose="mww flash") as leased, progress() as report:
+        done = flash(replace(job, port=leased), report)
     if as_json:
         _emit(port, done, [model.sha256 for model in loaded])
         return

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from importlib import metadata, util
 from typing import Final
 
-from harness.boards import leases, ports
+from harness.boards import ports
+from harness.boards.file_locks import lease_dir
 from harness.doctor.finding import Finding
 from harness.doctor.installation import look_at_installation
 
@@ -67,7 +68,7 @@ def _cache() -> Finding:
 
 
 def _leases() -> Finding:
-    folder = leases.lease_dir()
+    folder = lease_dir()
     if not os.access(folder, os.W_OK | os.X_OK):
         hint = "let MWW_LEASE_DIR name another folder, the same for every user of the boards"
         return Finding("leases", "missing", f"{folder} cannot be written: no board can be leased", hint)

@@ -40,8 +40,8 @@ _RECOVERY: Final = Timing(hello=2.0)
 class DeviceTarget:
     """One board; a clip that its link fails in is an error, and the next begins with a new session if there is one."""
 
-    def __init__(self, url: str, options: TargetOptions) -> None:
-        """Open the port and greet the board.
+    def __init__(self, url: str, options: TargetOptions, *, called: str | None = None) -> None:
+        """Open the port and greet the board; `called` is what the user named, where that is another address.
 
         Raises:
             UsageError: An option has no meaning for a board, or the board has another chip.
@@ -49,6 +49,7 @@ class DeviceTarget:
         """
         check_engine(options)
         self._url = url
+        self._called = called or url
         self._baud = options.baud or DEFAULT_BAUD
         self._may_upload = options.flash
         self._model: Model | None = None
@@ -60,7 +61,7 @@ class DeviceTarget:
         chip = self._client.board.chip
         if options.chip not in (None, chip):
             self._client.close()
-            raise UsageError(f"the board at {url} has an {chip}, not {options.chip}", hint=f"--chip {chip}")
+            raise UsageError(f"the board at {self._called} has an {chip}, not {options.chip}", hint=f"--chip {chip}")
 
     def info(self) -> TargetInfo:
         """What the board says of itself."""
@@ -81,8 +82,8 @@ class DeviceTarget:
         if not is_whole or stored.sha256.hex() != model.sha256 or stored.manifest_arena != arena:
             if not self._may_upload:
                 raise ModelMissingError(
-                    f"the board at {self._url} has another model than {model.name}",
-                    hint=f"mww flash --port {self._url} --model {model.path}",
+                    f"the board at {self._called} has another model than {model.name}",
+                    hint=f"mww flash --port {self._called} --model {model.path}",
                 )
             self._client.upload(_SLOT, ModelRecord(model.content, arena))
         opened = self._client.open_model(_SLOT)
@@ -136,7 +137,7 @@ class DeviceTarget:
         self.close()
 
     def _connect(self, timing: Timing) -> LinkClient:
-        line = f"mww flash --port {self._url} --firmware FACTORY.bin"
+        line = f"mww flash --port {self._called} --firmware FACTORY.bin"
         try:
             return LinkClient.connect(self._url, baud=self._baud, timing=timing)
         except WrongFirmwareError as error:
@@ -198,8 +199,7 @@ class _LeasedDevice(DeviceTarget):
 
     def __init__(self, url: str, options: TargetOptions) -> None:
         with ExitStack() as stack:
-            stack.enter_context(hold_port(url, purpose="mww run"))
-            super().__init__(url, options)
+            super().__init__(stack.enter_context(hold_port(url, purpose="mww run")), options, called=url)
             self._lease = stack.pop_all()
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Final
 
 from exporter.errors import UsageError
+from harness.labgrid.address import in_lab
 from harness.targets.base import Target
 
 EMULATOR: Final = "emulator"
@@ -58,9 +59,9 @@ def target_spec(name: str) -> TargetSpec:
     """
     if name in _NAMED:
         return _NAMED[name]
-    if "/" in name or name.upper().startswith("COM"):
+    if "/" in name or in_lab(name) or name.upper().startswith("COM"):
         return _PORT
-    hint = f"{', '.join(_NAMED)}, or a port such as /dev/ttyUSB0, socket://127.0.0.1:5000 or rfc2217://host:4000"
+    hint = f"{', '.join(_NAMED)}, or a port such as /dev/ttyUSB0, rfc2217://host:4000 or labgrid:board=esp32s3"
     raise UsageError(f"there is no target {name!r}", hint=hint)
 
 

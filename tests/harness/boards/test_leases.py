@@ -14,8 +14,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.boards.claims import BoardBusyError, LeaseError
+from harness.boards.file_locks import lease_dir
 from harness.boards.inventory import Board
-from harness.boards.leases import BoardBusyError, LeaseError, acquire, acquire_any, hold_port, holder, lease_dir
+from harness.boards.leases import acquire, acquire_any, hold_port, holder
 
 BOARD = Board("voice", "esp32s3", serial="F4:12:FA:5B:8C:20")
 OTHER = Board("bare", "esp32", serial="0001", mac="24:0a:c4:00:00:01")
