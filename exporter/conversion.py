@@ -18,9 +18,9 @@ from exporter.architecture import FloatArray
 from exporter.calibration import RepresentativeDataset
 from exporter.contract import FEATURES
 from exporter.errors import CalibrationError, ConversionError
-from exporter.model_file import ModelFile, read_model
+from exporter.model_file import read_model
 from exporter.phases import Phases
-from exporter.ranges import UnknownOperatorError, activation_ranges
+from exporter.ranges import UnknownOperatorError, calibrated_ranges, check_finite
 from exporter.recovered_ranges import ranges_of_tensors
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ Frames = Callable[[], Iterator[list[FloatArray]]]
 """What the converter takes as representative dataset: yields `[float32 [1, stride, 40]]`."""
 
 _MAIN: Final = 0
-
-_FULL_LOGIT: Final = 6.0
-"""Its sigmoid is above 254.5 / 255."""
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -125,12 +122,11 @@ def convert(saved_model: Path, dataset: Frames, phases: Phases) -> bytes:
         model = read_model(calibrated)
     with phases("calibrate"):
         try:
-            ranges = activation_ranges(model, frames)
+            random = isinstance(dataset, RepresentativeDataset) and dataset.is_random
+            ranges = calibrated_ranges(model, frames, open_logit=random)
         except UnknownOperatorError as error:
             _LOG.debug("calibrating frame by frame: %s", error)
             return convert_per_frame(saved_model, dataset)
-        if isinstance(dataset, RepresentativeDataset) and dataset.is_random:
-            ranges = _with_open_logit(model, ranges)
     return quantise_with(calibrated, ranges, phases)
 
 
@@ -155,8 +151,7 @@ def quantise_with(calibrated: bytes, ranges: Mapping[int, tuple[float, float]], 
     Raises:
         ConversionError: A range is not finite, or the converter refused the model.
     """
-    if not np.isfinite(list(ranges.values())).all():
-        raise ConversionError("the network's activations overflow", hint="did training diverge?")
+    check_finite(ranges)
     with phases("quantise"):
         return quantise(note_ranges(calibrated, ranges))
 
@@ -180,13 +175,6 @@ def _collect(dataset: Frames) -> FloatArray:
         hint = "it must yield [float32 [1, stride, 40]], frame after frame"
         raise CalibrationError(f"the representative dataset yields {len(frames)} frames of {shapes or 0}", hint=hint)
     return np.concatenate(frames)
-
-
-def _with_open_logit(model: ModelFile, ranges: Mapping[int, tuple[float, float]]) -> Mapping[int, tuple[float, float]]:
-    """Random features do not tell how high a wake word's logit goes: let it go as high as any output byte needs."""
-    logits = [operator.inputs[0] for operator in model.main.operators if operator.op == "LOGISTIC"][-1:]
-    low = {logit: ranges[logit][0] for logit in logits}
-    return {**ranges, **{logit: (low[logit], max(ranges[logit][1], -low[logit], _FULL_LOGIT)) for logit in logits}}
 
 
 def _converter(saved_model: Path, frames: Frames) -> Any:

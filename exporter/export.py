@@ -1,7 +1,7 @@
 """The export from end to end: checkpoint and calibration in, a verified model with its manifest out, both or neither.
 
-The parts do the work: `checkpoint` and `configuration` read, `network` builds, `conversion` converts, `verification`
-judges. Here they are put in order.
+The parts do the work: `checkpoint` and `configuration` read, `converters` converts, `verification` judges. Here they
+are put in order.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from exporter.calibration import (
 )
 from exporter.checkpoint import Checkpoint, load_checkpoint
 from exporter.configuration import Configuration
+from exporter.converters import Calibration, Converted, Converter, convert
 from exporter.errors import MwwError, OutputError, UnsupportedModelError, UsageError
 from exporter.feature_sets import clips_from_array, load_clips
 from exporter.files import write_files
@@ -32,9 +33,8 @@ from exporter.model_analyzer import ModelAnalysis, analyze_model_architecture
 from exporter.model_file import read_model
 from exporter.optimize import optimize_for_edge
 from exporter.phases import Phases
-from exporter.recovered_ranges import Ranges, load_ranges
+from exporter.recovered_ranges import load_ranges
 from exporter.scratch import scratch_folder
-from exporter.tensorflow_quietly import tensorflow_quietly
 from exporter.verification import VerificationReport, verify_esphome_compatibility
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -73,6 +73,7 @@ class ExportResult:
         written: Whether the two files were written: not when a check failed, unless they were to be kept.
         verification: Every check of the runtime's rules.
         architecture: The network.
+        converter: What converted it.
         calibration: What it was calibrated with.
         arena: The prediction for each asked chip, with the manifest's size.
         tensor_arena_size: The manifest's, in bytes.
@@ -88,6 +89,7 @@ class ExportResult:
     written: bool
     verification: VerificationReport
     architecture: Architecture
+    converter: Converter
     calibration: CalibrationSummary
     arena: tuple[ArenaPrediction, ...]
     tensor_arena_size: int
@@ -130,6 +132,7 @@ class ExportRequest:
     choose_cutoff: ChooseCutoff | None
     keep_failed: bool
     optimize: bool
+    converter: Converter | None = None
     phases: Phases = field(default_factory=Phases)
 
 
@@ -171,13 +174,12 @@ def export(request: ExportRequest) -> ExportResult:
     _check_folder(request.output_dir)
     with phases("read"):
         checkpoint = load_checkpoint(request.checkpoint, request.config.settings)
-        ranges = load_ranges(request.calibration_ranges) if request.calibration_ranges else None
-        dataset = None if ranges else _dataset(request, checkpoint.architecture.stride)
+        calibration = _calibration(request, checkpoint.architecture.stride)
+    converted = convert(checkpoint, calibration, request.converter, phases)
     with scratch_folder("mww-export-") as folder:
-        content = _convert(checkpoint, dataset, ranges, folder, phases)
         model = folder / f"{request.name}.tflite"
-        model.write_bytes(_optimize(content, request) if request.optimize else content)
-        result, contents = _judge(request, checkpoint, dataset, model)
+        model.write_bytes(_optimize(converted.content, request) if request.optimize else converted.content)
+        result, contents = _judge(request, checkpoint, calibration, converted, model)
     if result.compatible or request.keep_failed:
         write_files(contents)
         return replace(result, written=True)
@@ -192,7 +194,9 @@ def _check_folder(folder: Path) -> None:
         raise OutputError(f"{existing} {reason}", hint="choose another --output")
 
 
-def _dataset(request: ExportRequest, stride: int) -> RepresentativeDataset:
+def _calibration(request: ExportRequest, stride: int) -> Calibration:
+    if request.calibration_ranges:
+        return load_ranges(request.calibration_ranges)
     given = request.calibration
     if given is None:
         return create_default_representative_dataset(stride=stride)
@@ -202,23 +206,6 @@ def _dataset(request: ExportRequest, stride: int) -> RepresentativeDataset:
         (str(given), load_clips(given)) if isinstance(given, Path) else ("features", clips_from_array(given))
     )
     return representative_dataset(clips, source, stride=stride, minimum=request.minimum_clips)
-
-
-def _convert(
-    checkpoint: Checkpoint, dataset: RepresentativeDataset | None, ranges: Ranges | None, folder: Path, phases: Phases
-) -> bytes:
-    with tensorflow_quietly():
-        with phases("tensorflow"):
-            from exporter import conversion, network
-        with phases("network"):
-            streaming = network.build_streaming_network(checkpoint.architecture, checkpoint.weights)
-        saved_model = folder / "saved_model"
-        with phases("saved_model"):
-            conversion.write_saved_model(streaming, saved_model)
-        if dataset is not None:
-            return conversion.convert(saved_model, dataset, phases)
-        assert ranges is not None
-        return conversion.convert_with_ranges(saved_model, checkpoint.architecture.stride, ranges, phases)
 
 
 def _optimize(converted: bytes, request: ExportRequest) -> bytes:
@@ -231,7 +218,7 @@ def _optimize(converted: bytes, request: ExportRequest) -> bytes:
 
 
 def _judge(
-    request: ExportRequest, checkpoint: Checkpoint, dataset: RepresentativeDataset | None, model: Path
+    request: ExportRequest, checkpoint: Checkpoint, calibration: Calibration, converted: Converted, model: Path
 ) -> tuple[ExportResult, dict[Path, bytes]]:
     """Choose the cutoff, write the manifest beside the model and verify both; return what to write where."""
     options = request.options
@@ -249,6 +236,7 @@ def _judge(
         parsed = read_model(model)
         quantization = parsed.main.tensors[parsed.main.inputs[0]].quantization
     target = request.output_dir / model.name
+    dataset = calibration if isinstance(calibration, RepresentativeDataset) else None
     summary = CalibrationSummary(
         source=dataset.source if dataset else str(request.calibration_ranges),
         clips=dataset.clips if dataset else 0,
@@ -262,6 +250,7 @@ def _judge(
         written=False,
         verification=replace(report, model=str(target)),
         architecture=checkpoint.architecture,
+        converter=converted.converter,
         calibration=summary,
         arena=predict_arenas(parsed, options.chips, manifest_size=size),
         tensor_arena_size=size,

@@ -1,85 +1,153 @@
-"""What differs between a network that is trained over a whole spectrogram and one that streams, as Keras layers.
+"""The layers of `exporter.topology` as Keras makes them: trained over a whole spectrogram, or streaming.
 
-Importing this module imports TensorFlow.
+Importing this module imports TensorFlow. Every layer is named by its role, so that names, and with them the bytes of an
+export, do not depend on what was built before in the same process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
 
+from exporter.architecture import NORM_EPSILON, Weights
+from exporter.topology import Padding
 
-class Form(Protocol):
-    """How a network sees time, and whether its norms are folded into convolutions."""
-
-    folded: bool
-
-    def buffer(self, net: Any, history: int) -> Any:
-        """Put `history` earlier time steps in front, where they are not there already."""
-
-    def look_back(self, net: Any, history: int) -> Any:
-        """The same for a block, which training may pad."""
-
-    def align(self, net: Any, steps: int, name: str) -> Any:
-        """Bring a branch into step with one that lost `steps` time steps to blocks."""
+_POOLS = {"average": keras.layers.AveragePooling2D, "max": keras.layers.MaxPooling2D}
 
 
 class Valid:
     """Training without padding: every convolution in time makes it shorter."""
 
-    folded = False
+    def __init__(self, weights: Weights) -> None:
+        self._weights = weights
 
-    def buffer(self, net: Any, history: int) -> Any:
+    def shape(self, data: Any) -> tuple[int, int, int]:
+        """Time steps, width and channels."""
+        _, time, width, channels = data.shape
+        return time, width, channels
+
+    def buffer(self, data: Any, history: int) -> Any:
         """Nothing: earlier time steps are part of the spectrogram."""
-        return net
+        return data
 
     look_back = buffer
 
-    def align(self, net: Any, steps: int, name: str) -> Any:
+    def align(self, data: Any, steps: int, role: str) -> Any:
         """Leave out the oldest time steps."""
-        return Cut(steps, name=name)(net) if steps else net
+        return self.cut(data, steps, role) if steps else data
+
+    def convolution(
+        self, data: Any, role: str, *, stride: int = 1, dilation: int = 1, padding: Padding = "valid"
+    ) -> Any:
+        """Convolve in time."""
+        kernel, *bias = self._weights[role]
+        layer = keras.layers.Conv2D(
+            kernel.shape[3],
+            kernel.shape[:2],
+            strides=(stride, 1),
+            dilation_rate=(dilation, 1),
+            padding=padding,
+            use_bias=bool(bias),
+            name=role,
+        )
+        return layer(data)
+
+    def depthwise(self, data: Any, role: str) -> Any:
+        """Convolve each channel in time by itself."""
+        kernel, *bias = self._weights[role]
+        return keras.layers.DepthwiseConv2D(kernel.shape[:2], use_bias=bool(bias), name=role)(data)
+
+    def norm(self, data: Any, role: str) -> Any:
+        """Normalise."""
+        return keras.layers.BatchNormalization(epsilon=NORM_EPSILON, name=role)(data)
+
+    def relu(self, data: Any, role: str) -> Any:
+        """Leave out what is below zero."""
+        return keras.layers.ReLU(name=role)(data)
+
+    def sigmoid(self, data: Any, role: str) -> Any:
+        """Bring into 0..1."""
+        return keras.layers.Activation("sigmoid", name=role)(data)
+
+    def add(self, data: Any, other: Any, role: str) -> Any:
+        """Add."""
+        return keras.layers.Add(name=role)([data, other])
+
+    def multiply(self, data: Any, other: Any, role: str) -> Any:
+        """Multiply."""
+        return keras.layers.Multiply(name=role)([data, other])
+
+    def concatenate(self, parts: Sequence[Any], role: str) -> Any:
+        """Put channels side by side."""
+        return keras.layers.Concatenate(name=role)(list(parts))
+
+    def split(self, data: Any, sizes: Sequence[int], role: str) -> Sequence[Any]:
+        """Part the channels."""
+        parts: Sequence[Any] = Split(sizes, name=role)(data)
+        return parts
+
+    def cut(self, data: Any, steps: int, role: str) -> Any:
+        """Leave out the oldest time steps."""
+        return Cut(steps, name=role)(data)
+
+    def reshape(self, data: Any, shape: tuple[int, int, int], role: str) -> Any:
+        """See the same values in another shape."""
+        return keras.layers.Reshape(shape, name=role)(data)
+
+    def pool(self, data: Any, kind: Literal["average", "max"], window: tuple[int, int], role: str) -> Any:
+        """Make one of each window."""
+        return _POOLS[kind](window, name=role)(data)
+
+    def dense(self, data: Any, role: str) -> Any:
+        """Weigh all values, and bring the sum into 0..1."""
+        flat = keras.layers.Flatten(name="flatten")(data)
+        return keras.layers.Dense(1, activation="sigmoid", name=role)(flat)
 
 
 class Causal(Valid):
     """Training with zeros in front of each block, which keeps time as long as it was."""
 
-    def __init__(self) -> None:
+    def __init__(self, weights: Weights) -> None:
+        super().__init__(weights)
         self._paddings = 0
 
-    def look_back(self, net: Any, history: int) -> Any:
+    def look_back(self, data: Any, history: int) -> Any:
         """Zeros stand for the time steps before the spectrogram."""
         self._paddings += 1
-        return keras.layers.ZeroPadding2D(((history, 0), (0, 0)), name=f"padding_{self._paddings}")(net)
+        return keras.layers.ZeroPadding2D(((history, 0), (0, 0)), name=f"padding_{self._paddings}")(data)
 
-    def align(self, net: Any, steps: int, name: str) -> Any:
+    def align(self, data: Any, steps: int, role: str) -> Any:
         """Nothing: no time step is lost."""
-        return net
+        return data
 
 
-class Streaming:
+class Streaming(Valid):
     """Streaming: ring buffers hold what came before; `stream`, `stream_1` ... are their names in the `.tflite`."""
 
-    folded = True
-
-    def __init__(self) -> None:
+    def __init__(self, weights: Weights) -> None:
+        super().__init__(weights)
         self._buffers = 0
 
-    def buffer(self, net: Any, history: int) -> Any:
+    def buffer(self, data: Any, history: int) -> Any:
         """Put a ring buffer in front."""
         if not history:
-            return net
+            return data
         name = f"stream_{self._buffers}" if self._buffers else "stream"
         self._buffers += 1
-        return RingBuffer(history, name=name)(net)
+        return RingBuffer(history, name=name)(data)
 
     look_back = buffer
 
-    def align(self, net: Any, steps: int, name: str) -> Any:
+    def align(self, data: Any, steps: int, role: str) -> Any:
         """Nothing: every branch holds the newest time step alone."""
-        return net
+        return data
+
+    def norm(self, data: Any, role: str) -> Any:
+        """Scale and shift by what the norm learned, unless it was folded."""
+        return ScaleAndShift(name=role)(data) if role in self._weights else data
 
 
 class RingBuffer(keras.layers.Layer):  # type: ignore[misc]

@@ -221,6 +221,11 @@ _READERS: Final[dict[str, tuple[int, Callable[[Table], Options]]]] = {
 """Operator to (member number in the schema's BuiltinOptions union, reader)."""
 
 
+def options_member(op: str) -> int:
+    """The number of an operator's options in the schema's BuiltinOptions union; 0 where it has none to write."""
+    return _READERS[op][0] if op in _READERS else 0
+
+
 def read_options(op: str, union_type: int, table: Table | None) -> Options:
     """Read an operator's options.
 

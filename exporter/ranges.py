@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.architecture import FloatArray
+from exporter.errors import ConversionError
 from exporter.model_file import ModelFile, Operator
 from exporter.operator_options import Concatenation, Conv2D, DepthwiseConv2D, Elementwise, Pool2D, Reducer, StridedSlice
 
@@ -23,6 +24,10 @@ Ranges = Mapping[int, tuple[float, float]]
 
 _BLOCK: Final = 1024
 """Frames computed at once: large enough for numpy, small enough for the dense layer's windows."""
+
+
+_FULL_LOGIT: Final = 6.0
+"""Its sigmoid is above 254.5 / 255."""
 
 
 class UnknownOperatorError(ValueError):
@@ -44,6 +49,36 @@ def activation_ranges(model: ModelFile, frames: FloatArray) -> Ranges:
     for start in range(0, len(frames), _BLOCK):
         run.block(frames[start : start + _BLOCK])
     return run.ranges
+
+
+def calibrated_ranges(model: ModelFile, frames: FloatArray, *, open_logit: bool) -> Ranges:
+    """The ranges to quantise with.
+
+    Args:
+        model: As `activation_ranges` takes it.
+        frames: As `activation_ranges` takes them.
+        open_logit: Whether the logit may go as high as any output byte needs, because random features do not tell how
+            high a wake word's goes.
+
+    Raises:
+        UnknownOperatorError: The graph cannot be computed here.
+    """
+    ranges = dict(activation_ranges(model, frames))
+    if open_logit:
+        logit = [operator.inputs[0] for operator in model.main.operators if operator.op == "LOGISTIC"][-1]
+        low, high = ranges[logit]
+        ranges[logit] = low, max(high, -low, _FULL_LOGIT)
+    return ranges
+
+
+def check_finite(ranges: Ranges) -> None:
+    """Refuse ranges that nothing can be quantised with.
+
+    Raises:
+        ConversionError: One is not finite.
+    """
+    if not np.isfinite(list(ranges.values())).all():
+        raise ConversionError("the network's activations overflow", hint="did training diverge?")
 
 
 class _Run:

@@ -20,6 +20,7 @@ from exporter.calibration import (
     create_representative_dataset_from_data,
 )
 from exporter.configuration import Configuration, find_configuration, load_configuration, parse_configuration
+from exporter.converters import Converter
 from exporter.errors import UsageError
 from exporter.export import (
     ChooseCutoff,
@@ -76,6 +77,7 @@ def export_to_tflite(  # noqa: PLR0913  (keyword-only: each is one thing that a 
     chips: Sequence[str] | None = None,
     choose_cutoff: ChooseCutoff | None = None,
     optimize: bool = True,
+    converter: Converter | None = None,
     keep_failed: bool = False,
     progress: Callable[[str], None] = lambda phase: None,
 ) -> ExportResult:
@@ -93,6 +95,7 @@ def export_to_tflite(  # noqa: PLR0913  (keyword-only: each is one thing that a 
         chips: On which the tensor arena must suffice; None: all that are known.
         choose_cutoff: Picks the probability cutoff by trying the model; None: the manifest's options have it.
         optimize: Leave out what no runtime reads, and order the operators for the smallest arena; no output changes.
+        converter: What makes the model; None: TensorFlow.
         keep_failed: Write the files of a model that breaks a rule, too, and return its result.
         progress: Told the name of each phase as it begins.
 
@@ -113,6 +116,7 @@ def export_to_tflite(  # noqa: PLR0913  (keyword-only: each is one thing that a 
         options=_manifest_options(configuration, manifest_options, tuple(chips) if chips else None),
         choose_cutoff=choose_cutoff,
         optimize=optimize,
+        converter=converter,
         keep_failed=keep_failed,
         phases=Phases(progress),
     )

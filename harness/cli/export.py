@@ -11,6 +11,7 @@ import click
 from exporter.architecture import weight_count
 from exporter.calibration import MINIMUM_CLIPS
 from exporter.contract import CHIPS
+from exporter.converters import CONVERTERS
 from exporter.errors import UsageError
 from exporter.export import ChooseCutoff, ExportResult, RefusedExportError
 from exporter.manifest import ManifestOptions
@@ -62,6 +63,7 @@ _HEARD = "the wake word must be spoken in the calibration clips, or the model ne
 @click.option("--chip", "chips", multiple=True, type=click.Choice(CHIPS), help="Repeatable; all by default.")
 @click.option("--arena-margin", type=click.FloatRange(0, 10), metavar="PART", help="Room in the tensor arena [0.10].")
 @click.option("--allow-small-calibration", is_flag=True, help=f"Take fewer than {MINIMUM_CLIPS} calibration clips.")
+@click.option("--converter", type=click.Choice(CONVERTERS), help="What makes the model [tensorflow].")
 @click.option("--no-optimize", is_flag=True, help="Leave names, metadata and the operators' order as converted.")
 @click.option("--keep-failed", is_flag=True, help="Write the files of a model that breaks a rule, too.")
 @json_option
@@ -142,6 +144,7 @@ def _document(result: ExportResult) -> dict[str, object]:
         "model_sha256": result.model_sha256,
         "compatible": result.compatible,
         "written": result.written,
+        "converter": result.converter,
         "architecture": architecture_settings(result.architecture),
         "calibration": asdict(result.calibration),
         "probability_cutoff": result.probability_cutoff,

@@ -18,6 +18,7 @@ from exporter.architecture import (
 )
 from exporter.checkpoint import load_checkpoint, weights_file
 from exporter.configuration import load_configuration
+from exporter.converters import CONVERTERS
 from exporter.frontend import quantize_features
 from exporter.model_file import read_model
 from exporter.recover import recover
@@ -25,6 +26,7 @@ from exporter.settings import trainer_configuration
 from exporter.tflite import export_to_tflite
 from tests.support.needs import needs_tensorflow, needs_tflm
 from tests.support.networks import random_slices, random_weights, reference
+from tests.support.same_model import assert_same_model
 from tests.support.tflm import run_tflm
 
 
@@ -96,16 +98,23 @@ def test_checkpoint_and_configuration_say_all(architecture: Architecture, tmp_pa
 def test_tflm_answers_what_numpy_computes(architecture: Architecture, tmp_path_factory) -> None:  # type: ignore[no-untyped-def]
     folder = tmp_path_factory.mktemp("any")
     stride, window = architecture.stride, architecture.training_slices
+    checkpoint = write_checkpoint(architecture, folder)
     calibration = [random_slices(30, seed) for seed in range(100)]
-    result = export_to_tflite(
-        write_checkpoint(architecture, folder),
-        folder / "out",
-        calibration=calibration,
-        minimum_clips=100,
-        keep_failed=True,
+    reference_result, result = (
+        export_to_tflite(
+            checkpoint,
+            folder / converter,
+            calibration=calibration,
+            minimum_clips=100,
+            keep_failed=True,
+            converter=converter,
+        )
+        for converter in CONVERTERS[::-1]
     )
     assert {check.id for check in result.verification.failures} <= {"highest-output"}  # its weights are random
     content = result.model.read_bytes()
+    assert_same_model(read_model(content), read_model(reference_result.model))
+    assert result.arena == reference_result.arena
     frames = -(-window // stride) + 40
     raw = np.rint(random_slices(frames * stride, seed=1000) * 25.6).astype(np.uint16)
     slices = quantize_features(raw)

@@ -1,0 +1,66 @@
+"""From a network with weights to an int8 `.tflite`: directly, or by way of TensorFlow.
+
+Both calibrate with the same ranges and give the same model, but for names. TensorFlow is the reference; direct
+conversion needs neither it nor the half minute that it takes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from exporter.calibration import RepresentativeDataset
+from exporter.checkpoint import Checkpoint
+from exporter.phases import Phases
+from exporter.recovered_ranges import Ranges
+from exporter.scratch import scratch_folder
+from exporter.tensorflow_quietly import tensorflow_quietly
+
+Converter: TypeAlias = Literal["direct", "tensorflow"]
+CONVERTERS: Final[tuple[Converter, ...]] = ("direct", "tensorflow")
+
+Calibration: TypeAlias = RepresentativeDataset | Ranges
+"""Frames to find the ranges with, or ranges that are known by role."""
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A converted model, and what converted it."""
+
+    content: bytes
+    converter: Converter
+
+
+def convert(checkpoint: Checkpoint, calibration: Calibration, converter: Converter | None, phases: Phases) -> Converted:
+    """Convert a network to int8.
+
+    Args:
+        checkpoint: The network.
+        calibration: What its ranges are found with.
+        converter: None: TensorFlow.
+        phases: Timed as they go by.
+
+    Raises:
+        CalibrationError: The calibration is that of another network.
+        ConversionError: The network's activations overflow, or TensorFlow refused it.
+        MissingPackageError: TensorFlow is needed and not installed.
+    """
+    if converter == "direct":
+        from exporter.direct.conversion import convert_directly
+
+        return Converted(convert_directly(checkpoint, calibration, phases), "direct")
+    return Converted(_convert_by_tensorflow(checkpoint, calibration, phases), "tensorflow")
+
+
+def _convert_by_tensorflow(checkpoint: Checkpoint, calibration: Calibration, phases: Phases) -> bytes:
+    with tensorflow_quietly(), scratch_folder("mww-export-") as folder:
+        with phases("tensorflow"):
+            from exporter import conversion, network
+        with phases("network"):
+            streaming = network.build_streaming_network(checkpoint.architecture, checkpoint.weights)
+        with phases("saved_model"):
+            conversion.write_saved_model(streaming, folder / "saved_model")
+        if isinstance(calibration, RepresentativeDataset):
+            return conversion.convert(folder / "saved_model", calibration, phases)
+        stride = checkpoint.architecture.stride
+        return conversion.convert_with_ranges(folder / "saved_model", stride, calibration, phases)

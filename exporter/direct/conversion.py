@@ -1,0 +1,33 @@
+"""A network to an int8 `.tflite` in one process without TensorFlow: float graph, ranges, int8 graph."""
+
+from __future__ import annotations
+
+from exporter.calibration import RepresentativeDataset
+from exporter.checkpoint import Checkpoint
+from exporter.direct.float_graph import float_model
+from exporter.direct.quantisation import quantise
+from exporter.folding import fold_norms
+from exporter.model_file import read_model
+from exporter.phases import Phases
+from exporter.ranges import calibrated_ranges, check_finite
+from exporter.recovered_ranges import Ranges, ranges_of_tensors
+
+
+def convert_directly(checkpoint: Checkpoint, calibration: RepresentativeDataset | Ranges, phases: Phases) -> bytes:
+    """Convert a network to int8.
+
+    Raises:
+        CalibrationError: The calibration is that of another network.
+        ConversionError: The network's activations overflow.
+    """
+    with phases("network"):
+        architecture = checkpoint.architecture
+        model = read_model(float_model(architecture, fold_norms(architecture, checkpoint.weights)))
+    with phases("calibrate"):
+        if isinstance(calibration, RepresentativeDataset):
+            ranges = calibrated_ranges(model, calibration.frames, open_logit=calibration.is_random)
+        else:
+            ranges = ranges_of_tensors(model, calibration)
+        check_finite(ranges)
+    with phases("quantise"):
+        return quantise(model, ranges)

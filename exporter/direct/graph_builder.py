@@ -1,0 +1,118 @@
+"""A subgraph under construction: tensors, constants and operators, numbered in the order of their making."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.model_file import Operator, Quantization, Subgraph, Tensor
+from exporter.operator_options import NoOptions, Options
+
+VERSIONS: Final = {
+    "CALL_ONCE": 1,
+    "VAR_HANDLE": 1,
+    "READ_VARIABLE": 1,
+    "ASSIGN_VARIABLE": 1,
+    "RESHAPE": 1,
+    "QUANTIZE": 1,
+    "CONCATENATION": 2,
+    "STRIDED_SLICE": 2,
+    "SPLIT_V": 2,
+    "ADD": 2,
+    "MUL": 2,
+    "AVERAGE_POOL_2D": 2,
+    "MAX_POOL_2D": 2,
+    "LOGISTIC": 2,
+    "CONV_2D": 3,
+    "DEPTHWISE_CONV_2D": 3,
+    "FULLY_CONNECTED": 4,
+}
+"""Of the operators on int8 (tensorflow 2.19.1, `op_version.cc`)."""
+
+_TYPES: Final = {"FLOAT32": "<f4", "INT32": "<i4", "INT8": "i1"}
+
+
+class Buffers:
+    """The data of constants, the first empty; every subgraph of a model names its own by number."""
+
+    def __init__(self) -> None:
+        self.contents: list[bytes] = [b""]
+
+    def add(self, content: bytes) -> int:
+        """Keep data; return its number."""
+        self.contents.append(content)
+        return len(self.contents) - 1
+
+
+class GraphBuilder:
+    """Collects what a subgraph is made of."""
+
+    def __init__(self, buffers: Buffers) -> None:
+        self.tensors: list[Tensor] = []
+        self.operators: list[Operator] = []
+        self._buffers = buffers
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], int] = {}
+
+    def tensor(
+        self,
+        shape: Sequence[int],
+        dtype: str = "FLOAT32",
+        *,
+        name: str = "",
+        quantization: Quantization | None = None,
+        buffer: int = 0,
+    ) -> int:
+        """Add a tensor; return its number."""
+        tensor = Tensor(
+            index=len(self.tensors),
+            name=name,
+            shape=tuple(shape),
+            shape_signature=tuple(shape),
+            dtype=dtype,
+            buffer=buffer,
+            quantization=quantization,
+            is_variable=False,
+        )
+        self.tensors.append(tensor)
+        return tensor.index
+
+    def constant(
+        self, values: npt.ArrayLike, dtype: str, *, name: str = "", quantization: Quantization | None = None
+    ) -> int:
+        """Add a tensor with data."""
+        array = np.ascontiguousarray(values, _TYPES[dtype]).reshape(np.shape(values))
+        buffer = self._buffers.add(array.tobytes())
+        return self.tensor(array.shape, dtype, name=name, quantization=quantization, buffer=buffer)
+
+    def numbers(self, values: npt.ArrayLike) -> int:
+        """Add int32 numbers that say how an operator works; equal ones are one tensor."""
+        array = np.asarray(values, "<i4")
+        key = ("INT32", array.shape, array.tobytes())
+        if key not in self._constants:
+            self._constants[key] = self.constant(array, "INT32", name="numbers")
+        return self._constants[key]
+
+    def operator(
+        self, op: str, inputs: Sequence[int], outputs: Sequence[int] = (), options: Options | None = None
+    ) -> Operator:
+        """Add an operator."""
+        operator = Operator(
+            index=len(self.operators),
+            op=op,
+            custom_code="",
+            version=VERSIONS[op],
+            inputs=tuple(inputs),
+            outputs=tuple(outputs),
+            intermediates=(),
+            options=options or NoOptions(),
+            custom_options=False,
+        )
+        self.operators.append(operator)
+        return operator
+
+    def subgraph(self, index: int, name: str, inputs: Sequence[int], outputs: Sequence[int]) -> Subgraph:
+        """The finished subgraph."""
+        return Subgraph(index, name, tuple(self.tensors), tuple(self.operators), tuple(inputs), tuple(outputs))
