@@ -45,6 +45,8 @@ def depthwise_conv_2d(node: Node) -> Iterator[Request]:
     yield from _per_channel(filters[3])
     _check_filter_scales(node, source, weights, filters[3])
     node.ensure(len(node.operator.inputs) != 3 or node.optional_input(2) is not None, "its bias is marked as left out")
+    if node.runtime.structs.depthwise_needs_bias:
+        node.ensure(node.optional_input(2) is not None, "it has no bias, and the runtime crashes")
     _check_types(node, source, weights, output)
     yield from _unpacked_int4(weights)
     yield from _calculate_op_data(node, source, weights, output)
@@ -82,7 +84,8 @@ def fully_connected(node: Node) -> Iterator[Request]:
 def _fully_connected_per_channel(node: Node, source: Tensor, weights: Tensor, output: Tensor) -> Iterator[Request]:
     assert weights.quantization is not None
     channels = len(weights.quantization.scales)
-    node.ensure(source.dtype == "INT8" and weights.dtype != "INT4", f"{weights.dtype} weights with several scales")
+    allowed = source.dtype in node.runtime.structs.fully_connected_per_channel and weights.dtype != "INT4"
+    node.ensure(allowed, f"{source.dtype} with {weights.dtype} weights of several scales")
     dimension = weights.quantization.dimension
     matches = 0 <= dimension < len(weights.shape) and weights.shape[dimension] == channels
     node.ensure(matches, f"its weights have {channels} scales along dimension {dimension}")

@@ -11,8 +11,9 @@ from math import ceil
 from typing import Final
 
 from exporter import operator_options as options
+from exporter.model_file import Tensor
 from exporter.tflm.convolutions import conv_2d, depthwise_conv_2d, fully_connected
-from exporter.tflm.node import Node, Request, Scratch, TempTensor
+from exporter.tflm.node import Node, Persistent, Request, Scratch, TempTensor
 
 
 def _add(node: Node) -> Iterator[Request]:
@@ -50,6 +51,11 @@ def _pool(node: Node) -> Iterator[Request]:
     node.options(options.Pool2D)
     node.ensure(len(source.shape) >= 3, f"tensor {source.index} has {len(source.shape)} dimensions")
     node.ensure(source.dtype in ("FLOAT32", "INT8", "INT16"), f"{source.dtype} is not supported")
+    if node.runtime.structs.pool_keeps_quantization and source.dtype != "FLOAT32":
+        same = abs(node.scale(source) - node.scale(output)) <= 1e-6 and node.zero_point(source) == node.zero_point(
+            output
+        )
+        node.ensure(same, "input and output are quantised differently")
 
 
 def _mean(node: Node) -> Iterator[Request]:
@@ -58,6 +64,9 @@ def _mean(node: Node) -> Iterator[Request]:
     if source.dtype in ("INT8", "INT16"):
         node.multiplier(node.scale(source), node.scale(output))
         yield Scratch(4 * output.elements)
+    if node.runtime.structs.mean_iterates_in_scratch:
+        yield Scratch(4 * len(source.shape))
+        yield Scratch(4 * axis.elements)
     node.counts((2,), 1)
     node.ensure(axis.dtype == "INT32", f"its axis is {axis.dtype}, not INT32")
     yield from map(TempTensor, (source, axis))  # PrepareSimple
@@ -151,6 +160,9 @@ def _concatenation(node: Node) -> Iterator[Request]:
     node.ensure(first.dtype in supported and output.dtype == first.dtype, f"{first.dtype} in, {output.dtype} out")
     count = len(node.operator.inputs)
     node.ensure(count <= 10, f"it has {count} inputs, TFLM takes 10")
+    if node.runtime.structs.concatenation_keeps_scales:
+        yield from _concatenation_keeping_scales(node, output)
+        return
     for position in range(count):
         source = node.input(position)
         yield TempTensor(source)
@@ -161,6 +173,19 @@ def _concatenation(node: Node) -> Iterator[Request]:
             node.ensure(same, f"input {position} and the output are quantised differently")
         if source.dtype == "INT16":
             node.ensure(node.zero_point(source) == node.zero_point(output) == 0, "INT16 needs zero points of 0")
+
+
+def _concatenation_keeping_scales(node: Node, output: Tensor) -> Iterator[Request]:
+    """What follows in esp-tflite-micro 1.3.1; the arrays are kept and never read."""
+    inputs = [node.input(position) for position in range(len(node.operator.inputs))]
+    for source in inputs:
+        yield TempTensor(source)
+        node.ensure(len(source.shape) <= 6, f"tensor {source.index} has {len(source.shape)} dimensions")
+    yield TempTensor(output)
+    if output.dtype == "INT8":
+        yield Persistent("op_data", 4 * len(inputs))
+        yield Persistent("op_data", 4 * len(inputs))
+        yield from map(TempTensor, inputs)
 
 
 def _pad(node: Node) -> Iterator[Request]:

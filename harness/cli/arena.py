@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from exporter.arena import HEAD_KIND, TAIL_KINDS, ArenaPrediction, fits, predict_arenas
-from exporter.contract import CHIPS
+from exporter.contract import CHIPS, RuntimeVersions
 from exporter.errors import UsageError
 from exporter.manifest import Manifest, is_manifest, load_manifest, with_margin, write_tensor_arena_size
 from exporter.model_file import ModelFile, read_model
+from exporter.runtimes import select_runtimes
+from harness.cli.arena_runtimes import print_runtimes
 from harness.cli.output import console, emit_json, json_option, printable, warn
 from harness.report.measured_arena import MeasuredArena, read_measured_arena
 
@@ -44,6 +47,14 @@ class _Asked:
     metavar="N",
     help="Size in bytes that ESPHome's probe starts from; a manifest has its own.",
 )
+@click.option(
+    "--runtime",
+    "names",
+    multiple=True,
+    metavar="NAME|all",
+    help="Library versions to predict for, such as esp-nn=1.2.1; repeatable. The default is ESPHome's own.",
+)
+@click.option("--esphome", "releases", multiple=True, metavar="RELEASE", help="What a release builds with; repeatable.")
 @click.option("--from-run", type=click.Path(path_type=Path), metavar="RUN.json", help="A run on a board; see --write.")
 @click.option("--write", is_flag=True, help="Put the run's measured use plus 10 % into the manifest.")
 @json_option
@@ -51,6 +62,8 @@ def command(
     file: Path,
     chips: tuple[str, ...],
     manifest_size: int | None,
+    names: tuple[str, ...],
+    releases: tuple[str, ...],
     from_run: Path | None,
     write: bool,
     as_json: bool,
@@ -60,21 +73,26 @@ def command(
     Exits with 0, or for a manifest with 1 if the model does not fit its tensor_arena_size on a chip; 2 if there is no
     figure to give.
     """
+    runtimes = select_runtimes(names, releases)
     asked = _read(file, manifest_size)
     document: dict[str, object] = {}
     if from_run is not None:
         measured = read_measured_arena(from_run, asked.model.sha256)
-        asked = _apply_run(asked, measured, write=write)
+        asked = _apply_run(asked, measured, runtimes, write=write)
         chips = chips or tuple(chip for chip in CHIPS if chip == measured.chip)
         document["from_run"] = {"used": measured.used, "tensor_arena_size": asked.size, "written": write}
     elif write:
         raise UsageError("--write needs --from-run", hint="mww arena MANIFEST.json --from-run RUN.json --write")
-    predictions = predict_arenas(asked.model, chips or None, manifest_size=asked.size)
+    predictions = [
+        predict_arenas(asked.model, chips or None, manifest_size=asked.size, runtime=runtime) for runtime in runtimes
+    ]
     if as_json:
         emit_json("mww.arena/1", {**_document(asked, predictions), **document})
+    elif len(predictions) == 1:
+        _print(asked, predictions[0])
     else:
-        _print(asked, predictions)
-    return 0 if all(_holds(asked, prediction) for prediction in predictions) else 1
+        print_runtimes(asked.path.name, asked.size, predictions)
+    return 0 if all(_holds(asked, prediction) for one in predictions for prediction in one) else 1
 
 
 def _read(path: Path, size: int | None) -> _Asked:
@@ -84,14 +102,15 @@ def _read(path: Path, size: int | None) -> _Asked:
     return _Asked(path, read_model(manifest.model), manifest, manifest.tensor_arena_size if size is None else size)
 
 
-def _apply_run(asked: _Asked, measured: MeasuredArena, *, write: bool) -> _Asked:
+def _apply_run(asked: _Asked, measured: MeasuredArena, runtimes: tuple[RuntimeVersions, ...], *, write: bool) -> _Asked:
     """Take the size that a run suggests, and put it into the manifest if asked to."""
     if asked.manifest is None:
         raise UsageError("--from-run needs a manifest", hint="name the model's .json instead of its .tflite")
     size = with_margin(measured.used)
     if write:
         write_tensor_arena_size(asked.manifest, size)
-    short = [prediction.chip for prediction in predict_arenas(asked.model) if not fits(prediction.minimum, size)]
+    predictions = [one for runtime in runtimes for one in predict_arenas(asked.model, runtime=runtime)]
+    short = dict.fromkeys(prediction.chip for prediction in predictions if not fits(prediction.minimum, size))
     if short:
         warn(f"{size} bytes are too few on {', '.join(short)}", "measure on the chip that needs most")
     return replace(asked, size=size)
@@ -101,11 +120,15 @@ def _holds(asked: _Asked, prediction: ArenaPrediction) -> bool:
     return asked.manifest is None or asked.size is None or fits(prediction.minimum, asked.size)
 
 
-def _document(asked: _Asked, predictions: tuple[ArenaPrediction, ...]) -> dict[str, object]:
+def _document(asked: _Asked, predictions: Sequence[tuple[ArenaPrediction, ...]]) -> dict[str, object]:
+    size = asked.size if asked.manifest else None
+    documents = [arena_document(one, size) for one in predictions]
+    runtimes = [{key: document[key] for key in ("runtime", "chips")} for document in documents]
     return {
         "model": str(asked.manifest.model if asked.manifest else asked.path),
         "model_sha256": asked.model.sha256,
-        **arena_document(predictions, asked.size if asked.manifest else None),
+        **documents[0],
+        **({"runtimes": runtimes} if len(runtimes) > 1 else {}),
     }
 
 

@@ -176,3 +176,30 @@ def test_what_cannot_be_read_is_exit_2(tmp_path: Path, capsys: pytest.CaptureFix
     for path, code in ((tmp_path / "absent.tflite", "model-file"), (broken, "manifest"), (tmp_path, "model-file")):
         exit_code, document = arena(capsys, path)
         assert (exit_code, document["error"]["code"]) == (2, code)
+
+
+def test_another_runtime_takes_the_default_s_place(capsys: pytest.CaptureFixture[str]) -> None:
+    code, document = arena(capsys, ALEXA, "--runtime", "esp-nn=1.2.1", "--chip", "esp32s3")
+    assert code == 1
+    assert document["runtime"] == {"esp-tflite-micro": "1.3.3~1", "esp-nn": "1.2.1"}
+    assert document["chips"]["esp32s3"]["minimum"] == 30112
+    assert "runtimes" not in document
+
+
+def test_a_release_that_pins_no_esp_nn_gives_both_builds(capsys: pytest.CaptureFixture[str]) -> None:
+    code, document = arena(capsys, ALEXA, "--esphome", "2026.3.3", "--chip", "esp32s3")
+    assert code == 1
+    runtimes = document["runtimes"]
+    assert [one["runtime"]["esp-nn"] for one in runtimes] == ["1.1.1", "1.2.3"]
+    assert [one["chips"]["esp32s3"]["fits"] for one in runtimes] == [True, False]
+    assert {key: document[key] for key in ("runtime", "chips")} == runtimes[0]
+
+
+def test_people_get_one_row_for_runtimes_that_are_alike(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(mww, ["arena", str(ALEXA), "--runtime", "all"]) == 1
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip().startswith("1.3.3~1")]
+    assert [row[1:] for row in rows] == [
+        ["1.1.0,", "1.1.1,", "1.1.2,", "1.2.0", "16,144", "22,144", "22,128"],
+        ["1.2.1,", "1.2.2", "16,144", "30,112,", "7,764", "short", "22,128"],
+        ["1.2.3", "16,144", "30,144,", "7,796", "short", "22,128"],
+    ]

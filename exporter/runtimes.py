@@ -1,0 +1,135 @@
+"""The runtimes there are figures for, by name, and which ESPHome release builds with which.
+
+The pins stand in `contract`, the figures in `tflm`; here they are put in order and looked up.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+from exporter.contract import (
+    CHIPS,
+    DEFAULT_RUNTIME,
+    ESPHOME_PINS,
+    ESPHOME_VERSION,
+    NEWEST_ESP_NN,
+    EsphomePins,
+    RuntimeVersions,
+)
+from exporter.errors import UnknownRuntimeError, UsageError
+from exporter.tflm.esp_nn import KERNELS
+from exporter.tflm.runtime import ESP_TFLITE_MICRO, find_runtime
+
+_TFLITE_MICRO: Final = "esp-tflite-micro"
+_ESP_NN: Final = "esp-nn"
+_OLDEST_WITH_DEFAULT: Final = "1.1.0"
+"""esp-tflite-micro 1.3.3~1 asks for esp-nn ^1.1.0 (`idf_component.yml`)."""
+_RELEASE: Final = re.compile(r"(\d{4})\.(\d{1,2})\.(\d{1,3})(?:b(\d{1,3})|(-?dev\d*))?")
+_FINAL: Final = 1000  # after every beta
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """What building with an ESPHome release gives.
+
+    Attributes:
+        esphome: The release, or `from to last` of those that give the same; None where none is named.
+        runtime: The library versions.
+        pinned: Whether the release fixes both; else esp-nn depends on the day of the build.
+        probes: Whether a model that needs more than its manifest says is tried with up to twice that.
+    """
+
+    esphome: str | None
+    runtime: RuntimeVersions
+    pinned: bool
+    probes: bool
+
+
+def known_runtimes() -> tuple[RuntimeVersions, ...]:
+    """Every pair of versions that a release of ESPHome builds with, or can be built with; oldest first."""
+    esp_nn = list(KERNELS)
+    with_default = esp_nn[esp_nn.index(_OLDEST_WITH_DEFAULT) :]
+    pairs = {build.runtime for build in esphome_builds()}
+    pairs |= {RuntimeVersions(DEFAULT_RUNTIME.esp_tflite_micro, version) for version in with_default}
+    tflite_micro = list(ESP_TFLITE_MICRO)
+    return tuple(sorted(pairs, key=lambda pair: (tflite_micro.index(pair.esp_tflite_micro), esp_nn.index(pair.esp_nn))))
+
+
+def parse_runtime(text: str) -> RuntimeVersions:
+    """A runtime from `esp-nn=1.2.1`, `esp-tflite-micro=1.3.1`, both with a comma, or an esp-nn version alone.
+
+    Raises:
+        UsageError: It is none of these.
+        UnknownRuntimeError: Nothing is known of a version.
+    """
+    found = {_TFLITE_MICRO: DEFAULT_RUNTIME.esp_tflite_micro, _ESP_NN: DEFAULT_RUNTIME.esp_nn}
+    for part in text.split(","):
+        name, _, version = part.strip().rpartition("=")
+        if name not in ("", *found) or not version:
+            hint = "esp-nn=VERSION, esp-tflite-micro=VERSION, or both with a comma"
+            raise UsageError(f"{text[:80]!r} names no runtime", hint=hint)
+        found[name or _ESP_NN] = version
+    versions = RuntimeVersions(found[_TFLITE_MICRO], found[_ESP_NN])
+    for chip in CHIPS:
+        find_runtime(chip, versions)
+    return versions
+
+
+def select_runtimes(names: Sequence[str], releases: Sequence[str] = ()) -> tuple[RuntimeVersions, ...]:
+    """The runtimes that a user names, each once: by `parse_runtime`, `all`, or as what releases of ESPHome build with.
+
+    None named gives the default alone.
+    """
+    found: list[RuntimeVersions] = []
+    for name in names:
+        found += known_runtimes() if name == "all" else (parse_runtime(name),)
+    for release in releases:
+        found += [build.runtime for build in builds_with(release)]
+    return tuple(dict.fromkeys(found)) or (DEFAULT_RUNTIME,)
+
+
+def esphome_builds() -> tuple[Build, ...]:
+    """What the releases of ESPHome build with, oldest first; those between two changes are one."""
+    spans = [*(f"{old.since} to before {new.since}" for old, new in pairwise(ESPHOME_PINS))]
+    spans.append(f"{ESPHOME_PINS[-1].since} to {ESPHOME_VERSION}")
+    return tuple(build for span, pins in zip(spans, ESPHOME_PINS, strict=True) for build in _builds(span, pins))
+
+
+def builds_with(release: str) -> tuple[Build, ...]:
+    """What building with one release of ESPHome gives: two builds where esp-nn is not pinned, then and today.
+
+    Raises:
+        UsageError: It is no release number.
+        UnknownRuntimeError: The release is older or newer than what is known.
+    """
+    key = release_key(release)
+    first, last = ESPHOME_PINS[0].since, ESPHOME_VERSION
+    if not release_key(first) <= key <= release_key(last):
+        hint = f"{first} to {last} are; name the library versions with --runtime"
+        raise UnknownRuntimeError(f"what ESPHome {release} pins is not known", hint=hint)
+    pins = max((pins for pins in ESPHOME_PINS if release_key(pins.since) <= key), key=lambda p: release_key(p.since))
+    return _builds(release, pins)
+
+
+def release_key(release: str) -> tuple[int, int, int, int]:
+    """A release number as one that compares; a beta comes before its release.
+
+    Raises:
+        UsageError: It is none.
+    """
+    match = _RELEASE.fullmatch(release)
+    if match is None or match[5]:
+        raise UsageError(f"{release[:40]!r} is no release of ESPHome", hint=f"such as {ESPHOME_VERSION} or 2026.4.0b2")
+    return int(match[1]), int(match[2]), int(match[3]), int(match[4]) if match[4] else _FINAL
+
+
+def _builds(span: str, pins: EsphomePins) -> tuple[Build, ...]:
+    versions = (pins.esp_nn,) if pins.esp_nn else (pins.esp_nn_then, NEWEST_ESP_NN)
+    pinned = pins.esp_nn is not None
+    return tuple(
+        Build(span, RuntimeVersions(pins.esp_tflite_micro, version), pinned, pins.probes) for version in versions
+    )
