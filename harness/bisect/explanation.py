@@ -173,7 +173,9 @@ class _Inquiry:
             return _by_operator(found, steady=steady)
         self._golden.load(self._model.content)
         return (
-            explain_by_order(difference, self._golden) or explain_by_damage(difference) or _unexplained(steady=steady)
+            explain_by_order(difference, self._golden)
+            or explain_by_damage(difference)
+            or _unexplained(len(self.search.refused), steady=steady)
         )
 
     def _run(self) -> Outputs:
@@ -207,13 +209,14 @@ def _by_operator(found: Divergence, *, steady: bool) -> Explanation:
     return Explanation("unsteady", f"{_UNSTEADY}; {said}: it reads memory that nobody has written, or races")
 
 
-def _unexplained(*, steady: bool) -> Explanation:
-    said = (
-        "every operator's own result is right once all of them are kept in memory: something writes over the tensor "
-        "arena, or the output is damaged behind the model"
-    )
-    return (
-        Explanation("unknown", f"it happens again, but {said}")
-        if steady
-        else Explanation("unsteady", f"{_UNSTEADY}, but {said}")
-    )
+def _unexplained(refused: int, *, steady: bool) -> Explanation:
+    if refused:
+        said = f"no operator was seen to give another result, but {refused} of them could not be asked"
+    else:
+        said = (
+            "every operator's own result is right once all of them are kept in memory: something writes over the "
+            "tensor arena, or the output is damaged behind the model"
+        )
+    if steady:
+        return Explanation("unknown", f"it happens again, and {said}")
+    return Explanation("unsteady", f"{_UNSTEADY}, and {said}")

@@ -176,7 +176,7 @@ class BoardTensors(_Closing):
         self._model = model
         self._progress = progress
         self._exposed: tuple[Tensor, ...] = ()
-        self._borrowed = False
+        self._borrowed = self._lost = False
         with ExitStack() as stack:
             port = stack.enter_context(hold_port(url, purpose="mww bisect"))
             self._client = stack.enter_context(LinkClient.connect(port, baud=options.baud or DEFAULT_BAUD))
@@ -232,6 +232,12 @@ class BoardTensors(_Closing):
             if self._borrowed:
                 self._give_back()
 
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lost = isinstance(error, LinkError) and not isinstance(error, DeviceError)
+        super().__exit__(kind, error, trace)
+
     def _find_slot(self) -> int:
         """The slot that holds the model, or else the first, as for `mww run`."""
         for slot in range(min(MAX_MODELS, self._client.board.models)):
@@ -252,22 +258,16 @@ class BoardTensors(_Closing):
     def _give_back(self) -> None:
         """Put the model back in its place, in a new session where the last one failed, as when the board rebooted."""
         record = ModelRecord(self._model.content, self._model.tensor_arena_size or 0)
-        for attempt in (self._client.stats, lambda: self._client.reconnect(_RECOVERY)):
-            try:
-                attempt()
-                self._client.upload(self._slot, record)
-            except DeviceError as error:
-                problem: LinkError = error
-                break
-            except LinkError as error:
-                problem = error
-            else:
-                return
-        _log.warning(
-            "the board keeps a changed copy of %s: %s; mww run gives it the model back",
-            self._model.name,
-            problem.message,
-        )
+        try:
+            if self._lost:
+                self._client.reconnect(_RECOVERY)
+            self._client.upload(self._slot, record)
+        except LinkError as problem:
+            _log.warning(
+                "the board keeps a changed copy of %s: %s; mww run gives it the model back",
+                self._model.name,
+                problem.message,
+            )
 
 
 def _copy(content: bytes, exposed: Sequence[Tensor]) -> bytes:

@@ -102,6 +102,12 @@ _CODES: Final = (
         "the virtual board has no interpreter: tflite-micro is missing where it runs",
         "there: pip install 'mww-harness[tflm]', and start it again",
     ),
+    ErrorCode(
+        27,
+        "fault",
+        "the virtual board's fault has nothing to act on",
+        "give it another --fault, or the model that it is meant for",
+    ),
 )
 
 ERROR_CODES: Final[Mapping[int, ErrorCode]] = {code.number: code for code in _CODES}

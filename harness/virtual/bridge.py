@@ -88,6 +88,7 @@ class Bridge:
             facts = self._engine.load(slot, ctypes.string_at(data, size), arena, any_output=bool(any_output))
         except RefusedError as error:
             into.error_detail = error.detail
+            into.error_text = error.text.encode("ascii", "replace")[: abi.ERROR_TEXT]
             raise
         for name in ("stride", "outputs", "variables", "input_scale", "input_zero_point", "output_scale"):
             setattr(into, name, getattr(facts, name))

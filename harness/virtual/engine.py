@@ -19,6 +19,7 @@ WRONG_OUTPUT: Final = 11
 ARENA_TOO_SMALL: Final = 13
 INFERENCE_FAILED: Final = 15
 NO_INTERPRETER: Final = 26
+FAULT: Final = 27
 """Error codes of the link (`harness.link.error_codes`), given where the firmware's own engine gives them."""
 
 

@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from exporter import contract
 from exporter.errors import UsageError
-from harness.virtual.kernel_fault import WITHOUT_RESULTS
+from harness.virtual.kernel_fault import ALTERABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,8 @@ class Faults:
 
 
 NO_FAULTS: Final = Faults()
+_MOST_BYTES: Final = 0x7FFFFFFF
+"""An arena and as much again still fit the 32 bits that the link has for them."""
 
 
 def _rate(text: str) -> float:
@@ -68,8 +69,15 @@ def _count(text: str) -> int:
     return count
 
 
+def _bytes(text: str) -> int:
+    count = _count(text)
+    if count > _MOST_BYTES:
+        raise ValueError
+    return count
+
+
 def _operator(text: str) -> str:
-    if text.upper() not in contract.REGISTERED_OPS or text.upper() in WITHOUT_RESULTS:
+    if text.upper() not in ALTERABLE:
         raise ValueError
     return text.upper()
 
@@ -78,21 +86,30 @@ _PARSERS: Final[dict[str, tuple[str, Callable[[str], float | int | str]]]] = {
     **{name: ("RATE", _rate) for name in ("corrupt", "drop", "duplicate", "log")},
     **{name: ("N", _count) for name in ("reboot", "hang", "wrong", "swap", "detect", "seed")},
     "kernel": ("OP", _operator),
-    "arena": ("BYTES", _count),
+    "arena": ("BYTES", _bytes),
 }
 FAULT_HELP: Final = ", ".join([*(f"{name}={value}" for name, (value, _) in _PARSERS.items()), "noreset"])
 """Every fault with what it takes."""
+_TAKES: Final = {
+    "RATE": "RATE is a share of link frames, from 0 to below 1",
+    "N": "N is a whole number from 0",
+    "BYTES": "BYTES is a whole number from 0 to 0x7fffffff",
+    "OP": f"OP is one of {', '.join(ALTERABLE)}; VAR_HANDLE computes nothing",
+}
 
 
 def parse_faults(specifications: Iterable[str]) -> Faults:
     """Read `--fault` options.
 
     Raises:
-        UsageError: One of them is no fault, or its value is none that the fault takes.
+        UsageError: One of them is no fault, comes twice, or has a value that the fault does not take.
     """
-    faults = NO_FAULTS
+    faults, seen = NO_FAULTS, set[str]()
     for specification in specifications:
         name, separator, value = specification.partition("=")
+        if name in seen:
+            raise UsageError(f"fault {name} is given twice", hint="one of each kind at most")
+        seen.add(name)
         if specification == "noreset":
             faults = replace(faults, noreset=True)
             continue
@@ -102,6 +119,5 @@ def parse_faults(specifications: Iterable[str]) -> Faults:
         try:
             faults = replace(faults, **{name: parse(value)})  # type: ignore[arg-type]
         except ValueError:
-            hint = "RATE: 0 to below 1; N, BYTES: whole numbers; OP: an operator with results, as TFLite spells it"
-            raise UsageError(f"fault {name} takes {takes}, not {value!r}", hint=hint) from None
+            raise UsageError(f"fault {name} takes {takes}, not {value!r}", hint=_TAKES[takes]) from None
     return faults

@@ -9,8 +9,10 @@ from typing import Final
 
 from harness.errors import VirtualBoardError
 
-ABI: Final = 1
+ABI: Final = 2
 """The version of the header that this module follows."""
+ERROR_TEXT: Final = 95
+"""Bytes that a refusal may say."""
 
 
 class Identity(c.Structure):
@@ -55,6 +57,7 @@ class ModelFacts(c.Structure):
         ("arena_size", c.c_uint32),
         ("variable_arena_used", c.c_uint32),
         ("error_detail", c.c_uint32),
+        ("error_text", c.c_char * (ERROR_TEXT + 1)),
     ]
 
 

@@ -10,22 +10,27 @@ from importlib import util
 from pathlib import Path
 from typing import Any, Final
 
-from exporter.errors import MissingPackageError
+import numpy as np
 
-WITHOUT_RESULTS: Final = ("CALL_ONCE", "VAR_HANDLE")
-"""Operators that have nothing but handles to give."""
+from exporter.contract import REGISTERED_OPS
+from exporter.errors import MissingPackageError
+from harness.virtual.engine import FAULT, RefusedError
+
+ALTERABLE: Final = tuple(operator for operator in REGISTERED_OPS if operator != "VAR_HANDLE")
+"""Operators that compute or move data. VAR_HANDLE only names a variable; CALL_ONCE stands for the initial state."""
 
 _OFFSET: Final = 8
 """Steps of the output's quantisation by which a result is off."""
 _SCHEMA: Final = ("tensorflow", "lite", "micro", "python", "schema_py_generated.py")
 
 
-def alter_kernel(content: bytes, operator: str) -> bytes:
-    """Return the model with the results of every `operator` in its main subgraph altered.
+def alter_kernel(content: bytes, operator: str, *, only: int | None = None) -> bytes:
+    """Return the model with the results of every `operator` in its main subgraph altered, or of the one at `only`.
 
-    A state that is assigned is altered before the assignment. A model without the operator stays as it is.
+    A state that is assigned is altered before the assignment, and one that CALL_ONCE initialises in its constant.
 
     Raises:
+        RefusedError: The model has no such operator, or none whose results are int8 (or QUANTIZE's uint8).
         MissingPackageError: The installed tflite-micro does not carry the schema.
     """
     import flatbuffers
@@ -33,26 +38,77 @@ def alter_kernel(content: bytes, operator: str) -> bytes:
     schema = _schema()
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     graph = model.subgraphs[0]
-    wanted = getattr(schema.BuiltinOperator, operator)
     operators: list[Any] = []
-    for entry in graph.operators:
+    present = altered = 0
+    for index, entry in enumerate(graph.operators):
         entry.inputs, entry.outputs = list(entry.inputs), list(entry.outputs)
-        code = model.operatorCodes[entry.opcodeIndex]
-        if max(code.builtinCode, code.deprecatedBuiltinCode) != wanted:
+        if _name(schema, model, entry) != operator or only not in (None, index):
             operators.append(entry)
-        elif operator == "ASSIGN_VARIABLE":
-            entry.inputs[1], addition = _addition(schema, model, source=entry.inputs[1], target=None)
-            operators += [addition, entry]
-        else:
-            operators += [entry, *_shift_outputs(schema, model, entry)]
+            continue
+        present += 1
+        before, behind = _additions(schema, model, operator, entry)
+        operators += [*before, entry, *behind]
+        altered += len(before) + len(behind)
+        if operator == "CALL_ONCE":
+            altered += _alter_constants(schema, model, model.subgraphs[entry.builtinOptions.initSubgraphIndex])
+        elif operator == "QUANTIZE" and not behind:
+            altered += _shift_zero_point(schema, graph.tensors[entry.outputs[0]])
+    if not altered:
+        said = f"the model's {operator} has no int8 result" if present else f"the model has no {operator}"
+        raise RefusedError(FAULT, f"kernel={operator}, but {said}")
     graph.operators = operators
     builder = flatbuffers.Builder(len(content) + 4096)
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
 
 
+def _name(schema: Any, model: Any, entry: Any) -> str:
+    code = model.operatorCodes[entry.opcodeIndex]
+    number = max(code.builtinCode, code.deprecatedBuiltinCode)
+    return next((name for name, value in vars(schema.BuiltinOperator).items() if value == number), "")
+
+
+def _additions(schema: Any, model: Any, operator: str, entry: Any) -> tuple[list[Any], list[Any]]:
+    """What comes before the operator, and what behind it."""
+    if operator == "CALL_ONCE":
+        return [], []
+    if operator == "ASSIGN_VARIABLE":
+        if model.subgraphs[0].tensors[entry.inputs[1]].type != schema.TensorType.INT8:
+            return [], []
+        entry.inputs[1], addition = _addition(schema, model, source=entry.inputs[1], target=None)
+        return [addition], []
+    return [], _shift_outputs(schema, model, entry)
+
+
+def _alter_constants(schema: Any, model: Any, graph: Any) -> int:
+    """Change the constants that an initialising subgraph assigns; returns how many."""
+    altered = 0
+    for entry in graph.operators:
+        if _name(schema, model, entry) != "ASSIGN_VARIABLE":
+            continue
+        tensor = graph.tensors[entry.inputs[1]]
+        data = model.buffers[tensor.buffer].data
+        if data is None or tensor.type != schema.TensorType.INT8:
+            continue
+        values = np.clip(np.asarray(data, np.uint8).view(np.int8).astype(np.int16) + _OFFSET, -128, 127)
+        buffer = schema.BufferT()
+        buffer.data = values.astype(np.int8).view(np.uint8)
+        model.buffers.append(buffer)
+        tensor.buffer = len(model.buffers) - 1
+        altered += 1
+    return altered
+
+
+def _shift_zero_point(schema: Any, tensor: Any) -> int:
+    """Have QUANTIZE's uint8 result, the model's own output, come out higher."""
+    if tensor.type != schema.TensorType.UINT8:
+        return 0
+    tensor.quantization.zeroPoint = [int(tensor.quantization.zeroPoint[0]) + _OFFSET]
+    return 1
+
+
 def _shift_outputs(schema: Any, model: Any, entry: Any) -> list[Any]:
-    """Make additions between an operator and what reads its int8 results; a uint8 result is the model's own output."""
+    """Make additions between an operator and what reads its int8 results."""
     additions = []
     tensors = model.subgraphs[0].tensors
     for position, index in enumerate(entry.outputs):
@@ -60,8 +116,6 @@ def _shift_outputs(schema: Any, model: Any, entry: Any) -> list[Any]:
         if tensor.type == schema.TensorType.INT8:
             entry.outputs[position] = _copy(schema, model, tensor)
             additions.append(_addition(schema, model, source=entry.outputs[position], target=index)[1])
-        elif tensor.type == schema.TensorType.UINT8:
-            tensor.quantization.zeroPoint = [int(tensor.quantization.zeroPoint[0]) + _OFFSET]
     return additions
 
 

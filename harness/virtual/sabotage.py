@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 from exporter import contract
-from harness.virtual.engine import Engine, Facts
+from harness.virtual.engine import FAULT, Engine, Facts, RefusedError
 from harness.virtual.faults import Faults
 
 
@@ -31,6 +31,8 @@ class FaultyEngine:
     def load(self, slot: int, content: bytes, manifest_arena: int, *, any_output: bool) -> Facts:
         """See `Engine`."""
         facts = self._engine.load(slot, content, manifest_arena, any_output=any_output)
+        if self._faults.swap is not None and facts.stride == 1:
+            raise RefusedError(FAULT, f"swap={self._faults.swap}, but the model takes a single slice a frame")
         more = self._faults.arena
         return replace(facts, arena_used=facts.arena_used + more, arena_size=facts.arena_size + more)
 

@@ -90,6 +90,8 @@ enum class ErrorCode : uint16_t {
   STORAGE = 25,
   /// The virtual board has no interpreter: tflite-micro is missing where it runs.
   NO_INTERPRETER = 26,
+  /// The virtual board's fault has nothing to act on.
+  FAULT = 27,
 };
 
 /// What one frame gave.

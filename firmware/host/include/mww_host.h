@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this header; `mww_host_abi` returns the library's own. */
-#define MWW_HOST_ABI 1u
+#define MWW_HOST_ABI 2u
 
 typedef struct mww_session mww_session;
 
@@ -56,6 +56,7 @@ typedef struct mww_model_facts {
   uint32_t arena_size;
   uint32_t variable_arena_used;
   uint32_t error_detail; /* set on failure: Error.detail */
+  char error_text[96];   /* set on failure: Error.text, ended by a zero */
 } mww_model_facts;
 
 typedef struct mww_inference {

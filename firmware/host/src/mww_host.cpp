@@ -31,7 +31,8 @@ class TableEngine final : public Engine {
     facts->arena_used = found.arena_used;
     facts->arena_size = found.arena_size;
     facts->variable_arena_used = found.variable_arena_used;
-    return {static_cast<wire::ErrorCode>(code), found.error_detail, ""};
+    std::copy(std::begin(found.error_text), std::end(found.error_text) - 1, this->error_text_);
+    return {static_cast<wire::ErrorCode>(code), found.error_detail, this->error_text_};
   }
   void unload() override { this->table_.unload(this->table_.context, this->slot_); }
   Outcome reset() override { return outcome_(this->table_.reset(this->table_.context, this->slot_)); }
@@ -72,6 +73,7 @@ class TableEngine final : public Engine {
 
   mww_engine_table table_;
   Memory<mww_inference> inferences_;
+  char error_text_[sizeof(mww_model_facts::error_text)]{};
   uint8_t slot_;
 };
 

@@ -1,0 +1,124 @@
+"""A board is left with the model that it had, however its bisection ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exporter.errors import UsageError
+from exporter.model_file import read_model
+from harness.bisect.explanation import bisect
+from harness.bisect.probing import BoardTensors, EngineTensors, open_source
+from harness.clips.clip import ArrayClip
+from harness.errors import DeviceError, HungError, RebootedError
+from harness.link.client import LinkClient
+from harness.link.model_table import ModelRecord
+from harness.model import Model, load_model, model_of
+from harness.targets.registry import TargetOptions
+from harness.virtual.process import VirtualBoard
+from tests.support.every_operator import every_operator
+
+CLIP = ArrayClip("clip", np.random.default_rng(0).integers(-128, 127, (60, 40), np.int8))
+
+
+@pytest.fixture(scope="module")
+def golden() -> Iterator[EngineTensors]:
+    with EngineTensors("tflm") as source:
+        yield source
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return model_of(every_operator(), sliding_window_size=5, feature_step_size=10)
+
+
+def stored(board: VirtualBoard) -> list[str]:
+    with LinkClient.connect(board.port) as client:
+        return [client.describe(slot).sha256.hex() for slot in range(client.board.models)]
+
+
+def test_an_interrupted_search_gives_the_model_back(model: Model, golden: EngineTensors) -> None:
+    def interrupt(description: str, done: int, total: int) -> None:
+        if description == "inner results":
+            raise KeyboardInterrupt
+
+    with VirtualBoard(faults=("kernel=QUANTIZE",)) as board:
+        with pytest.raises(KeyboardInterrupt), open_source(board.port, TargetOptions(), model) as source:
+            bisect(model, [CLIP], source, golden, interrupt)
+        assert stored(board)[0] == model.sha256
+
+
+def test_an_upload_that_is_interrupted_leaves_the_model(model: Model) -> None:
+    def interrupt(description: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with VirtualBoard() as board:
+        with LinkClient.connect(board.port) as client:
+            client.upload(0, ModelRecord(model.content, 0))
+        tensor = read_model(model.content).main.tensors[3]
+        with pytest.raises(KeyboardInterrupt), BoardTensors(board.port, TargetOptions(), model, interrupt) as source:
+            source.load(model.content, [tensor])
+        assert stored(board)[0] == model.sha256
+
+
+def test_a_board_that_reboots_in_the_middle_is_an_error_and_gets_its_model_back(
+    model: Model, golden: EngineTensors
+) -> None:
+    runs = 20 * 4  # the clip twice, and twice again, before the operators are searched
+    with VirtualBoard(faults=("kernel=LOGISTIC", f"reboot={runs - 20}")) as board:
+        with pytest.raises(RebootedError), open_source(board.port, TargetOptions(), model) as source:
+            bisect(model, [CLIP], source, golden)
+        assert stored(board)[0] == model.sha256
+
+
+def test_a_board_that_hangs_is_an_error_and_says_what_it_is_left_with(
+    model: Model, golden: EngineTensors, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        VirtualBoard(faults=("kernel=LOGISTIC", "hang=60")) as board,
+        pytest.raises(HungError),
+        open_source(board.port, TargetOptions(), model) as source,
+    ):
+        bisect(model, [CLIP], source, golden)
+    assert "the board keeps a changed copy of model" in caplog.text
+
+
+def test_the_model_is_asked_where_it_is_and_the_others_stay(model: Model, models: Path, golden: EngineTensors) -> None:
+    other = load_model(models / "hey_jarvis.json")
+    with VirtualBoard(faults=("kernel=CONV_2D",)) as board:
+        with LinkClient.connect(board.port) as client:
+            client.upload(0, ModelRecord(other.content, 0))
+            client.upload(1, ModelRecord(model.content, 0))
+        with open_source(board.port, TargetOptions(), model) as source:
+            result = bisect(model, [CLIP], source, golden)
+        assert result.divergence is not None
+        assert stored(board)[:2] == [other.sha256, model.sha256]
+
+
+def test_equal_outputs_leave_the_flash_alone(model: Model, golden: EngineTensors) -> None:
+    with VirtualBoard() as board:
+        with LinkClient.connect(board.port) as client:
+            client.upload(0, ModelRecord(model.content, 0))
+        uploads: list[str] = []
+        with open_source(board.port, TargetOptions(), model, lambda name, done, total: uploads.append(name)) as source:
+            assert bisect(model, [CLIP], source, golden).clip is None
+    assert uploads == []
+
+
+def test_a_fault_that_the_model_cannot_have_is_refused_by_name(model: Model, models: Path) -> None:
+    other = load_model(models / "hey_jarvis.json")
+    with VirtualBoard(faults=("kernel=MEAN",)) as board:
+        with BoardTensors(board.port, TargetOptions(), model) as source:
+            source.load(model.content)
+        with BoardTensors(board.port, TargetOptions(), other) as source, pytest.raises(DeviceError) as caught:
+            source.load(other.content)
+    assert caught.value.code == "fault"
+    assert "kernel=MEAN, but the model has no MEAN" in caught.value.message
+
+
+def test_another_chip_than_the_board_s_is_refused(model: Model) -> None:
+    with VirtualBoard("esp32c3") as board, pytest.raises(UsageError, match="has an esp32c3, not esp32s3"):
+        BoardTensors(board.port, TargetOptions(chip="esp32s3"), model)
