@@ -12,6 +12,7 @@ from exporter.errors import MissingPackageError
 from harness.errors import HostBuildError
 from harness.resources import firmware_dir
 from harness.virtual import hostlib
+from harness.virtual.host_abi import ABI
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def test_the_library_is_built_once_and_speaks_the_headers_version(
 ) -> None:
     library = hostlib.host_library()
     assert library.is_relative_to(empty_cache)
-    assert ctypes.CDLL(str(library)).mww_host_abi() == 1
+    assert ctypes.CDLL(str(library)).mww_host_abi() == ABI
     monkeypatch.setattr(hostlib, "_build_into", lambda *args: pytest.fail("built again"))
     assert hostlib.host_library() == library
 
@@ -44,7 +45,7 @@ def test_without_a_compiler_ziglang_builds_it(empty_cache: Path, monkeypatch: py
     monkeypatch.setenv("PATH", "/nonexistent")
     monkeypatch.delenv("CXX", raising=False)
     library = hostlib.host_library()
-    assert ctypes.CDLL(str(library)).mww_host_abi() == 1
+    assert ctypes.CDLL(str(library)).mww_host_abi() == ABI
     assert b"libstdc++" not in library.read_bytes()
 
 
