@@ -120,3 +120,9 @@ class BenchmarkError(MwwError):
     """A side of a benchmark failed, or the two sides did not do the same."""
 
     code = "benchmark"
+
+
+class QemuError(MwwError):
+    """QEMU could not be started, or the firmware in it does not answer."""
+
+    code = "qemu"

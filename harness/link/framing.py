@@ -63,6 +63,11 @@ class FrameDecoder:
             self._rest = b""
         return found
 
+    def take_rest(self) -> list[Stray]:
+        """The bytes after the last zero, once no more will come; no frame, which would have ended with a zero."""
+        rest, self._rest = self._rest, b""
+        return [Stray(rest)] if rest else []
+
 
 def _decode(chunk: bytes) -> Frame | Stray:
     try:

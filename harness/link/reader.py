@@ -79,6 +79,9 @@ class Reader:
         """End the thread; the port stays open for its owner to close."""
         self._stop.set()
         self._thread.join(_JOIN_TIMEOUT)
+        if not self._thread.is_alive():
+            for stray in self._decoder.take_rest():
+                self._stray(stray)
 
     def _run(self) -> None:
         failure: LinkError | None = None

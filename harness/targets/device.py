@@ -22,6 +22,7 @@ from harness.link.client import LinkClient
 from harness.link.messages import FLAG_VIRTUAL, OPEN, STORED, Welcome
 from harness.link.model_table import ModelRecord
 from harness.link.ports import DEFAULT_BAUD
+from harness.link.reader import LogSink
 from harness.link.session import Timing
 from harness.model import Model
 from harness.targets.base import ArenaUse, Inference, TargetInfo
@@ -40,7 +41,15 @@ _RECOVERY: Final = Timing(hello=2.0)
 class DeviceTarget:
     """One board; a clip that its link fails in is an error, and the next begins with a new session if there is one."""
 
-    def __init__(self, url: str, options: TargetOptions, *, called: str | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        options: TargetOptions,
+        *,
+        called: str | None = None,
+        timing: Timing | None = None,
+        on_log: LogSink | None = None,
+    ) -> None:
         """Open the port and greet the board; `called` is what the user named, where that is another address.
 
         Raises:
@@ -57,7 +66,8 @@ class DeviceTarget:
         self._armed = False
         self._broken = False
         self._lost: LinkError | None = None
-        self._client = self._connect(Timing())
+        self._on_log = on_log
+        self._client = self._connect(timing or Timing())
         chip = self._client.board.chip
         if options.chip not in (None, chip):
             self._client.close()
@@ -139,7 +149,7 @@ class DeviceTarget:
     def _connect(self, timing: Timing) -> LinkClient:
         line = f"mww flash --port {self._called} --firmware FACTORY.bin"
         try:
-            return LinkClient.connect(self._url, baud=self._baud, timing=timing)
+            return LinkClient.connect(self._url, baud=self._baud, timing=timing, on_log=self._on_log)
         except WrongFirmwareError as error:
             raise WrongFirmwareError(
                 error.message, hint=f"{line}   (mww firmware BOARD tells how to make it)"

@@ -12,6 +12,8 @@ from harness.labgrid.address import in_lab
 from harness.targets.base import Target
 
 EMULATOR: Final = "emulator"
+QEMU: Final = "qemu"
+"""Also `qemu:FACTORY.bin`, the firmware to run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class TargetSpec:
 _NAMED: Final = {
     EMULATOR: TargetSpec("harness.targets.emulator", several=True),
     "virtual": TargetSpec("harness.targets.virtual", several=True),
+    QEMU: TargetSpec("harness.targets.qemu", several=True),
 }
 _PORT: Final = TargetSpec("harness.targets.device", several=False)
 
@@ -59,6 +62,8 @@ def target_spec(name: str) -> TargetSpec:
     """
     if name in _NAMED:
         return _NAMED[name]
+    if name.startswith(f"{QEMU}:"):
+        return _NAMED[QEMU]
     if "/" in name or in_lab(name) or name.upper().startswith("COM"):
         return _PORT
     hint = f"{', '.join(_NAMED)}, or a port such as /dev/ttyUSB0, rfc2217://host:4000 or labgrid:board=esp32s3"

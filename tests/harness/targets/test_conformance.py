@@ -1,7 +1,11 @@
-"""One suite for every place a model can run: the emulator, a virtual board of one's own, and boards at any port."""
+"""One suite for every place a model can run: the emulator, a virtual board of one's own, QEMU, and boards at any port.
+
+QEMU is a stand-in with the virtual firmware, whose arena is predicted; see tests/support/qemu_system.py.
+"""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +21,13 @@ from harness.model import load_model
 from harness.targets.base import Target
 from harness.targets.emulator import EmulatorTarget
 from harness.targets.registry import TargetOptions, open_target
+from harness.virtual.chips import find_chip
+from harness.virtual.factory import factory_image
 from harness.virtual.process import VirtualBoard
+from tests.support import qemu_system
 
 Frames = npt.NDArray[np.int8]
-PLACES = ("emulator", "virtual", "socket", "pty", "rfc2217")
+PLACES = ("emulator", "virtual", "qemu", "socket", "pty", "rfc2217")
 
 
 @contextmanager
@@ -28,6 +35,15 @@ def _opened(place: str) -> Iterator[Target]:
     if place in ("emulator", "virtual"):
         with open_target(place, TargetOptions()) as target:
             yield target
+        return
+    if place == "qemu":
+        with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+            qemu_system.install(Path(name))
+            patch.setenv("MWW_QEMU", name)
+            firmware = Path(name, "factory.bin")
+            firmware.write_bytes(factory_image(find_chip("esp32s3")))
+            with open_target(f"qemu:{firmware}", TargetOptions()) as target:
+                yield target
         return
     with VirtualBoard(transport=place) as board, open_target(board.port, TargetOptions()) as target:
         yield target
@@ -92,7 +108,7 @@ def test_the_arena_is_that_of_the_chip_and_called_predicted(runner: Target, mode
 
 def test_it_says_what_it_is(runner: Target) -> None:
     info = runner.info()
-    assert info.kind in ("emulator", "virtual")
+    assert info.kind in ("emulator", "virtual", "qemu")
     assert (info.chip, info.engine) == ("esp32s3", "tflm")
     assert "tflite-micro" in dict(info.versions)
 
@@ -103,7 +119,7 @@ def test_no_frames_give_no_outputs(runner: Target, models: Path) -> None:
     assert runner.inferences() == 0
 
 
-@pytest.mark.parametrize("place", ["emulator", "virtual"])
+@pytest.mark.parametrize("place", ["emulator", "virtual", "qemu"])
 def test_nothing_is_left_behind(place: str, models: Path) -> None:
     before = psutil.Process().children(recursive=True)
     with _opened(place) as target:
