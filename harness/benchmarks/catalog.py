@@ -31,7 +31,21 @@ class Benchmark:
         return measure(plan)
 
 
-_ALL: Final = (Benchmark("emulator", "Does `mww run` infer as fast as the interpreter does?", "running:emulator"),)
+_ALL: Final = (
+    Benchmark("export", "Is an export faster than the official way?", "exporting:export"),
+    Benchmark("export-direct", "How fast is an export without TensorFlow?", "exporting:export_direct"),
+    Benchmark("smaller", "What does ordering the operators win?", "smaller:smaller"),
+    Benchmark("worker", "What does it cost that an interpreter has a process of its own?", "running:worker"),
+    Benchmark("emulator", "Does `mww run` infer as fast as the interpreter does?", "running:emulator"),
+    Benchmark("jobs", "Do two jobs do twice as much?", "running:jobs"),
+    Benchmark("hour", "How long does an hour of audio take?", "running:hour"),
+    Benchmark("link", "Does a board wait for the link?", "link:link"),
+    Benchmark("link-cost", "What does a frame cost the host?", "link:link_cost"),
+    Benchmark("start", "How long does a short command take?", "starting:start"),
+    Benchmark("flash", "Is flashing slower than with the bare esptool?", "flashing:flash"),
+    Benchmark("memory", "Do hours of audio need more memory than minutes?", "memory:memory"),
+    Benchmark("page", "How large does a page get?", "memory:page"),
+)
 BENCHMARKS: Final = {benchmark.name: benchmark for benchmark in _ALL}
 
 

@@ -17,12 +17,18 @@ from harness.clips.npz import write_archive
 from harness.resources import fixtures_dir, published_models
 
 WAKE_WORD: Final = "okay_nabu"
+_TRAINED_SLICES: Final = 204
 SLICES_A_SECOND: Final = 1000 // FEATURE_STEP_MS
 
 
 def manifest() -> Path:
     """The manifest of the published model that most benchmarks run."""
     return published_models() / f"{WAKE_WORD}.json"
+
+
+def model_file() -> Path:
+    """That model itself."""
+    return manifest().with_suffix(".tflite")
 
 
 def spoken() -> npt.NDArray[np.int8]:
@@ -35,6 +41,13 @@ def feature_file(path: Path, *, clips: int, seconds: int) -> Path:
     speech, slices = spoken(), seconds * SLICES_A_SECOND
     length = (slices, FEATURES)
     write_archive(path, ((f"clip {n}", np.resize(np.roll(speech, -37 * n, axis=0), length)) for n in range(clips)))
+    return path
+
+
+def calibration_file(path: Path, *, clips: int) -> Path:
+    """Write calibration clips as long as the official trainer's, of the fixtures' speech and noise."""
+    features = np.load(fixtures_dir() / "calibration" / "features.npz")["features"]
+    write_archive(path, [("features", np.resize(features, (clips, _TRAINED_SLICES, FEATURES)))])
     return path
 
 

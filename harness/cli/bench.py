@@ -50,7 +50,7 @@ def command(names: tuple[str, ...], quick: bool, write: Path | None, as_list: bo
     for benchmark in chosen:
         measured.append(measure(benchmark, quick=quick, tell=partial(_tell, benchmark.name)))
         if not as_json:
-            _print(measured[-1])
+            _print(measured[-1], quick=quick)
     document = {"schema": SCHEMA, **bench_document(measured, machine, quick=quick)}
     if write is not None:
         text = json.dumps(document, indent=2, allow_nan=False)
@@ -66,12 +66,13 @@ def _tell(name: str, what: str) -> None:
         click.echo(f"\r\x1b[K{name}: {what}", nl=False, err=True)
 
 
-def _print(one: Measured) -> None:
+def _print(one: Measured, *, quick: bool) -> None:
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", nl=False, err=True)
     for row in one.rows:
-        mark, colour = ("ok  ", "green") if row.holds else ("FAIL", "red")
-        click.secho(mark, fg=colour, nl=False)
+        if not quick:
+            mark, colour = ("ok  ", "green") if row.holds else ("FAIL", "red")
+            click.secho(mark, fg=colour, nl=False)
         spread = f"{min(row.figures):.3g} to {max(row.figures):.3g}"
         click.echo(
             f"  {one.benchmark.name}: {row.what}: {row.figure:.3g} ({spread}), {row.goal.relation} {row.goal.value:g}"

@@ -47,8 +47,8 @@ FAST: Final = Speed(max_payload=32_768, max_frames=256, batch=256, window=4, rec
 
 
 def like_a_chip(inference_us: int | None) -> Speed:
-    """What a board has that simulates a chip's limits: ESPHome's 4096 bytes of receive buffer, a frame at a time."""
-    return Speed(max_payload=1024, max_frames=2, batch=1, window=8, receive_buffer=4096, inference_us=inference_us)
+    """What a board has that simulates a chip: the firmware's own limits, ESPHome's 4096 bytes of receive buffer."""
+    return Speed(max_payload=1024, max_frames=4, batch=1, window=8, receive_buffer=4096, inference_us=inference_us)
 
 
 @dataclass(frozen=True, slots=True)

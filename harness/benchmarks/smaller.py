@@ -1,0 +1,57 @@
+"""Smaller: the tensor arena of the published models before and after `optimize_for_edge`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from exporter.arena import predict_arena
+from exporter.contract import CHIPS
+from exporter.model_file import read_model
+from exporter.optimize import find_operator_order, optimize_for_edge
+from harness.benchmarks.inputs import spoken
+from harness.benchmarks.measuring import Goal, Plan, Row
+from harness.engines.process import EngineProcess
+from harness.errors import BenchmarkError
+from harness.resources import published_models
+
+_CHECKED: Final = 500
+"""Frames of speech over which both files must give the same bytes."""
+
+
+def smaller(plan: Plan) -> list[Row]:
+    """Optimise each published model for all chips."""
+    paths = sorted(published_models().glob("*.tflite"))
+    with EngineProcess("tflm") as engine:
+        return [_row(path, engine, plan) for path in paths[: plan.size(len(paths), 1)]]
+
+
+def _row(path: Path, engine: EngineProcess, plan: Plan) -> Row:
+    plan.tell(path.stem)
+    before = path.read_bytes()
+    after = optimize_for_edge(before)
+    if _outputs(engine, before) != _outputs(engine, after):
+        raise BenchmarkError(f"optimize_for_edge changed the outputs of {path.stem}")
+    found = find_operator_order(read_model(before))
+    sizes = {chip: [predict_arena(content, chip).minimum for content in (before, after)] for chip in CHIPS}
+    largest = [max(size[side] for size in sizes.values()) for side in (0, 1)]
+    notes = {chip: f"{old} to {new} bytes" for chip, (old, new) in sizes.items()}
+    notes["file"] = f"{len(before)} to {len(after)} bytes"
+    notes["the order"] = "the best, by a bound that holds for every order" if found.proven else "perhaps not the best"
+    return Row(
+        what=f"{path.stem}, largest minimum over the chips",
+        against="as published",
+        unit="bytes",
+        ours=(largest[1],),
+        theirs=(largest[0],),
+        comparison="ratio",
+        goal=Goal("at most", 1.0),
+        same=f"{_CHECKED} output bytes of each model",
+        notes=tuple(notes.items()),
+    )
+
+
+def _outputs(engine: EngineProcess, content: bytes) -> bytes:
+    engine.load(content)
+    slices = spoken().tobytes()
+    return engine.infer(slices[: len(slices) // engine.frame_size * engine.frame_size][: _CHECKED * engine.frame_size])
