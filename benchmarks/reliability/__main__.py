@@ -17,6 +17,7 @@ from benchmarks.reliability.devices import LIES, STRANGERS, try_lies, try_strang
 from benchmarks.reliability.faults import FAULTS, try_faults, try_full_disk
 from benchmarks.reliability.files import KINDS, try_files
 from benchmarks.reliability.models import try_models
+from benchmarks.reliability.page import put_row
 from benchmarks.reliability.processes import VERBS, disturb
 
 
@@ -54,6 +55,7 @@ def main() -> int:
     parser.add_argument("--size", type=float, default=1.0, help="share of the tries of a full run")
     parser.add_argument("--only", default="", help="a word in the names of the rows to take")
     parser.add_argument("--seed", type=int, default=0, help="where chance begins")
+    parser.add_argument("--write", action="store_true", help="put the rows into docs/reliability.md")
     options = parser.parse_args()
     print("| Fault | tried | lost | seconds |\n|---|---:|---:|---:|", flush=True)
     lost = False
@@ -65,7 +67,10 @@ def main() -> int:
         bad = {outcome: count for outcome, count in outcomes.items() if outcome is not None}
         lost = lost or bool(bad)
         tried, seconds = sum(outcomes.values()), time.monotonic() - started
-        print(f"| {row.name} | {tried} | {sum(bad.values()) or 'nothing'} | {seconds:.0f} |", flush=True)
+        cells = [row.name, str(tried), str(sum(bad.values()) or "nothing")]
+        print(f"| {' | '.join(cells)} | {seconds:.0f} |", flush=True)
+        if options.write:
+            put_row("Fault", cells)
         for outcome, count in bad.items():
             print(f"{row.name}: {count} times {outcome}", file=sys.stderr, flush=True)
     return 1 if lost else 0
