@@ -41,6 +41,12 @@ class WrongFirmwareError(LinkError):
     code = "wrong-firmware"
 
 
+class BootLoopError(LinkError):
+    """The board starts again and again, and never gets to its firmware's answer."""
+
+    code = "boot-loop"
+
+
 class ProtocolVersionError(LinkError):
     """Host and board share no protocol version."""
 

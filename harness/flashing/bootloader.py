@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from harness.boards.port_users import port_users
 from harness.boards.ports import access
-from harness.errors import FlashingError, PortBusyError, PortMissingError
+from harness.errors import FlashingError, PortMissingError
+from harness.link.ports import port_busy
 
 if TYPE_CHECKING:
     import serial
@@ -81,7 +83,7 @@ def _open(url: str) -> Iterator[serial.SerialBase]:
         port = serial.serial_for_url(url, ROM_BAUD, timeout=_TIMEOUT, exclusive=exclusive)
     except (OSError, ValueError) as error:
         if "exclusively lock" in str(error):
-            raise PortBusyError(f"{url} is in use by another program", hint="close its monitor") from error
+            raise port_busy(url) from error
         allowed = access(url)
         hint = "give a device path, socket://HOST:PORT or rfc2217://HOST:PORT" if allowed.allowed else allowed.hint
         raise PortMissingError(
@@ -111,6 +113,8 @@ def _failures(port: str) -> Iterator[None]:
     try:
         yield
     except FatalError as error:
+        if port_users(port):
+            raise port_busy(port) from error
         text = " ".join(str(error).split("\nFor troubleshooting")[0].split())
         raise FlashingError(f"{port}: {text}", hint=_hint_for(text)) from error
     except SerialException as error:

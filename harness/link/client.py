@@ -7,17 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.boards.port_users import port_users
 from harness.detection import DeviceDetection
-from harness.errors import LinkError, PortMissingError, WireFormatError
+from harness.errors import (
+    HungError,
+    LinkError,
+    NoisyLinkError,
+    NoReplyError,
+    PortMissingError,
+    RebootedError,
+    WireFormatError,
+)
 from harness.link import messages as wire
+from harness.link.boot_log import BootLog
 from harness.link.model_table import ModelRecord
-from harness.link.ports import DEFAULT_BAUD, Port, PortIdentity, identify, open_port, reopen_port
+from harness.link.ports import DEFAULT_BAUD, Port, PortIdentity, identify, open_port, port_busy, reopen_port
 from harness.link.reader import LogSink
 from harness.link.session import Session, Timing, rebooted
 from harness.link.wire import Message
@@ -73,8 +84,8 @@ class LinkClient:
         self._reopen = reopen
         self._returns = returns
         self._timing = timing
-        self._on_log = on_log
-        self._session = Session(port, timing=timing, on_log=on_log)
+        self._log = BootLog(on_log)
+        self._session = Session(port, timing=timing, on_log=self._log.add)
         self._counted: dict[int, int] = {}
 
     @classmethod
@@ -89,10 +100,11 @@ class LinkClient:
     ) -> Self:
         """Open a port and greet the board there.
 
-        `return_timeout` is how many seconds `reconnect` waits for a board that re-enumerates, which is one that USB
-        gives a serial number.
+        A silent board is reset once where its port has control lines: something may have hung it. `return_timeout` is
+        how many seconds `reconnect` waits for a board that re-enumerates, which is one that USB gives a serial number.
 
         Raises:
+            PortBusyError: Another program has the port open.
             LinkError: There is no such port, or no board of ours; the subclass says which.
         """
         identity: PortIdentity = identify(url)
@@ -101,7 +113,19 @@ class LinkClient:
             return reopen_port(identity, baud, timeout=return_timeout)
 
         returns = bool(identity.serial_number)
-        return cls(open_port(url, baud), reopen=reopen, returns=returns, timing=timing, on_log=on_log)
+        greet = partial(cls, reopen=reopen, returns=returns, timing=timing, on_log=on_log)
+        try:
+            return greet(open_port(url, baud))
+        except (NoReplyError, NoisyLinkError) as error:
+            if port_users(url):
+                raise port_busy(url) from error
+            if isinstance(error, NoisyLinkError):
+                raise
+            port = reopen()
+            if not port.reset_chip():
+                port.close()
+                raise
+            return greet(port)
 
     @property
     def board(self) -> wire.Welcome:
@@ -111,9 +135,36 @@ class LinkClient:
     def reconnect(self, timing: Timing | None = None) -> wire.Welcome:
         """Begin a new session, finding the board's port again; every model is closed by that."""
         self._session.close()
-        self._session = Session(self._reopen(), timing=timing or self._timing, on_log=self._on_log)
-        self._counted.clear()
+        self._begin(self._reopen(), timing)
         return self.board
+
+    def restart(self) -> str | None:
+        """Reset the board by its port's control lines and begin a new session; every model is closed by that.
+
+        Returns:
+            Why it started and what its log says; None where the port has no control lines, and nothing was done.
+
+        Raises:
+            LinkError: It does not come back.
+        """
+        self._session.close()
+        port = self._reopen()
+        if not port.reset_chip():
+            port.close()
+            return None
+        said = self._log.count
+        try:
+            self._begin(port, None)
+        except PortMissingError:
+            if not self._returns:
+                raise
+            self._begin(self._reopen(), None)  # where USB is the chip's own, a reset takes the port away
+        story = self._log.story() if self._log.count > said else None
+        return story or "it said nothing as it started"
+
+    def _begin(self, port: Port, timing: Timing | None) -> None:
+        self._session = Session(port, timing=timing or self._timing, on_log=self._log.add)
+        self._counted.clear()
 
     def close(self) -> None:
         """End the session and the reader's thread, and close the port; harmless a second time."""
@@ -241,6 +292,9 @@ class LinkClient:
         boot_id = self.board.boot_id
         try:
             yield from self._session.exchange(requests, patience=patience)
+        except (RebootedError, HungError) as error:
+            error.hint = "; ".join(filter(None, (error.hint, self._log.story())))
+            raise
         except PortMissingError:
             # Where USB is the chip's own, a reboot takes the port away; what comes back tells.
             if self._returns and self.reconnect().boot_id != boot_id:

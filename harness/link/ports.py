@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
 
+from harness.boards.port_users import port_users
 from harness.boards.ports import access
 from harness.errors import PortBusyError, PortMissingError
 
@@ -26,6 +27,8 @@ _READ_TIMEOUT: Final = 0.1  # seconds that one read may block, and so that closi
 _WRITE_TIMEOUT: Final = 2.0  # seconds for a window's bytes, which even at 115200 baud are gone in a fraction of one
 _CONNECT_TIMEOUT: Final = 3.0
 _SEARCH_INTERVAL: Final = 0.1
+_RESET_PULSE: Final = 0.1  # seconds, as esptool has it
+_REFUSAL: Final = 128  # bytes at the beginning of a connection that may say why it ends
 
 
 class Port(Protocol):
@@ -45,6 +48,10 @@ class Port(Protocol):
         Raises:
             PortMissingError: The port is gone, or takes no more bytes.
         """
+        ...
+
+    def reset_chip(self) -> bool:
+        """Pulse the board's reset by the port's control lines; False where it has none."""
         ...
 
     def close(self) -> None:
@@ -139,17 +146,20 @@ class SocketPort:
             raise PortMissingError(f"cannot connect to {url}: {error}", hint="is the board's server running?") from None
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.settimeout(_READ_TIMEOUT)
+        self._beginning = b""
 
     def read(self) -> bytes:
-        """See `Port`."""
+        """See `Port`; where the port is in use, its server says so and hangs up."""
         try:
             data = self._socket.recv(1 << 16)
         except TimeoutError:
             return b""
         except OSError:
-            raise _gone(self._url) from None
+            raise self._ended() from None
         if not data:
-            raise _gone(self._url)
+            raise self._ended()
+        if len(self._beginning) < _REFUSAL:
+            self._beginning += data[:_REFUSAL]
         return data
 
     def write(self, data: bytes) -> None:
@@ -163,7 +173,14 @@ class SocketPort:
                 if time.monotonic() > deadline:
                     raise _stuck(self._url) from None
             except OSError:
-                raise _gone(self._url) from None
+                raise self._ended() from None
+
+    def _ended(self) -> PortBusyError | PortMissingError:
+        return port_busy(self._url) if is_refusal(self._beginning) else _gone(self._url)
+
+    def reset_chip(self) -> bool:
+        """See `Port`."""
+        return False
 
     def close(self) -> None:
         """See `Port`."""
@@ -204,9 +221,31 @@ class PyserialPort:
         except OSError:
             raise _gone(self._url) from None
 
+    def reset_chip(self) -> bool:
+        """See `Port`; the lines are those of every development board, as esptool sets them."""
+        try:
+            self._serial.dtr = False
+            self._serial.rts = True
+            time.sleep(_RESET_PULSE)
+            self._serial.rts = False
+        except OSError:
+            return False  # a pseudo terminal
+        return True
+
     def close(self) -> None:
         """See `Port`."""
         self._serial.close()
+
+
+def port_busy(url: str) -> PortBusyError:
+    """The error for a port that another program uses, which is named where it can be seen."""
+    users = " and ".join(port_users(url)) or "another program"
+    return PortBusyError(f"{url} is in use by {users}", hint="close it, or wait for its lease")
+
+
+def is_refusal(beginning: bytes) -> bool:
+    """Whether the first bytes of a connection say that the port is in use, as ser2net and our virtual boards do."""
+    return b"in use" in beginning
 
 
 def _cannot_open(url: str, error: Exception) -> PortBusyError | PortMissingError:
@@ -215,9 +254,21 @@ def _cannot_open(url: str, error: Exception) -> PortBusyError | PortMissingError
         return PortMissingError(allowed.message, hint=allowed.hint)
     text = str(error)
     if getattr(error, "errno", None) in (errno.EBUSY, errno.EAGAIN) or "exclusively lock" in text:
-        return PortBusyError(f"{url} is in use by another program", hint="close its monitor, or wait for its lease")
+        return port_busy(url)
+    if url.startswith("rfc2217://") and _refuses(url):
+        return port_busy(url)
     hint = "give a device path, socket://HOST:PORT or another pyserial URL"
     return PortMissingError(f"cannot open {url}: {text}", hint=hint)
+
+
+def _refuses(url: str) -> bool:
+    """Whether a server hangs up with the words that its port is in use; pyserial does not tell."""
+    try:
+        address = urlsplit(url)
+        with socket.create_connection((address.hostname or "", address.port or 0), _CONNECT_TIMEOUT) as connection:
+            return is_refusal(connection.recv(_REFUSAL))
+    except (OSError, ValueError):
+        return False
 
 
 def _gone(url: str) -> PortMissingError:

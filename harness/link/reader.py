@@ -20,7 +20,7 @@ LogSink = Callable[[str], None]
 _PRINTABLE: Final = frozenset(range(0x20, 0x7F)) | {0x09, 0x0A, 0x0D, 0x1B}
 _TEXT_SHARE: Final = 0.9
 _JOIN_TIMEOUT: Final = 5.0
-_TAIL: Final = 512
+_TAIL: Final = 4096  # bytes, in which a board that starts again and again shows itself
 _MAX_WAITING: Final = 4096
 """Frames that wait to be taken, many windows of them; of a board that sends more, the oldest are lost."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.errors import (
+    BootLoopError,
     DeviceError,
     HungError,
     LinkError,
@@ -23,14 +24,16 @@ from harness.errors import (
     WireFormatError,
     WrongFirmwareError,
 )
+from harness.link.boot_log import RESET_REASON
 from harness.link.error_codes import ERROR_CODES, NO_SESSION, VERSION_MISMATCH
 from harness.link.framing import Frame, encode_frame, wire_size
 from harness.link.messages import PROTOCOL_VERSION, Bye, Error, Gap, Heartbeat, Hello, Welcome
 from harness.link.ports import Port
-from harness.link.reader import LogSink, Reader, looks_like_text
+from harness.link.reader import LogSink, Reader, ReaderCounts, looks_like_text
 from harness.link.window import Window
 from harness.link.wire import Message, messages
 
+_BOOT_LINES: Final = 8
 _LEAST_PAYLOAD: Final = 256
 """Bytes; a board that takes less is none of ours."""
 
@@ -291,6 +294,9 @@ def _no_welcome(reader: Reader) -> LinkError:
             "nothing came back from the board",
             hint="is it powered, is this its port, and is it out of its bootloader?",
         )
+    starts = RESET_REASON.findall(counts.tail.decode(errors="replace"))
+    if len(starts) > 1:
+        return BootLoopError(f"the board starts again and again, reset reason {starts[-1]}", hint=_last_start(counts))
     if counts.frames:
         return NoisyLinkError(
             "the board is there, but its answer to Hello never arrived whole",
@@ -305,3 +311,11 @@ def _no_welcome(reader: Reader) -> LinkError:
     return NoisyLinkError(
         "what comes back makes no sense", hint="is this the baud rate of the board's firmware? see --baud"
     )
+
+
+def _last_start(counts: ReaderCounts) -> str:
+    """How a board's log ended before it last started, in one line."""
+    text = counts.tail.decode(errors="replace")
+    *_, before, last = RESET_REASON.finditer(text)
+    lines = [line.strip() for line in text[before.end() : last.start()].splitlines()[1:] if line.strip()]
+    return f"mww flash --firmware writes it anew; its log: {' | '.join(lines[-_BOOT_LINES:])}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,7 @@ from exporter.errors import UsageError
 from harness.boards.leases import hold_port
 from harness.errors import (
     DeviceError,
+    HungError,
     LinkError,
     ModelMissingError,
     NoReplyError,
@@ -36,6 +38,8 @@ _LARGEST_WINDOW: Final = 255
 """Outputs: a byte of the message `Detect`."""
 _RECOVERY: Final = Timing(hello=2.0)
 """For a board that was there a moment ago."""
+_RESTARTS: Final = 2
+"""Resets of a board that hangs, until it is given up: each time costs ten seconds, and there may be many clips."""
 
 
 class DeviceTarget:
@@ -65,6 +69,7 @@ class DeviceTarget:
         self._counted_before = 0
         self._armed = False
         self._broken = False
+        self._restarts = 0
         self._lost: LinkError | None = None
         self._on_log = on_log
         self._client = self._connect(timing or Timing())
@@ -109,18 +114,14 @@ class DeviceTarget:
             raise self._lost
         if self._broken:
             self._recover()
-        self._client.reset(_SLOT)
-        self._counted_before = self._client.stats().inferences
+        with self._watched():
+            self._client.reset(_SLOT)
+            self._counted_before = self._client.stats().inferences
 
     def infer(self, frames: npt.NDArray[np.int8]) -> Inference:
         """Stream frames `[n, stride, 40]`; the time is the chip's own, or that which a virtual board simulates."""
-        try:
+        with self._watched():
             streamed = self._client.infer(frames, _SLOT)
-        except DeviceError:
-            raise
-        except LinkError:
-            self._broken = True
-            raise
         microseconds = streamed.microseconds if streamed.microseconds.any() else None
         return Inference(streamed.outputs, microseconds, streamed.detections if self._armed else None)
 
@@ -164,6 +165,36 @@ class DeviceTarget:
         self._armed = window <= _LARGEST_WINDOW
         if self._armed:
             self._client.arm_detection(_SLOT, cutoff=self._model.cutoff_byte, window=window)
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Note what ends the session; a board that hangs is reset where its port can, and the error tells so."""
+        try:
+            yield
+        except DeviceError:
+            raise
+        except HungError as error:
+            self._broken = True
+            error.hint = self._restarted(error)
+            raise
+        except LinkError:
+            self._broken = True
+            raise
+
+    def _restarted(self, error: HungError) -> str:
+        """Reset a board that hangs, at most `_RESTARTS` times, and tell what came of it."""
+        if self._restarts == _RESTARTS:
+            self._lost = error
+            return f"it hung {_RESTARTS + 1} times, and is given up: reset it, and look at its log"
+        self._restarts += 1
+        try:
+            story = self._client.restart()
+        except LinkError as gone:
+            self._lost = error
+            return f"it was reset by its control lines, and did not come back: {gone.message}"
+        if story is None:
+            return f"{error.hint}; its port has no control lines to do that by"
+        return f"it was reset by its control lines, and came back; {story}"
 
     def _recover(self) -> None:
         """Begin a new session with the model as it is stored; a board that is gone is not waited for again."""

@@ -26,7 +26,7 @@ class FaultyEngine:
         self._faults = faults
         self._random = random.Random(faults.seed)
         self._inferences = 0
-        self._rebooted = False
+        self._rebooted = self._hung = False
 
     def load(self, slot: int, content: bytes, manifest_arena: int, *, any_output: bool) -> Facts:
         """See `Engine`."""
@@ -54,7 +54,8 @@ class FaultyEngine:
         """
         faults, first = self._faults, self._inferences
         due = range(first, first + count)
-        if faults.hang in due:
+        if faults.hang in due and not self._hung:
+            self._hung = True
             raise HangFault
         if faults.reboot in due and not self._rebooted:
             self._rebooted = True

@@ -246,6 +246,9 @@ class BoardPort:
             raise PortMissingError("the port went away")
         self._to_board.put(b"".join(map(self._noise.disturb, frames_of(data))))
 
+    def reset_chip(self) -> bool:
+        return False
+
     def close(self) -> None:
         """The board stays; `end` ends it."""
 

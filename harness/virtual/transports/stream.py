@@ -5,15 +5,22 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import time
 from typing import Final
 
 from harness.virtual.transports.base import MAX_READ
 
 _MAX_PENDING: Final = 4 << 20
+_TURN: Final = 0.5
+"""Seconds that the next host waits for the first to close."""
+_IN_USE: Final = b"Port already in use\r\n"
 
 
 class Stream:
-    """One host at a time: the next waits in the listening socket's queue until the first has closed."""
+    """One host at a time: the next has its turn if the first closes within a moment, and is told otherwise.
+
+    The moment is for one that closes its port and opens it again, whose two events may come here in any order.
+    """
 
     def __init__(self, watch: int | None) -> None:
         """Listen on a free port; `watch` is a file descriptor whose end ends the waiting with `EOFError`."""
@@ -22,6 +29,8 @@ class Stream:
         self.port: int = self._listener.getsockname()[1]
         self._watch = watch
         self._connection: socket.socket | None = None
+        self._next: socket.socket | None = None
+        self._refuse_at = 0.0
         self._pending = bytearray()
 
     @property
@@ -41,10 +50,16 @@ class Stream:
             EOFError: The watched descriptor has ended.
         """
         connection = self._connection
+        if connection is None and self._next is not None:
+            self._connection, self._next = self._next, None
+            return True, False
         readable: list[socket.socket | int] = [] if self._watch is None else [self._watch]
-        if connection is None:
+        if self._next is None:
             readable.append(self._listener)
-        elif reading:
+        else:
+            left = max(0.0, self._refuse_at - time.monotonic())
+            timeout = left if timeout is None else min(left, timeout)
+        if connection is not None and reading:
             readable.append(connection)
         writable = [connection] if connection is not None and self._pending else []
         ready, able, _ = select.select(readable, writable, [], timeout)
@@ -52,8 +67,12 @@ class Stream:
             raise EOFError
         if able:
             self._flush()
+        if self._next is not None and time.monotonic() >= self._refuse_at:
+            self._refuse()
         if self._listener in ready:
-            return self._accept(), False
+            self._accept()
+            if connection is None:
+                return self.connected, False
         return False, connection is not None and connection in ready and self._connection is connection
 
     def read(self, limit: int) -> bytes:
@@ -85,15 +104,29 @@ class Stream:
     def close(self) -> None:
         """Close everything."""
         self.drop()
+        if self._next is not None:
+            self._next.close()
         self._listener.close()
 
-    def _accept(self) -> bool:
+    def _accept(self) -> None:
         with contextlib.suppress(OSError):
             connection, _ = self._listener.accept()
             connection.setblocking(False)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._connection = connection
-        return self._connection is not None
+            if self._connection is None:
+                self._connection = connection
+            else:
+                self._next, self._refuse_at = connection, time.monotonic() + _TURN
+
+    def _refuse(self) -> None:
+        """Tell who came second that the port is in use, in ser2net's words."""
+        refused, self._next = self._next, None
+        assert refused is not None
+        with contextlib.suppress(OSError):
+            refused.send(_IN_USE)
+            refused.shutdown(socket.SHUT_WR)
+            refused.recv(MAX_READ)  # closed with bytes unread, it would be reset, and our words with it
+        refused.close()
 
     def _flush(self) -> None:
         assert self._connection is not None
