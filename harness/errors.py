@@ -41,7 +41,7 @@ class WrongFirmwareError(LinkError):
     code = "wrong-firmware"
 
 
-class BootLoopError(LinkError):
+class BootLoopError(WrongFirmwareError):
     """The board starts again and again, and never gets to its firmware's answer."""
 
     code = "boot-loop"

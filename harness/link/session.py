@@ -318,4 +318,4 @@ def _last_start(counts: ReaderCounts) -> str:
     text = counts.tail.decode(errors="replace")
     *_, before, last = RESET_REASON.finditer(text)
     lines = [line.strip() for line in text[before.end() : last.start()].splitlines()[1:] if line.strip()]
-    return f"mww flash --firmware writes it anew; its log: {' | '.join(lines[-_BOOT_LINES:])}"
+    return f"its log ended: {' | '.join(lines[-_BOOT_LINES:])}"

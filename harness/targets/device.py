@@ -13,6 +13,7 @@ import numpy.typing as npt
 from exporter.errors import UsageError
 from harness.boards.leases import hold_port
 from harness.errors import (
+    BootLoopError,
     DeviceError,
     HungError,
     LinkError,
@@ -151,6 +152,8 @@ class DeviceTarget:
         line = f"mww flash --port {self._called} --firmware FACTORY.bin"
         try:
             return LinkClient.connect(self._url, baud=self._baud, timing=timing, on_log=self._on_log)
+        except BootLoopError as error:
+            raise BootLoopError(error.message, hint=f"to write its firmware anew: {line}; {error.hint}") from error
         except WrongFirmwareError as error:
             raise WrongFirmwareError(
                 error.message, hint=f"{line}   (mww firmware BOARD tells how to make it)"

@@ -9,7 +9,7 @@ import pytest
 
 from exporter.errors import UsageError
 from harness.check import check
-from harness.errors import DeviceError, LinkError, ModelMissingError, WrongFirmwareError
+from harness.errors import BootLoopError, DeviceError, LinkError, ModelMissingError
 from harness.flashing.writing import FlashJob, flash
 from harness.link.client import LinkClient
 from harness.link.model_table import ModelRecord
@@ -173,7 +173,7 @@ def test_an_upload_that_is_cut_leaves_the_old_model_whole(tmp_path: Path, models
 def test_an_erased_board_is_told_from_a_silent_one(models: Path) -> None:
     with VirtualBoard() as board:
         _erase_application(board.port)
-        with pytest.raises(WrongFirmwareError) as caught:
+        with pytest.raises(BootLoopError) as caught:
             DeviceTarget(board.port, TargetOptions())
         assert f"mww flash --port {board.port} --firmware" in (caught.value.hint or "")
 
