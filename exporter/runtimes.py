@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Final
 
 from exporter.contract import (
@@ -37,13 +36,13 @@ class Build:
     """What building with an ESPHome release gives.
 
     Attributes:
-        esphome: The release, or `from to last` of those that give the same; None where none is named.
+        esphome: The release, or `from` the first of those that give the same.
         runtime: The library versions.
         pinned: Whether the release fixes both; else esp-nn depends on the day of the build.
         probes: Whether a model that needs more than its manifest says is tried with up to twice that.
     """
 
-    esphome: str | None
+    esphome: str
     runtime: RuntimeVersions
     pinned: bool
     probes: bool
@@ -93,10 +92,8 @@ def select_runtimes(names: Sequence[str], releases: Sequence[str] = ()) -> tuple
 
 
 def esphome_builds() -> tuple[Build, ...]:
-    """What the releases of ESPHome build with, oldest first; those between two changes are one."""
-    spans = [*(f"{old.since} to before {new.since}" for old, new in pairwise(ESPHOME_PINS))]
-    spans.append(f"{ESPHOME_PINS[-1].since} to {ESPHOME_VERSION}")
-    return tuple(build for span, pins in zip(spans, ESPHOME_PINS, strict=True) for build in _builds(span, pins))
+    """What the releases of ESPHome build with, oldest first; each stands for those up to the next."""
+    return tuple(build for pins in ESPHOME_PINS for build in _builds(f"from {pins.since}", pins))
 
 
 def builds_with(release: str) -> tuple[Build, ...]:
@@ -127,9 +124,9 @@ def release_key(release: str) -> tuple[int, int, int, int]:
     return int(match[1]), int(match[2]), int(match[3]), int(match[4]) if match[4] else _FINAL
 
 
-def _builds(span: str, pins: EsphomePins) -> tuple[Build, ...]:
+def _builds(name: str, pins: EsphomePins) -> tuple[Build, ...]:
     versions = (pins.esp_nn,) if pins.esp_nn else (pins.esp_nn_then, NEWEST_ESP_NN)
     pinned = pins.esp_nn is not None
     return tuple(
-        Build(span, RuntimeVersions(pins.esp_tflite_micro, version), pinned, pins.probes) for version in versions
+        Build(name, RuntimeVersions(pins.esp_tflite_micro, version), pinned, pins.probes) for version in versions
     )

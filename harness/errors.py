@@ -132,3 +132,9 @@ class QemuError(MwwError):
     """QEMU could not be started, or the firmware in it does not answer."""
 
     code = "qemu"
+
+
+class EsphomeError(MwwError):
+    """A release of ESPHome cannot be had, or does not answer."""
+
+    code = "esphome"

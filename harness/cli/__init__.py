@@ -30,6 +30,7 @@ VERBS: Final = {
     "record": "Golden outputs of a model on clips.",
     "run": "Stream clips through a target and judge every output.",
     "compare-runs": "What changed between two runs.",
+    "matrix": "The same models over ESPHome releases, library versions and chips.",
     "bisect": "Why a target's outputs are not the golden ones, down to the operator.",
     "virtual": "Serve a virtual ESP32.",
     "firmware": "An ESPHome project with the harness's firmware for a board.",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.errors import InputError
 from harness.detection import Detection
+from harness.report.document import run_document
 from harness.report.fields import Fields
-from harness.run.results import SCHEMA, SET_SCHEMA
+from harness.run.results import SCHEMA, SET_SCHEMA, RunResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,16 @@ def read_runs(path: Path | str) -> tuple[RecordedRun, ...]:
         InputError: It cannot be read, is of another schema, or names a clip or model twice.
     """
     path = Path(path)
-    document = Fields.read(path / "run.json" if path.is_dir() else path)
+    return _runs(path, Fields.read(path / "run.json" if path.is_dir() else path))
+
+
+def as_recorded(results: Sequence[RunResult]) -> tuple[RecordedRun, ...]:
+    """Runs of this moment as they will be read back."""
+    document: object = json.loads(json.dumps(run_document(results)))
+    return _runs(Path("run.json"), Fields(Path("run.json"), "", document))
+
+
+def _runs(path: Path, document: Fields) -> tuple[RecordedRun, ...]:
     schema = document.text("schema")
     if schema not in (SCHEMA, SET_SCHEMA):
         raise InputError(f"{path} is of schema {schema[:60]!r}", hint=f"{SCHEMA} or {SET_SCHEMA}: a run.json")

@@ -1,0 +1,113 @@
+"""`mww matrix`: the same models over releases of ESPHome, library versions and chips."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from exporter.contract import CHIPS
+from exporter.errors import UsageError
+from exporter.files import write_files
+from harness.cli.inputs import Place, clip_options, clip_source, place
+from harness.cli.matrix_table import print_matrix
+from harness.cli.output import emit_json, json_option, progress
+from harness.matrix.document import SCHEMA, Matrix, matrix_document, matrix_markdown
+from harness.matrix.prediction import Subject, predict, read_subject
+from harness.matrix.rows import choose_rows
+from harness.matrix.runs import TakenRun, judge_runs, take_runs
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("matrix")
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True)
+@click.option("--esphome", "releases", multiple=True, metavar="RELEASE", help="A release of ESPHome; repeatable.")
+@click.option("--runtime", "runtimes", multiple=True, metavar="NAME|all", help="Library versions, as for mww arena.")
+@click.option("--chip", "chips", multiple=True, type=click.Choice(CHIPS), help="Repeatable; all by default.")
+@click.option("--run", "runs", multiple=True, type=_PATH, metavar="DIR", help="Take in a run.json; repeatable.")
+@clip_options
+@click.option("--golden", type=place, metavar="GOLDEN.npz", help="Recorded clips and outputs; see mww record.")
+@click.option("--check-config", is_flag=True, help="Have each release read the configuration; installs it once.")
+@click.option("--report", type=_PATH, metavar="DIR", help="Write matrix.json and matrix.md into this folder.")
+@json_option
+def command(  # noqa: PLR0913 -- one for each option
+    *,
+    models: tuple[str, ...],
+    releases: tuple[str, ...],
+    runtimes: tuple[str, ...],
+    chips: tuple[str, ...],
+    runs: tuple[Path, ...],
+    features: Place | None,
+    wav: tuple[Place, ...],
+    lead_in: float,
+    golden: Place | None,
+    check_config: bool,
+    report: Path | None,
+    as_json: bool,
+) -> int:
+    """Tell what holds of each MODEL, a manifest or .tflite, over versions and chips, and what changed.
+
+    Arenas are predicted, configurations asked of the real ESPHome (--check-config), outputs taken from runs: on boards
+    (--run), and here in the emulator (--golden, --features, --wav). Without --esphome, --runtime and --run the rows are
+    ESPHome's whole history. Exits with 1 if what held in a row does not in a later one, or not in the last.
+    """
+    if check_config and not releases:
+        raise UsageError("--check-config without --esphome", hint="name the releases that are to read it")
+    subjects = _subjects(models)
+    taken = [*take_runs(runs, subjects)]
+    if golden or features or wav:
+        taken += _emulated(subjects, features, wav, lead_in, golden)
+    rows = choose_rows(releases, runtimes, [one.run for one in taken])
+    predicted = [predict(subject, rows, chips or CHIPS) for subject in subjects]
+    predictions = tuple(one for figures, _ in predicted for one in figures)
+    findings = [finding for _, found in predicted for finding in found]
+    findings += judge_runs(taken, subjects, rows, predictions)
+    if check_config:
+        from harness.matrix.esphome import check_configurations
+
+        with progress() as shown:
+            findings += check_configurations(subjects, rows, chips or CHIPS, shown)
+    matrix = Matrix(subjects, rows, chips or CHIPS, predictions, tuple(findings))
+    _show(matrix, report, as_json=as_json)
+    return 0 if matrix.holds else 1
+
+
+def _show(matrix: Matrix, report: Path | None, *, as_json: bool) -> None:
+    document = {"schema": SCHEMA, **matrix_document(matrix)}
+    if report is not None:
+        content = f"{json.dumps(document, indent=2, allow_nan=False)}\n".encode()
+        write_files({report / "matrix.md": matrix_markdown(matrix).encode(), report / "matrix.json": content})
+    if as_json:
+        emit_json(SCHEMA, matrix_document(matrix))
+    else:
+        print_matrix(matrix)
+
+
+def _subjects(paths: Sequence[str]) -> tuple[Subject, ...]:
+    """Every model under a name of its own: the file's, with its folder's where two are alike."""
+    stems = [Path(path).stem for path in paths]
+    names = [
+        stem if stems.count(stem) == 1 else f"{Path(path).absolute().parent.name}/{stem}"
+        for path, stem in zip(paths, stems, strict=True)
+    ]
+    if len(set(names)) < len(names):
+        raise UsageError("a model is given twice", hint="name each once")
+    return tuple(read_subject(path, name) for path, name in zip(paths, names, strict=True))
+
+
+def _emulated(
+    subjects: Sequence[Subject], features: Place | None, wav: tuple[Place, ...], lead_in: float, golden: Place | None
+) -> list[TakenRun]:
+    """Each model in this computer's own TFLite Micro."""
+    from harness.check import RunOptions, check_models
+    from harness.model import load_model
+    from harness.report.recorded import as_recorded
+
+    source = clip_source(features, wav, lead_in, golden)
+    with progress() as shown:
+        options = RunOptions(lead_in=lead_in, progress=shown)
+        results = [check_models([load_model(subject.path)], source, options)[0] for subject in subjects]
+    return [TakenRun("the emulator", run) for result in results for run in as_recorded([result])]

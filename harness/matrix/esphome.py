@@ -1,0 +1,131 @@
+"""Releases of ESPHome, each in an environment of its own, and whether they take a wake word's configuration.
+
+An environment is made once in the user's cache, from the package index that pip is set up for. Nothing is compiled:
+`esphome config` reads the YAML and the manifest with the release's own code, which is what refuses them on a build.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from harness.errors import EsphomeError
+from harness.firmware_project import write_project
+from harness.matrix.findings import Aspect, Finding, Row
+from harness.matrix.prediction import Subject
+
+BOARDS: Final = {
+    "esp32": "esp32-devkit",
+    "esp32s3": "esp32-s3-devkitc",
+    "esp32c3": "esp32-c3",
+    "esp32c6": "esp32-c6",
+}
+"""The board that stands for a chip; the firmware has none with an S2 or P4."""
+
+_INSTALL_TIMEOUT: Final = 1800
+_CONFIG_TIMEOUT: Final = 300
+_VALID: Final = "Configuration is valid!"
+_NOISE: Final = re.compile(r"^(INFO|WARNING|DEBUG|\x1b\[\d+m(INFO|WARNING))|^\s*$|^Failed config")
+_SHOWN: Final = 3
+
+Progress = Callable[[str, int, int], None]
+
+
+def esphome_python(release: str) -> Path:
+    """A Python that has the release, or with `latest` the newest; made on the first call.
+
+    Raises:
+        EsphomeError: It cannot be installed.
+    """
+    import platformdirs
+    from filelock import FileLock
+
+    series = f"py{sys.version_info.major}.{sys.version_info.minor}"
+    folder = platformdirs.user_cache_path("mww-harness", ensure_exists=True) / f"esphome-{release}-{series}"
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    with FileLock(f"{folder}.lock"):
+        if release == "latest" or not (folder / ".complete").exists():
+            _install(folder, python, "esphome" if release == "latest" else f"esphome=={release}")
+    return python
+
+
+def check_configurations(
+    subjects: Sequence[Subject], rows: Sequence[Row], chips: Sequence[str], progress: Progress
+) -> Iterator[Finding]:
+    """Ask each release for each model with a manifest, and for the harness's own firmware, on each chip with a board.
+
+    Raises:
+        EsphomeError: A release cannot be installed, or does not answer.
+    """
+    indices: dict[str, int] = {}
+    for index, row in enumerate(rows):  # two rows of one release are one configuration
+        if row.esphome is not None:
+            indices.setdefault(row.esphome, index)
+    boards = {chip: BOARDS[chip] for chip in chips if chip in BOARDS}
+    asked = [subject for subject in subjects if subject.size is not None]
+    total = len(indices) * len(boards) * (len(asked) + 1)
+    done = 0
+    for release, index in indices.items():
+        python = esphome_python(release)
+        for chip, board in boards.items():
+            firmware_checked = False
+            for subject in asked:
+                with tempfile.TemporaryDirectory() as folder:
+                    project = write_project(board, Path(folder), manifest=Path(subject.path))
+                    assert project.wake_word is not None
+                    yield _finding(subject.name, index, chip, "configuration", _config(python, project.wake_word))
+                    if not firmware_checked:
+                        yield _finding("", index, chip, "firmware", _config(python, project.config))
+                        firmware_checked = True
+                done += 1
+                progress("esphome config", done, total)
+
+
+def _finding(model: str, row: int, chip: str, aspect: Aspect, refusal: str | None) -> Finding:
+    said = refusal or "valid"
+    return Finding(model, row, chip, aspect, refusal is None, said, said)
+
+
+def _config(python: Path, config: Path) -> str | None:
+    """None where ESPHome takes a configuration; else why not, in its words."""
+    result = _run([str(python), "-m", "esphome", "config", str(config)], _CONFIG_TIMEOUT)
+    if result.returncode == 0 and _VALID in result.stdout + result.stderr:
+        return None
+    said = [line.strip() for line in (result.stdout + result.stderr).splitlines() if not _NOISE.match(line)]
+    objections = [line for line in said if not line.endswith(":")]
+    return " ".join((objections or said or ["no reason given"])[:_SHOWN]).replace(str(config.parent), ".")
+
+
+def _install(folder: Path, python: Path, requirement: str) -> None:
+    made = _run([sys.executable, "-m", "venv", str(folder)], _INSTALL_TIMEOUT)
+    if made.returncode == 0:
+        made = _run([str(python), "-m", "pip", "install", "--quiet", "--upgrade", requirement], _INSTALL_TIMEOUT)
+    if made.returncode:
+        said = (made.stderr.strip() or made.stdout.strip() or "no reason given").splitlines()[-1]
+        hint = "it needs a package index, and a Python that the release takes"
+        raise EsphomeError(f"{requirement} cannot be installed: {said[:200]}", hint=hint)
+    (folder / ".complete").touch()
+
+
+def _run(command: list[str], timeout: int) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    try:
+        return subprocess.run(
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            env=environment,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EsphomeError(f"{' '.join(command[1:4])} took more than {timeout} s") from error
+    except OSError as error:
+        raise EsphomeError(f"cannot start {command[0]}: {error.strerror}") from error

@@ -1,0 +1,51 @@
+"""The rows of a matrix: those that are asked for, those that runs were made on, or ESPHome's whole history."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from exporter.contract import RuntimeVersions
+from exporter.errors import MwwError
+from exporter.runtimes import builds_with, esphome_builds, release_key, select_runtimes
+from harness.matrix.findings import Row
+from harness.report.recorded import RecordedRun
+
+_LAST = (9999, 0, 0, 0)
+
+
+def choose_rows(releases: Sequence[str], runtimes: Sequence[str], runs: Sequence[RecordedRun]) -> tuple[Row, ...]:
+    """Rows in the order of releases, each once; what has no release comes last.
+
+    Raises:
+        UsageError: A name is none.
+        UnknownRuntimeError: Nothing is known of a version.
+    """
+    rows = [Row.of(build) for release in releases for build in builds_with(release)]
+    rows += [Row(None, runtime) for runtime in (select_runtimes(runtimes) if runtimes else ())]
+    rows += [row_of(run) for run in runs]
+    if not rows:
+        return tuple(Row.of(build) for build in esphome_builds())
+    return tuple(sorted(dict.fromkeys(rows), key=lambda row: order(row.esphome) or _LAST))
+
+
+def row_of(run: RecordedRun) -> Row:
+    """The row that a run was made on, by the versions that its target told."""
+    versions = dict(run.versions)
+    esphome = versions.get("esphome")
+    if "esp-tflite-micro" not in versions or "esp-nn" not in versions:  # a PC's interpreter, of no release
+        told = ", ".join(f"{name} {version}" for name, version in run.versions)
+        return Row(esphome, None, place=f"{run.kind}, {told}" if told else run.kind)
+    built = RuntimeVersions(versions["esp-tflite-micro"], versions["esp-nn"])
+    try:
+        same = [build for build in builds_with(esphome or "") if build.runtime == built]
+    except MwwError:  # a release of its own, or one that came later
+        same = []
+    return Row.of(same[0]) if same else Row(esphome, built, place="" if esphome else run.kind)
+
+
+def order(release: str | None) -> tuple[int, int, int, int] | None:
+    """A release's place in order; None for what is no single release."""
+    try:
+        return release_key(release or "")
+    except MwwError:
+        return None

@@ -1,0 +1,112 @@
+"""`mww matrix`: what scripts and people get."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pymicro_wakeword
+import pytest
+
+from exporter.contract import CHIPS
+from exporter.runtimes import esphome_builds
+from harness.cli import mww, run
+
+MODELS = Path(pymicro_wakeword.__file__).parent / "models"
+PUBLISHED = [MODELS / f"{name}.json" for name in ("alexa", "hey_jarvis", "hey_mycroft", "okay_nabu")]
+
+
+def matrix(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, dict[str, Any]]:
+    """Exit code and JSON document of `mww matrix`."""
+    code = run(mww, ["matrix", *map(str, arguments), "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_the_history_shows_what_broke_every_published_model_on_the_s3(capsys: pytest.CaptureFixture[str]) -> None:
+    code, document = matrix(capsys, *PUBLISHED)
+    assert (code, document["schema"], document["verdict"]) == (1, "mww.matrix/1", "fail")
+    assert [row["esphome"] for row in document["rows"]] == [build.esphome for build in esphome_builds()]
+    fits = {(one["model"], one["row"], one["chip"]): one["fits"] for one in document["arenas"]}
+    assert len(fits) == 4 * len(document["rows"]) * len(CHIPS)
+    short = {(model, chip) for (model, row, chip), held in fits.items() if document["rows"][row]["pinned"] and not held}
+    on_1_2_1 = [index for index, row in enumerate(document["rows"]) if row["esphome"] == "from 2026.4.0b2"]
+    assert len(on_1_2_1) == 1
+    assert short >= {(path.stem, "esp32s3") for path in PUBLISHED}
+    lost = {(one["model"], one["chip"]) for one in document["changes"] if one["lost"] and one["aspect"] == "arena"}
+    assert {(path.stem, "esp32s3") for path in PUBLISHED} <= lost
+    at = [one for one in document["arenas"] if one["row"] in on_1_2_1 and one["chip"] == "esp32s3"]
+    assert all(one["loads"] and not one["fits"] for one in at)  # by the probe that came with that very release
+
+
+def test_releases_that_are_alike_hold(capsys: pytest.CaptureFixture[str]) -> None:
+    code, document = matrix(capsys, MODELS / "alexa.json", "--esphome", "2026.6.5", "--esphome", "2026.4.0")
+    assert (code, document["verdict"], document["changes"]) == (0, "pass", [])
+    assert [row["esphome"] for row in document["rows"]] == ["2026.4.0", "2026.6.5"]
+    manifest = [one for one in document["findings"] if one["aspect"] == "manifest"]
+    assert [one["holds"] for one in manifest] == [True, True]
+
+
+def test_a_release_older_than_the_manifest_asks_for_does_not_take_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads((MODELS / "alexa.json").read_text())
+    content["micro"]["minimum_esphome_version"] = "2026.5.0"
+    (tmp_path / "alexa.tflite").write_bytes((MODELS / "alexa.tflite").read_bytes())
+    (path := tmp_path / "alexa.json").write_text(json.dumps(content))
+    code, document = matrix(capsys, path, "--esphome", "2026.4.0", "--esphome", "2026.5.0")
+    manifest = [one for one in document["findings"] if one["aspect"] == "manifest"]
+    assert [one["holds"] for one in manifest] == [False, True]
+    assert code == 0  # it never held before, and holds in the newest
+
+
+def test_a_model_without_a_manifest_has_figures_and_nothing_to_hold(capsys: pytest.CaptureFixture[str]) -> None:
+    code, document = matrix(capsys, MODELS / "alexa.tflite", "--runtime", "1.1.2", "--runtime", "1.2.1")
+    assert code == 0
+    assert {one["fits"] for one in document["arenas"]} == {None}
+
+
+def test_a_run_in_the_emulator_is_a_row_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tflite_micro", reason="tflite-micro, the device's own runtime, is not installed")
+    import numpy as np
+
+    np.savez(tmp_path / "clips.npz", clip=np.zeros((90, 40), np.int8))
+    model = MODELS / "alexa.json"
+    code, document = matrix(capsys, model, "--features", tmp_path / "clips.npz", "--esphome", "2026.6.5")
+    assert code == 0
+    assert [row["esphome"] for row in document["rows"]] == ["2026.6.5", None]
+    assert document["rows"][1]["label"].startswith("emulator, tflite-micro")
+    (finding,) = (one for one in document["findings"] if one["aspect"] == "run")
+    assert (finding["row"], finding["holds"], finding["said"]) == (1, True, "pass, 1 clip")
+
+
+def test_people_see_a_table_what_is_lost_and_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--runtime", "1.1.2", "--runtime", "1.2.1", "--report", str(tmp_path / "out")]
+    assert run(mww, ["matrix", str(MODELS / "alexa.json"), *arguments]) == 1
+    said = capsys.readouterr().out
+    assert "alexa, manifest 22,348 bytes" in said
+    assert (
+        "lost: alexa esp32s3: arena 22,144 -> 30,112, 7,764 short: ESPHome's probe finds more, at esp-nn 1.2.1" in said
+    )
+    assert said.rstrip().endswith("FAIL")
+    document = json.loads((tmp_path / "out" / "matrix.json").read_text())
+    assert document["schema"] == "mww.matrix/1"
+    summary = (tmp_path / "out" / "matrix.md").read_text()
+    assert summary.startswith("### Matrix: ❌ fail")
+    assert "- lost: alexa esp32s3" in summary
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        [str(MODELS / "alexa.json")] * 2,
+        [str(MODELS / "alexa.json"), "--check-config"],
+        [str(MODELS / "alexa.json"), "--esphome", "2099.1.0"],
+        [str(MODELS / "alexa.json"), "--run", "nowhere"],
+        ["nowhere.json"],
+    ],
+)
+def test_what_cannot_be_carried_out_is_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    code, document = matrix(capsys, *arguments)
+    assert (code, document["schema"]) == (2, "mww.error/1")

@@ -1,0 +1,41 @@
+"""The real ESPHome, asked whether it takes a configuration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from pymicro_wakeword import __file__ as package
+
+from exporter.contract import ESPHOME_VERSION
+from harness.matrix import esphome
+from harness.matrix.esphome import check_configurations
+from harness.matrix.findings import Finding
+from harness.matrix.prediction import read_subject
+from harness.matrix.rows import choose_rows
+from tests.support.esphome_env import esphome_python
+
+MODELS = Path(package).parent / "models"
+
+
+def ask(monkeypatch: pytest.MonkeyPatch, *manifests: Path) -> list[Finding]:
+    python = esphome_python()
+    monkeypatch.setattr(esphome, "esphome_python", lambda release: python)
+    subjects = [read_subject(str(path), path.stem) for path in manifests]
+    rows = choose_rows([ESPHOME_VERSION], (), ())
+    return list(check_configurations(subjects, rows, ["esp32c3", "esp32p4"], lambda *_: None))
+
+
+def test_a_release_takes_a_wake_word_and_the_firmware_or_says_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "alexa.tflite").write_bytes((MODELS / "alexa.tflite").read_bytes())
+    content = json.loads((MODELS / "alexa.json").read_text())
+    content["micro"]["minimum_esphome_version"] = "2099.1.0"
+    (later := tmp_path / "later.json").write_text(json.dumps(content))
+    taken, firmware, refused = ask(monkeypatch, MODELS / "alexa.json", later)
+    assert (taken.aspect, taken.model, taken.chip, taken.holds) == ("configuration", "alexa", "esp32c3", True)
+    assert (firmware.aspect, firmware.model, firmware.holds, firmware.said) == ("firmware", "", True, "valid")
+    assert refused.holds is False
+    assert "2099.1.0" in refused.said
