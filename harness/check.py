@@ -16,6 +16,7 @@ from pathlib import Path
 
 from exporter.errors import InputError, MwwError, UsageError
 from exporter.readable import Readable
+from harness.allowances.file import AllowanceFile
 from harness.clips.clip import Clip, check_step
 from harness.clips.sources import ClipSource, open_clips
 from harness.engines.catalog import DEFAULT_ENGINE, EngineSpec, engine_spec, installed_version
@@ -25,10 +26,14 @@ from harness.evaluation.statistics import Evaluation, LabelledOutputs, Rule, eva
 from harness.golden import Golden
 from harness.model import Model, load_model
 from harness.run.account import environment, judge_arena, warnings_for
+from harness.run.allowing import account, allowing, proposal, read_allowance_file
+from harness.run.causes import bisect_line, name_causes, wrong_clips
 from harness.run.journal import Journal
 from harness.run.judging import Judge, Observed, nothing_but
-from harness.run.results import ArenaResult, GoldenSource, RunResult, VadSource, Verdict
+from harness.run.problems import plain_problems
+from harness.run.results import ArenaResult, ClipResult, GoldenSource, Problem, RunResult, VadSource, Verdict
 from harness.run.workbench import Bench, Setup, run_clips
+from harness.targets.base import TargetInfo
 from harness.targets.registry import EMULATOR, TargetOptions, target_spec
 
 
@@ -54,6 +59,7 @@ class RunOptions:
     labels: Mapping[str, Label] | None = None
     jobs: int = 1
     progress: Callable[[str, int, int], None] = _no_progress
+    allowances: AllowanceFile | Path | str | None = None
     unfinished: Path | None = None
 
 
@@ -72,6 +78,7 @@ def check(  # noqa: PLR0913 -- the fields of RunOptions
     labels: Mapping[str, Label] | None = None,
     jobs: int = 1,
     progress: Callable[[str, int, int], None] = _no_progress,
+    allowances: AllowanceFile | Path | str | None = None,
 ) -> RunResult:
     """Stream clips through a model on a target and judge every output.
 
@@ -92,6 +99,7 @@ def check(  # noqa: PLR0913 -- the fields of RunOptions
         labels: What clips hold; None: clips in folders named `positive` and `negative` are labelled by them.
         jobs: Clips at a time, where several of the target can be had.
         progress: Called with the model's name, clips done and clips in all.
+        allowances: The file of differences that were accepted; see `harness.allowances`.
 
     Returns:
         The result; its verdict is `error` where a clip could not be carried out.
@@ -100,7 +108,7 @@ def check(  # noqa: PLR0913 -- the fields of RunOptions
         MwwError: Nothing could be run: an option, file or package is wrong, the target cannot be opened, or it cannot
             load the model.
     """
-    options = RunOptions(target, engine, chip, baud, flash, tolerance, lead_in, vad, labels, jobs, progress)
+    options = RunOptions(target, engine, chip, baud, flash, tolerance, lead_in, vad, labels, jobs, progress, allowances)
     loaded = model if isinstance(model, Model) else load_model(model)
     return check_models([loaded], clips, options)[0]
 
@@ -124,6 +132,7 @@ def check_models(models: Sequence[Model], clips: ClipSource, options: RunOptions
 
 def _check(model: Model, clips: ClipSource, options: RunOptions) -> tuple[RunResult, MwwError | None]:
     """The result, and why the model could not be loaded where it could not."""
+    allowances = read_allowance_file(options.allowances)
     with ExitStack() as stack:
         chosen, recorded = open_clips(clips, options.lead_in, stack)
         setup, tolerance = _set_up(model, options, recorded), _tolerance(options)
@@ -134,8 +143,9 @@ def _check(model: Model, clips: ClipSource, options: RunOptions) -> tuple[RunRes
         benches = [stack.enter_context(Bench(setup)) for _ in range(count)]
         arena, seen, refusal = _run(setup, benches, chosen, options)
         info = benches[0].info()
-    judge = Judge(model, setup.vad, tolerance)
-    results = tuple(judge.judge(clip, observed) for clip, observed in zip(chosen, seen, strict=True))
+        judge = Judge(model, setup.vad, tolerance, allowing(allowances, model, info))
+        results = tuple(judge.judge(clip, observed) for clip, observed in zip(chosen, seen, strict=True))
+        problems = _problems(judge, options, info, arena, list(zip(chosen, seen, results, strict=True)))
     result = RunResult(
         verdict=_verdict(arena, [result.status for result in results]),
         model=model.name,
@@ -151,14 +161,33 @@ def _check(model: Model, clips: ClipSource, options: RunOptions) -> tuple[RunRes
         lead_in=recorded.provenance.lead_in if recorded else options.lead_in,
         arena=arena,
         clips=results,
-        warnings=warnings_for(model, arena, results, tolerance),
+        warnings=warnings_for(model, arena, results),
         environment=environment(),
         started=started.isoformat(timespec="seconds"),
         seconds=time.monotonic() - clock,
         evaluation=_evaluate(judge, chosen, seen, options.labels),
+        problems=problems,
+        allowances=account(allowances, model, info, results),
+        proposed_allowance=proposal(model, info, results, problems),
         vad=None if setup.vad is None else VadSource(setup.vad.name, setup.vad.sha256, DEFAULT_ENGINE),
     )
     return result, refusal
+
+
+def _problems(
+    judge: Judge,
+    options: RunOptions,
+    info: TargetInfo,
+    arena: ArenaResult | None,
+    carried_out: Sequence[tuple[Clip, Observed, ClipResult]],
+) -> tuple[Problem, ...]:
+    """Everything that is wrong, by name; clips whose outputs are wrong are run again to tell why."""
+    lead_ins = {clip.name: clip.lead_in for clip, _, _ in carried_out}
+    results = [result for _, _, result in carried_out]
+    plain = plain_problems(arena, results, lambda one: judge.expected_of_device(one, lead_ins[one.name]))
+    wrong = wrong_clips(carried_out)
+    line = bisect_line(judge.model, options.target, options.chip)
+    return (*plain, *name_causes(judge.model, wrong, on_board=info.kind != EMULATOR, bisect=line))
 
 
 def _emulated(options: RunOptions) -> EngineSpec | None:

@@ -7,6 +7,7 @@ is used, and everything of it that others can see begins with `mww`.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _EMULATOR = "emulator"
 _VIRTUAL = "virtual"
+_ALLOWANCE = "mww_allowance"
 _WAIT_SECONDS = 600.0
 _POOL: pytest.StashKey[BoardSource | None] = pytest.StashKey()
 
@@ -42,6 +44,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--mww-baud", metavar="N", type=int, help="of the board's port")
     group.addoption("--mww-chip", metavar="CHIP", choices=CHIPS, help="the chip; of several boards, only such ones")
+    group.addoption(
+        "--mww-allowances",
+        metavar="FILE.yaml",
+        type=Path,
+        help="accepted differences; mww-allowances.yaml beside pytest's configuration unless said",
+    )
     group.addoption("--mww-model", metavar="FILE", type=Path, action="append", help="what mww_model is; repeatable")
     group.addoption(
         "--mww-wait", metavar="SECONDS", type=float, default=_WAIT_SECONDS, help="for a free board, at most"
@@ -121,11 +129,14 @@ def mww_target(request: pytest.FixtureRequest) -> Iterator[Target]:
 @pytest.fixture
 def mww_check(request: pytest.FixtureRequest) -> Callable[..., RunResult]:
     """`harness.check.check(model, clips, ...)` on this test's target; on a board, that of `mww_board`."""
+    from harness.allowances.file import find_allowances
     from harness.check import check
 
     name, options = _place(request)
+    accepted = find_allowances(request.config.getoption("--mww-allowances"), folder=request.config.rootpath)
 
     def run(model: Model | Path | str, clips: object, **more: object) -> RunResult:
+        more.setdefault("allowances", accepted)
         with _told(), _doing_without(request):
             result = check(model, clips, target=name, chip=options.chip, baud=options.baud, **more)  # type: ignore[arg-type]
         _record(request, result.target)
@@ -133,9 +144,36 @@ def mww_check(request: pytest.FixtureRequest) -> Callable[..., RunResult]:
         if result.arena is not None:
             counts["mww_arena_used"] = str(result.arena.used)
         request.node.user_properties.extend(counts.items())
+        request.node.user_properties.extend(_told_of(result))
         return result
 
     return run
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show every allowance that a test met, once, whichever worker it was on."""
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    met = [
+        (key, value)
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "call"
+        for key, value in report.user_properties
+    ]
+    lines = Counter(str(value) for key, value in met if key == _ALLOWANCE)
+    if lines:
+        terminalreporter.section("wake words: allowances")
+    for line, tests in sorted(lines.items()):
+        terminalreporter.line(f"{line}{f' [{tests} tests]' if tests > 1 else ''}")
+
+
+def _told_of(result: RunResult) -> Iterator[tuple[str, str]]:
+    """The problems and allowances of a run, as properties."""
+    from harness.report.wording import allowance_account, problem_account
+
+    for problem in result.problems:
+        yield f"mww_problem.{problem.code}", problem_account(problem)
+    for use in result.allowances.entries if result.allowances else ():
+        yield _ALLOWANCE, f"{use.allowance.model}: {allowance_account(use)}"
 
 
 def _make_pool(config: pytest.Config) -> BoardSource | None:

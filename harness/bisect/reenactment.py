@@ -70,9 +70,13 @@ class Difference:
         return int(self.wrong[0])
 
 
-def explain_outside(difference: Difference, golden: Streamer) -> Explanation | None:
-    """What reproduces every output of the clip with kernels that are right."""
-    return explain_by_reset(difference, golden) or explain_by_order(difference, golden) or explain_by_damage(difference)
+def explain_outside(difference: Difference, golden: Streamer, *, thorough: bool = True) -> Explanation | None:
+    """What reproduces every output of the clip with right kernels; unless `thorough`, without a long search."""
+    return (
+        explain_by_reset(difference, golden)
+        or explain_by_order(difference, golden, thorough=thorough)
+        or explain_by_damage(difference)
+    )
 
 
 def explain_by_reset(difference: Difference, golden: Streamer) -> Explanation | None:
@@ -87,10 +91,10 @@ def explain_by_reset(difference: Difference, golden: Streamer) -> Explanation | 
     return Explanation("reset", said)
 
 
-def explain_by_order(difference: Difference, golden: Streamer) -> Explanation | None:
-    """Slices in an order in which the golden gives every output of the clip."""
+def explain_by_order(difference: Difference, golden: Streamer, *, thorough: bool = True) -> Explanation | None:
+    """Slices in an order in which the golden gives every output; unless `thorough`, the same in every frame."""
     found, quickly = difference.found, difference.first + 1
-    for frames, account in _reorderings(difference):
+    for frames, account in _reorderings(difference, thorough=thorough):
         if _gives(golden, frames, found, quickly) and _gives(golden, frames, found):
             return Explanation("slice-order", account)
     return None
@@ -112,13 +116,13 @@ def _gives(golden: Streamer, frames: Frames, outputs: Outputs, count: int | None
     return np.array_equal(golden.outputs(frames[:count]), outputs[:count])
 
 
-def _reorderings(difference: Difference) -> Iterator[tuple[Frames, str]]:
+def _reorderings(difference: Difference, *, thorough: bool) -> Iterator[tuple[Frames, str]]:
     """The clip with its slices in other orders: in every frame, then in a single one."""
     frames, first = difference.frames, difference.first
     orders = _orders(frames.shape[1])
     for order in orders:
         yield frames[:, order], f"the slices of every frame reach the model in the order {order}"
-    if len(frames) > _LONGEST:
+    if len(frames) > _LONGEST or not thorough:
         return
     for index in range(first, max(-1, first - _MEMORY), -1):
         for order in orders:

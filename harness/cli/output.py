@@ -41,6 +41,11 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
+def printable_lines(text: str) -> str:
+    """The same for a text of several lines."""
+    return "\n".join(printable(line) for line in text.rstrip().split("\n"))
+
+
 def warn(message: str, hint: str | None = None) -> None:
     """Print a warning on stderr."""
     click.secho("warning: ", fg="yellow", nl=False, err=True)

@@ -15,6 +15,12 @@ from exporter.files import write_files
 from harness.check import RunOptions, check_models
 from harness.cli.inputs import Place, clip_options, clip_source, place
 from harness.cli.output import emit_json, json_option, progress, warn
+from harness.cli.run_allowances import (
+    allowance_options,
+    allowances_to_read,
+    refuse_to_allow_nothing,
+    write_allowances,
+)
 from harness.cli.run_table import print_run
 from harness.clips.npz import Archive
 from harness.clips.sources import ClipSource, archive_file, open_clips
@@ -44,6 +50,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--chip", type=click.Choice(CHIPS), help="The chip, where the target does not tell.")
 @click.option("--baud", type=click.IntRange(min=1), help="Of a board's serial port.")
 @click.option("--tolerance", type=click.IntRange(0, 255), help="Largest difference that passes.  [default: 0, or 1]")
+@allowance_options
 @click.option("--no-flash", is_flag=True, help="Never give a board another model.")
 @click.option("--report", type=_PATH, metavar="DIR", help="Write run.json and a report into this folder.")
 @click.option("--junit", type=_PATH, metavar="FILE", help="Write JUnit XML.")
@@ -64,6 +71,10 @@ def command(  # noqa: PLR0913 -- one for each option
     chip: str | None,
     baud: int | None,
     tolerance: int | None,
+    allowances: Path | None,
+    write_allowance: Path | None,
+    reason: str | None,
+    by: str | None,
     no_flash: bool,
     report: Path | None,
     junit: Path | None,
@@ -76,6 +87,7 @@ def command(  # noqa: PLR0913 -- one for each option
     Without --golden the outputs are compared with those of a second interpreter, TFLite Micro, on this machine; where
     the target is that interpreter itself, nothing is compared. Exits with 0 for pass, 1 for fail, 2 for error.
     """
+    judged_by = allowances_to_read(allowances, golden, write_allowance, reason)
     source = clip_source(features, wav, lead_in, golden)
     if (archive := features or golden) is not None:
         _check_kind(archive, recorded=golden is not None)
@@ -95,10 +107,13 @@ def command(  # noqa: PLR0913 -- one for each option
             labels=_labels(labels, source, lead_in) if labels else None,
             jobs=jobs,
             progress=shown,
+            allowances=judged_by,
             unfinished=unfinished,
         )
         results = check_models(loaded, source, options)
     _write(results, report, junit)
+    if write_allowance is not None:
+        refuse_to_allow_nothing(results)
     if unfinished is not None and overall(results) != "error":  # else --resume tries again what failed, and only that
         unfinished.unlink(missing_ok=True)
     for warning in dict.fromkeys(warning for result in results for warning in result.warnings):
@@ -108,7 +123,9 @@ def command(  # noqa: PLR0913 -- one for each option
         emit_json(str(document["schema"]), document)
     else:
         for result in results:
-            print_run(result)
+            print_run(result, propose=write_allowance is None)
+    if write_allowance is not None:
+        write_allowances(write_allowance, results, reason or "", by, aside=as_json)
     return EXIT_CODES[overall(results)]
 
 

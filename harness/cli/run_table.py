@@ -4,20 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from harness.cli.output import console, printable
-from harness.report.wording import arena_account, clip_account, compared_with, headline, place, worst_first
+from harness.allowances.file import render_entries
+from harness.cli.output import console, printable, printable_lines
+from harness.report.wording import (
+    allowance_account,
+    arena_account,
+    clip_account,
+    compared_with,
+    headline,
+    place,
+    problem_account,
+    worst_first,
+)
 from harness.run.results import ClipResult, RunResult
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 _COLOURS: Final = {"pass": "green", "fail": "red", "error": "red"}
+_STATES: Final = {"used": "yellow", "unused": "dim", "exceeded": "red", "lapsed": "red"}
 _ROWS: Final = 40
 _TIMES: Final = 3
 
 
-def print_run(result: RunResult) -> None:
-    """Print a run; of many clips the worst."""
+def print_run(result: RunResult, *, propose: bool = True) -> None:
+    """Print a run; of many clips the worst. `propose`: also what would accept its differences."""
     from rich.text import Text
 
     out = console()
@@ -27,8 +38,22 @@ def print_run(result: RunResult) -> None:
         if clip.error is not None and clip.error.hint:
             out.print(Text(f"{printable(clip.name)}: {printable(clip.error.hint)}", style="dim"))
     out.print(Text(f"compared with {compared_with(result)}"))
+    for problem in result.problems:
+        out.print(Text.assemble((f"{problem.code}: ", "bold red"), printable(problem_account(problem))))
+        if problem.hint:
+            out.print(Text(f"   hint: {printable(problem.hint)}", style="dim"))
+    for use in result.allowances.entries if result.allowances else ():
+        out.print(Text(f"allowance {printable(allowance_account(use))}", style=_STATES[use.state]))
     if result.arena is not None:
         out.print(Text(f"arena: {arena_account(result.arena)}"))
+    if propose and result.proposed_allowance is not None:
+        out.print(
+            Text(
+                "what would accept this, for a file that --write-allowance FILE --reason TEXT writes:",
+                style="bold",
+            )
+        )
+        out.print(Text(printable_lines(render_entries([result.proposed_allowance]))))
     out.print(Text.assemble((result.verdict.upper(), f"bold {_COLOURS[result.verdict]}"), f"  {headline(result)}"))
 
 

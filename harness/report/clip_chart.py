@@ -38,6 +38,7 @@ def clip_plot(result: RunResult, clip: ClipResult) -> Plot | None:
         marks=(
             *_marks(clip.golden_detections or (), "golden", start, end),
             *_marks(clip.detections, "target", start, end),
+            *_marks(_other_detections(result, clip), "board", start, end),
         ),
         levels=(Tick(cutoff / HEIGHT * 100, f"cutoff {result.probability_cutoff:g}"),),
         label=f"Probability over time, {len(outputs)} outputs, {len(clip.detections)} detections",
@@ -77,6 +78,12 @@ def _marks(detections: Sequence[Detection], kind: str, start: float, end: float)
         )
         for detection in detections[:_MARKS]
     ]
+
+
+def _other_detections(result: RunResult, clip: ClipResult) -> Sequence[Detection]:
+    """What the target's own rule found, where that is not what ESPHome's gives."""
+    told = any(problem.code == "detection" and clip.name in problem.clips for problem in result.problems)
+    return clip.device_detections or () if told else ()
 
 
 def _account(detection: Detection) -> str:

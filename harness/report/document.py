@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from harness.allowances.file import allowance_fields
 from harness.detection import Detection
 from harness.evaluation.statistics import Evaluation
-from harness.run.results import SCHEMA, SET_SCHEMA, ClipResult, RunResult, Verdict
+from harness.run.results import SCHEMA, SET_SCHEMA, AllowanceAccount, ClipResult, RunResult, Verdict
 
 Document = dict[str, object]
 
@@ -52,6 +53,9 @@ def _run(result: RunResult) -> Document:
         "arena": asdict(result.arena) if result.arena else None,
         "clips": [_clip(clip) for clip in result.clips],
         "evaluation": _evaluation(result.evaluation) if result.evaluation else None,
+        "problems": [{**asdict(problem), "clips": list(problem.clips)} for problem in result.problems],
+        "allowances": _allowances(result.allowances) if result.allowances else None,
+        "proposed_allowance": allowance_fields(result.proposed_allowance) if result.proposed_allowance else None,
         "warnings": list(result.warnings),
         "environment": dict(result.environment),
         "started": result.started,
@@ -71,6 +75,7 @@ def _clip(clip: ClipResult) -> Document:
         "outputs_sha256": clip.outputs_sha256,
         "mismatches": clip.mismatches,
         "max_abs_difference": clip.max_abs_difference,
+        "allowed": clip.allowed,
         "first_mismatch": asdict(clip.first_mismatch) if clip.first_mismatch else None,
         "max_output": clip.max_output,
         "detections": _detections(clip.detections),
@@ -84,6 +89,14 @@ def _detections(detections: tuple[Detection, ...] | None) -> list[Document] | No
     if detections is None:
         return None
     return [{**asdict(detection), "time_s": round(detection.time_s, _DECIMALS)} for detection in detections]
+
+
+def _allowances(account: AllowanceAccount) -> Document:
+    entries = [
+        {**allowance_fields(use.allowance), "state": use.state, "why": use.why, "found": dict(use.found)}
+        for use in account.entries
+    ]
+    return {"file": account.file, "sha256": account.sha256, "entries": entries}
 
 
 def _evaluation(evaluation: Evaluation) -> Document:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from harness.report.wording import arena_account, clip_account, headline
+from harness.report.wording import allowance_account, arena_account, clip_account, headline, problem_account
 from harness.run.results import ClipResult, RunResult
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -45,6 +45,7 @@ def _suite(result: RunResult) -> Element:
 
 def _properties(result: RunResult) -> list[tuple[str, str]]:
     target = result.target
+    allowances = result.allowances.entries if result.allowances else ()
     return [
         ("verdict", result.verdict),
         ("model_sha256", result.model_sha256),
@@ -52,6 +53,8 @@ def _properties(result: RunResult) -> list[tuple[str, str]]:
         ("chip", target.chip),
         ("engine", target.engine),
         ("tolerance", str(result.tolerance)),
+        *((f"problem.{problem.code}", problem_account(problem)) for problem in result.problems),
+        *((f"allowance.{number}", allowance_account(use)) for number, use in enumerate(allowances, 1)),
         *((f"version.{name}", version) for name, version in target.versions),
         *((f"environment.{name}", version) for name, version in result.environment),
     ]
@@ -61,10 +64,14 @@ def _case(result: RunResult, clip: ClipResult) -> Element:
     case = Element("testcase", classname=f"mww.{clean(result.model)}", name=clean(clip.name))
     if clip.status != "pass":
         kind = "error" if clip.status == "error" else "failure"
+        behind = [problem for problem in result.problems if clip.name in problem.clips]
+        code = clip.error.code if clip.error else "mismatch" if clip.mismatches or not behind else behind[0].code
         said = clip_account(clip)
-        problem = SubElement(case, kind, type=clip.error.code if clip.error else "mismatch", message=clean(said))
-        hint = clip.error.hint if clip.error else None
-        problem.text = clean(f"{said}\nhint: {hint}" if hint else said)
+        hints = [clip.error.hint] if clip.error else [problem.hint for problem in behind]
+        lines = [said, *(problem.message for problem in behind), *(f"hint: {hint}" for hint in hints if hint)]
+        SubElement(case, kind, type=code, message=clean(said)).text = clean("\n".join(lines))
+    elif clip.allowed:
+        SubElement(case, "system-out").text = clean(clip_account(clip))
     return case
 
 

@@ -11,6 +11,7 @@ from typing import Final
 from exporter.errors import OutputError
 from harness.report.document import overall
 from harness.report.wording import (
+    allowance_account,
     arena_account,
     clip_account,
     compared_with,
@@ -18,6 +19,7 @@ from harness.report.wording import (
     false_accepts_account,
     headline,
     place,
+    problem_account,
     recall_account,
     worst_first,
 )
@@ -73,6 +75,9 @@ def _details(result: RunResult) -> list[str]:
     if result.evaluation is not None:
         lines.append(f"- recall: {escape(recall_account(result.evaluation))}")
         lines.append(f"- false accepts: {escape(false_accepts_account(result.evaluation))}")
+    lines += [f"- {problem.code}: {escape(problem_account(problem))}" for problem in result.problems]
+    if result.allowances is not None:
+        lines += [f"- allowance {escape(allowance_account(use))}" for use in result.allowances.entries]
     lines += [f"- warning: {escape(warning)}" for warning in result.warnings]
     wrong = [clip for clip in worst_first(result.clips) if clip.status != "pass"]
     lines += [f"- {clip.status}: {escape(clip.name)}: {escape(clip_account(clip))}" for clip in wrong[:_LISTED]]

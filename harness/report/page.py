@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from harness.allowances.file import render_entries
 from harness.report import wording
 from harness.report.clip_chart import COLUMNS, clip_plot, difference_strip
 from harness.report.distributions import difference_histogram, latency_histogram
@@ -71,6 +72,8 @@ class RunView:
     differences: Histogram | None
     latency: Histogram | None
     latency_account: str | None
+    proposed: str | None
+    other_rule: bool
     recall: Plot | None
     false_accepts: Plot | None
     detections: Plot | None
@@ -116,6 +119,8 @@ def _run_view(result: RunResult, chart_bytes: int, listed: int) -> RunView:
         differences=difference_histogram(result.clips),
         latency=latency_histogram(result.clips),
         latency_account=wording.latency_account(slowest, result) if slowest else None,
+        proposed=render_entries([result.proposed_allowance]) if result.proposed_allowance else None,
+        other_rule=any(problem.code == "detection" for problem in result.problems),
         recall=recall_plot(result, evaluation) if evaluation else None,
         false_accepts=false_accept_plot(result, evaluation) if evaluation else None,
         detections=None if evaluation else detections_plot(result),

@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from harness.allowances.allowance import Allowance, AllowanceUse
 from harness.evaluation.intervals import Proportion, Rate
 from harness.evaluation.statistics import Delay, Evaluation
-from harness.run.results import ArenaResult, ClipResult, Latency, RunResult
+from harness.run.results import ArenaResult, ClipResult, Latency, Problem, RunResult
 
 _WORST_FIRST = {"error": 0, "fail": 1, "pass": 2}
 
 
 def headline(result: RunResult) -> str:
     """What the verdict rests on, in a sentence."""
-    clips = result.clips
-    inferences = sum(clip.inferences for clip in clips)
+    return "; ".join(_what_is_wrong(result)) or _all_well(result)
+
+
+def _what_is_wrong(result: RunResult) -> Iterator[str]:
+    clips, inferences = result.clips, sum(clip.inferences for clip in result.clips)
+    of_clips = f"of {counted(len(clips), 'clip')}"
     errors = sum(clip.status == "error" for clip in clips)
-    failures = sum(clip.status == "fail" for clip in clips)
-    wrong = [f"{errors} of {counted(len(clips), 'clip')} could not be carried out"] if errors else []
-    if failures:
-        mismatches = sum(clip.mismatches or 0 for clip in clips)
-        differing = f"{number(mismatches)} of {number(inferences)} outputs differ"
-        wrong.append(f"{differing}, in {failures} of {counted(len(clips), 'clip')}")
-    if wrong:
-        return "; ".join(wrong)
+    if errors:
+        yield f"{errors} {of_clips} could not be carried out"
+    differing = [clip.mismatches for clip in clips if clip.status == "fail" and clip.mismatches]
+    if differing:
+        yield f"{number(sum(differing))} of {number(inferences)} outputs differ, in {len(differing)} {of_clips}"
+    for problem in result.problems:
+        if problem.code == "detection":
+            yield f"the target's own rule detects otherwise in {len(problem.clips)} {of_clips}"
+        elif problem.code == "count":
+            yield f"the target counts other inferences in {len(problem.clips)} {of_clips}"
     if result.arena is not None and result.arena.fits is False:
-        return f"the tensor arena of {number(result.arena.manifest or 0)} bytes is too small"
+        yield f"the tensor arena of {number(result.arena.manifest or 0)} bytes is too small"
+
+
+def _all_well(result: RunResult) -> str:
+    inferences = sum(clip.inferences for clip in result.clips)
+    outputs = counted(inferences, "output")
+    clips = counted(len(result.clips), "clip")
     if result.golden is None:
-        return f"{counted(inferences, 'inference')} of {counted(len(clips), 'clip')} carried out; nothing was compared"
+        return f"{counted(inferences, 'inference')} of {clips} carried out; nothing was compared"
     within = f"within {result.tolerance} of" if result.tolerance else "equal to"
-    return f"all {counted(inferences, 'output')} of {counted(len(clips), 'clip')} are {within} the golden ones"
+    allowed = [clip.mismatches or 0 for clip in result.clips if clip.allowed]
+    if not allowed:
+        return f"all {outputs} of {clips} are {within} the golden ones"
+    differing = f"{number(sum(allowed))} of {outputs} differ as an allowance accepts, in {len(allowed)} of {clips}"
+    return f"{differing}; all others are {within} the golden ones"
 
 
 def place(result: RunResult) -> str:
@@ -59,11 +78,50 @@ def clip_account(clip: ClipResult) -> str:
         return (
             f"{number(clip.mismatches or 0)} of {number(clip.inferences)} outputs differ by up to "
             f"{clip.max_abs_difference}; first at inference {first.inference}: "
-            f"expected {first.expected}, found {first.found}"
+            f"expected {first.expected}, found {first.found}{'; allowed' if clip.allowed else ''}"
         )
     compared = "" if clip.mismatches is None else ", all as the golden"
     heard = sum(not detection.vad_blocked for detection in clip.detections)
-    return f"{counted(clip.inferences, 'output')}{compared}; {counted(heard, 'detection')}"
+    wrong = "; the target detects or counts otherwise" if clip.status == "fail" else ""
+    return f"{counted(clip.inferences, 'output')}{compared}; {counted(heard, 'detection')}{wrong}"
+
+
+def problem_account(problem: Problem) -> str:
+    """A problem, and the clips that it is behind."""
+    if not problem.clips:
+        return problem.message
+    at = "" if problem.inference is None else f" from inference {problem.inference} on"
+    more = f" and {counted(len(problem.clips) - 1, 'more clip')}" if len(problem.clips) > 1 else ""
+    return f"{problem.message} ({problem.clips[0]}{at}{more})"
+
+
+def allowance_account(use: AllowanceUse) -> str:
+    """An allowance, and what became of it."""
+    allowance = use.allowance
+    who = f"{allowance.by or 'nobody'}, {allowance.date}: {allowance.reason or 'no reason given'}"
+    return f"{use.state}: {what_became(use)}; {terms(allowance)} ({who})"
+
+
+def terms(allowance: Allowance) -> str:
+    """What an allowance allows, and where."""
+    versions = ", ".join(f"{name} {version}" for name, version in allowance.versions.items())
+    outputs = f"{counted(sum(allowance.clips.values()), 'output')} of {counted(len(allowance.clips), 'clip')}"
+    return f"{outputs} may differ by up to {allowance.max_difference}, on {allowance.chip} with {versions}"
+
+
+def what_became(use: AllowanceUse) -> str:
+    """What an allowance did in a run."""
+    if use.why is not None:
+        return use.why
+    there = {clip: found for clip, found in use.found.items() if found is not None}
+    differing = sum(found > 0 for found in there.values())
+    if use.state == "unused":
+        seen = counted(len(there), "clip of it", "clips of it")
+        return f"{seen} here, and no output differs" if there else "none of its clips is here"
+    over = [clip for clip, found in there.items() if found > use.allowance.clips[clip]]
+    if use.state == "exceeded":
+        return f"{over[0]} differs in {there[over[0]]} outputs" if over else "an output differs by more"
+    return f"{counted(sum(there.values()), 'output')} of {counted(differing, 'clip')} differ within it"
 
 
 def detections_agree(clip: ClipResult) -> bool:
@@ -150,6 +208,6 @@ def number(value: int) -> str:
     return f"{value:,}"
 
 
-def counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str, plural: str | None = None) -> str:
     """A number and its noun."""
-    return f"{number(count)} {noun}" if count == 1 else f"{number(count)} {noun}s"
+    return f"{number(count)} {noun if count == 1 else plural or noun + 's'}"

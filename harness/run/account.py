@@ -37,9 +37,7 @@ def judge_arena(model: Model, info: TargetInfo, use: ArenaUse) -> ArenaResult:
     )
 
 
-def warnings_for(
-    model: Model, arena: ArenaResult | None, clips: Sequence[ClipResult], tolerance: int
-) -> tuple[str, ...]:
+def warnings_for(model: Model, arena: ArenaResult | None, clips: Sequence[ClipResult]) -> tuple[str, ...]:
     """What people should know that the verdict does not say; each with what to do about it."""
     found = []
     carried_out = [clip for clip in clips if clip.status != "error"]
@@ -56,11 +54,9 @@ def warnings_for(
         )
     if arena is not None and arena.predicted is not None and arena.used != arena.predicted:
         found.append(f"the target uses {arena.used} bytes of arena where {arena.predicted} are predicted for its chip")
-    if tolerance == 0 and max((clip.max_abs_difference or 0 for clip in carried_out), default=0) == 1:
-        found.append("no output differs by more than 1 of 255; --tolerance 1 allows that")
     differing = [clip.name for clip in carried_out if clip.status == "pass" and _detects_otherwise(clip)]
     if differing:
-        found.append(f"{_listed(differing)} detected at other inferences than in the golden, within the tolerance")
+        found.append(f"{_listed(differing)} detected at other inferences than in the golden, within what is allowed")
     return tuple(found)
 
 

@@ -12,6 +12,7 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from harness.allowances.allowance import Allowance, AllowanceUse
 from harness.detection import Detection
 from harness.evaluation.statistics import Evaluation
 from harness.targets.base import TargetInfo
@@ -80,7 +81,8 @@ class VadSource:
 class ClipResult:
     """One clip: what `docs/reference/run.schema.json` says of each, and its trace.
 
-    `outputs_sha256` and `frames_sha256` (of the int8 slices) are None where the clip could not be carried out.
+    `outputs_sha256` and `frames_sha256` (of the int8 slices) are None where the clip could not be carried out;
+    `allowed` says that an allowance takes the mismatches.
     """
 
     name: str
@@ -100,6 +102,7 @@ class ClipResult:
     latency_us: Latency | None
     trace: Trace = field(repr=False, compare=False)
     frames_sha256: str | None = None
+    allowed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,41 @@ class GoldenSource:
     sha256: str | None
 
 
+ProblemCode = Literal["reset", "slice-order", "output", "rounding", "arithmetic", "detection", "count", "arena"]
+"""What a run can name. `reset`: state outlives a reset; `slice-order`: slices reach the model in another order;
+`output`: an output was damaged behind the model; `rounding`: outputs differ by 1 alone; `arithmetic`: an operator
+computes something else; `detection`: the target's rule is not ESPHome's; `count`: it made more or fewer inferences than
+it was asked for; `arena`: the manifest's arena is too small."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A reason why a run fails, by name.
+
+    Attributes:
+        code: Stable, for scripts.
+        clips: That it is behind; empty where it is not about clips.
+        inference: The first that shows it in the first of them; None where none does.
+        message: In a sentence.
+        hint: What to do.
+    """
+
+    code: ProblemCode
+    clips: tuple[str, ...]
+    inference: int | None
+    message: str
+    hint: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class AllowanceAccount:
+    """The file of allowances that a run read: its path and sha256, and what became of those for its model and chip."""
+
+    file: str
+    sha256: str
+    entries: tuple[AllowanceUse, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class RunResult:
     """One model on one target.
@@ -159,6 +197,10 @@ class RunResult:
         seconds: That the run took.
         evaluation: Recall and false accepts; None where no clip is labelled.
         vad: The VAD model; None without one.
+        problems: What lies behind a verdict of `fail`.
+        allowances: None where no file of them was read.
+        proposed_allowance: What would take every mismatch, where they are no larger than those of kernels that round
+            otherwise; for somebody to judge.
     """
 
     verdict: Verdict
@@ -181,3 +223,6 @@ class RunResult:
     seconds: float
     evaluation: Evaluation | None = None
     vad: VadSource | None = None
+    problems: tuple[Problem, ...] = ()
+    allowances: AllowanceAccount | None = None
+    proposed_allowance: Allowance | None = None

@@ -62,6 +62,7 @@ class Bench:
             self._reader = stack.enter_context(ThreadPoolExecutor(1, "reader"))
             self._open = stack.pop_all()
         self._feeds: dict[str, Feed] = {}
+        self._last: str | None = None
 
     def info(self) -> TargetInfo:
         """What the target is."""
@@ -93,6 +94,7 @@ class Bench:
         except MwwError as error:
             return nothing_but(error)
         streamed = stream(clip, tuple(self._feeds.values()), self._reader, stopped)
+        after, self._last = self._last, clip.name if streamed.error is None else None
         target, live, vad = (self._feeds.get(name) for name in ("target", "golden", "vad"))
         assert target is not None
         return Observed(
@@ -103,6 +105,7 @@ class Bench:
             device_detections=target.detections,
             golden=live.outputs if live else golden,
             vad=vad.outputs if vad else None,
+            after=after,
         )
 
     def close(self) -> None:

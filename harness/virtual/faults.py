@@ -27,6 +27,7 @@ class Faults:
         arena: Bytes that the board reports more than it uses.
         noreset: Whether the streaming state survives a reset.
         seed: Where chance begins.
+        round: Each so many inferences since a reset, an output is off by 1, as of kernels that round otherwise.
         detect: The inference since a reset, from 0, at which the board's rule tells the opposite of what it found.
     """
 
@@ -43,6 +44,7 @@ class Faults:
     noreset: bool = False
     seed: int = 0
     detect: int | None = None
+    round: int | None = None
 
     @property
     def noisy(self) -> bool:
@@ -84,7 +86,7 @@ def _operator(text: str) -> str:
 
 _PARSERS: Final[dict[str, tuple[str, Callable[[str], float | int | str]]]] = {
     **{name: ("RATE", _rate) for name in ("corrupt", "drop", "duplicate", "log")},
-    **{name: ("N", _count) for name in ("reboot", "hang", "wrong", "swap", "detect", "seed")},
+    **{name: ("N", _count) for name in ("reboot", "hang", "wrong", "swap", "detect", "round", "seed")},
     "kernel": ("OP", _operator),
     "arena": ("BYTES", _bytes),
 }

@@ -26,6 +26,7 @@ class FaultyEngine:
         self._faults = faults
         self._random = random.Random(faults.seed)
         self._inferences = 0
+        self._since_reset: dict[int, int] = {}
         self._rebooted = self._hung = False
 
     def load(self, slot: int, content: bytes, manifest_arena: int, *, any_output: bool) -> Facts:
@@ -34,6 +35,7 @@ class FaultyEngine:
         if self._faults.swap is not None and facts.stride == 1:
             raise RefusedError(FAULT, f"swap={self._faults.swap}, but the model takes a single slice a frame")
         more = self._faults.arena
+        self._since_reset[slot] = 0
         return replace(facts, arena_used=facts.arena_used + more, arena_size=facts.arena_size + more)
 
     def unload(self, slot: int) -> None:
@@ -42,6 +44,7 @@ class FaultyEngine:
 
     def reset(self, slot: int) -> None:
         """See `Engine`."""
+        self._since_reset[slot] = 0
         if not self._faults.noreset:
             self._engine.reset(slot)
 
@@ -64,9 +67,17 @@ class FaultyEngine:
             frames = _swap_slices(frames, len(frames) // count, faults.swap - first)
         outputs = bytearray(self._engine.infer(slot, frames, count))
         self._inferences += count
+        self._round(slot, outputs)
         if faults.wrong is not None and faults.wrong in due:
             outputs[faults.wrong - first] ^= 1 << self._random.randrange(8)
         return bytes(outputs)
+
+    def _round(self, slot: int, outputs: bytearray) -> None:
+        start = self._since_reset[slot]
+        self._since_reset[slot] += len(outputs)
+        if self._faults.round:
+            for at in range(-(start + 1) % self._faults.round, len(outputs), self._faults.round):
+                outputs[at] ^= 1
 
     def output(self, slot: int, index: int) -> bytes:
         """See `Engine`."""

@@ -1,0 +1,87 @@
+"""Allowances in a run: which of a file's hold for a model on a target, and what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+from harness.allowances.allowance import LIKELY_ROUNDING, Allowance, Difference, propose, usage
+from harness.allowances.file import AllowanceFile, read_allowances
+from harness.model import Model
+from harness.run.results import AllowanceAccount, ClipResult, Problem
+from harness.targets.base import TargetInfo
+
+_NO_ROUNDING = {"reset", "slice-order", "output", "arithmetic"}
+
+
+def read_allowance_file(file: AllowanceFile | Path | str | None) -> AllowanceFile | None:
+    """The file, read if it is not yet.
+
+    Raises:
+        AllowanceError: It cannot be used.
+    """
+    return read_allowances(file) if isinstance(file, Path | str) else file
+
+
+def allowing(file: AllowanceFile | None, model: Model, info: TargetInfo) -> Callable[[ClipResult], bool]:
+    """Whether an allowance that holds for this model on this target takes a clip's mismatches."""
+    if file is None:
+        return lambda clip: False
+    folder = file.path.absolute().parent
+    holding = [one for one in _concerning(file, model, info) if one.lapse(model.sha256, info) is None]
+
+    def takes(clip: ClipResult) -> bool:
+        difference = _difference(clip, folder)
+        return difference is not None and any(one.takes(difference) for one in holding)
+
+    return takes
+
+
+def account(
+    file: AllowanceFile | None, model: Model, info: TargetInfo, clips: Sequence[ClipResult]
+) -> AllowanceAccount | None:
+    """What became of every allowance for this model, or one of its name, on this chip; None without a file."""
+    if file is None:
+        return None
+    seen = differences(clips, file.path.absolute().parent)
+    entries = tuple(usage(one, one.lapse(model.sha256, info), seen) for one in _concerning(file, model, info))
+    return AllowanceAccount(str(file.path), file.sha256, entries)
+
+
+def proposal(
+    model: Model, info: TargetInfo, clips: Sequence[ClipResult], problems: Sequence[Problem]
+) -> Allowance | None:
+    """What would take every mismatch of a run that fails, where all look like rounding; else None."""
+    failing = [clip for clip in clips if clip.status == "fail" and clip.mismatches]
+    if not failing or any(problem.code in _NO_ROUNDING for problem in problems):
+        return None
+    if max(clip.max_abs_difference or 0 for clip in failing) > LIKELY_ROUNDING:
+        return None
+    seen = differences(clips, Path.cwd())
+    return propose(model.name, model.sha256, info, seen, reason="", by="", date=today())
+
+
+def today() -> str:
+    """The date in UTC, as an allowance has it."""
+    return datetime.now(timezone.utc).date().isoformat()
+
+
+def differences(clips: Sequence[ClipResult], folder: Path) -> list[Difference]:
+    """How each clip that was compared differs; an absolute path below `folder` is named from there on."""
+    return [one for one in (_difference(clip, folder) for clip in clips) if one is not None]
+
+
+def _difference(clip: ClipResult, folder: Path) -> Difference | None:
+    if clip.mismatches is None:
+        return None
+    path = Path(clip.name)
+    below = path.is_absolute() and path.is_relative_to(folder)
+    name = path.relative_to(folder).as_posix() if below else clip.name
+    return Difference(name, clip.mismatches, clip.max_abs_difference or 0)
+
+
+def _concerning(file: AllowanceFile | None, model: Model, info: TargetInfo) -> list[Allowance]:
+    allowances = file.allowances if file is not None else ()
+    told = dict(info.versions)
+    return [one for one in allowances if one.concerns(model.name, model.sha256, info.chip, told)]

@@ -1,0 +1,174 @@
+"""What lies behind the mismatches of a run: a fault that reproduces them, or else what they look like.
+
+A fault reproduces them where the golden engine, with it, gives the same wrong outputs byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from exporter.contract import FEATURES
+from exporter.errors import MissingPackageError, MwwError
+from harness.allowances.allowance import LIKELY_ROUNDING
+from harness.bisect.reenactment import Difference, Explanation, Frames, Streamer, explain_outside
+from harness.clips.clip import Clip, FeatureClip, WavClip
+from harness.model import Model
+from harness.run.judging import Observed
+from harness.run.results import ClipResult, Problem, ProblemCode
+
+_SEARCHED: Final = 2
+"""Clips for which every fault is tried; for the others only a reset that keeps the state, which is quick."""
+_LONGEST: Final = 60_000
+"""Slices, ten minutes, beyond which a clip is not run again."""
+_HISTORY: Final = 12_000
+"""Slices of earlier clips that are run before one: far more than any model remembers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """A clip that fails by its outputs; `before` are the clips that the target had run since it loaded the model."""
+
+    clip: Clip
+    result: ClipResult
+    before: tuple[Clip, ...]
+
+
+def wrong_clips(carried_out: Sequence[tuple[Clip, Observed, ClipResult]]) -> list[Wrong]:
+    """The clips whose outputs are not the golden ones and are not allowed, in their order."""
+    there = {clip.name: (clip, observed) for clip, observed, _ in carried_out}
+
+    def before(observed: Observed) -> Iterator[Clip]:
+        slices = 0
+        while observed.after is not None and slices < _HISTORY:
+            clip, observed = there[observed.after]
+            slices += observed.streamed.slices
+            yield clip
+
+    return [
+        Wrong(clip, result, tuple(before(observed))[::-1])
+        for clip, observed, result in carried_out
+        if result.status == "fail" and result.mismatches and not result.allowed
+    ]
+
+
+def name_causes(
+    model: Model, wrong: Sequence[Wrong], *, on_board: bool, bisect: Callable[[Clip], str]
+) -> list[Problem]:
+    """Say what lies behind wrong clips, each cause once; `bisect` gives the line to type where only a search tells."""
+    causes: dict[tuple[ProblemCode, str], list[Wrong]] = {}
+    with _golden_engine(model, wanted=on_board and bool(wrong)) as golden:
+        left = _SEARCHED
+        for one in wrong:
+            found = _explain(model, one, golden, thorough=left > 0) if golden is not None else None
+            left -= found is None
+            code, said = _appearance(one, wrong) if found is None else (_CODES[found.cause], found.account)
+            causes.setdefault((code, said), []).append(one)
+    return [_problem(code, said, members, bisect) for (code, said), members in causes.items()]
+
+
+_CODES: Final[Mapping[str, ProblemCode]] = {"reset": "reset", "slice-order": "slice-order", "output": "output"}
+
+
+def _problem(code: ProblemCode, said: str, members: Sequence[Wrong], bisect: Callable[[Clip], str]) -> Problem:
+    first = members[0].result.first_mismatch
+    hints = {
+        "reset": "look at what the firmware does at a reset: every resource variable goes back to its first value",
+        "slice-order": "look at how the firmware fills the model's input: slice by slice, the oldest first",
+        "output": "look at what happens to an output between the interpreter and the wire",
+        "rounding": "if these kernels are known for it, an allowance accepts it: --write-allowance FILE --reason TEXT",
+    }
+    return Problem(
+        code=code,
+        clips=tuple(one.clip.name for one in members),
+        inference=None if first is None else first.inference,
+        message=said,
+        hint=hints.get(code) or f"it tells the operator: {bisect(members[0].clip)}",
+    )
+
+
+@contextmanager
+def _golden_engine(model: Model, *, wanted: bool) -> Iterator[Streamer | None]:
+    """TFLM with the model; None where it is of no use, or cannot be had."""
+    if not wanted:
+        yield None
+        return
+    from harness.bisect.probing import EngineTensors
+    from harness.engines.catalog import DEFAULT_ENGINE
+
+    try:
+        engine = EngineTensors(DEFAULT_ENGINE)
+    except MissingPackageError:
+        yield None
+        return
+    with engine:
+        engine.load(model.content)
+        yield engine
+
+
+def _explain(model: Model, one: Wrong, golden: Streamer, *, thorough: bool) -> Explanation | None:
+    trace, slices = one.result.trace, one.result.slices
+    if trace.golden is None or slices > _LONGEST:
+        return None
+    try:
+        frames, before = _frames([one.clip], model.stride), _frames(one.before, model.stride)
+        difference = Difference(one.clip.name, frames, trace.outputs, trace.golden, before)
+        found = explain_outside(difference, golden, thorough=thorough)
+    except MwwError:  # the clip is gone, or the engine is: the run stands without an explanation
+        return None
+    return None if found is not None and found.cause == "output" and _by_rounding(one) else found
+
+
+def _frames(clips: Iterable[Clip], stride: int) -> Frames:
+    """The whole frames of clips, one clip behind the other."""
+    found = [np.empty((0, stride, FEATURES), np.int8)]
+    for clip in clips:
+        slices = np.concatenate([np.empty((0, FEATURES), np.int8), *clip.blocks()])
+        found.append(slices[: len(slices) - len(slices) % stride].reshape(-1, stride, FEATURES))
+    return np.concatenate(found)
+
+
+def _appearance(one: Wrong, wrong: Sequence[Wrong]) -> tuple[ProblemCode, str]:
+    """What differences look like that nothing reproduces."""
+    if all(map(_by_rounding, wrong)):
+        return "rounding", "no output differs by more than 1 of 255: this looks like kernels that round otherwise"
+    if all(other.before and _only_at_first(other.result) for other in wrong):
+        return "reset", (
+            "outputs differ only at the beginning of clips that follow another one: this looks like state that a reset "
+            "does not put back"
+        )
+    return "arithmetic", "this looks like an operator that computes something else"
+
+
+def _by_rounding(one: Wrong) -> bool:
+    return (one.result.max_abs_difference or 0) <= LIKELY_ROUNDING
+
+
+def _only_at_first(result: ClipResult) -> bool:
+    """Whether the first third of a clip has all its differences, with its first output among them or close."""
+    outputs, golden = result.trace.outputs, result.trace.golden
+    if golden is None:
+        return False
+    differing = np.flatnonzero(outputs != golden)
+    return bool(len(differing) and differing[0] < len(outputs) // 10 and differing[-1] < len(outputs) // 3)
+
+
+def bisect_line(model: Model, target: str, chip: str | None) -> Callable[[Clip], str]:
+    """Make the `mww bisect` line for a clip."""
+    import shlex
+
+    def line(clip: Clip) -> str:
+        words = ["mww", "bisect", str(model.path)]
+        if isinstance(clip, WavClip):
+            words += ["--wav", str(clip.path)] + (["--lead-in", f"{clip.lead_in:g}"] if clip.lead_in else [])
+        elif isinstance(clip, FeatureClip):
+            words += ["--features", str(clip.archive.path)]
+        else:
+            words += ["--features", "FILE.npz"]
+        return shlex.join([*words, "--target", target] + (["--chip", chip] if chip else []))
+
+    return line
