@@ -48,7 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--mww-allowances",
         metavar="FILE.yaml",
         type=Path,
-        help="accepted differences; mww-allowances.yaml beside pytest's configuration unless said",
+        help="accepted differences; mww-allowances.yaml in the root or current folder unless said",
     )
     group.addoption("--mww-model", metavar="FILE", type=Path, action="append", help="what mww_model is; repeatable")
     group.addoption(
@@ -133,7 +133,8 @@ def mww_check(request: pytest.FixtureRequest) -> Callable[..., RunResult]:
     from harness.check import check
 
     name, options = _place(request)
-    accepted = find_allowances(request.config.getoption("--mww-allowances"), folder=request.config.rootpath)
+    config = request.config
+    accepted = find_allowances(config.getoption("--mww-allowances"), config.rootpath, config.invocation_params.dir)
 
     def run(model: Model | Path | str, clips: object, **more: object) -> RunResult:
         more.setdefault("allowances", accepted)

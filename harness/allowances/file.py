@@ -20,6 +20,8 @@ _MAX_BYTES: Final = 1 << 20
 _MAX_TEXT: Final = 4096
 _TEXTS: Final = ("model", "model_sha256", "chip", "reason", "by", "date")
 _KEYS: Final = (*_TEXTS, "versions", "max_difference", "clips")
+_LINE_ENDS: Final = "\x85\u2028\u2029"
+"""Characters that YAML takes for the end of a line; PyYAML escapes them only where it escapes all but ASCII."""
 _HEADER: Final = """\
 # Differences from the golden outputs that were judged and accepted, each for one model on one chip with one runtime.
 # Made by `mww run --write-allowance`; comments are not kept, so say why under `reason`.
@@ -41,13 +43,10 @@ class AllowanceFile:
     allowances: tuple[Allowance, ...]
 
 
-def find_allowances(given: Path | None, golden: Path | None = None, folder: Path | None = None) -> Path | None:
-    """The file to read: the one given, else one beside the golden, else one in `folder`; None where there is none."""
-    if given is not None:
-        return given
-    places = [golden.parent] if golden is not None else []
-    paths = [place / DEFAULT_NAME for place in (*places, folder or Path())]
-    return next((path for path in paths if path.is_file()), None)
+def find_allowances(given: Path | None, *folders: Path) -> Path | None:
+    """The file to read: the one given, else the first in one of `folders`; None where there is none."""
+    paths = [folder / DEFAULT_NAME for folder in folders]
+    return given or next((path for path in paths if path.is_file()), None)
 
 
 def read_allowances(path: Path | str) -> AllowanceFile:
@@ -82,8 +81,11 @@ def render_entries(allowances: Iterable[Allowance]) -> str:
     """The same without its first lines."""
     import yaml
 
-    entries = [allowance_fields(one) for one in allowances]
-    return yaml.safe_dump({"allowances": entries}, sort_keys=False, allow_unicode=True, width=110)
+    document = {"allowances": [allowance_fields(one) for one in allowances]}
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
+    if any(end in text for end in _LINE_ENDS):
+        text = yaml.safe_dump(document, sort_keys=False, width=110)
+    return text
 
 
 def merged(former: Sequence[Allowance], new: Allowance, compared: Iterable[str]) -> tuple[Allowance, ...]:

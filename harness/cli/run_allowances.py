@@ -57,7 +57,8 @@ def allowances_to_read(
         raise UsageError("--reason without --write-allowance", hint="--write-allowance FILE.yaml")
     if given is None and written is not None and written.exists():
         given = written
-    return find_allowances(given, golden if isinstance(golden, Path) else None)
+    beside = [golden.parent] if isinstance(golden, Path) else []
+    return find_allowances(given, *beside, Path())
 
 
 def write_allowances(path: Path, results: Sequence[RunResult], reason: str, by: str | None, *, aside: bool) -> None:

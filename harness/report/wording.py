@@ -121,7 +121,7 @@ def what_became(use: AllowanceUse) -> str:
     over = [clip for clip, found in there.items() if found > use.allowance.clips[clip]]
     if use.state == "exceeded":
         return f"{over[0]} differs in {there[over[0]]} outputs" if over else "an output differs by more"
-    return f"{counted(sum(there.values()), 'output')} of {counted(differing, 'clip')} differ within it"
+    return f"it takes {counted(sum(there.values()), 'output')} of {counted(differing, 'clip')}"
 
 
 def detections_agree(clip: ClipResult) -> bool:

@@ -127,8 +127,9 @@ def test_a_difference_of_one_fails_and_names_the_allowance(
         outputs[7] ^= 1
 
     result = check(models / "okay_nabu.json", recorded(models / "okay_nabu.tflite", tmp_path / "g.npz", spoken, wrong))
-    assert result.verdict == "fail"
-    assert any("--tolerance 1" in warning for warning in result.warnings)
+    assert (result.verdict, [problem.code for problem in result.problems]) == ("fail", ["rounding"])
+    assert result.proposed_allowance is not None
+    assert (result.proposed_allowance.max_difference, result.proposed_allowance.clips) == (1, {"clip 1": 1})
 
 
 def test_a_golden_of_another_model_is_refused(models: Path, spoken: tuple[Slices, ...], tmp_path: Path) -> None:

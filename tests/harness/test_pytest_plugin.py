@@ -12,9 +12,16 @@ from importlib import metadata
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import yaml
 
+from harness.allowances.allowance import Difference, propose
+from harness.allowances.file import DEFAULT_NAME, render
+from harness.golden import Provenance, RecordedClip, write_golden
+from harness.model import load_model
+from harness.targets.emulator import EmulatorTarget
 from tests.support.rack import rack
 
 pytest.importorskip("pytest_embedded", reason="needs pytest-embedded, which the extra test installs")
@@ -178,3 +185,30 @@ def test_loading_the_plugin_is_cheap() -> None:
 def test_an_installed_package_brings_the_plugin() -> None:
     project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     assert '[project.entry-points.pytest11]\nmww = "harness.pytest_plugin"' in project
+
+
+def test_allowances_are_read_from_the_project_and_told_at_the_end(
+    folder: Path, models: Path, spoken: tuple[npt.NDArray[np.int8], ...]
+) -> None:
+    model = load_model(models / "okay_nabu.json")
+    with EmulatorTarget() as target:
+        target.load(model)
+        outputs = target.infer(spoken[0][: len(spoken[0]) // 3 * 3].reshape(-1, 3, 40)).outputs.copy()
+        info = target.info()
+    outputs[7] ^= 1
+    provenance = Provenance(model.name, model.sha256, model.stride, "tflm", info.versions, 1.0)
+    write_golden(folder / "golden.npz", provenance, [RecordedClip("okay", spoken[0], outputs)])
+    seen = [Difference("okay", 1, 1)]
+    allowance = propose(model.name, model.sha256, info, seen, reason="seen on the S3", by="jane", date="2026-07-01")
+    tests = (
+        "def test_okay(mww_check, mww_model):\n    assert mww_check(mww_model, 'golden.npz').verdict == 'pass'\n"
+        "def test_again(mww_check, mww_model):\n    assert mww_check(mww_model, 'golden.npz').verdict == 'pass'\n"
+    )
+    options = ("--mww-model", str(model.path), "-n", "2")
+    assert _run(folder, tests, *options).returncode == 1
+    (folder / DEFAULT_NAME).write_text(render([allowance]))
+    done = _run(folder, tests, *options)
+    assert done.returncode == 0, done.stdout
+    assert "okay_nabu: used: it takes 1 output of 1 clip" in done.stdout
+    assert "seen on the S3) [2 tests]" in done.stdout
+    assert _run(folder, tests, *options, "--mww-allowances", "absent.yaml").returncode == 1

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from exporter.errors import OutputError
-from harness.report import bundle
+from exporter.scratch import ScratchFile
 from harness.report.bundle import write_report
 from harness.report.document import run_document
 from harness.report.junit import junit_xml
@@ -70,15 +70,16 @@ def test_a_report_that_cannot_be_written_leaves_the_one_before(
     tmp_path: Path, mixed: RunResult, passing: RunResult, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = {file: file.read_bytes() for file in write_report(tmp_path, [passing]).parent.iterdir()}
-    real, written = bundle.write_files.__globals__["_write_beside"], []
+    written: list[Path] = []
 
-    def full_disk(path: Path, content: bytes) -> Path:
-        written.append(path)
-        if len(written) == 4:
-            raise OSError(28, "No space left on device", str(path))
-        return real(path, content)
+    class FullDisk(ScratchFile):
+        def __init__(self, path: Path) -> None:
+            written.append(path)
+            if len(written) == 4:
+                raise OSError(28, "No space left on device", str(path))
+            super().__init__(path)
 
-    monkeypatch.setitem(bundle.write_files.__globals__, "_write_beside", full_disk)
+    monkeypatch.setattr("exporter.files.ScratchFile", FullDisk)
     with pytest.raises(OutputError, match="No space left"):
         write_report(tmp_path, [mixed])
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
