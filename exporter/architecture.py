@@ -120,10 +120,9 @@ class MixedNet:
             raise ConfigurationError(
                 f"block {number} has kernel sizes {list(block.kernels)}", hint="the largest kernel must stand last"
             )
-        if len(block.kernels) > self.channels(number):
-            raise ConfigurationError(
-                f"block {number} splits {self.channels(number)} channels into {len(block.kernels)} groups"
-            )
+        for channels in (self.channels(number), block.filters)[: block.repeat]:
+            if len(block.kernels) > channels:
+                raise ConfigurationError(f"block {number} splits {channels} channels into {len(block.kernels)} groups")
 
     def channels(self, block: int) -> int:
         """Channels that enter a block (or the head, one past the last block)."""

@@ -1,7 +1,7 @@
 """From a network with weights to an int8 `.tflite`: directly, or by way of TensorFlow.
 
-Both calibrate with the same ranges and give the same model, but for names. TensorFlow is the reference; direct
-conversion needs neither it nor the half minute that it takes.
+Both find the same ranges and give the same model, but for names. TensorFlow's converter is the reference; the direct
+one needs neither TensorFlow nor the time that it takes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Final, Literal, TypeAlias
 
 from exporter.calibration import RepresentativeDataset
 from exporter.checkpoint import Checkpoint
+from exporter.direct.conversion import convert_directly
+from exporter.errors import UsageError
 from exporter.phases import Phases
 from exporter.recovered_ranges import Ranges
 from exporter.scratch import scratch_folder
@@ -18,6 +20,7 @@ from exporter.tensorflow_quietly import tensorflow_quietly
 
 Converter: TypeAlias = Literal["direct", "tensorflow"]
 CONVERTERS: Final[tuple[Converter, ...]] = ("direct", "tensorflow")
+"""The first is the one that is taken unless another is asked for."""
 
 Calibration: TypeAlias = RepresentativeDataset | Ranges
 """Frames to find the ranges with, or ranges that are known by role."""
@@ -37,19 +40,20 @@ def convert(checkpoint: Checkpoint, calibration: Calibration, converter: Convert
     Args:
         checkpoint: The network.
         calibration: What its ranges are found with.
-        converter: None: TensorFlow.
+        converter: None: the direct one.
         phases: Timed as they go by.
 
     Raises:
+        UsageError: There is no such converter.
         CalibrationError: The calibration is that of another network.
         ConversionError: The network's activations overflow, or TensorFlow refused it.
         MissingPackageError: TensorFlow is needed and not installed.
     """
-    if converter == "direct":
-        from exporter.direct.conversion import convert_directly
-
-        return Converted(convert_directly(checkpoint, calibration, phases), "direct")
-    return Converted(_convert_by_tensorflow(checkpoint, calibration, phases), "tensorflow")
+    chosen = converter or CONVERTERS[0]
+    if chosen not in CONVERTERS:
+        raise UsageError(f"there is no converter {chosen!r}", hint=f"there are {' and '.join(CONVERTERS)}")
+    by = convert_directly if chosen == "direct" else _convert_by_tensorflow
+    return Converted(by(checkpoint, calibration, phases), chosen)
 
 
 def _convert_by_tensorflow(checkpoint: Checkpoint, calibration: Calibration, phases: Phases) -> bytes:

@@ -35,7 +35,7 @@ def h5py_module() -> ModuleType:
         import h5py
     except ImportError as error:
         message = "h5py is needed for checkpoints and is not installed"
-        raise MissingPackageError(message, hint="pip install 'mww-harness[export]'") from error
+        raise MissingPackageError(message, hint="pip install h5py") from error
     module: ModuleType = h5py
     return module
 

@@ -21,10 +21,10 @@ def tensorflow_quietly() -> Iterator[None]:
     Raises:
         MissingPackageError: TensorFlow or Keras is not installed.
     """
-    for package in ("tensorflow", "keras", "h5py"):
+    for package in ("tensorflow", "keras"):
         if importlib.util.find_spec(package) is None:
             raise MissingPackageError(
-                f"{package} is needed to export and is not installed", hint="pip install 'mww-harness[export]'"
+                f"{package} is needed for this and is not installed", hint="pip install 'mww-harness[export]'"
             )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the export needs no GPU, and starting one takes seconds

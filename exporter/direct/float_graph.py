@@ -137,8 +137,9 @@ class _Layers:
         return self._same_shape("LOGISTIC", data, role)
 
     def add(self, data: int, other: int, role: str) -> int:
-        """The converter gives the second summand one dimension, in the hope that it is a bias."""
-        flat = self._reshaped(other, self.main.tensors[other].shape[-1:], f"{role}_second")
+        """The converter gives a second summand of many channels one dimension, in the hope that it is a bias."""
+        shape = self.main.tensors[other].shape
+        flat = self._reshaped(other, shape[-1:] if shape[-1] > 1 else shape, f"{role}_second")
         return self._elementwise("ADD", data, flat, role)
 
     def multiply(self, data: int, other: int, role: str) -> int:
@@ -189,7 +190,7 @@ class _Layers:
         initial = self.initialiser
         filled = initial.tensor((), "RESOURCE", name=role)
         initial.operator("VAR_HANDLE", (), [filled], name)
-        initial.operator("ASSIGN_VARIABLE", [filled, initial.constant(np.zeros(shape), "FLOAT32", name=role)])
+        initial.operator("ASSIGN_VARIABLE", [filled, initial.initial(np.zeros(shape), "FLOAT32", name=role)])
         handle = self.main.tensor((), "RESOURCE", name=role)
         self.main.operator("VAR_HANDLE", (), [handle], name)
         return handle
@@ -211,6 +212,8 @@ class _Layers:
 
     def _reshaped(self, data: int, shape: tuple[int, ...], role: str) -> int:
         """See values in another shape; the same shape of the same values is one tensor."""
+        if shape == self.main.tensors[data].shape:
+            return data
         if (data, shape) not in self._reshapes:
             output = self._reshapes[data, shape] = self.main.tensor(shape, name=role)
             self.main.operator("RESHAPE", [data, self.main.numbers(shape)], [output], Reshape(()))

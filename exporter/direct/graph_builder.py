@@ -54,7 +54,7 @@ class GraphBuilder:
         self.tensors: list[Tensor] = []
         self.operators: list[Operator] = []
         self._buffers = buffers
-        self._constants: dict[tuple[str, tuple[int, ...], bytes], int] = {}
+        self._constants: dict[tuple[str, tuple[int, ...], bytes, Quantization | None], int] = {}
 
     def tensor(
         self,
@@ -82,18 +82,23 @@ class GraphBuilder:
     def constant(
         self, values: npt.ArrayLike, dtype: str, *, name: str = "", quantization: Quantization | None = None
     ) -> int:
-        """Add a tensor with data."""
+        """Add a tensor with data; equal ones are one tensor."""
         array = np.ascontiguousarray(values, _TYPES[dtype]).reshape(np.shape(values))
-        buffer = self._buffers.add(array.tobytes())
-        return self.tensor(array.shape, dtype, name=name, quantization=quantization, buffer=buffer)
+        key = (dtype, array.shape, array.tobytes(), quantization)
+        if key not in self._constants:
+            self._constants[key] = self.initial(array, dtype, name=name, quantization=quantization)
+        return self._constants[key]
+
+    def initial(
+        self, values: npt.NDArray[np.generic], dtype: str, *, name: str, quantization: Quantization | None = None
+    ) -> int:
+        """Add a tensor with data of its own, as the converter gives each state."""
+        buffer = self._buffers.add(values.astype(_TYPES[dtype]).tobytes())
+        return self.tensor(values.shape, dtype, name=name, quantization=quantization, buffer=buffer)
 
     def numbers(self, values: npt.ArrayLike) -> int:
-        """Add int32 numbers that say how an operator works; equal ones are one tensor."""
-        array = np.asarray(values, "<i4")
-        key = ("INT32", array.shape, array.tobytes())
-        if key not in self._constants:
-            self._constants[key] = self.constant(array, "INT32", name="numbers")
-        return self._constants[key]
+        """Add int32 numbers that say how an operator works."""
+        return self.constant(values, "INT32", name="numbers")
 
     def operator(
         self, op: str, inputs: Sequence[int], outputs: Sequence[int] = (), options: Options | None = None

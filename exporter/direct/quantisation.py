@@ -152,7 +152,7 @@ def _initialiser(graph: Subgraph, states: Mapping[str, Quantization], buffers: B
             new = builder.tensor((), "RESOURCE", name=name)
             builder.operator("VAR_HANDLE", (), [new], VarHandle("", name))
             zeros = np.full(tensor.shape, states[name].zero_point, np.int8)
-            filled = builder.constant(zeros, "INT8", name=tensor.name, quantization=states[name])
+            filled = builder.initial(zeros, "INT8", name=tensor.name, quantization=states[name])
             builder.operator("ASSIGN_VARIABLE", [new, filled])
     return builder.subgraph(graph.index, graph.name, [], [])
 

@@ -20,7 +20,10 @@ Floats = npt.NDArray[np.floating[Any]]
 _LOW, _HIGH = -128, 127
 
 _NARROWEST: Final = 1e-6
-"""Ranges narrower than this are widened (`ExpandVerySmallRange`)."""
+"""Ranges of constants up to this are widened to it (`ExpandVerySmallRange`), of activations by it to both sides."""
+
+_SAME_SCALE: Final = 1e-3
+"""A dense layer's scale that is nearer than this to that of its weights' range is taken for it (`QuantizeLegacy`)."""
 
 _GREATEST_BIAS: Final = 2**30 - 1
 """What leaves an accumulator room; scales grow where a bias would be larger (`SetBiasParamsWithAdjustments`)."""
@@ -30,7 +33,10 @@ _GREATEST_INT32: Final = 2**31 - 1
 
 def activation_scale(low: float, high: float) -> Quantization:
     """Scale and zero point of a calibrated range, which is made to hold zero (`ConvertStatsToQDQs`)."""
-    return _asymmetric(min(float(np.float32(low)), 0.0), max(float(np.float32(high)), 0.0))
+    low, high = min(float(np.float32(low)), 0.0), max(float(np.float32(high)), 0.0)
+    if high - low < _NARROWEST:
+        low, high = low - _NARROWEST, high + _NARROWEST
+    return _asymmetric(low, high)
 
 
 def weight_scales(weights: FloatArray, dimension: int | None) -> Doubles:
@@ -55,19 +61,31 @@ def bias_scales(bias: FloatArray, input_scale: float, scales: Doubles) -> tuple[
 
 def quantised_weights(weights: FloatArray, scales: Doubles, dimension: int | None) -> npt.NDArray[np.int8]:
     """Weights by their scales, by the rounded reciprocal as the converter does it."""
-    inverse = (1.0 / scales.astype(np.float32).astype(np.float64)).astype(np.float32)
     if dimension is None:
-        greatest = np.abs(weights).max()
-        inverse = np.float32(_HIGH) / greatest if greatest else inverse
+        scaled = _scaled_dense(weights, float(scales[0]))
     else:
-        inverse = inverse.reshape([-1 if axis == dimension else 1 for axis in range(weights.ndim)])
-    return np.clip(_rounded(weights * inverse), -_HIGH, _HIGH).astype(np.int8)
+        inverse = _reciprocal(scales)
+        scaled = weights * inverse.reshape([-1 if axis == dimension else 1 for axis in range(weights.ndim)])
+    return np.clip(_rounded(scaled), -_HIGH, _HIGH).astype(np.int8)
+
+
+def _scaled_dense(weights: FloatArray, scale: float) -> Floats:
+    greatest = np.float32(np.abs(weights).max())
+    if greatest and abs(float(greatest / np.float32(_HIGH)) - scale) <= _SAME_SCALE:
+        near: FloatArray = weights * (np.float32(_HIGH) / greatest)
+        return near
+    grown: Doubles = weights.astype(np.float64) / scale
+    return grown
+
+
+def _reciprocal(scales: Doubles) -> FloatArray:
+    inverse: FloatArray = (1.0 / scales.astype(np.float32).astype(np.float64)).astype(np.float32)
+    return inverse
 
 
 def quantised_bias(bias: FloatArray, scales: Doubles) -> npt.NDArray[np.int32]:
     """A bias by its scales."""
-    inverse = (1.0 / scales.astype(np.float32).astype(np.float64)).astype(np.float32)
-    rounded = _rounded(bias * inverse).astype(np.float64)
+    rounded = _rounded(bias * _reciprocal(scales)).astype(np.float64)
     return np.clip(rounded, -_GREATEST_INT32, _GREATEST_INT32).astype(np.int32)
 
 

@@ -63,7 +63,7 @@ _HEARD = "the wake word must be spoken in the calibration clips, or the model ne
 @click.option("--chip", "chips", multiple=True, type=click.Choice(CHIPS), help="Repeatable; all by default.")
 @click.option("--arena-margin", type=click.FloatRange(0, 10), metavar="PART", help="Room in the tensor arena [0.10].")
 @click.option("--allow-small-calibration", is_flag=True, help=f"Take fewer than {MINIMUM_CLIPS} calibration clips.")
-@click.option("--converter", type=click.Choice(CONVERTERS), help="What makes the model [tensorflow].")
+@click.option("--converter", type=click.Choice(CONVERTERS), help="What makes the model [direct].")
 @click.option("--no-optimize", is_flag=True, help="Leave names, metadata and the operators' order as converted.")
 @click.option("--keep-failed", is_flag=True, help="Write the files of a model that breaks a rule, too.")
 @json_option
@@ -197,6 +197,7 @@ def _print(result: ExportResult) -> None:
     )
     shape = f"stride {net.stride}, {weight_count(net):,} weights, {len(analysis.states)} states"
     click.echo(f"  network      {type(net).__name__}, {shape}")
+    click.echo(f"  converter    {result.converter}")
     click.echo(f"  calibration  {source}, input scale {calibration.input_scale:.6f}")
     click.echo(f"  arena        {needs.minimum} bytes at least, on {needs.chip}")
     click.echo(f"  checks       {len(result.verification.checks)} made, {len(result.verification.failures)} failed")

@@ -30,6 +30,7 @@ BASE: Final = (
     "filelock",
     "pymicro-features",
     "flatbuffers",
+    "h5py",
 )
 
 
@@ -53,7 +54,7 @@ class Extra:
 
 
 EXTRAS: Final = (
-    Extra("export", "export checkpoints", ("tensorflow", "keras", "h5py")),
+    Extra("export", "convert by TensorFlow, and read its checkpoints", ("tensorflow", "keras")),
     Extra("tflm", "run models as the device does", ("tflite-micro",), newest_python=12, linux=("x86_64",)),
     Extra("virtual", "build the virtual board", ("cmake", "ninja", "ziglang")),
     Extra(

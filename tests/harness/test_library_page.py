@@ -39,7 +39,6 @@ def names(tmp_path: Path) -> dict[str, Any]:
     }
 
 
-@needs_tensorflow
 @needs_tflm
 def test_a_trainers_script_exports_and_judges(
     names: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

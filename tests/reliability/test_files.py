@@ -8,6 +8,4 @@ from benchmarks.reliability.files import KINDS, try_files
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_hostile_file_is_read_or_refused_with_one_error(kind: str) -> None:
     """All crafted ones and some mutated; `make reliability` tries thousands."""
-    if "checkpoint" in kind:
-        pytest.importorskip("h5py")
     assert [lost for lost in try_files(kind, 200, seed=7) if lost] == []
