@@ -37,7 +37,7 @@ _POOL: pytest.StashKey[BoardSource | None] = pytest.StashKey()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our options, each named as its flag of `mww run`."""
     group = parser.getgroup("mww", "wake words (mww-harness)")
-    group.addoption("--mww-target", metavar="TARGET", help="emulator (the default), virtual or a port")
+    group.addoption("--mww-target", metavar="TARGET", help="emulator (the default), virtual, qemu or a port")
     group.addoption("--mww-port", metavar="PORT", help="the port of one board, as pyserial opens it")
     group.addoption(
         "--mww-boards", metavar="FILE.yaml", type=Path, help="the inventory; each test leases a board of it"
@@ -180,7 +180,7 @@ def _told_of(result: RunResult) -> Iterator[tuple[str, str]]:
 def _make_pool(config: pytest.Config) -> BoardSource | None:
     """The boards to lease from; None where the target is none."""
     inventory, target = config.getoption("--mww-boards"), _target(config)
-    if inventory is None and target == _EMULATOR:
+    if inventory is None and (target == _EMULATOR or _is_qemu(target)):
         return None
     from harness.boards.allocation import BoardPool, OwnVirtualBoard, worker_number
 
@@ -223,6 +223,10 @@ def _on_emulator(config: pytest.Config) -> bool:
     return config.stash[_POOL] is None and _target(config) == _EMULATOR
 
 
+def _is_qemu(target: str) -> bool:
+    return target.partition(":")[0] == "qemu"
+
+
 def _wanted_chips(item: pytest.Item) -> set[str]:
     return {chip for chip in CHIPS if item.get_closest_marker(f"mww_{chip}")}
 
@@ -232,6 +236,8 @@ def _known_chips(config: pytest.Config) -> set[str]:
     pool = config.stash[_POOL]
     if pool is not None:
         return {chip for chip in pool.chips() if chip}
+    if _is_qemu(_target(config)):
+        return {config.getoption("--mww-chip")} - {None}  # else that of the firmware
     from harness.targets.emulator import DEFAULT_CHIP
 
     return {config.getoption("--mww-chip") or DEFAULT_CHIP}

@@ -31,7 +31,8 @@ from harness.link.ports import DEFAULT_BAUD
 from harness.link.session import Timing
 from harness.model import Model
 from harness.targets.device import check_engine
-from harness.targets.registry import EMULATOR, TargetOptions
+from harness.targets.qemu import open_target as open_qemu
+from harness.targets.registry import EMULATOR, TargetOptions, is_emulated
 from harness.targets.virtual import DEFAULT_CHIP
 from harness.virtual.process import VirtualBoard
 
@@ -308,7 +309,7 @@ def _uninterrupted() -> Iterator[None]:
 def open_source(
     target: str, options: TargetOptions, model: Model, progress: Progress = no_progress, faults: Sequence[str] = ()
 ) -> Iterator[TensorSource]:
-    """Open what `mww bisect --target` names; a virtual board is started, with `faults`, and removed.
+    """Open what `mww bisect --target` names; a virtual board is started, with `faults`, and removed, as QEMU is.
 
     Raises:
         UsageError: There is no such target, or an option has no meaning for it.
@@ -323,5 +324,8 @@ def open_source(
             if target == "virtual":
                 board = VirtualBoard(options.chip or DEFAULT_CHIP, baud=options.baud, faults=faults)
                 target = stack.enter_context(board).port
+            elif is_emulated(target):
+                emulated = stack.enter_context(open_qemu(target, options))
+                target = stack.enter_context(emulated.lend_port())
             source = BoardTensors(target, options, model, progress)
         yield stack.enter_context(source)

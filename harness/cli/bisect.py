@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @clip_options
-@click.option("--target", required=True, help="virtual, emulator (with --engine), or the port of a board.")
+@click.option("--target", required=True, help="virtual, qemu, emulator (with --engine), or the port of a board.")
 @click.option("--engine", help="The emulator's interpreter: tflite-runtime or litert.")
 @click.option("--chip", help="Of the virtual board.")
 @click.option("--baud", type=click.IntRange(1, 5_000_000), help="Of the board's port.")

@@ -13,6 +13,8 @@ from harness.boards import ports
 from harness.boards.file_locks import lease_dir
 from harness.doctor.finding import Finding
 from harness.doctor.installation import look_at_installation
+from harness.labgrid.client import LabgridMissingError, find_client
+from harness.qemu.machine import MACHINES, QemuMissingError, find_program, version_of
 
 COMPILERS: Final = ("c++", "g++", "clang++")
 _FREE_MB: Final = 200
@@ -28,6 +30,8 @@ def examine() -> tuple[Finding, ...]:
         _cache(),
         _leases(),
         *_serial(),
+        *_emulators(),
+        _labgrid(),
     )
 
 
@@ -89,6 +93,26 @@ def _serial() -> Iterator[Finding]:
     else:
         message = f"{user} is not in the group that may open serial ports"
         yield Finding("serial-access", "missing", message, ports.permission_hint("dialout"))
+
+
+def _emulators() -> Iterator[Finding]:
+    """Espressif's QEMU, one finding a program."""
+    for machine in {machine.program: machine for machine in MACHINES}.values():
+        name = machine.program.removeprefix("qemu-system-")
+        try:
+            program = find_program(machine)
+        except QemuMissingError as error:
+            yield Finding(f"qemu.{name}", "missing", f"{error.message}: no --target qemu", error.hint)
+        else:
+            yield Finding(f"qemu.{name}", "ok", f"{program}: {version_of(program)}")
+
+
+def _labgrid() -> Finding:
+    try:
+        program = find_client()
+    except LabgridMissingError as error:
+        return Finding("labgrid", "missing", f"{error.message}: no boards of a lab", error.hint)
+    return Finding("labgrid", "ok", f"boards of a lab are asked for with {program}")
 
 
 def _version(path: str) -> str:

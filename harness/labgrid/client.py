@@ -51,9 +51,18 @@ class Place:
     changed: str
 
 
-def find_client() -> str | None:
-    """Labgrid's `labgrid-client`: the one that `MWW_LABGRID` names, else the one in the path."""
-    return shutil.which(os.environ.get("MWW_LABGRID") or "labgrid-client")
+def find_client() -> str:
+    """The `labgrid-client` to call: what `MWW_LABGRID` names, else the one in the path.
+
+    Raises:
+        LabgridMissingError: There is none.
+    """
+    name = os.environ.get("MWW_LABGRID") or "labgrid-client"
+    program = shutil.which(name)
+    if program is None:
+        hint = "pip install labgrid in an environment of its own; MWW_LABGRID names its labgrid-client"
+        raise LabgridMissingError(f"there is no {name}", hint=hint)
+    return program
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +72,7 @@ class LabgridClient:
     address: LabAddress
     host: str = ""
     user: str = ""
-    _program: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        program = find_client()
-        if program is None:
-            named = os.environ.get("MWW_LABGRID")
-            hint = "pip install labgrid in an environment of its own; MWW_LABGRID names its labgrid-client"
-            raise LabgridMissingError(f"there is no {named or 'labgrid-client'}", hint=hint)
-        object.__setattr__(self, "_program", program)
+    _program: str = field(default_factory=find_client)
 
     def places(self) -> tuple[Place, ...]:
         """Every place that has the tags.

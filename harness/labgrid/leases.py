@@ -17,7 +17,7 @@ from harness.boards.claims import Claim, Holder, LeaseError
 from harness.boards.inventory import Board
 from harness.errors import PortMissingError
 from harness.labgrid.address import LabAddress, parse_address
-from harness.labgrid.client import LabgridClient
+from harness.labgrid.client import LabgridClient, find_client
 from harness.labgrid.keeper import holder_name
 
 _START_SECONDS: Final = 30.0
@@ -47,7 +47,7 @@ class Lab:
             LabgridMissingError: labgrid is not installed.
         """
         address = parse_address(board.port)
-        LabgridClient(address)  # to hear here, not from the keeper, that labgrid is not installed
+        find_client()  # to hear here, not from the keeper, that labgrid is not installed
         return _KeptPlace(board, address)
 
     def holder(self, board: Board) -> Holder | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -78,6 +80,14 @@ class QemuTarget:
         """What the firmware has counted."""
         return self._connected().inferences()
 
+    @contextmanager
+    def lend_port(self) -> Iterator[str]:
+        """The port of the booted firmware, for a client other than this one."""
+        device, self._device = self._connected(), None
+        device.close()
+        assert self._process is not None
+        yield self._process.port
+
     def close(self) -> None:
         """End QEMU and remove its flash."""
         device, self._device = self._device, None
@@ -97,8 +107,9 @@ class QemuTarget:
 
     def _connected(self, *models: ModelRecord) -> DeviceTarget:
         """The firmware, booted with these models where it does not run yet."""
-        if self._device is None:
+        if self._process is None:
             self._process = QemuProcess(self._machine, merge_flash(self._factory, self._image, models))
+        if self._device is None:
             try:
                 self._device = self._boot(self._process)
             except BaseException:

@@ -54,6 +54,11 @@ _NAMED: Final = {
 _PORT: Final = TargetSpec("harness.targets.device", several=False)
 
 
+def is_emulated(name: str) -> bool:
+    """Whether a name is QEMU's, with or without the firmware."""
+    return name == QEMU or name.startswith(f"{QEMU}:")
+
+
 def target_spec(name: str) -> TargetSpec:
     """The kind of target that a name stands for: one of the named ones, or a pyserial URL or device path.
 
@@ -62,7 +67,7 @@ def target_spec(name: str) -> TargetSpec:
     """
     if name in _NAMED:
         return _NAMED[name]
-    if name.startswith(f"{QEMU}:"):
+    if is_emulated(name):
         return _NAMED[QEMU]
     if "/" in name or in_lab(name) or name.upper().startswith("COM"):
         return _PORT

@@ -131,3 +131,38 @@ def test_a_killed_run_leaves_neither_qemu_nor_its_files(here: Path) -> None:
     while list((here / "files").iterdir()):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_an_operator_is_looked_for_in_qemu(
+    here: Path, models: Path, clips: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = sorted((clips / "okay_nabu").rglob("*.wav"))[0]
+    words = ["bisect", str(models / "okay_nabu.json"), "--wav", str(clip), "--target", f"qemu:{here / 'esp32s3.bin'}"]
+    assert run(mww, [*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["schema"] == "mww.bisect/1"
+    assert list((here / "files").iterdir()) == []
+
+
+def test_tests_run_in_qemu(here: Path, models: Path) -> None:
+    (here / "test_it.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.mww_hardware\n"
+        "def test_it(mww_target, mww_model):\n"
+        "    assert mww_target.load(mww_model).used > 0\n"
+        "    assert mww_target.info().kind == 'qemu'\n"
+    )
+    words = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "harness.pytest_plugin",
+        "test_it.py",
+    ]
+    words += ["test_it.py", "--mww-target", f"qemu:{here / 'esp32.bin'}", "--mww-model", str(models / "okay_nabu.json")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), *sys.path])}
+    done = subprocess.run(words, cwd=here, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert "1 passed" in done.stdout, done.stdout
