@@ -20,7 +20,6 @@ from harness.allowances.file import AllowanceFile
 from harness.clips.clip import Clip, check_step
 from harness.clips.sources import ClipSource, open_clips
 from harness.engines.catalog import DEFAULT_ENGINE, EngineSpec, engine_spec, installed_version
-from harness.errors import GoldenError
 from harness.evaluation.labels import Label, labels_from_names
 from harness.evaluation.statistics import Evaluation, LabelledOutputs, Rule, evaluate
 from harness.golden import Golden
@@ -224,10 +223,8 @@ def _check_inputs(setup: Setup, clips: Sequence[Clip], jobs: int) -> None:
         raise UsageError("there are no clips")
     if jobs < 1 or (jobs > 1 and not target_spec(setup.target).several):
         raise UsageError(f"{jobs} jobs on the target {setup.target}", hint="one board runs one clip at a time")
-    if recorded is not None and recorded.provenance.model_sha256 != model.sha256:
-        said = f"{recorded.path} was recorded from {recorded.provenance.model}, sha256 "
-        said += f"{recorded.provenance.model_sha256[:12]}, not from {model.path}, {model.sha256[:12]}"
-        raise GoldenError(said, hint="mww record makes a golden of this model")
+    if recorded is not None:
+        recorded.check_model(model)
     check_step(model.feature_step_size, clips)
     if setup.vad is not None and setup.vad.feature_step_size != model.feature_step_size:
         steps = f"{setup.vad.feature_step_size} and {model.feature_step_size} ms"

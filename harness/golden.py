@@ -16,6 +16,7 @@ from exporter.readable import Readable
 from harness.clips.clip import FeatureClip, Slices, check_clip
 from harness.clips.npz import Archive, write_archive
 from harness.errors import GoldenError
+from harness.model import Model
 
 SCHEMA: Final = "mww.golden/1"
 _PROVENANCE: Final = "golden.json"
@@ -88,6 +89,17 @@ class Golden:
             return self._archive.array(_OUTPUTS + name).astype(np.uint8, casting="no")
         except FeatureError as error:
             raise GoldenError(error.message, hint=error.hint) from error
+
+    def check_model(self, model: Model) -> None:
+        """Refuse another model than the one that was recorded.
+
+        Raises:
+            GoldenError: It is another.
+        """
+        if self.provenance.model_sha256 != model.sha256:
+            said = f"{self.path} was recorded from {self.provenance.model}, sha256 "
+            said += f"{self.provenance.model_sha256[:12]}, not from {model.path}, {model.sha256[:12]}"
+            raise GoldenError(said, hint="mww record makes a golden of this model")
 
     @property
     def path(self) -> Readable:

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from exporter.contract import FEATURES
+from exporter.errors import FeatureError
 from exporter.model_file import read_model
 from harness.bisect.operator_search import Divergence, OperatorSearch
 from harness.bisect.probing import Progress, TensorSource, no_progress
@@ -27,6 +28,8 @@ from harness.bisect.reenactment import (
     explain_outside,
 )
 from harness.clips.clip import Clip
+from harness.errors import GoldenError
+from harness.golden import Golden
 from harness.model import Model
 
 _REPEATS: Final = 2
@@ -44,11 +47,12 @@ class BisectResult:
         model_sha256: Of the `.tflite`.
         clips: How many were compared, up to the first that differs.
         inferences: And their inferences; the first clip runs twice, so that there is always a reset between two.
-        clip: The first clip whose outputs differ; None where all agree.
-        first_mismatch: Its first inference with another output, from 0.
+        clip: The first clip whose outputs, or with `inside` inner results, differ; None where all agree.
+        first_mismatch: Its first inference with another output, from 0; None where only inner results differ.
         mismatches: How many of its outputs differ.
         explanation: Why; None where all agree.
         divergence: The operator's result that differs first; None where the cause is another.
+        remarks: What else the target was seen to do otherwise than it should.
         refused: Operators that the target could not be asked about, each with its reason.
         examined: Results of operators that were compared.
         copies: Changed copies of the model that the target was given.
@@ -64,6 +68,7 @@ class BisectResult:
     mismatches: int
     explanation: Explanation | None
     divergence: Divergence | None
+    remarks: tuple[str, ...]
     refused: tuple[tuple[str, str], ...]
     examined: int
     copies: int
@@ -77,31 +82,61 @@ def bisect(
     target: TensorSource,
     golden: TensorSource,
     progress: Progress = no_progress,
+    *,
+    inside: bool = False,
+    recorded: Golden | None = None,
 ) -> BisectResult:
     """Explain the first clip whose outputs on `target` are not `golden`'s.
 
+    With `inside`, where all outputs agree, look for the first clip with an inner result that differs and reaches none.
+    With `recorded`, which the clips are from, `golden` is first held against what it has.
+
     Raises:
+        GoldenError: `golden` does not compute what was recorded.
+        FeatureError: The clips have no whole frame.
         MwwError: A clip cannot be read, or a source fails on the model as it is, or is lost.
     """
-    compared, difference = _first_difference(model, clips, target, golden, progress)
-    inquiry = _Inquiry(model, difference, target, golden) if difference else None
-    explanation = inquiry.explain(progress) if inquiry else None
-    search = inquiry.search if inquiry else None
+    compared, difference = _first_difference(model, clips, target, golden, progress, recorded)
+    if not compared.inferences:
+        raise FeatureError("no clip has a whole frame", hint=f"the model takes {model.stride} slices at once")
+    clip, explanation, search = None, None, None
+    if difference is not None:
+        inquiry = _Inquiry(model, difference, target, golden)
+        clip, explanation, search = difference.clip, inquiry.explain(progress), inquiry.search
+    elif inside:
+        clip, search = _look_inside(model, clips, target, golden, progress)
+        explanation = _hidden(search.found) if search and search.found else None
     return BisectResult(
         model_sha256=model.sha256,
         clips=compared.clips,
         inferences=compared.inferences,
-        clip=difference.clip if difference else None,
+        clip=clip,
         first_mismatch=difference.first if difference else None,
         mismatches=len(difference.wrong) if difference else 0,
         explanation=explanation,
         divergence=search.found if search else None,
+        remarks=target.remarks(),
         refused=tuple(search.refused) if search else (),
         examined=search.examined if search else 0,
         copies=search.copies if search else 0,
         target=target.versions(),
         golden=golden.versions(),
     )
+
+
+def _look_inside(
+    model: Model, clips: Sequence[Clip], target: TensorSource, golden: TensorSource, progress: Progress
+) -> tuple[str | None, OperatorSearch | None]:
+    """The first clip with an inner result that differs, and the search that found it; or the last search."""
+    search: OperatorSearch | None = None
+    file = read_model(model.content)
+    for clip in clips:
+        frames = _frames(clip, model.stride)
+        search = OperatorSearch(file, frames, target, golden)
+        search.run(len(frames), progress)
+        if search.found is not None:
+            return clip.name, search
+    return None, search
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,22 +153,69 @@ def _first_difference(
     target: TensorSource,
     golden: TensorSource,
     progress: Progress,
+    recorded: Golden | None,
 ) -> tuple[_Compared, Difference | None]:
     """Stream the clips, the first one twice, so that there is always a reset between two."""
     for source in (target, golden):
         source.load(model.content)
     before = [np.empty((0, model.stride, FEATURES), np.int8)]
+    loudest = _Loudest()
     for number, clip in enumerate((*clips[:1], *clips)):
         frames = _frames(clip, model.stride)
         for source in (target, golden):
             source.reset()
         found, expected = target.outputs(frames), golden.outputs(frames)
         progress("clips", number + 1, len(clips) + 1)
+        if recorded is not None and not np.array_equal(expected, recorded.outputs(clip.name)):
+            raise _stale(recorded, clip, golden)
         if not np.array_equal(found, expected):
             compared = _Compared(max(number, 1), sum(map(len, before)) + len(frames))
             return compared, Difference(clip.name, frames, found, expected, np.concatenate(before))
         before.append(frames)
-    return _Compared(len(clips), sum(map(len, before))), None
+        loudest.hear(clip, frames, expected)
+    compared = _Compared(len(clips), sum(map(len, before)))
+    return compared, _reset_in_the_middle(loudest, np.concatenate(before), target, golden)
+
+
+class _Loudest:
+    """The clip with the highest output, and where that is."""
+
+    def __init__(self) -> None:
+        self.clip, self.frames, self.at = "", np.empty((0, 1, FEATURES), np.int8), 0
+        self._highest = -1
+
+    def hear(self, clip: Clip, frames: Frames, outputs: Outputs) -> None:
+        """Take a clip, if it is higher than those before."""
+        if len(outputs) and int(outputs.max()) > self._highest:
+            self.clip, self.frames, self.at = clip.name, frames, int(outputs.argmax())
+            self._highest = int(outputs.max())
+
+
+def _reset_in_the_middle(
+    loudest: _Loudest, before: Frames, target: TensorSource, golden: TensorSource
+) -> Difference | None:
+    """Reset where the state matters most: clips often end and begin in a silence that hides a reset without effect."""
+    if not len(loudest.frames):
+        return None
+    ahead, rest = loudest.frames[: loudest.at + 1], loudest.frames[loudest.at :]
+    for source in (target, golden):
+        source.reset()
+        source.outputs(ahead)
+        source.reset()
+    found, expected = target.outputs(rest), golden.outputs(rest)
+    if np.array_equal(found, expected):
+        return None
+    name = f"{loudest.clip} from inference {loudest.at} on, after a reset there,"
+    return Difference(name, rest, found, expected, np.concatenate([before, ahead]))
+
+
+def _stale(recorded: Golden, clip: Clip, golden: TensorSource) -> GoldenError:
+    told = golden.versions()
+    now = f"{told['engine']} {told[told['engine']]}"
+    return GoldenError(
+        f"{now} computes other outputs for {clip.name} than {recorded.path} has",
+        hint="bisect with --features or --wav; if the new outputs are right, mww record makes the golden anew",
+    )
 
 
 def _frames(clip: Clip, stride: int) -> Frames:
@@ -207,6 +289,13 @@ def _by_operator(found: Divergence, *, steady: bool) -> Explanation:
     if steady:
         return Explanation("operator", said)
     return Explanation("unsteady", f"{_UNSTEADY}; {said}: it reads memory that nobody has written, or races")
+
+
+def _hidden(found: Divergence) -> Explanation:
+    said = (
+        f"{found.op}, operator {found.operator}, is the first whose result differs; it reaches no output of this clip"
+    )
+    return Explanation("operator", said)
 
 
 def _unexplained(refused: int, *, steady: bool) -> Explanation:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from exporter.arena import predict_arena
+from exporter.arena import ArenaPrediction, predict_arena
 from exporter.errors import UnknownRuntimeError, UnsupportedModelError, UsageError
 from exporter.flatbuffer import Buffer
 from exporter.model_file import Tensor
@@ -62,6 +62,10 @@ class TensorSource(Protocol):
 
     def versions(self) -> dict[str, str]:
         """What it is, and the versions of all that computes."""
+        ...
+
+    def remarks(self) -> tuple[str, ...]:
+        """What was noticed beside outputs and tensors, such as an arena of another size than predicted."""
         ...
 
     def load(self, content: bytes, exposed: Sequence[Tensor] = ()) -> None:
@@ -134,6 +138,10 @@ class EngineTensors(_Closing):
         """See `TensorSource`."""
         return {"kind": EMULATOR, "engine": self._engine.engine, self._engine.engine: self._engine.version}
 
+    def remarks(self) -> tuple[str, ...]:
+        """See `TensorSource`."""
+        return ()
+
     def load(self, content: bytes, exposed: Sequence[Tensor] = ()) -> None:
         """See `TensorSource`."""
         self._exposed = tuple(exposed)
@@ -178,6 +186,7 @@ class BoardTensors(_Closing):
         self._progress = progress
         self._exposed: tuple[Tensor, ...] = ()
         self._borrowed = self._lost = False
+        self._arena_used = 0
         with ExitStack() as stack:
             port = stack.enter_context(hold_port(url, purpose="mww bisect"))
             self._client = stack.enter_context(LinkClient.connect(port, baud=options.baud or DEFAULT_BAUD))
@@ -203,6 +212,15 @@ class BoardTensors(_Closing):
         }
         return {name: version for name, version in told.items() if version}
 
+    def remarks(self) -> tuple[str, ...]:
+        """See `TensorSource`."""
+        chip = self._client.board.chip
+        predicted = _predicted(self._model.content, chip)
+        if predicted is None or self._arena_used in (0, predicted.used):
+            return ()
+        said = f"the board uses {self._arena_used} bytes of arena where {predicted.used} are predicted for {chip}"
+        return (said,)
+
     def load(self, content: bytes, exposed: Sequence[Tensor] = ()) -> None:
         """See `TensorSource`; a copy with more outputs than its model is given the arena that it needs."""
         self._exposed = tuple(exposed)
@@ -210,7 +228,8 @@ class BoardTensors(_Closing):
         own = copy == self._model.content
         arena = (self._model.tensor_arena_size or 0) if own else _needed_arena(copy, self._client.board.chip)
         self._store(ModelRecord(copy, arena), borrowed=not own)
-        self._client.open_model(self._slot, any_output=bool(exposed))
+        opened = self._client.open_model(self._slot, any_output=bool(exposed))
+        self._arena_used = opened.arena_used if own else self._arena_used
 
     def reset(self) -> None:
         """See `TensorSource`."""
@@ -275,13 +294,18 @@ def _copy(content: bytes, exposed: Sequence[Tensor]) -> bytes:
     return with_outputs(content, [tensor.index for tensor in exposed]) if exposed else content
 
 
-def _needed_arena(content: bytes, chip: str) -> int:
-    """What a copy needs, and a tenth; 0, which leaves it to the board, for a chip or model of which nobody knows."""
+def _predicted(content: bytes, chip: str) -> ArenaPrediction | None:
+    """The arena on a chip; None for a chip or model of which nobody knows."""
     try:
-        minimum = predict_arena(content, chip).minimum
+        return predict_arena(content, chip)
     except (UnknownRuntimeError, UnsupportedModelError):
-        return 0
-    return minimum + minimum // 10
+        return None
+
+
+def _needed_arena(content: bytes, chip: str) -> int:
+    """What a copy needs, and a tenth; 0, which leaves it to the board, where nobody knows."""
+    predicted = _predicted(content, chip)
+    return predicted.minimum + predicted.minimum // 10 if predicted else 0
 
 
 @contextmanager

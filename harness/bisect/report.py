@@ -16,7 +16,8 @@ def facts(result: BisectResult) -> Iterator[tuple[str, str]]:
     """Yield what is known of a difference, a name and a text each."""
     found = result.divergence
     if found is not None:
-        yield "operator", f"{found.op} {found.operator}, number {found.instance} of {found.instances} of its kind"
+        which = "" if found.instances == 1 else f", the {_ordinal(found.instance)} of {found.instances}"
+        yield "operator", f"{found.op} {found.operator}{which}"
         yield "inference", f"{found.inference}, the first whose results differ"
         yield "tensor", describe_tensor(found.tensor)
         yield "element", _element(found)
@@ -27,6 +28,8 @@ def facts(result: BisectResult) -> Iterator[tuple[str, str]]:
     if result.examined:
         copies = "one copy" if result.copies == 1 else f"{result.copies} copies"
         yield "compared", f"{result.examined} results of operators, in {copies} of the model"
+    for remark in result.remarks:
+        yield "remark", remark
     for operator, reason in result.refused:
         yield "not examined", f"{operator}: {reason}"
     yield "target", versions(result.target)
@@ -38,6 +41,8 @@ def headline(result: BisectResult) -> str:
     compared = f"{_count(result.clips, 'clip')}, {_count(result.inferences, 'inference')}"
     if result.clip is None:
         return f"no output differs: {compared}"
+    if result.first_mismatch is None:
+        return f"no output differs ({compared}), but an inner result of {result.clip} does"
     several = "" if result.mismatches == 1 else f", in {result.mismatches} outputs"
     return f"{result.clip} differs from inference {result.first_mismatch} on{several}"
 
@@ -88,6 +93,11 @@ def _element(found: Divergence) -> str:
 
 def _shape(tensor: TensorFacts) -> str:
     return f"{tensor.dtype} [{', '.join(map(str, tensor.shape))}]"
+
+
+def _ordinal(number: int) -> str:
+    suffix = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{suffix}"
 
 
 def _count(number: int, what: str) -> str:

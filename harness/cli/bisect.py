@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.inputs import Place, clip_options, clip_source
+from harness.cli.inputs import Place, clip_options, clip_source, place
 from harness.cli.output import emit_json, json_option, printable, progress
 
 if TYPE_CHECKING:
@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @clip_options
+@click.option("--golden", type=place, metavar="GOLDEN.npz", help="Recorded clips; see mww record.")
 @click.option("--target", required=True, help="virtual, qemu, emulator (with --engine), or the port of a board.")
 @click.option("--engine", help="The emulator's interpreter: tflite-runtime or litert.")
 @click.option("--chip", help="Of the virtual board.")
 @click.option("--baud", type=click.IntRange(1, 5_000_000), help="Of the board's port.")
 @click.option("--fault", "faults", multiple=True, metavar="SPEC", help="Of the virtual board; see mww virtual.")
+@click.option("--inside", is_flag=True, help="Compare inner results even where no output differs.")
 @click.option(
     "--markdown", "report_file", type=click.Path(path_type=Path), help="Write an issue's text into this file."
 )
@@ -32,11 +34,13 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
     features: Place | None,
     wav: tuple[Place, ...],
     lead_in: float,
+    golden: Place | None,
     target: str,
     engine: str | None,
     chip: str | None,
     baud: int | None,
     faults: tuple[str, ...],
+    inside: bool,
     report_file: Path | None,
     as_json: bool,
 ) -> int:
@@ -44,7 +48,7 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
 
     A reset that keeps the state, slices in another order, a damaged output and a target that is not steady are told
     from a wrong operator. To find that, the target gets a copy of the model whose outputs are every operator's result;
-    a board gets its model back at the end. Exits with 0 when all outputs agree, 1 when they do not.
+    a board gets its model back at the end. Exits with 0 when all agree, 1 when they do not.
     """
     from contextlib import ExitStack
 
@@ -52,21 +56,31 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
     from harness.bisect.explanation import bisect
     from harness.bisect.probing import EngineTensors, open_source
     from harness.bisect.report import markdown
+    from harness.clips.clip import check_step
     from harness.clips.sources import open_clips
+    from harness.errors import LinkError
     from harness.model import load_model
     from harness.targets.registry import TargetOptions
 
     loaded = load_model(model)
     with ExitStack() as stack:
-        clips, _ = open_clips(clip_source(features, wav, lead_in), lead_in, stack)
+        clips, recorded = open_clips(clip_source(features, wav, lead_in, golden), lead_in, stack)
+        check_step(loaded.feature_step_size, clips)
+        if recorded is not None:
+            recorded.check_model(loaded)
         options = TargetOptions(engine=engine, chip=chip, baud=baud)
         report = stack.enter_context(progress())
         source = stack.enter_context(open_source(target, options, loaded, report, faults))
-        golden = stack.enter_context(EngineTensors("tflm"))
-        result = bisect(loaded, clips, source, golden, report)
+        engine_here = stack.enter_context(EngineTensors("tflm"))
+        try:
+            result = bisect(loaded, clips, source, engine_here, report, inside=inside, recorded=recorded)
+        except LinkError as error:
+            if error.inference is not None:
+                error.message += f", at inference {error.inference}"
+            raise
     if report_file is not None:
         write_files({report_file: markdown(result, loaded.name).encode()})
-    equal = result.clip is None
+    equal = result.explanation is None
     if as_json:
         emit_json("mww.bisect/1", _document(result, loaded.name))
     else:
@@ -79,7 +93,7 @@ def _document(result: BisectResult, model: str) -> dict[str, object]:
 
     found = result.divergence
     suggestion = suspect(found, result.target) if found else None
-    return {"equal": result.clip is None, "model": model, **asdict(result), "suspect": suggestion}
+    return {"equal": result.explanation is None, "model": model, **asdict(result), "suspect": suggestion}
 
 
 def _print(result: BisectResult) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from exporter.errors import FeatureError
 from exporter.model_file import Tensor
 from harness.bisect.explanation import bisect
 from harness.bisect.probing import EngineTensors, open_source
@@ -17,6 +18,7 @@ from harness.bisect.reenactment import _orders
 from harness.bisect.report import headline
 from harness.cli import mww, run
 from harness.clips.clip import ArrayClip
+from harness.golden import Provenance, RecordedClip, write_golden
 from harness.link.client import LinkClient
 from harness.model import Model, load_model
 from harness.targets.registry import TargetOptions
@@ -67,6 +69,27 @@ def test_a_board_s_fault_is_named_and_its_model_comes_back(
     assert result.explanation is not None
     assert result.explanation.cause == cause
     assert account in result.explanation.account
+
+
+class NoReset(EngineTensors):
+    """A device whose reset does nothing."""
+
+    def reset(self) -> None:
+        pass
+
+
+def test_a_reset_without_effect_is_found_though_silence_hides_it(
+    model: Model, golden: EngineTensors, spoken: tuple[Slices, ...]
+) -> None:
+    """Both clips end and begin in so much silence that every state has forgotten the clip before."""
+    silence = np.full((198, 40), -128, np.int8)
+    clips = [ArrayClip(name, np.concatenate([clip, silence])) for name, clip in zip("ab", spoken, strict=True)]
+    with NoReset("tflm") as target:
+        result = bisect(model, clips, target, golden)
+    assert result.explanation is not None
+    assert result.explanation.cause == "reset"
+    assert result.clip is not None
+    assert "after a reset there" in result.clip
 
 
 class EveryFrameReversed(EngineTensors):
@@ -208,6 +231,26 @@ def test_the_command_is_a_verdict_and_writes_an_issue(
     assert document["model_sha256"] in text
     assert run(mww, [*words, "emulator", "--engine", "litert"]) == 0
     assert "no output differs: 1 clip" in capsys.readouterr().out
+
+
+def test_a_golden_is_taken_for_its_clips_and_held_against_the_interpreter(
+    model: Model, models: Path, spoken: tuple[Slices, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with EngineTensors("tflm") as source:
+        source.load(model.content)
+        outputs = source.outputs(spoken[0][:90].reshape(-1, 3, 40))
+    provenance = Provenance("okay_nabu", model.sha256, 3, "tflm", (), 0.0)
+    words = ["bisect", str(models / "okay_nabu.json"), "--target", "emulator", "--engine", "litert", "--golden"]
+    for name, recorded, status in (("good", outputs, 0), ("stale", outputs ^ 1, 2)):
+        path = tmp_path / f"{name}.npz"
+        write_golden(path, provenance, [RecordedClip("clip", spoken[0][:90], recorded)])
+        assert run(mww, [*words, str(path)]) == status
+    assert "computes other outputs for clip than" in capsys.readouterr().err
+
+
+def test_clips_without_a_frame_are_no_verdict(model: Model, golden: EngineTensors) -> None:
+    with EngineTensors("tflm") as target, pytest.raises(FeatureError, match="no clip has a whole frame"):
+        bisect(model, [ArrayClip("short", np.zeros((2, 40), np.int8))], target, golden)
 
 
 def test_faults_are_for_the_virtual_board_alone(models: Path, clips: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from exporter.errors import EngineError
 from exporter.model_file import Tensor, read_model
 from harness.bisect.explanation import BisectResult, bisect
 from harness.bisect.probing import EngineTensors, with_outputs
+from harness.bisect.report import headline
 from harness.cli import mww, run
 from harness.clips.clip import ArrayClip
 from harness.model import Model, load_model, model_of
@@ -143,6 +144,22 @@ def test_a_state_s_fault_is_found_in_the_frame_that_it_happens_in(
     found = result.divergence
     assert found is not None
     assert (found.op, found.operator, found.inference) == ("STRIDED_SLICE", slices[0], 0)
+
+
+def test_what_reaches_no_output_is_found_where_that_is_asked_for(
+    model: Model, golden: EngineTensors, spoken: tuple[Slices, ...]
+) -> None:
+    """In silence this model's output stays at 0, whatever the first convolution does."""
+    clips = [ArrayClip("silence", spoken[0][:90])]
+    with Altered(alter_kernel(model.content, "CONV_2D", only=14)) as target:
+        assert bisect(model, clips, target, golden).explanation is None
+        result = bisect(model, clips, target, golden, inside=True)
+    assert result.divergence is not None
+    assert (result.divergence.operator, result.first_mismatch) == (14, None)
+    assert headline(result) == "no output differs (1 clip, 60 inferences), but an inner result of silence does"
+    with EngineTensors("tflm") as target:
+        result = bisect(model, clips, target, golden, inside=True)
+    assert (result.explanation, result.clip, result.examined) == (None, None, 51)
 
 
 def test_a_target_with_little_memory_is_asked_in_pieces(

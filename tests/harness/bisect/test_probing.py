@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from exporter.arena import predict_arena
 from exporter.errors import UsageError
 from exporter.model_file import read_model
 from harness.bisect.explanation import bisect
@@ -117,6 +118,14 @@ def test_a_fault_that_the_model_cannot_have_is_refused_by_name(model: Model, mod
             source.load(other.content)
     assert caught.value.code == "fault"
     assert "kernel=MEAN, but the model has no MEAN" in caught.value.message
+
+
+def test_an_arena_that_is_not_the_predicted_one_is_remarked(model: Model, golden: EngineTensors) -> None:
+    with VirtualBoard(faults=("arena=50000",)) as board, open_source(board.port, TargetOptions(), model) as source:
+        result = bisect(model, [CLIP], source, golden)
+    used = predict_arena(model.content, "esp32s3").used
+    said = f"the board uses {used + 50000} bytes of arena where {used} are predicted for esp32s3"
+    assert result.remarks == (said,)
 
 
 def test_another_chip_than_the_board_s_is_refused(model: Model) -> None:
