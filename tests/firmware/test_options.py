@@ -40,6 +40,7 @@ def test_every_option_reaches_the_firmware(check: Check, tmp_path: Path) -> None
         "uart_id": "link_uart",
         "model_partition": {"name": "models", "size": 0x20000},
         "tensor_arena": {"source": "manifest", "memory": "psram"},
+        "esp_nn_version": "1.2.1",
         "window": 16,
         "frames_per_packet": 12,
     }
@@ -53,6 +54,9 @@ def test_every_option_reaches_the_firmware(check: Check, tmp_path: Path) -> None
     assert "#define MWW_HARNESS_WINDOW 16\n" in defines
     assert "#define MWW_HARNESS_MAX_FRAMES 12\n" in defines
     assert "#define MWW_HARNESS_MAX_PAYLOAD 1442\n" in defines
+    assert '#define MWW_HARNESS_ESP_NN_VERSION "1.2.1"\n' in defines
+    pins = yaml.safe_load((build / "src/idf_component.yml").read_text())["dependencies"]
+    assert pins["espressif/esp-nn"]["version"] == "1.2.1"
     assert "models, data, 0x40, , 0x20000," in (build / "partitions.csv").read_text()
 
 
@@ -118,6 +122,12 @@ def test_a_logger_elsewhere_is_left_alone(check: Check) -> None:
             {},
             "requires component psram",
             id="an arena in PSRAM without any",
+        ),
+        pytest.param(
+            {"transport": "usb_serial_jtag", "esp_nn_version": ">=1.1.0"},
+            {},
+            "Expected one version of the component, such as 1.2.1",
+            id="a range of versions, which results could not name",
         ),
         pytest.param(
             {"transport": "usb_serial_jtag", "model_partition": {"size": 100_000}},

@@ -1,5 +1,7 @@
 """Runs wake word models on frames that a host sends, in the runtime that micro_wake_word uses."""
 
+import re
+
 import esphome.codegen as cg
 import esphome.config_validation as cv
 import esphome.final_validate as fv
@@ -45,6 +47,7 @@ VERSION = "0.1.0"
 ESP_TFLITE_MICRO_VERSION = "1.3.3~1"
 ESP_NN_VERSION = "1.1.2"
 
+CONF_ESP_NN_VERSION = "esp_nn_version"
 CONF_FRAMES_PER_PACKET = "frames_per_packet"
 CONF_MEMORY = "memory"
 CONF_MODEL_PARTITION = "model_partition"
@@ -112,6 +115,13 @@ def _validate_arena_memory(value: str) -> str:
     return value
 
 
+def _validate_component_version(value: str) -> str:
+    value = cv.string_strict(value)
+    if re.fullmatch(r"\d+\.\d+\.\d+(~\d+)?", value) is None:
+        raise cv.Invalid("Expected one version of the component, such as 1.2.1")
+    return value
+
+
 BASE_SCHEMA = cv.Schema(
     {
         cv.GenerateID(): cv.declare_id(MwwHarness),
@@ -128,6 +138,7 @@ BASE_SCHEMA = cv.Schema(
                 cv.Optional(CONF_MEMORY, default="any"): _validate_arena_memory,
             }
         ),
+        cv.Optional(CONF_ESP_NN_VERSION, default=ESP_NN_VERSION): _validate_component_version,
         cv.Optional(CONF_WINDOW, default=8): cv.int_range(min=1, max=64),
         cv.Optional(CONF_FRAMES_PER_PACKET, default=4): cv.int_range(min=1, max=32),
     }
@@ -210,10 +221,10 @@ def _final_validate(config: ConfigType) -> None:
 FINAL_VALIDATE_SCHEMA = _final_validate
 
 
-def _add_runtime() -> None:
-    """Add the runtime exactly as micro_wake_word does."""
+def _add_runtime(esp_nn_version: str) -> None:
+    """Add the runtime exactly as micro_wake_word does, where no other esp-nn is asked for."""
     esp32.add_idf_component(name="espressif/esp-tflite-micro", ref=ESP_TFLITE_MICRO_VERSION)
-    esp32.add_idf_component(name="espressif/esp-nn", ref=ESP_NN_VERSION)
+    esp32.add_idf_component(name="espressif/esp-nn", ref=esp_nn_version)
     cg.add_build_flag("-DTF_LITE_STATIC_MEMORY")
     cg.add_build_flag("-DTF_LITE_DISABLE_X86_NEON")
     cg.add_build_flag("-DESP_NN")
@@ -247,14 +258,14 @@ async def to_code(config: ConfigType) -> None:
     cg.add(var.set_arena(arena[CONF_SOURCE], arena[CONF_MEMORY]))
     cg.add_define("MWW_HARNESS_CHIP", esp32.get_esp32_variant().lower())
     cg.add_define("MWW_HARNESS_ESP_TFLITE_MICRO_VERSION", ESP_TFLITE_MICRO_VERSION)
-    cg.add_define("MWW_HARNESS_ESP_NN_VERSION", ESP_NN_VERSION)
+    cg.add_define("MWW_HARNESS_ESP_NN_VERSION", config[CONF_ESP_NN_VERSION])
     esp32.add_partition(
         partition[CONF_NAME],
         PARTITION_TYPE,
         PARTITION_SUBTYPE,
         partition[CONF_SIZE],
     )
-    _add_runtime()
+    _add_runtime(config[CONF_ESP_NN_VERSION])
 
 
 _ESP32 = {PlatformFramework.ESP32_IDF, PlatformFramework.ESP32_ARDUINO}
