@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -107,37 +108,54 @@ def find_machine(chip: str) -> Machine:
 def find_program(machine: Machine) -> str:
     """QEMU's executable: what `MWW_QEMU` names, or one in that folder; else one in the path; else ESP-IDF's newest.
 
+    One that has no such machine, as Debian's, is passed over.
+
     Raises:
         QemuMissingError: There is none.
     """
-    found = look_for_program(machine)
-    if found is None:
-        named = os.environ.get("MWW_QEMU")
-        message = f"MWW_QEMU names no {machine.program}: {named}" if named else f"there is no {machine.program}"
-        hint = f"python $IDF_PATH/tools/idf_tools.py install {machine.package}; Debian's QEMU has no {machine.chip}"
-        raise QemuMissingError(message, hint=hint)
-    return found
-
-
-def look_for_program(machine: Machine) -> str | None:
-    """As `find_program`, with None where there is none."""
+    found = list(_candidates(machine))
+    for program in found:
+        if _has(program, machine.chip):
+            return program
     named = os.environ.get("MWW_QEMU")
-    if named:
-        return shutil.which(str(Path(named) / machine.program) if Path(named).is_dir() else named)
-    tools = Path(os.environ.get("IDF_TOOLS_PATH") or "~/.espressif").expanduser() / "tools" / machine.package
-    installed = sorted(tools.glob(f"*/qemu/bin/{machine.program}"), key=_age)
-    return shutil.which(machine.program) or next(map(str, installed), None)
+    message = f"{found[0]} is not Espressif's QEMU: it has no {machine.chip}" if found else f"no {machine.program}"
+    if named and not found:
+        message = f"MWW_QEMU names no {machine.program}: {named}"
+    hint = f"python $IDF_PATH/tools/idf_tools.py install {machine.package}, or let MWW_QEMU name it"
+    raise QemuMissingError(message, hint=hint)
 
 
 def version_of(program: str) -> str:
     """What a QEMU says that it is, such as `9.2.2 (esp_develop_9.2.2_20250817)`; empty where it says nothing."""
+    return next(iter(_ask(program, "--version").splitlines()), "").removeprefix("QEMU emulator version ").strip()
+
+
+def _candidates(machine: Machine) -> Iterator[str]:
+    named = os.environ.get("MWW_QEMU")
+    if named:
+        places: list[str] = [str(Path(named) / machine.program) if Path(named).is_dir() else named]
+    else:
+        tools = Path(os.environ.get("IDF_TOOLS_PATH") or "~/.espressif").expanduser() / "tools" / machine.package
+        installed = sorted(tools.glob(f"*/qemu/bin/{machine.program}"), key=_age)
+        places = [machine.program, *map(str, installed)]
+    return (found for place in places if (found := shutil.which(place)) is not None)
+
+
+def _has(program: str, chip: str) -> bool:
+    """Whether a QEMU has a chip; one that does not list its machines is believed to."""
+    listed = [line.split()[0] for line in _ask(program, "-M", "help").splitlines()[1:] if line.strip()]
+    return not listed or chip in listed
+
+
+def _ask(program: str, *words: str) -> str:
+    quiet = subprocess.DEVNULL
     try:
         done = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=False
+            [program, *words], stdin=quiet, capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return next(iter(done.stdout.splitlines()), "").removeprefix("QEMU emulator version ").strip()
+    return done.stdout if done.returncode == 0 else ""
 
 
 def _age(path: Path) -> float:

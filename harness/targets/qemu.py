@@ -35,6 +35,7 @@ _START_SECONDS: Final = 30.0
 _BOOT: Final = Timing(hello=60.0, silence=20.0, stall=60.0)
 """An emulated chip boots in seconds, and slower the busier the computer is."""
 _LOG_LINES: Final = 12
+_OWN_LINES: Final = 3
 
 
 class QemuTarget:
@@ -132,12 +133,12 @@ class QemuTarget:
 
     def _failure(self, message: str, process: QemuProcess) -> QemuError:
         """The error with QEMU's own last words, and the end of the boot log as its hint."""
-        own = process.log()
+        own = " | ".join(process.log()[-_OWN_LINES:])
         if self._log:
             hint = "the boot log ends: " + " | ".join(line.strip() for line in self._log)
         else:
             hint = f"is it Espressif's QEMU? python $IDF_PATH/tools/idf_tools.py install {self._machine.package}"
-        return QemuError(f"{message}: {own[-1]}" if own else message, hint=hint)
+        return QemuError(f"{message}: {own}" if own else message, hint=hint)
 
 
 def open_target(name: str, options: TargetOptions) -> QemuTarget:

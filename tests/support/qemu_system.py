@@ -54,6 +54,9 @@ def main() -> NoReturn:
     if sys.argv[1:] == ["--version"]:
         sys.stdout.write(VERSION + "\n")
         sys.exit()
+    if sys.argv[1:] == ["-M", "help"]:
+        sys.stdout.write("Supported machines are:\n" + "".join(f"{chip:20} a chip\n" for chip in MACHINES[program]))
+        sys.exit()
     if "QEMU_STANDIN_RECORD" in os.environ:
         Path(os.environ["QEMU_STANDIN_RECORD"]).write_text("\0".join(sys.argv))
     parser = argparse.ArgumentParser(program, allow_abbrev=False)
