@@ -17,6 +17,8 @@ from exporter.arena import predict_arenas
 from exporter.errors import ConfigurationError, ForeignModelError, ManifestError
 from exporter.files import write_files
 from exporter.manifest_schema import is_number, schema_problems
+from exporter.model_file import read_model
+from exporter.runtimes import select_runtimes
 from exporter.tflm.arena_allocator import align_up
 
 DEFAULT_TENSOR_ARENA_SIZE: Final = 22_860
@@ -79,6 +81,8 @@ class ManifestOptions:
         minimum_esphome_version: The oldest ESPHome that may use the model.
         tensor_arena_size: Bytes; None: `calculate_tensor_arena_size`.
         chips: Chips on which the arena must suffice; None: all that are known.
+        runtimes: Library versions with which the arena must suffice, as `runtimes.select_runtimes` takes them; none:
+            those that ESPHome pins.
         arena_margin: Part of the largest minimum that is added to it.
     """
 
@@ -92,6 +96,7 @@ class ManifestOptions:
     minimum_esphome_version: str = "2024.7.0"
     tensor_arena_size: int | None = None
     chips: tuple[str, ...] | None = None
+    runtimes: tuple[str, ...] = ()
     arena_margin: float = DEFAULT_MARGIN
 
     @classmethod
@@ -107,7 +112,7 @@ class ManifestOptions:
             message = f"unknown manifest option {', '.join(unknown)}"
             raise ConfigurationError(message, hint=f"known: {', '.join(known)}")
         changes = dict(options)
-        for name in ("trained_languages", "chips"):
+        for name in ("trained_languages", "chips", "runtimes"):
             if isinstance(changes.get(name), str):
                 changes[name] = (changes[name],)
             elif changes.get(name) is not None:
@@ -207,7 +212,11 @@ def model_path(manifest: Path, name: str) -> Path:
 
 
 def calculate_tensor_arena_size(
-    path: Path | str | bytes, *, chips: tuple[str, ...] | None = None, margin: float = DEFAULT_MARGIN
+    path: Path | str | bytes,
+    *,
+    chips: tuple[str, ...] | None = None,
+    margin: float = DEFAULT_MARGIN,
+    runtimes: tuple[contract.RuntimeVersions, ...] = (contract.DEFAULT_RUNTIME,),
 ) -> int:
     """The `tensor_arena_size` for a model: its largest `minimum` over the chips plus the margin, up to 16, in bytes.
 
@@ -215,6 +224,7 @@ def calculate_tensor_arena_size(
         path: The `.tflite`, or its bytes.
         chips: Of `contract.CHIPS`; None: all.
         margin: Part of the minimum to add, 0 or more.
+        runtimes: Library versions, one at least.
 
     Raises:
         ConfigurationError: The margin is negative.
@@ -222,7 +232,9 @@ def calculate_tensor_arena_size(
         UnsupportedModelError: The runtime would refuse the model.
         UnknownRuntimeError: A chip is not known.
     """
-    largest = max(prediction.minimum for prediction in predict_arenas(path, chips))
+    model = read_model(path)
+    predictions = [one for runtime in runtimes for one in predict_arenas(model, chips, runtime=runtime)]
+    largest = max(prediction.minimum for prediction in predictions)
     return with_margin(largest, margin)
 
 
@@ -247,6 +259,7 @@ def generate_manifest(model_path: Path | str, config: ManifestOptions | Mapping[
 
     Raises:
         ConfigurationError: An option is not known, or ESPHome would refuse its value.
+        UsageError: A runtime is none, or not known.
         ModelFileError: The file cannot be read as a model.
         UnsupportedModelError: The runtime would refuse the model, so that no arena can be computed.
     """
@@ -254,7 +267,8 @@ def generate_manifest(model_path: Path | str, config: ManifestOptions | Mapping[
     options = config if isinstance(config, ManifestOptions) else ManifestOptions.from_mapping(config)
     arena = options.tensor_arena_size
     if arena is None:
-        arena = calculate_tensor_arena_size(path, chips=options.chips, margin=options.arena_margin)
+        runtimes = select_runtimes(options.runtimes)
+        arena = calculate_tensor_arena_size(path, chips=options.chips, margin=options.arena_margin, runtimes=runtimes)
     manifest: dict[str, Any] = {
         "type": "micro",
         "wake_word": options.wake_word if options.wake_word is not None else _in_words(path.stem),

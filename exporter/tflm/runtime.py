@@ -123,6 +123,7 @@ ESP_TFLITE_MICRO: Final[dict[str, Structs]] = {
     "1.3.5": _1_3_4,
     "1.3.7": _1_3_7,
     "1.3.8": _1_3_7,
+    "1.4.0": _1_3_7,
 }
 """esp-tflite-micro version to struct sizes, measured on 32-bit builds of it with the kernels of `kernels/esp_nn`."""
 

@@ -61,6 +61,9 @@ _HEARD = "the wake word must be spoken in the calibration clips, or the model ne
 @click.option("--feature-step-size", type=click.IntRange(0, 30), metavar="MS", help="Milliseconds a slice [10].")
 @click.option("--minimum-esphome-version", metavar="VERSION", help="[2024.7.0]")
 @click.option("--chip", "chips", multiple=True, type=click.Choice(CHIPS), help="Repeatable; all by default.")
+@click.option(
+    "--runtime", "runtimes", multiple=True, metavar="NAME|all", help="The arena suffices with; see mww arena."
+)
 @click.option("--arena-margin", type=click.FloatRange(0, 10), metavar="PART", help="Room in the tensor arena [0.10].")
 @click.option("--allow-small-calibration", is_flag=True, help=f"Take fewer than {MINIMUM_CLIPS} calibration clips.")
 @click.option("--converter", type=click.Choice(CONVERTERS), help="What makes the model [direct].")
