@@ -6,14 +6,12 @@ import re
 from collections import defaultdict
 from math import prod
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
+from typing import Final
 
 from exporter.architecture import MAX_WEIGHTS, FloatArray
 from exporter.errors import CheckpointError
 from exporter.layouts import Drawer, Drawers, Layer
-from exporter.tensorflow_quietly import tensorflow_quietly
+from exporter.tensor_bundle import Bundle, read_bundle
 
 _KEY: Final = re.compile(
     r"(?:model/)?(?:_operations/|_layers/|layer_with_weights-)(\d{1,5})/(cell/|batch_norm/)?"
@@ -31,28 +29,23 @@ def read_tf_checkpoint(prefix: Path) -> tuple[Drawers, bool]:
     Raises:
         CheckpointError: It cannot be read, or is of another trainer.
     """
-    with tensorflow_quietly():
-        import tensorflow as tf
-
-        try:
-            reader = tf.train.load_checkpoint(str(prefix))
-            return _layers(reader, str(prefix))
-        except (tf.errors.OpError, ValueError, RuntimeError, TypeError, KeyError, SystemError) as error:
-            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            hint = "are the .index and .data files both there, and whole?"
-            raise CheckpointError(f"{prefix} is not a readable checkpoint: {reason}", hint=hint) from error
+    try:
+        return _layers(read_bundle(prefix), str(prefix))
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0][:200]
+        hint = "are the .index and .data files both there, and whole?"
+        raise CheckpointError(f"{prefix} is not a readable checkpoint: {reason}", hint=hint) from error
 
 
-def _layers(reader: Any, name: str) -> tuple[Drawers, bool]:
-    shapes = reader.get_variable_to_shape_map()
-    matches = {key: match for key in shapes if (match := _KEY.fullmatch(key))}
-    if sum(prod(shapes[key]) for key in matches) > MAX_WEIGHTS:
+def _layers(bundle: Bundle, name: str) -> tuple[Drawers, bool]:
+    matches = {key: match for key in bundle.entries if (match := _KEY.fullmatch(key))}
+    if sum(prod(bundle.entries[key].shape) for key in matches) > MAX_WEIGHTS:
         raise CheckpointError(f"{name} holds more numbers than any network for an ESP32")
     numbered: dict[int, dict[str, FloatArray]] = defaultdict(dict)
     places: dict[int, str] = {}
     for key, match in matches.items():
         number = int(match[1])
-        numbered[number][match[3]] = np.asarray(reader.get_tensor(key), np.float32)
+        numbered[number][match[3]] = bundle.read(key)
         places[number] = match[2] or ""
     drawers: dict[Drawer, list[Layer]] = {"cell": [], "convolution": [], "depthwise": [], "norm": [], "dense": []}
     for number in sorted(numbered):

@@ -54,7 +54,7 @@ class Extra:
 
 
 EXTRAS: Final = (
-    Extra("export", "convert by TensorFlow, and read its checkpoints", ("tensorflow", "keras")),
+    Extra("export", "convert by TensorFlow, and Keras models in memory", ("tensorflow", "keras")),
     Extra("tflm", "run models as the device does", ("tflite-micro",), newest_python=12, linux=("x86_64",)),
     Extra("virtual", "build the virtual board", ("cmake", "ninja", "ziglang")),
     Extra(

@@ -18,7 +18,6 @@ from exporter.architecture import Inception, MixedNet
 from exporter.checkpoint import Checkpoint, load_checkpoint, weights_file
 from exporter.configuration import find_configuration, load_configuration
 from exporter.errors import CheckpointError, ConfigurationError, MwwError
-from tests.support.needs import needs_tensorflow
 from tests.support.networks import reference
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
@@ -57,7 +56,6 @@ def test_a_keras_file_needs_no_configuration(name: str) -> None:
     _assert_answers(load_checkpoint(path, _settings(name)), name)
 
 
-@needs_tensorflow
 @pytest.mark.parametrize("name", ["residual", "inception"])
 def test_a_tf_checkpoint_is_named_by_its_prefix_or_its_index(name: str) -> None:
     prefix = CHECKPOINTS / name / "restore" / "ckpt-1"
@@ -66,12 +64,33 @@ def test_a_tf_checkpoint_is_named_by_its_prefix_or_its_index(name: str) -> None:
     _assert_answers(load_checkpoint(prefix.with_name("ckpt-1.index"), _settings(name)), name)
 
 
-@needs_tensorflow
 def test_a_tf_checkpoint_without_its_data_is_refused(tmp_path: Path) -> None:
     source = CHECKPOINTS / "residual" / "restore"
     (tmp_path / "ckpt-1.index").write_bytes((source / "ckpt-1.index").read_bytes())
     with pytest.raises(CheckpointError, match="ckpt-1"):
         load_checkpoint(tmp_path / "ckpt-1", _settings("residual"))
+
+
+@given(index=st.booleans(), place=st.integers(0, 2**20), flip=st.integers(1, 255))
+@settings(max_examples=150, deadline=None)
+def test_a_damaged_tf_checkpoint_is_refused_or_tells_the_same(
+    index: bool, place: int, flip: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    source = CHECKPOINTS / "residual" / "restore"
+    folder = tmp_path_factory.mktemp("damaged")
+    for path in source.glob("ckpt-1.*"):
+        content = bytearray(path.read_bytes())
+        if (path.suffix == ".index") == index:
+            content[place % len(content)] ^= flip
+        (folder / path.name).write_bytes(content)
+    try:
+        found = load_checkpoint(folder / "ckpt-1", _settings("residual")).weights
+    except CheckpointError:
+        return
+    whole = load_checkpoint(source / "ckpt-1", _settings("residual")).weights
+    for role, arrays in whole.items():
+        for array, other in zip(arrays, found[role], strict=True):
+            np.testing.assert_array_equal(array, other)
 
 
 def test_the_trainers_own_meaning_is_kept(tmp_path: Path) -> None:

@@ -1,0 +1,220 @@
+"""TensorFlow's checkpoint format, a *tensor bundle*: an index that is a sorted table, and data files of raw numbers.
+
+Read from tensorflow 2.19.1, `core/util/tensor_bundle`, `core/lib/io/table_format` and `core/protobuf/tensor_bundle`.
+Only what a checkpoint of weights has: floats, whole tensors, blocks that are not compressed. Files are not trusted:
+every offset is bounded, and what a checksum covers is checked.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from exporter.architecture import FloatArray
+
+MAX_INDEX_SIZE: Final = 4 * 1024 * 1024
+
+_MAGIC: Final = 0xDB4775248B80FB57
+_FOOTER: Final = 48
+_TRAILER: Final = 5  # a byte for the compression, four of a checksum
+_HEADER_KEY: Final = b""
+_FLOATS: Final = {1: "<f4", 2: "<f8", 19: "<f2"}
+"""Numbers of `DataType`."""
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_CASTAGNOLI: Final = 0x82F63B78
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a tensor lies."""
+
+    dtype: int
+    shape: tuple[int, ...]
+    shard: int
+    offset: int
+    size: int
+    checksum: int
+    sliced: bool
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The index of a checkpoint."""
+
+    prefix: Path
+    shards: int
+    entries: Mapping[str, Entry] = field(repr=False)
+
+    def read(self, key: str) -> FloatArray:
+        """Read one tensor.
+
+        Raises:
+            OSError: Its file cannot be read.
+            ValueError: It is no whole tensor of floats, or is damaged.
+        """
+        entry = self.entries[key]
+        if entry.dtype not in _FLOATS or entry.sliced:
+            raise ValueError(f"{key[:80]} is no whole tensor of floats")
+        kind = np.dtype(_FLOATS[entry.dtype])
+        if entry.size != prod(entry.shape) * kind.itemsize:
+            raise ValueError(f"{key[:80]} has {entry.size} bytes for shape {list(entry.shape)[:8]}")
+        path = self.prefix.with_name(f"{self.prefix.name}.data-{entry.shard:05d}-of-{self.shards:05d}")
+        if entry.offset + entry.size > path.stat().st_size:
+            raise ValueError(f"{key[:80]} ends behind its file")
+        with path.open("rb") as file:
+            file.seek(entry.offset)
+            content = file.read(entry.size)
+        if masked_crc32c(content) != entry.checksum:
+            raise ValueError(f"{key[:80]} is damaged")
+        return np.frombuffer(content, kind).reshape(entry.shape).astype(np.float32)
+
+
+def read_bundle(prefix: Path) -> Bundle:
+    """Read the index of a checkpoint by its prefix, such as `restore/ckpt-3`.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no index, or is damaged.
+    """
+    with prefix.with_name(f"{prefix.name}.index").open("rb") as file:
+        content = file.read(MAX_INDEX_SIZE + 1)
+    if len(content) > MAX_INDEX_SIZE:
+        raise ValueError("the index is too large")
+    shards = 1
+    entries: dict[str, Entry] = {}
+    for key, value in _table(content):
+        if key == _HEADER_KEY:
+            header = dict(_fields(value))
+            shards = _number(header, 1)
+            if _number(header, 2):
+                raise ValueError("its numbers are big-endian")
+        else:
+            entries[key.decode("utf-8")] = _entry(value)
+    return Bundle(prefix, shards, entries)
+
+
+def masked_crc32c(content: bytes) -> int:
+    """TensorFlow's checksum: CRC-32C, rotated and shifted so that checksums of checksums stay useful."""
+    crc = 0xFFFFFFFF
+    for byte in content:
+        crc = _CRC_TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
+    crc ^= 0xFFFFFFFF
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _crc_entry(byte: int) -> int:
+    for _ in range(8):
+        byte = (byte >> 1) ^ (_CASTAGNOLI if byte & 1 else 0)
+    return byte
+
+
+_CRC_TABLE: Final = tuple(_crc_entry(byte) for byte in range(256))
+
+
+def _table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The keys and values of a sorted table, whose last block tells where the others lie."""
+    footer = content[-_FOOTER:]
+    if len(footer) < _FOOTER or int.from_bytes(footer[-8:], "little") != _MAGIC:
+        raise ValueError("it is no index of a checkpoint")
+    _, at = _handle(footer, 0)
+    blocks, _ = _handle(footer, at)
+    left = len(content)
+    for _, handle in _block(content, blocks):
+        place, _ = _handle(handle, 0)
+        left -= place[1]
+        if left < 0:
+            raise ValueError("the blocks of the index overlap")
+        yield from _block(content, place)
+
+
+def _handle(content: bytes, at: int) -> tuple[tuple[int, int], int]:
+    """Offset and size of a block, and where the next handle begins."""
+    offset, at = _varint(content, at)
+    size, at = _varint(content, at)
+    return (offset, size), at
+
+
+def _block(content: bytes, place: tuple[int, int]) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of a block; a key is told by what differs from the one before it."""
+    offset, size = place
+    block, trailer = content[offset : offset + size], content[offset + size : offset + size + _TRAILER]
+    if len(trailer) != _TRAILER or size < 4:
+        raise ValueError("a block lies outside the index")
+    compression, checksum = struct.unpack("<BI", trailer)
+    if compression or masked_crc32c(block + trailer[:1]) != checksum:
+        raise ValueError("a block of the index is compressed or damaged")
+    (restarts,) = struct.unpack("<I", block[-4:])
+    end = size - 4 * (restarts + 1)
+    at, key = 0, b""
+    while at < end:
+        shared, at = _varint(block, at)
+        fresh, at = _varint(block, at)
+        length, at = _varint(block, at)
+        key = key[:shared] + block[at : at + fresh]
+        yield key, block[at + fresh : at + fresh + length]
+        at += fresh + length
+
+
+def _entry(message: bytes) -> Entry:
+    found = list(_fields(message))
+    fields = dict(found)
+    shape = fields.get(2, b"")
+    dimensions = [size for number, size in _fields(shape if isinstance(shape, bytes) else b"") if number == 2]
+    return Entry(
+        dtype=_number(fields, 1),
+        shape=tuple(_number(dict(_fields(size)), 1) for size in dimensions if isinstance(size, bytes)),
+        shard=_number(fields, 3),
+        offset=_number(fields, 4),
+        size=_number(fields, 5),
+        checksum=_number(fields, 6),
+        sliced=any(number == 7 for number, _ in found),
+    )
+
+
+def _number(fields: Mapping[int, int | bytes], number: int) -> int:
+    """A field of a message that is a number; absent, it is 0."""
+    value = fields.get(number, 0)
+    if isinstance(value, bytes):
+        raise ValueError("a number in the index is none")
+    return value
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """The fields of a protocol buffer by number."""
+    at = 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        number, kind = tag >> 3, tag & 7
+        if kind == _VARINT:
+            value, at = _varint(message, at)
+            yield number, value
+        elif kind in (_FIXED32, _FIXED64):
+            width = 4 if kind == _FIXED32 else 8
+            yield number, int.from_bytes(message[at : at + width], "little")
+            at += width
+        elif kind == _BYTES:
+            length, at = _varint(message, at)
+            yield number, message[at : at + length]
+            at += length
+        else:
+            raise ValueError("the index holds something that is no field")
+
+
+def _varint(content: bytes, at: int) -> tuple[int, int]:
+    """A number of seven bits a byte, and where the next thing begins."""
+    value = 0
+    for shift in range(0, 64, 7):
+        if at >= len(content):
+            break
+        value |= (content[at] & 0x7F) << shift
+        at += 1
+        if content[at - 1] < 0x80:
+            return value, at
+    raise ValueError("a number in the index has no end")
