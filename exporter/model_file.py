@@ -20,10 +20,7 @@ import numpy.typing as npt
 from exporter.errors import ModelFileError
 from exporter.flatbuffer import Buffer, MalformedError, Table
 from exporter.operator_options import Options, read_options
-from exporter.tflite_schema import CUSTOM_OPERATOR, OPERATORS, TENSOR_TYPE_SIZES, TENSOR_TYPES
-
-MAX_FILE_SIZE: Final = 16 * 1024 * 1024
-"""Bytes; a wake word is some 60 kB and the largest flash of an ESP32 16 MB."""
+from exporter.tflite_schema import CUSTOM_OPERATOR, MAX_FILE_SIZE, OPERATORS, TENSOR_TYPE_SIZES, TENSOR_TYPES
 
 _IDENTIFIER: Final = b"TFL3"
 _MAX_DIMENSIONS: Final = 8

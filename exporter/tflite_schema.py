@@ -1,8 +1,11 @@
-"""Names of the TFLite schema's numbers (tensorflow 2.19.1, `schema_v3c.fbs`). Data, nothing else."""
+"""Names of the TFLite schema's numbers (tensorflow 2.19.1, `schema_v3c.fbs`), and the largest file. Data, no code."""
 
 from __future__ import annotations
 
 from typing import Final
+
+MAX_FILE_SIZE: Final = 16 * 1024 * 1024
+"""Bytes that are read at most; a wake word is some 60 kB and the largest flash of an ESP32 16 MB."""
 
 TENSOR_TYPES: Final = (
     "FLOAT32", "FLOAT16", "INT32", "UINT8", "INT64", "STRING", "BOOL", "INT16", "COMPLEX64", "INT8", "FLOAT64",

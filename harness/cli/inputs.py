@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
 from exporter.errors import UsageError
 from harness.clips.remote import is_url
-from harness.clips.sources import ClipSource
+
+if TYPE_CHECKING:
+    from harness.clips.sources import ClipSource
 
 F = TypeVar("F", bound=Callable[..., Any])
 

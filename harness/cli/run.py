@@ -1,40 +1,25 @@
-"""`mww run`: stream clips through a target and judge every output."""
+"""`mww run`: stream clips through a target and judge every output.
+
+Here are the words; what is done with them, and all that it imports, is in `harness.cli.run_models`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from exporter.contract import CHIPS
-from exporter.errors import MwwError, OutputError, UsageError
-from exporter.files import write_files
-from harness.check import RunOptions, check_models
-from harness.cli.inputs import Place, clip_options, clip_source, place
-from harness.cli.output import emit_json, json_option, progress, warn
-from harness.cli.run_allowances import (
-    allowance_options,
-    allowances_to_read,
-    refuse_to_allow_nothing,
-    write_allowances,
-)
-from harness.cli.run_table import print_run
-from harness.clips.npz import Archive
-from harness.clips.sources import ClipSource, archive_file, open_clips
-from harness.engines.catalog import ENGINES
-from harness.errors import GoldenError
-from harness.evaluation.labels import Label, read_labels
-from harness.golden import is_golden
-from harness.model import Model, load_model, unreadable_model
-from harness.report.document import overall, run_document
-from harness.run.journal import NAME
-from harness.run.results import RunResult, Verdict
+from harness.cli.inputs import clip_options, place
+from harness.cli.output import json_option
+from harness.engines.catalog import DEFAULT_ENGINE, ENGINES
+from harness.engines.process import started_ahead
 from harness.targets.registry import EMULATOR
 
-EXIT_CODES: Final[dict[Verdict, int]] = {"pass": 0, "fail": 1, "error": 2}
+_AHEAD: Final = 4
+"""Processes that are started before it is known how many clips there are."""
 
 _PATH = click.Path(path_type=Path)
 
@@ -50,133 +35,29 @@ _PATH = click.Path(path_type=Path)
 @click.option("--chip", type=click.Choice(CHIPS), help="The chip, where the target does not tell.")
 @click.option("--baud", type=click.IntRange(min=1), help="Of a board's serial port.")
 @click.option("--tolerance", type=click.IntRange(0, 255), help="Largest difference that passes.  [default: 0, or 1]")
-@allowance_options
+@click.option(
+    "--allowances",
+    type=_PATH,
+    metavar="FILE.yaml",
+    help="Accepted differences.  [default: mww-allowances.yaml beside the golden, or here]",
+)
+@click.option("--write-allowance", type=_PATH, metavar="FILE.yaml", help="Accept what this run finds.")
+@click.option("--reason", metavar="TEXT", help="Why it is accepted; with --write-allowance.")
+@click.option("--by", metavar="NAME", help="Who accepts it.  [default: your login]")
 @click.option("--no-flash", is_flag=True, help="Never give a board another model.")
 @click.option("--report", type=_PATH, metavar="DIR", help="Write run.json and a report into this folder.")
 @click.option("--junit", type=_PATH, metavar="FILE", help="Write JUnit XML.")
 @click.option("--resume", is_flag=True, help="Take finished clips from the interrupted run in --report DIR.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Clips at a time.")
 @json_option
-def command(  # noqa: PLR0913 -- one for each option
-    *,
-    models: tuple[Path, ...],
-    features: Place | None,
-    wav: tuple[Place, ...],
-    lead_in: float,
-    golden: Place | None,
-    vad: Path | None,
-    labels: Path | None,
-    target: str,
-    engine: str | None,
-    chip: str | None,
-    baud: int | None,
-    tolerance: int | None,
-    allowances: Path | None,
-    write_allowance: Path | None,
-    reason: str | None,
-    by: str | None,
-    no_flash: bool,
-    report: Path | None,
-    junit: Path | None,
-    resume: bool,
-    jobs: int,
-    as_json: bool,
-) -> int:
+def command(*, target: str, engine: str | None, jobs: int, **words: Any) -> int:
     """Stream clips through each MODEL, a manifest or .tflite, and judge every output.
 
     Without --golden the outputs are compared with those of a second interpreter, TFLite Micro, on this machine; where
     the target is that interpreter itself, nothing is compared. Exits with 0 for pass, 1 for fail, 2 for error.
     """
-    judged_by = allowances_to_read(allowances, golden, write_allowance, reason)
-    source = clip_source(features, wav, lead_in, golden)
-    if (archive := features or golden) is not None:
-        _check_kind(archive, recorded=golden is not None)
-    loaded = [load_model(models[0])] if len(models) == 1 else [_load(model) for model in models]
-    gate = load_model(vad) if vad else None
-    unfinished = _open_report(report, resume)  # before hours of clips, not after
-    with progress() as shown:
-        options = RunOptions(
-            target=target,
-            engine=engine,
-            chip=chip,
-            baud=baud,
-            flash=not no_flash,
-            tolerance=tolerance,
-            lead_in=lead_in,
-            vad=gate,
-            labels=_labels(labels, source, lead_in) if labels else None,
-            jobs=jobs,
-            progress=shown,
-            allowances=judged_by,
-            unfinished=unfinished,
-        )
-        results = check_models(loaded, source, options)
-    _write(results, report, junit)
-    if write_allowance is not None:
-        refuse_to_allow_nothing(results)
-    if unfinished is not None and overall(results) != "error":  # else --resume tries again what failed, and only that
-        unfinished.unlink(missing_ok=True)
-    for warning in dict.fromkeys(warning for result in results for warning in result.warnings):
-        warn(warning)
-    if as_json:
-        document = run_document(results)
-        emit_json(str(document["schema"]), document)
-    else:
-        for result in results:
-            print_run(result, propose=write_allowance is None)
-    if write_allowance is not None:
-        write_allowances(write_allowance, results, reason or "", by, aside=as_json)
-    return EXIT_CODES[overall(results)]
+    ahead = started_ahead(engine or DEFAULT_ENGINE, min(jobs, _AHEAD)) if target == EMULATOR else nullcontext()
+    with ahead:  # an interpreter's package takes as long to import as all that follows
+        from harness.cli.run_models import run_models
 
-
-def _load(path: Path) -> Model:
-    """One of several models; what is wrong with it is told in its place, and the others run."""
-    try:
-        return load_model(path)
-    except MwwError as problem:
-        return unreadable_model(path, problem)
-
-
-def _labels(path: Path, source: ClipSource, lead_in: float) -> dict[str, Label]:
-    with ExitStack() as stack:
-        clips, _ = open_clips(source, lead_in, stack)
-        return read_labels(path, (clip.name for clip in clips))
-
-
-def _check_kind(given: Place, *, recorded: bool) -> None:
-    """Refuse a golden where features are named, and the other way round: what is compared must be what was meant."""
-    path = archive_file(given)
-    with Archive(path) as archive:
-        found = is_golden(archive)
-    if recorded and not found:
-        raise GoldenError(f"{path} is no golden: it does not say where it came from", hint="mww record makes a golden")
-    if found and not recorded:
-        raise UsageError(f"{path} is a golden", hint=f"--golden {path}")
-
-
-def _open_report(folder: Path | None, resume: bool) -> Path | None:
-    """Make the report's folder, and return the file in it that keeps finished clips; emptied unless to `resume`."""
-    if folder is None:
-        if resume:
-            raise UsageError("--resume without --report", hint="finished clips are kept beside the report")
-        return None
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not resume:
-            (folder / NAME).unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
-    return folder / NAME
-
-
-def _write(results: Sequence[RunResult], report: Path | None, junit: Path | None) -> None:
-    """Write what was asked for; the page's templates are only loaded here."""
-    from harness.report.bundle import write_report
-    from harness.report.junit import junit_xml
-    from harness.report.markdown import append_to_step_summary, markdown_summary
-
-    if report is not None:
-        write_report(report, results)
-    if junit is not None:
-        write_files({junit: junit_xml(results)})
-    append_to_step_summary(markdown_summary(results))
+        return run_models(target=target, engine=engine, jobs=jobs, **words)

@@ -1,11 +1,11 @@
-"""The options of `mww run` about allowances, and the deliberate act of writing one."""
+"""What `mww run` makes of its options about allowances, and the deliberate act of writing one."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import click
 
@@ -18,29 +18,8 @@ from harness.cli.output import printable_lines, warn
 from harness.run.allowing import differences, today
 from harness.run.results import RunResult
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 _NEVER: Final = ("reset", "slice-order", "output", "detection", "count")
 """Problems that no kernel brings about: what comes of them is not to be accepted."""
-
-
-def allowance_options(function: F) -> F:
-    """Add `--allowances`, `--write-allowance`, `--reason` and `--by`."""
-    path = click.Path(path_type=Path)
-    options = (
-        click.option(
-            "--allowances",
-            type=path,
-            metavar="FILE.yaml",
-            help="Accepted differences.  [default: mww-allowances.yaml beside the golden, or here]",
-        ),
-        click.option("--write-allowance", type=path, metavar="FILE.yaml", help="Accept what this run finds."),
-        click.option("--reason", metavar="TEXT", help="Why it is accepted; with --write-allowance."),
-        click.option("--by", metavar="NAME", help="Who accepts it.  [default: your login]"),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
 
 
 def allowances_to_read(

@@ -14,8 +14,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from importlib import util
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Final
 
@@ -173,7 +175,8 @@ class EngineProcess:
     def _start(self) -> _Child:
         self._made = 0
         try:
-            return _start_child(self.engine)
+            waiting = _AHEAD.get(self.engine)
+            return waiting.pop() if waiting else _start_child(self.engine)
         except OSError as error:
             raise EngineError(f"cannot start a process for engine {self.engine}: {error.strerror}") from error
 
@@ -250,6 +253,27 @@ class EngineProcess:
         if operation == Operation.INFER:
             inference = self.inferences + PROGRESS.unpack_from(child.memory)[0]
         return EngineError(f"engine {self.engine} {what}: {detail}", hint=hint, inference=inference)
+
+
+_AHEAD: Final[dict[str, list[_Child]]] = {}
+"""By engine: processes that nobody has taken yet."""
+
+
+@contextmanager
+def started_ahead(engine: str, count: int = 1) -> Iterator[None]:
+    """Start processes now that the next `EngineProcess`es of this engine will take, to be ready when they are needed.
+
+    What is not taken within the block ends with it. Whatever is wrong with the engine, `EngineProcess` will tell.
+    """
+    waiting = _AHEAD.setdefault(engine, [])
+    try:
+        if util.find_spec(engine_spec(engine).module) is not None:
+            with suppress(OSError):
+                waiting += [_start_child(engine) for _ in range(count)]
+        yield
+    finally:
+        while waiting:
+            waiting.pop().close()
 
 
 def _start_child(engine: str) -> _Child:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from exporter.errors import UsageError
 from harness.labgrid.address import in_lab
-from harness.targets.base import Target
+
+if TYPE_CHECKING:
+    from harness.targets.base import Target
 
 EMULATOR: Final = "emulator"
 QEMU: Final = "qemu"

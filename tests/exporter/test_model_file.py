@@ -12,8 +12,9 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from exporter.errors import ModelFileError
-from exporter.model_file import MAX_FILE_SIZE, ModelFile, read_model
+from exporter.model_file import ModelFile, read_model
 from exporter.operator_options import Conv2D
+from exporter.tflite_schema import MAX_FILE_SIZE
 
 MODELS = sorted((Path(pymicro_wakeword.__file__).parent / "models").glob("*.tflite"))
 

@@ -61,9 +61,10 @@ def test_imports_stay_light(module: str) -> None:
     assert found.stdout.strip() == "[]"
 
 
-def test_help_imports_nothing_heavy() -> None:
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"]])
+def test_help_imports_nothing_heavy(words: list[str]) -> None:
     code = (
-        "import sys\nfrom harness.cli import mww, run\nrun(mww, ['--help'])\n"
+        f"import sys\nfrom harness.cli import mww, run\nrun(mww, {words})\n"
         "print(sorted({'tensorflow', 'numpy', 'rich', 'esptool', 'serial'} & set(sys.modules)))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -216,7 +216,7 @@ def test_an_interrupt_is_exit_130_and_leaves_nothing_behind(
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         stderr=subprocess.PIPE,
     )
-    while len(children := psutil.Process(process.pid).children()) < int(jobs):
+    while not report.exists() or len(children := psutil.Process(process.pid).children()) < int(jobs):
         time.sleep(0.05)
     time.sleep(0.5)
     process.send_signal(name)

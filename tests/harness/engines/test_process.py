@@ -16,7 +16,7 @@ import pytest
 
 from exporter.errors import EngineError
 from harness.engines.catalog import ENGINES
-from harness.engines.process import EngineProcess
+from harness.engines.process import EngineProcess, started_ahead
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
 OKAY_NABU = (MODELS / "okay_nabu.tflite").read_bytes()
@@ -215,3 +215,20 @@ def test_a_process_is_renewed_before_what_its_engine_loses_adds_up(
         outputs.add(tflm.infer(frames(5)))
     assert pids[0] == pids[1] != pids[2] == pids[3] == pids[4]
     assert len(outputs) == 1
+
+
+def test_a_process_that_was_started_ahead_is_taken_and_one_too_many_ends(models: Path) -> None:
+    before = psutil.Process().children()
+    with started_ahead("tflm", 2):
+        ahead = [child.pid for child in psutil.Process().children() if child not in before]
+        with EngineProcess("tflm") as engine:
+            assert engine.pid in ahead
+            engine.load((models / "okay_nabu.tflite").read_bytes())
+    assert psutil.Process().children() == before
+
+
+def test_nothing_is_started_ahead_of_an_engine_that_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.engines.process.util.find_spec", lambda name: None)
+    before = psutil.Process().children()
+    with started_ahead("tflm"):
+        assert psutil.Process().children() == before
