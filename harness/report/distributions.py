@@ -37,6 +37,7 @@ def difference_histogram(clips: Sequence[ClipResult]) -> Histogram | None:
         ),
         label=f"differences of {counted(len(differences), 'output')}, up to {reach}",
         x_title="target minus golden, in steps of the output byte",
+        peak=f"highest bar: {counted(int(counts.max()), 'output')}",
     )
 
 
@@ -75,6 +76,7 @@ def latency_histogram(clips: Sequence[ClipResult]) -> Histogram | None:
         bars=_bars(counts, texts),
         ticks=tuple(Tick(percent(at, *span), f"{at:,.0f}") for at in round_ticks(*span, count=5)),
         label=f"{len(times):,} inferences took {low:,} to {high:,} us",
-        x_title="microseconds an inference",
+        x_title="microseconds an inference; flags: median, 95 %, 99 %, longest",
+        peak=f"highest bar: {counted(int(counts.max()), 'inference')}",
         marks=tuple(Mark(percent(at, *span), "time", f"{name}: {at:,} us") for name, at in named),
     )

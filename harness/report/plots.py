@@ -71,12 +71,13 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Bars side by side, with labels under some of them and marks between them."""
+    """Bars side by side, labels under some, marks between them; `peak` says what the highest one stands for."""
 
     bars: tuple[Bar, ...]
     ticks: tuple[Tick, ...]
     label: str
     x_title: str
+    peak: str
     marks: tuple[Mark, ...] = ()
 
 

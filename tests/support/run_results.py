@@ -10,16 +10,19 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.contract import cutoff_byte
+from harness.allowances.allowance import Allowance, AllowanceUse
 from harness.detection import detect
 from harness.evaluation.labels import labels_from_names
 from harness.evaluation.statistics import LabelledOutputs, Rule, evaluate
 from harness.run.results import (
+    AllowanceAccount,
     ArenaResult,
     ClipError,
     ClipResult,
     GoldenSource,
     Latency,
     Mismatch,
+    Problem,
     RunResult,
     Trace,
     Verdict,
@@ -134,4 +137,18 @@ def mixed_run() -> RunResult:
             broken_clip("negative/radio.wav", speech(2, seed=5), error),
         ]
     )
-    return replace(result, warnings=("negative/short.wav is too short to detect anything; --lead-in 1 helps",))
+    return replace(
+        result,
+        warnings=("negative/short.wav is too short to detect anything; --lead-in 1 helps",),
+        problems=(Problem("reset", ("positive/okay-2.wav",), 40, "state outlives a reset", "look at the reset"),),
+        allowances=allowed("a kernel that rounds half up"),
+    )
+
+
+def allowed(reason: str) -> AllowanceAccount:
+    """An allowance that has lapsed, as a run tells of it."""
+    clips = {"positive/okay-2.wav": 3}
+    versions = {"esphome": "2026.5.0", "esp-nn": "1.1.2"}
+    entry = Allowance("okay_nabu", "5a" * 32, "esp32s3", versions, 1, clips, reason, "jane", "2026-06-01")
+    use = AllowanceUse(entry, "lapsed", "esphome is 2026.6.5, not 2026.5.0", {"positive/okay-2.wav": 6})
+    return AllowanceAccount("goldens/mww-allowances.yaml", "7e" * 32, (use,))

@@ -37,14 +37,26 @@ addEventListener("load", () => {
 """
 
 
+_NARROWEST = 500
+"""Pixels: Chromium makes no window that is narrower, so a phone is a frame in one."""
+_PHONE = """
+<title></title><body style="margin:0"><iframe id="page" src="page.html" style="border:0;width:{width}px"></iframe>
+<script>addEventListener("load", () => document.title = page.contentDocument.title)</script>
+"""
+
+
 def _look(tmp_path: Path, page: str, *, width: int, dark: bool = False) -> dict[str, object]:
     """Lay a page out, and return what a script finds; the page's own policy forbids scripts, so it is lifted here."""
     assert BROWSER is not None
     path = tmp_path / "page.html"
     lifted = re.sub(r"<meta http-equiv[^>]*>", "", page)
     path.write_text(lifted.replace("</body>", f"{_PROBE}</body>"), errors="replace")
+    if width < _NARROWEST:
+        path = tmp_path / "phone.html"
+        path.write_text(_PHONE.format(width=width))
     flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
-    flags += [f"--window-size={width},1000", f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
+    flags += ["--allow-file-access-from-files", f"--window-size={max(width, _NARROWEST)},1000"]
+    flags += [f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
     done = subprocess.run(
         [BROWSER, *flags, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=120, check=True
     )
@@ -55,7 +67,7 @@ def _look(tmp_path: Path, page: str, *, width: int, dark: bool = False) -> dict[
     return found
 
 
-@pytest.mark.parametrize("width", [1180, 500])
+@pytest.mark.parametrize("width", [1180, 500, 360])
 def test_it_fits_its_window_and_can_be_read(tmp_path: Path, width: int) -> None:
     found = _look(tmp_path, html_page([mixed_run()]), width=width)
     assert found["width"] == 0

@@ -21,8 +21,8 @@ from harness.report.document import run_document
 from harness.report.junit import junit_xml
 from harness.report.markdown import append_to_step_summary, markdown_summary
 from harness.report.page import html_page
-from harness.run.results import ArenaResult, RunResult
-from tests.support.run_results import altered, clip, mixed_run, run, speech
+from harness.run.results import ArenaResult, Problem, RunResult
+from tests.support.run_results import allowed, altered, clip, mixed_run, run, speech
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/run.schema.json").read_text())
 HOSTILE = "<script>alert(1)</script>\"'&|`[x](javascript:x)\x1b[31m\x00\udcff]]>/../../etc.wav"
@@ -115,7 +115,9 @@ def test_the_page_needs_nothing_but_itself() -> None:
 def test_a_hostile_name_is_only_ever_text(tmp_path: Path) -> None:
     outputs = speech(3, 1.5)
     result = run([clip(f"positive/{HOSTILE}", altered(outputs, 3), outputs)], model=HOSTILE)
-    result = replace(result, warnings=(HOSTILE,), environment=((HOSTILE, HOSTILE),))
+    problem = Problem("arithmetic", (f"positive/{HOSTILE}",), 3, HOSTILE, HOSTILE)
+    result = replace(result, warnings=(HOSTILE,), environment=((HOSTILE, HOSTILE),), problems=(problem,))
+    result = replace(result, allowances=allowed(HOSTILE), proposed_allowance=allowed(HOSTILE).entries[0].allowance)
     page = html_page([result])
     reader = _Reader(page)
     assert "script" not in reader.tags
