@@ -93,7 +93,7 @@ def select_runtimes(names: Sequence[str], releases: Sequence[str] = ()) -> tuple
 
 def esphome_builds() -> tuple[Build, ...]:
     """What the releases of ESPHome build with, oldest first; each stands for those up to the next."""
-    return tuple(build for pins in ESPHOME_PINS for build in _builds(f"from {pins.since}", pins))
+    return tuple(build for pins in ESPHOME_PINS for build in builds_of(pins, f"from {pins.since}"))
 
 
 def builds_with(release: str) -> tuple[Build, ...]:
@@ -109,7 +109,14 @@ def builds_with(release: str) -> tuple[Build, ...]:
         hint = f"{first} to {last} are; name the library versions with --runtime"
         raise UnknownRuntimeError(f"what ESPHome {release} pins is not known", hint=hint)
     pins = max((pins for pins in ESPHOME_PINS if release_key(pins.since) <= key), key=lambda p: release_key(p.since))
-    return _builds(release, pins)
+    return builds_of(pins, release)
+
+
+def builds_of(pins: EsphomePins, name: str) -> tuple[Build, ...]:
+    """The builds that pins allow, under the name of a release: two where esp-nn is not pinned, then and today."""
+    versions = (pins.esp_nn,) if pins.esp_nn else (pins.esp_nn_then, NEWEST_ESP_NN)
+    runtimes = [RuntimeVersions(pins.esp_tflite_micro, version) for version in versions]
+    return tuple(Build(name, runtime, pins.esp_nn is not None, pins.probes) for runtime in runtimes)
 
 
 def release_key(release: str) -> tuple[int, int, int, int]:
@@ -122,11 +129,3 @@ def release_key(release: str) -> tuple[int, int, int, int]:
     if match is None or match[5]:
         raise UsageError(f"{release[:40]!r} is no release of ESPHome", hint=f"such as {ESPHOME_VERSION} or 2026.4.0b2")
     return int(match[1]), int(match[2]), int(match[3]), int(match[4]) if match[4] else _FINAL
-
-
-def _builds(name: str, pins: EsphomePins) -> tuple[Build, ...]:
-    versions = (pins.esp_nn,) if pins.esp_nn else (pins.esp_nn_then, NEWEST_ESP_NN)
-    pinned = pins.esp_nn is not None
-    return tuple(
-        Build(name, RuntimeVersions(pins.esp_tflite_micro, version), pinned, pins.probes) for version in versions
-    )

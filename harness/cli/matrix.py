@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import click
 
-from exporter.contract import CHIPS
+from exporter.contract import CHIPS, EsphomePins
 from exporter.errors import UsageError
 from exporter.files import write_files
 from harness.cli.inputs import Place, clip_options, clip_source, place
 from harness.cli.matrix_table import print_matrix
 from harness.cli.output import emit_json, json_option, progress
-from harness.matrix.document import SCHEMA, Matrix, matrix_document, matrix_markdown
+from harness.matrix.document import SCHEMA, Matrix, matrix_document
 from harness.matrix.prediction import Subject, predict, read_subject
 from harness.matrix.rows import choose_rows
 from harness.matrix.runs import TakenRun, judge_runs, take_runs
+from harness.matrix.tables import matrix_markdown
 
 _PATH = click.Path(path_type=Path)
 
@@ -60,7 +61,7 @@ def command(  # noqa: PLR0913 -- one for each option
     taken = [*take_runs(runs, subjects)]
     if golden or features or wav:
         taken += _emulated(subjects, features, wav, lead_in, golden)
-    rows = choose_rows(releases, runtimes, [one.run for one in taken])
+    rows = choose_rows(releases, runtimes, [one.run for one in taken], _pins_reader() if check_config else None)
     predicted = [predict(subject, rows, chips or CHIPS) for subject in subjects]
     predictions = tuple(one for figures, _ in predicted for one in figures)
     findings = [finding for _, found in predicted for finding in found]
@@ -73,6 +74,12 @@ def command(  # noqa: PLR0913 -- one for each option
     matrix = Matrix(subjects, rows, chips or CHIPS, predictions, tuple(findings))
     _show(matrix, report, as_json=as_json)
     return 0 if matrix.holds else 1
+
+
+def _pins_reader() -> Callable[[str], EsphomePins]:
+    from harness.matrix.esphome import read_pins
+
+    return read_pins
 
 
 def _show(matrix: Matrix, report: Path | None, *, as_json: bool) -> None:

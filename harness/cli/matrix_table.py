@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.output import console, printable
-from harness.matrix.document import Matrix, alike, columns_of, sentences
+from harness.matrix.document import Matrix
 from harness.matrix.findings import Row
+from harness.matrix.tables import columns_of, models_of, sentences
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,7 +20,7 @@ _COLOURS = {True: "green", False: "red", None: ""}
 def print_matrix(matrix: Matrix) -> None:
     """Print the tables, the changes and the verdict."""
     out = console()
-    for name in columns_of(matrix.findings):
+    for name in models_of(matrix.findings):
         out.print(_table(matrix, name))
     for sentence in sentences(matrix):
         how, _, rest = sentence.partition(": ")
@@ -44,13 +45,13 @@ def _table(matrix: Matrix, name: str) -> Table:
     heading = printable(name) if name else "the firmware"
     heading += f", manifest {size:,} bytes" if size is not None else ""
     table = Table(title=Text(heading, style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
-    groups = alike(matrix.findings, name)
+    columns = columns_of(matrix.findings, name)
     for title in ("ESPHome", "esp-tflite-micro", "esp-nn"):
         table.add_column(title)
-    for aspect, chips, _ in groups:
-        table.add_column(Text("\n".join((aspect, *chips))))
+    for column in columns:
+        table.add_column(Text("\n".join((column.aspect, *column.chips))))
     for index, row in enumerate(matrix.rows):
-        cells = [by_row.get(index) for _, _, by_row in groups]
+        cells = [column.by_row.get(index) for column in columns]
         if any(cells):
             said = [Text(printable(cell.said), style=_COLOURS[cell.holds]) if cell else Text() for cell in cells]
             table.add_row(*(Text(printable(text)) for text in _versions(row)), *said)

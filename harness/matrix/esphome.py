@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from exporter.contract import NEWEST_ESP_NN, EsphomePins
 from harness.errors import EsphomeError
 from harness.firmware_project import write_project
 from harness.matrix.findings import Aspect, Finding, Row
@@ -33,6 +34,10 @@ _CONFIG_TIMEOUT: Final = 300
 _VALID: Final = "Configuration is valid!"
 _NOISE: Final = re.compile(r"^(INFO|WARNING|DEBUG|\x1b\[\d+m(INFO|WARNING))|^\s*$|^Failed config")
 _SHOWN: Final = 3
+_PIN: Final = re.compile(
+    r'add_idf_component\(\s*name="(?:espressif/)?(esp-tflite-micro|esp-nn)",\s*(?:repo="[^"]*",\s*)?ref="v?([^"]+)"'
+)
+"""The two forms over ESPHome's releases: a git tag such as v1.3.3.1, and the component registry's 1.3.3~1."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -53,6 +58,33 @@ def esphome_python(release: str) -> Path:
         if release == "latest" or not (folder / ".complete").exists():
             _install(folder, python, "esphome" if release == "latest" else f"esphome=={release}")
     return python
+
+
+def read_pins(release: str) -> EsphomePins:
+    """What a release's own `micro_wake_word` pins, from its installed source.
+
+    Raises:
+        EsphomeError: It cannot be installed, or its source says it in another way.
+    """
+    where = "import esphome.components.micro_wake_word as component; print(component.__path__[0])"
+    found = _run([str(esphome_python(release)), "-c", where], _CONFIG_TIMEOUT)
+    folder = Path(found.stdout.strip())
+    try:
+        source = (folder / "__init__.py").read_text("utf-8")
+        header = (folder / "streaming_model.h").read_text("utf-8")
+    except OSError as error:
+        raise EsphomeError(f"ESPHome {release} has no micro_wake_word that can be read") from error
+    versions = {name: re.sub(r"^(\d+\.\d+\.\d+)\.", r"\1~", version) for name, version in _PIN.findall(source)}
+    if "esp-tflite-micro" not in versions:
+        hint = "name the library versions with --runtime"
+        raise EsphomeError(f"ESPHome {release} pins its runtime in a way that is not known", hint=hint)
+    return EsphomePins(
+        since=release,
+        esp_tflite_micro=versions["esp-tflite-micro"],
+        esp_nn=versions.get("esp-nn"),
+        esp_nn_then=NEWEST_ESP_NN,
+        probes="probe_arena_size_" in header,
+    )
 
 
 def check_configurations(

@@ -2,30 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from exporter.contract import RuntimeVersions
-from exporter.errors import MwwError
-from exporter.runtimes import builds_with, esphome_builds, release_key, select_runtimes
+from exporter.contract import EsphomePins, RuntimeVersions
+from exporter.errors import MwwError, UnknownRuntimeError
+from exporter.runtimes import Build, builds_of, builds_with, esphome_builds, release_key, select_runtimes
 from harness.matrix.findings import Row
 from harness.report.recorded import RecordedRun
 
 _LAST = (9999, 0, 0, 0)
 
 
-def choose_rows(releases: Sequence[str], runtimes: Sequence[str], runs: Sequence[RecordedRun]) -> tuple[Row, ...]:
+def choose_rows(
+    releases: Sequence[str],
+    runtimes: Sequence[str],
+    runs: Sequence[RecordedRun],
+    read_pins: Callable[[str], EsphomePins] | None = None,
+) -> tuple[Row, ...]:
     """Rows in the order of releases, each once; what has no release comes last.
+
+    Args:
+        releases: Of ESPHome.
+        runtimes: Names, as `select_runtimes` takes them.
+        runs: Their targets tell their versions.
+        read_pins: Tells what a release pins that `contract` does not know; None: such a release is refused.
 
     Raises:
         UsageError: A name is none.
         UnknownRuntimeError: Nothing is known of a version.
     """
-    rows = [Row.of(build) for release in releases for build in builds_with(release)]
+    rows = [Row.of(build) for release in releases for build in _builds(release, read_pins)]
     rows += [Row(None, runtime) for runtime in (select_runtimes(runtimes) if runtimes else ())]
     rows += [row_of(run) for run in runs]
     if not rows:
         return tuple(Row.of(build) for build in esphome_builds())
     return tuple(sorted(dict.fromkeys(rows), key=lambda row: order(row.esphome) or _LAST))
+
+
+def _builds(release: str, read_pins: Callable[[str], EsphomePins] | None) -> tuple[Build, ...]:
+    try:
+        return builds_with(release)
+    except UnknownRuntimeError as error:
+        if read_pins is None:
+            hint = "--check-config asks the release itself; --runtime names library versions"
+            raise UnknownRuntimeError(error.message, hint=hint) from error
+        return builds_of(read_pins(release), release)
 
 
 def row_of(run: RecordedRun) -> Row:

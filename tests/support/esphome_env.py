@@ -11,11 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-import platformdirs
 import pytest
-from filelock import FileLock
 
 from exporter import contract
+from harness.errors import EsphomeError
+from harness.matrix.esphome import esphome_python as harness_python
 
 _TIMEOUT: Final = 900
 _VERSION_SCRIPT: Final = "from esphome.const import __version__; print(__version__)"
@@ -29,27 +29,16 @@ def esphome_python() -> Path:
     if sys.version_info < (3, 11):
         pytest.skip("ESPHome needs Python 3.11")
     wanted = os.environ.get("MWW_ESPHOME_VERSION", contract.ESPHOME_VERSION)
-    series = f"py{sys.version_info.major}.{sys.version_info.minor}"
-    folder = platformdirs.user_cache_path("mww-harness", ensure_exists=True) / f"esphome-{wanted}-{series}"
-    python = folder / "bin" / "python"
-    with FileLock(f"{folder}.lock"):
-        if wanted == "latest" or not (folder / ".complete").exists():
-            _install(folder, python, "esphome" if wanted == "latest" else f"esphome=={wanted}")
-    return python
+    try:
+        return harness_python(wanted)
+    except EsphomeError as error:
+        pytest.skip(error.message)
 
 
 @cache
 def esphome_version() -> str:
     """The release that `esphome_python` has."""
     return _run([str(esphome_python()), "-c", _VERSION_SCRIPT]).stdout.strip()
-
-
-def _install(folder: Path, python: Path, requirement: str) -> None:
-    _run([sys.executable, "-m", "venv", str(folder)])
-    installed = _run([str(python), "-m", "pip", "install", "--quiet", "--upgrade", requirement], check=False)
-    if installed.returncode:
-        pytest.skip(f"{requirement} cannot be installed: {installed.stderr.strip().splitlines()[-1]}")
-    (folder / ".complete").touch()
 
 
 def _run(command: list[str], *, check: bool = True) -> subprocess.CompletedProcess[str]:

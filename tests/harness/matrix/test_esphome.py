@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from pymicro_wakeword import __file__ as package
 
-from exporter.contract import ESPHOME_VERSION
+from exporter.contract import DEFAULT_RUNTIME, ESPHOME_VERSION
+from exporter.runtimes import builds_of, builds_with
 from harness.matrix import esphome
-from harness.matrix.esphome import check_configurations
+from harness.matrix.esphome import check_configurations, read_pins
 from harness.matrix.findings import Finding
 from harness.matrix.prediction import read_subject
 from harness.matrix.rows import choose_rows
@@ -25,6 +26,15 @@ def ask(monkeypatch: pytest.MonkeyPatch, *manifests: Path) -> list[Finding]:
     subjects = [read_subject(str(path), path.stem) for path in manifests]
     rows = choose_rows([ESPHOME_VERSION], (), ())
     return list(check_configurations(subjects, rows, ["esp32c3", "esp32p4"], lambda *_: None))
+
+
+def test_a_release_pins_what_the_contract_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    python = esphome_python()
+    monkeypatch.setattr(esphome, "esphome_python", lambda release: python)
+    pins = read_pins(ESPHOME_VERSION)
+    assert builds_of(pins, ESPHOME_VERSION) == builds_with(ESPHOME_VERSION)
+    (row,) = choose_rows(["2099.1.0"], (), (), read_pins)  # a release that nobody has looked at yet
+    assert (row.esphome, row.runtime) == ("2099.1.0", DEFAULT_RUNTIME)
 
 
 def test_a_release_takes_a_wake_word_and_the_firmware_or_says_why_not(
