@@ -20,6 +20,7 @@ from harness.allowances.file import AllowanceFile
 from harness.clips.clip import Clip, check_step
 from harness.clips.sources import ClipSource, open_clips
 from harness.engines.catalog import DEFAULT_ENGINE, EngineSpec, engine_spec, installed_version
+from harness.errors import LinkError
 from harness.evaluation.labels import Label, labels_from_names
 from harness.evaluation.statistics import Evaluation, LabelledOutputs, Rule, evaluate
 from harness.golden import Golden
@@ -31,7 +32,8 @@ from harness.run.journal import Journal
 from harness.run.judging import Judge, Observed, nothing_but
 from harness.run.problems import plain_problems
 from harness.run.results import ArenaResult, ClipResult, GoldenSource, Problem, RunResult, VadSource, Verdict
-from harness.run.workbench import Bench, Setup, run_clips
+from harness.run.sharing import run_clips
+from harness.run.workbench import Bench, Setup
 from harness.targets.base import TargetInfo
 from harness.targets.registry import EMULATOR, TargetOptions, target_spec
 
@@ -44,7 +46,8 @@ def _no_progress(description: str, done: int, total: int) -> None:
 class RunOptions:
     """How to run, the same for each model: the keyword arguments of `check`.
 
-    `unfinished` is the file in which finished clips are kept; those that it holds already are not run again.
+    `unfinished` is the file in which finished clips are kept; those that it holds already are not run again. Clips run
+    at `more_targets` too, which are boards of the same kind; one that is lost is done without.
     """
 
     target: str = EMULATOR
@@ -60,6 +63,7 @@ class RunOptions:
     progress: Callable[[str, int, int], None] = _no_progress
     allowances: AllowanceFile | Path | str | None = None
     unfinished: Path | None = None
+    more_targets: tuple[str, ...] = ()
 
 
 def check(  # noqa: PLR0913 -- the fields of RunOptions
@@ -120,28 +124,41 @@ def check_models(models: Sequence[Model], clips: ClipSource, options: RunOptions
     Raises:
         MwwError: As for `check`.
     """
-    results = []
+    results: list[RunResult] = []
+    lost: dict[str, str] = {}
     for model in models:
-        result, refusal = _check(model, clips, options)
+        result, refusal = _check(model, clips, options, lost, results[-1].target if results else None)
         if refusal is not None and len(models) == 1:
             raise refusal
         results.append(result)
     return tuple(results)
 
 
-def _check(model: Model, clips: ClipSource, options: RunOptions) -> tuple[RunResult, MwwError | None]:
-    """The result, and why the model could not be loaded where it could not."""
+def _check(
+    model: Model, clips: ClipSource, options: RunOptions, lost: dict[str, str], known: TargetInfo | None
+) -> tuple[RunResult, MwwError | None]:
+    """The result, and why the model could not be loaded where it could not.
+
+    `lost` boards are done without. A target that is `known` from an earlier model and cannot be opened any more is an
+    error of this model's clips, so that the earlier results are not lost.
+    """
     allowances = read_allowance_file(options.allowances)
     with ExitStack() as stack:
         chosen, recorded = open_clips(clips, options.lead_in, stack)
         setup, tolerance = _set_up(model, options, recorded), _tolerance(options)
-        _check_inputs(setup, chosen, options.jobs)
+        _check_inputs(setup, chosen, options)
         source, manifest = _golden_source(setup), _sha256(model.path) if model.from_manifest else None
         started, clock = datetime.now(timezone.utc), time.monotonic()
-        count = min(options.jobs, len(chosen))
-        benches = [stack.enter_context(Bench(setup)) for _ in range(count)]
-        arena, seen, refusal = _run(setup, benches, chosen, options)
-        info = benches[0].info()
+        refusal: MwwError | None
+        try:
+            benches = _open(setup, options, len(chosen), lost if known else None, stack)
+        except MwwError as error:
+            if known is None:
+                raise
+            arena, seen, refusal, info = None, [nothing_but(error)] * len(chosen), error, known
+        else:
+            arena, seen, refusal = _run(setup, benches, chosen, options, lost)
+            info = benches[0].info()
         judge = Judge(model, setup.vad, tolerance, allowing(allowances, model, info))
         results = tuple(judge.judge(clip, observed) for clip, observed in zip(chosen, seen, strict=True))
         problems = _problems(judge, options, info, arena, list(zip(chosen, seen, results, strict=True)))
@@ -160,7 +177,7 @@ def _check(model: Model, clips: ClipSource, options: RunOptions) -> tuple[RunRes
         lead_in=recorded.provenance.lead_in if recorded else options.lead_in,
         arena=arena,
         clips=results,
-        warnings=warnings_for(model, arena, results),
+        warnings=(*lost.values(), *warnings_for(model, arena, results)),
         environment=environment(),
         started=started.isoformat(timespec="seconds"),
         seconds=time.monotonic() - clock,
@@ -208,7 +225,6 @@ def _set_up(model: Model, options: RunOptions, recorded: Golden | None) -> Setup
     engine, vad = _emulated(options), options.vad
     return Setup(
         model=model,
-        target=options.target,
         options=TargetOptions(options.engine, options.chip, options.baud, options.flash),
         recorded=recorded,
         compare=recorded is None and not (engine and engine.name == DEFAULT_ENGINE),
@@ -216,13 +232,42 @@ def _set_up(model: Model, options: RunOptions, recorded: Golden | None) -> Setup
     )
 
 
-def _check_inputs(setup: Setup, clips: Sequence[Clip], jobs: int) -> None:
+def _open(setup: Setup, options: RunOptions, clips: int, lost: dict[str, str] | None, stack: ExitStack) -> list[Bench]:
+    """A bench for each job or each board, no more than there are clips.
+
+    With `lost`, boards are done without that are in there, or cannot be reached any more; without it none may be lost.
+
+    Raises:
+        UsageError: The boards need not give the same outputs.
+        MwwError: One cannot be opened.
+    """
+    names = [options.target, *options.more_targets]
+    names = [name for name in names if name not in (lost or ())] or names
+    benches: list[Bench] = []
+    for index, name in enumerate((names if options.more_targets else names * options.jobs)[:clips]):
+        try:
+            benches.append(stack.enter_context(Bench(setup, name)))
+        except LinkError as error:
+            if lost is None or (not benches and index + 1 == len(names)):
+                raise
+            lost[name] = f"{name} was lost before {setup.model.name}, and done without: {error.message}"
+    for other in benches[1:]:
+        if other.info() != benches[0].info():
+            said = f"{other.target} is not like {benches[0].target}: {other.info()} and {benches[0].info()}"
+            raise UsageError(said, hint="share clips between boards of one chip and firmware")
+    return benches
+
+
+def _check_inputs(setup: Setup, clips: Sequence[Clip], options: RunOptions) -> None:
     """Refuse, before anything is opened, what cannot be meant."""
-    model, recorded = setup.model, setup.recorded
+    model, recorded, jobs = setup.model, setup.recorded, options.jobs
+    several = [target_spec(name).several for name in (options.target, *options.more_targets)]
     if not clips:
         raise UsageError("there are no clips")
-    if jobs < 1 or (jobs > 1 and not target_spec(setup.target).several):
-        raise UsageError(f"{jobs} jobs on the target {setup.target}", hint="one board runs one clip at a time")
+    if jobs < 1 or (jobs > 1 and not all(several)):
+        raise UsageError(f"{jobs} jobs on the target {options.target}", hint="one board runs one clip at a time")
+    if options.more_targets and (any(several) or len({options.target, *options.more_targets}) != len(several)):
+        raise UsageError("several targets that are not each another board", hint="name each board once; or --jobs")
     if recorded is not None:
         recorded.check_model(model)
     check_step(model.feature_step_size, clips)
@@ -232,7 +277,7 @@ def _check_inputs(setup: Setup, clips: Sequence[Clip], jobs: int) -> None:
 
 
 def _run(
-    setup: Setup, benches: Sequence[Bench], clips: Sequence[Clip], options: RunOptions
+    setup: Setup, benches: Sequence[Bench], clips: Sequence[Clip], options: RunOptions, lost: dict[str, str]
 ) -> tuple[ArenaResult | None, list[Observed], MwwError | None]:
     """Load the model on every bench, then run all clips that were not finished before."""
     try:
@@ -252,7 +297,10 @@ def _run(
             journal.note(clip, observed)
         options.progress(setup.model.name, done, len(clips))
 
-    fresh = iter(run_clips(benches, left, finished))
+    seen, losses = run_clips(benches, left, finished)
+    fresh = iter(seen)
+    for loss in losses:
+        lost[loss.target] = f"{loss.target} was lost at clip {loss.clip}, and done without: {loss.error.message}"
     return judge_arena(setup.model, info, use), [known.get(index) or next(fresh) for index in range(len(clips))], None
 
 

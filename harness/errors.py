@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from exporter.errors import InputError, MwwError
 
 
@@ -81,6 +83,12 @@ class PortMissingError(LinkError):
     """The port does not exist, cannot be opened, or went away and did not come back."""
 
     code = "port-missing"
+
+
+GONE_CODES: Final = frozenset(
+    kind.code for kind in (NoReplyError, WrongFirmwareError, BootLoopError, HungError, PortMissingError)
+)
+"""Of errors after which a board is not there, or not to be had."""
 
 
 class DeviceError(LinkError):

@@ -131,6 +131,7 @@ def mww_check(request: pytest.FixtureRequest) -> Callable[..., RunResult]:
     """`harness.check.check(model, clips, ...)` on this test's target; on a board, that of `mww_board`."""
     from harness.allowances.file import find_allowances
     from harness.check import check
+    from harness.errors import GONE_CODES
 
     name, options = _place(request)
     config = request.config
@@ -140,6 +141,8 @@ def mww_check(request: pytest.FixtureRequest) -> Callable[..., RunResult]:
         more.setdefault("allowances", accepted)
         with _told(), _doing_without(request):
             result = check(model, clips, target=name, chip=options.chip, baud=options.baud, **more)  # type: ignore[arg-type]
+        if any(clip.error is not None and clip.error.code in GONE_CODES for clip in result.clips[-1:]):
+            _discard(request)
         _record(request, result.target)
         counts = {"mww_model_sha256": result.model_sha256, "mww_verdict": result.verdict}
         if result.arena is not None:
@@ -271,10 +274,14 @@ def _doing_without(request: pytest.FixtureRequest) -> Iterator[None]:
     try:
         yield
     except LinkError:
-        pool = request.config.stash[_POOL]
-        if pool is not None:
-            pool.discard(request.getfixturevalue("mww_board"))
+        _discard(request)
         raise
+
+
+def _discard(request: pytest.FixtureRequest) -> None:
+    pool = request.config.stash[_POOL]
+    if pool is not None:
+        pool.discard(request.getfixturevalue("mww_board"))
 
 
 @contextmanager

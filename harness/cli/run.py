@@ -30,7 +30,12 @@ _PATH = click.Path(path_type=Path)
 @click.option("--golden", type=place, metavar="GOLDEN.npz", help="Recorded clips and outputs; see mww record.")
 @click.option("--vad", type=_PATH, metavar="MANIFEST.json", help="A VAD model that gates detections.")
 @click.option("--labels", type=_PATH, metavar="FILE.csv", help="What clips hold, where no folder tells.")
-@click.option("--target", default=EMULATOR, show_default=True, help="emulator, virtual, qemu, or a board's port.")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    help=f"emulator, virtual, qemu, or a board's port; several ports share the clips.  [default: {EMULATOR}]",
+)
 @click.option("--engine", type=click.Choice(list(ENGINES)), help="The emulator's interpreter.  [default: tflm]")
 @click.option("--chip", type=click.Choice(CHIPS), help="The chip, where the target does not tell.")
 @click.option("--baud", type=click.IntRange(min=1), help="Of a board's serial port.")
@@ -50,14 +55,16 @@ _PATH = click.Path(path_type=Path)
 @click.option("--resume", is_flag=True, help="Take finished clips from the interrupted run in --report DIR.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Clips at a time.")
 @json_option
-def command(*, target: str, engine: str | None, jobs: int, **words: Any) -> int:
+def command(*, targets: tuple[str, ...], engine: str | None, jobs: int, **words: Any) -> int:
     """Stream clips through each MODEL, a manifest or .tflite, and judge every output.
 
     Without --golden the outputs are compared with those of a second interpreter, TFLite Micro, on this machine; where
     the target is that interpreter itself, nothing is compared. Exits with 0 for pass, 1 for fail, 2 for error.
     """
-    ahead = started_ahead(engine or DEFAULT_ENGINE, min(jobs, _AHEAD)) if target == EMULATOR else nullcontext()
+    ahead = (
+        started_ahead(engine or DEFAULT_ENGINE, min(jobs, _AHEAD)) if targets in {(), (EMULATOR,)} else nullcontext()
+    )
     with ahead:  # an interpreter's package takes as long to import as all that follows
         from harness.cli.run_models import run_models
 
-        return run_models(target=target, engine=engine, jobs=jobs, **words)
+        return run_models(targets=targets or (EMULATOR,), engine=engine, jobs=jobs, **words)

@@ -41,7 +41,7 @@ def run_models(  # noqa: PLR0913 -- one for each option
     golden: Place | None,
     vad: Path | None,
     labels: Path | None,
-    target: str,
+    targets: tuple[str, ...],
     engine: str | None,
     chip: str | None,
     baud: int | None,
@@ -67,7 +67,8 @@ def run_models(  # noqa: PLR0913 -- one for each option
     unfinished = _open_report(report, resume)  # before hours of clips, not after
     with progress() as shown:
         options = RunOptions(
-            target=target,
+            target=targets[0],
+            more_targets=targets[1:],
             engine=engine,
             chip=chip,
             baud=baud,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from exporter.errors import MwwError
 from harness.clips.clip import Clip
+from harness.errors import DeviceError, LinkError
 from harness.golden import Golden
 from harness.model import Model
 from harness.run.judging import Observed, nothing_but
@@ -30,15 +30,13 @@ class Setup:
 
     Attributes:
         model: What is judged.
-        target: Name of the target, and what was said about it.
-        options: As the target takes them.
+        options: What was said about the target.
         recorded: The golden to compare with; None where there is none.
         compare: Without a recorded golden: whether a TFLM engine makes the golden outputs on the spot.
         vad: The VAD model that gates detections; None without one.
     """
 
     model: Model
-    target: str
     options: TargetOptions
     recorded: Golden | None
     compare: bool
@@ -48,15 +46,16 @@ class Setup:
 class Bench:
     """The target and the engines of one job; for one thread at a time."""
 
-    def __init__(self, setup: Setup) -> None:
-        """Open all of them.
+    def __init__(self, setup: Setup, target: str) -> None:
+        """Open all of them; `target` is the target's name.
 
         Raises:
             MwwError: One cannot be opened.
         """
         self._setup = setup
+        self.target = target
         with ExitStack() as stack:
-            self._target = stack.enter_context(open_target(setup.target, setup.options))
+            self._target = stack.enter_context(open_target(target, setup.options))
             self._golden = stack.enter_context(EmulatorTarget()) if setup.compare else None
             self._vad = stack.enter_context(EmulatorTarget()) if setup.vad else None
             self._reader = stack.enter_context(ThreadPoolExecutor(1, "reader"))
@@ -108,6 +107,16 @@ class Bench:
             after=after,
         )
 
+    def gone(self) -> bool:
+        """Whether the target's link has failed for good: asked after a clip that was an error."""
+        try:
+            self._target.reset()
+        except LinkError as error:
+            return not isinstance(error, DeviceError)
+        except MwwError:
+            return False
+        return False
+
     def close(self) -> None:
         """Close all of them."""
         self._open.close()
@@ -119,39 +128,3 @@ class Bench:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def run_clips(
-    benches: Sequence[Bench], clips: Sequence[Clip], finished: Callable[[Clip, Observed], None]
-) -> list[Observed]:
-    """Run clips on as many benches as there are, and return what was seen, in the clips' order.
-
-    `finished` is called for each clip as it ends, by one thread at a time.
-    """
-    seen: dict[int, Observed] = {}
-    waiting = iter(enumerate(clips))
-    turn, stop = threading.Lock(), threading.Event()
-
-    def work(bench: Bench) -> None:
-        while not stop.is_set():
-            with turn:
-                index, clip = next(waiting, (-1, None))
-            if clip is None:
-                return
-            observed = bench.run(clip, stop.is_set)
-            with turn:
-                if not stop.is_set():  # what was stopped in the middle is no clip that ended
-                    seen[index] = observed
-                    finished(clip, observed)
-
-    if len(benches) == 1:  # in this thread, where an interrupt ends it at once
-        work(benches[0])
-    else:
-        with ThreadPoolExecutor(len(benches)) as pool:
-            try:
-                for future in [pool.submit(work, bench) for bench in benches]:
-                    future.result()
-            except BaseException:
-                stop.set()
-                raise
-    return [seen[index] for index in range(len(clips))]

@@ -22,6 +22,7 @@ from harness.allowances.file import DEFAULT_NAME, render
 from harness.golden import Provenance, RecordedClip, write_golden
 from harness.model import load_model
 from harness.targets.emulator import EmulatorTarget
+from harness.virtual.process import VirtualBoard
 from tests.support.rack import rack
 
 pytest.importorskip("pytest_embedded", reason="needs pytest-embedded, which the extra test installs")
@@ -171,6 +172,24 @@ def test_a_dead_board_fails_one_test_and_no_later_one(folder: Path, models: Path
         done = _run(folder, tests, "--mww-boards", str(inventory))
     assert "2 passed" in done.stdout and "1 error" in done.stdout
     assert "cannot connect to socket://127.0.0.1:9" in done.stdout
+
+
+def test_a_board_that_hangs_in_a_test_fails_that_test_and_no_later_one(folder: Path, models: Path) -> None:
+    tests = f"""
+import numpy
+@pytest.mark.parametrize("number", range(3))
+def test_it(mww_check, number):
+    clips = {{"clip": numpy.zeros((60, 40), numpy.int8)}}
+    assert mww_check({str(models / "okay_nabu.json")!r}, clips).verdict == "pass"
+"""
+    with VirtualBoard(faults=["hang=10"]) as hanging, VirtualBoard() as other:
+        boards = [
+            {"id": name, "chip": "esp32s3", "serial": str(board.pid), "port": board.port}
+            for name, board in (("hanging", hanging), ("other", other))
+        ]
+        (folder / "boards.yaml").write_text(yaml.safe_dump({"boards": boards}))
+        done = _run(folder, tests, "--mww-boards", "boards.yaml")
+    assert "2 passed" in done.stdout and "1 failed" in done.stdout, done.stdout
 
 
 def test_loading_the_plugin_is_cheap() -> None:

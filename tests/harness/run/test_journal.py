@@ -31,7 +31,7 @@ SEEN = Observed(
 
 @pytest.fixture
 def setup(models: Path) -> Setup:
-    return Setup(load_model(models / "alexa.json"), "emulator", TargetOptions(), None, False, None)
+    return Setup(load_model(models / "alexa.json"), TargetOptions(), None, False, None)
 
 
 @pytest.fixture

@@ -1,0 +1,111 @@
+"""Clips shared out to benches: each takes the next when it is free, and the clips of one whose board is gone go on."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from exporter.errors import MwwError
+from harness.clips.clip import Clip
+from harness.run.judging import Observed, nothing_but
+from harness.run.workbench import Bench
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A bench whose board was gone for good: the target's name, the clip that it was at, and what was wrong."""
+
+    target: str
+    clip: str
+    error: MwwError
+
+
+def run_clips(
+    benches: Sequence[Bench], clips: Sequence[Clip], finished: Callable[[Clip, Observed], None]
+) -> tuple[list[Observed], list[Loss]]:
+    """Run clips on as many benches as there are, and return what was seen, in the clips' order, and what was lost.
+
+    `finished` is called for each clip as it ends, by one thread at a time.
+    """
+    queue = _Queue(clips, finished, len(benches))
+    if len(benches) == 1:  # in this thread, where an interrupt ends it at once
+        queue.work(benches[0])
+    else:
+        with ThreadPoolExecutor(len(benches)) as pool:
+            try:
+                for future in [pool.submit(queue.work, bench) for bench in benches]:
+                    future.result()
+            except BaseException:
+                queue.stop()
+                raise
+    return queue.results(), queue.losses
+
+
+class _Queue:
+    """The clips that wait, those that run, and those that have ended; for as many threads as there are benches."""
+
+    def __init__(self, clips: Sequence[Clip], finished: Callable[[Clip, Observed], None], benches: int) -> None:
+        self._clips, self._finished, self._benches = clips, finished, benches
+        self._waiting = deque(range(len(clips)))
+        self._running = 0
+        self._passed_on: set[int] = set()
+        self._seen: dict[int, Observed] = {}
+        self._change = threading.Condition()
+        self._stopped = threading.Event()
+        self.losses: list[Loss] = []
+
+    def stop(self) -> None:
+        """Have every thread end as soon as it can."""
+        self._stopped.set()
+        with self._change:
+            self._change.notify_all()
+
+    def work(self, bench: Bench) -> None:
+        """Run clips until there are none, or the bench's board is gone and others are there."""
+        while (index := self._take()) is not None:
+            try:
+                observed = bench.run(self._clips[index], self._stopped.is_set)
+                gone = self._benches > 1 and observed.streamed.error is not None and bench.gone()
+                if self._settle(index, observed, bench.target if gone else None):
+                    return
+            except BaseException:
+                self.stop()
+                raise
+
+    def results(self) -> list[Observed]:
+        """What was seen of each clip; of those that no bench was left for, why."""
+        for index in self._waiting:
+            self._seen[index] = nothing_but(self.losses[-1].error)
+            self._finished(self._clips[index], self._seen[index])
+        return [self._seen[index] for index in range(len(self._clips))]
+
+    def _take(self) -> int | None:
+        """The next clip; waits while there is none, as long as one that runs may come back."""
+        with self._change:
+            while not self._waiting and self._running and not self._stopped.is_set():
+                self._change.wait()
+            if not self._waiting or self._stopped.is_set():
+                return None
+            self._running += 1
+            return self._waiting.popleft()
+
+    def _settle(self, index: int, observed: Observed, lost: str | None) -> bool:
+        """Note a clip that has ended, or pass it on, once, where a board was lost to it; whether the bench is lost."""
+        with self._change:
+            self._running -= 1
+            self._change.notify_all()
+            if self._stopped.is_set():  # what was stopped in the middle is no clip that ended
+                return True
+            error = observed.streamed.error
+            if lost is not None and error is not None:
+                self.losses.append(Loss(lost, self._clips[index].name, error))
+                if index not in self._passed_on:
+                    self._passed_on.add(index)
+                    self._waiting.appendleft(index)
+                    return True
+            self._seen[index] = observed
+            self._finished(self._clips[index], observed)
+            return lost is not None
