@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from exporter.arena import predict_arena
-from harness.bisect.probing import with_output
+from harness.bisect.probing import with_outputs
 from harness.detection import detect
 from harness.errors import DeviceError
 from harness.link.client import LinkClient
@@ -98,7 +98,7 @@ def test_an_arena_that_is_too_small_is_refused_and_the_right_one_still_works(
 
 
 def test_a_model_that_esphome_would_not_run_is_refused(link: LinkClient, mww_model: Model) -> None:
-    link.upload(0, ModelRecord(with_output(mww_model.content, 60), 0))
+    link.upload(0, ModelRecord(with_outputs(mww_model.content, [60]), 0))
     with pytest.raises(DeviceError) as refused:
         link.open_model(0)
     assert refused.value.code == "model-output"
