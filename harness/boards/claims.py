@@ -29,7 +29,7 @@ class Holder:
         board: The id in the holder's own inventory, or the place in a lab.
         pid: The process; 0 where it is unknown, or on another host.
         user: Its user.
-        since: UTC, ISO 8601.
+        since: UTC, ISO 8601; of a lab, as its coordinator says it.
         purpose: Such as `mww run` or `pytest gw1`.
     """
 

@@ -6,7 +6,6 @@ that it takes; and should its whole host die, the place stops changing, by which
 
 from __future__ import annotations
 
-import getpass
 import json
 import re
 import secrets
@@ -23,6 +22,7 @@ from typing import Final, NoReturn, TypeVar
 
 from exporter.errors import MwwError
 from harness.boards.claims import LeaseError
+from harness.boards.ports import current_user
 from harness.errors import PortMissingError
 from harness.labgrid.address import LabAddress
 from harness.labgrid.client import LabgridClient, Place
@@ -67,7 +67,7 @@ class Staleness:
 
 def unique_user() -> str:
     """A user name for one lease: labgrid lets all processes of one user share a place."""
-    return re.sub(r"[^\w.-]", "_", getpass.getuser()) + _MARK + secrets.token_hex(3)
+    return re.sub(r"[^\w.-]", "_", current_user()) + _MARK + secrets.token_hex(3)
 
 
 def holder_name(holder: str) -> str:

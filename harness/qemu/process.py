@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from harness.errors import QemuError
-from harness.qemu.machine import Machine, find_program
+from harness.qemu.machine import Machine
 from harness.qemu.supervisor import LOG
 
 if TYPE_CHECKING:
@@ -36,14 +36,12 @@ class QemuProcess:
         port: Its UART0, as pyserial opens it; QEMU listens there a moment after it starts.
     """
 
-    def __init__(self, machine: Machine, flash: bytes) -> None:
+    def __init__(self, machine: Machine, program: str, flash: bytes) -> None:
         """Write the flash to a file of its own and start QEMU.
 
         Raises:
-            QemuMissingError: There is no QEMU.
             QemuError: The flash cannot be written.
         """
-        program = find_program(machine)
         number = _free_port()
         self.port = f"socket://127.0.0.1:{number}"
         try:

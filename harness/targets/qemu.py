@@ -52,7 +52,8 @@ class QemuTarget:
         self._factory = _read(firmware)
         self._image = read_factory_image(self._factory)
         self._machine = _machine_for(self._image.chip_id, options.chip)
-        self._version = version_of(find_program(self._machine))
+        self._program = find_program(self._machine)
+        self._version = version_of(self._program)
         self._options = replace(options, baud=None)
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
         self._process: QemuProcess | None = None
@@ -109,7 +110,7 @@ class QemuTarget:
     def _connected(self, *models: ModelRecord) -> DeviceTarget:
         """The firmware, booted with these models where it does not run yet."""
         if self._process is None:
-            self._process = QemuProcess(self._machine, merge_flash(self._factory, self._image, models))
+            self._process = QemuProcess(self._machine, self._program, merge_flash(self._factory, self._image, models))
         if self._device is None:
             try:
                 self._device = self._boot(self._process)

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from harness.boards.inventory import Board
-from harness.boards.leases import acquire, hold_port, holder
+from harness.boards.leases import acquire, acquire_any, hold_port, holder
 from harness.check import check
 from harness.cli import mww, run
 from harness.errors import PortMissingError
@@ -67,6 +67,16 @@ def test_the_next_hears_who_has_the_boards_and_waits_for_one(here: Lab) -> None:
         assert held.purpose == "all 2 places of the lab"
         assert all(".mww-" in name for name in here.holders())
     assert holder(board) is None
+
+
+def test_a_board_of_this_machine_is_taken_before_the_lab_is_asked(here: Lab) -> None:
+    local = Board("local", "esp32s3", serial="of this machine", port="socket://127.0.0.1:9")
+    boards = (local, Board("any", "esp32s3", port=ANY))
+    with acquire_any(boards, purpose="first") as first:
+        assert first.board is local
+        assert here.holders() == ["None", "None"]
+        with acquire_any(boards, purpose="second") as second:
+            assert second.board.port.startswith("rfc2217://")
 
 
 _HOLD = """
