@@ -55,6 +55,7 @@ class RunOptions:
     chip: str | None = None
     baud: int | None = None
     flash: bool = True
+    faults: tuple[str, ...] = ()
     tolerance: int | None = None
     lead_in: float = 0.0
     vad: Model | Path | str | None = None
@@ -82,6 +83,7 @@ def check(  # noqa: PLR0913 -- the fields of RunOptions
     jobs: int = 1,
     progress: Callable[[str, int, int], None] = _no_progress,
     allowances: AllowanceFile | Path | str | None = None,
+    faults: tuple[str, ...] = (),
 ) -> RunResult:
     """Stream clips through a model on a target and judge every output.
 
@@ -103,6 +105,7 @@ def check(  # noqa: PLR0913 -- the fields of RunOptions
         jobs: Clips at a time, where several of the target can be had.
         progress: Called with the model's name, clips done and clips in all.
         allowances: The file of differences that were accepted; see `harness.allowances`.
+        faults: What goes wrong on the virtual board of the target `virtual`; see `harness.virtual.faults`.
 
     Returns:
         The result; its verdict is `error` where a clip could not be carried out.
@@ -111,7 +114,9 @@ def check(  # noqa: PLR0913 -- the fields of RunOptions
         MwwError: Nothing could be run: an option, file or package is wrong, the target cannot be opened, or it cannot
             load the model.
     """
-    options = RunOptions(target, engine, chip, baud, flash, tolerance, lead_in, vad, labels, jobs, progress, allowances)
+    options = RunOptions(
+        target, engine, chip, baud, flash, faults, tolerance, lead_in, vad, labels, jobs, progress, allowances
+    )
     loaded = model if isinstance(model, Model) else load_model(model)
     return check_models([loaded], clips, options)[0]
 
@@ -225,7 +230,7 @@ def _set_up(model: Model, options: RunOptions, recorded: Golden | None) -> Setup
     engine, vad = _emulated(options), options.vad
     return Setup(
         model=model,
-        options=TargetOptions(options.engine, options.chip, options.baud, options.flash),
+        options=TargetOptions(options.engine, options.chip, options.baud, options.flash, options.faults),
         recorded=recorded,
         compare=recorded is None and not (engine and engine.name == DEFAULT_ENGINE),
         vad=vad if vad is None or isinstance(vad, Model) else load_model(vad),

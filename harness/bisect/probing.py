@@ -32,7 +32,7 @@ from harness.link.session import Timing
 from harness.model import Model
 from harness.targets.device import check_engine
 from harness.targets.qemu import open_target as open_qemu
-from harness.targets.registry import EMULATOR, TargetOptions, is_emulated
+from harness.targets.registry import EMULATOR, VIRTUAL, TargetOptions, check_faults, is_emulated, target_spec
 from harness.targets.virtual import DEFAULT_CHIP
 from harness.virtual.process import VirtualBoard
 
@@ -331,22 +331,22 @@ def _uninterrupted() -> Iterator[None]:
 
 @contextmanager
 def open_source(
-    target: str, options: TargetOptions, model: Model, progress: Progress = no_progress, faults: Sequence[str] = ()
+    target: str, options: TargetOptions, model: Model, progress: Progress = no_progress
 ) -> Iterator[TensorSource]:
-    """Open what `mww bisect --target` names; a virtual board is started, with `faults`, and removed, as QEMU is.
+    """Open what `mww bisect --target` names; a virtual board is started, with its faults, and removed, as QEMU is.
 
     Raises:
         UsageError: There is no such target, or an option has no meaning for it.
         MwwError: It cannot be opened.
     """
-    if faults and target != "virtual":
-        raise UsageError(f"--fault for the target {target}", hint="only --target virtual takes faults")
+    check_faults(target, options)
+    target_spec(target)
     with ExitStack() as stack:
         if target == EMULATOR:
             source: TensorSource = EngineTensors(options.engine or DEFAULT_ENGINE)
         else:
-            if target == "virtual":
-                board = VirtualBoard(options.chip or DEFAULT_CHIP, baud=options.baud, faults=faults)
+            if target == VIRTUAL:
+                board = VirtualBoard(options.chip or DEFAULT_CHIP, baud=options.baud, faults=options.faults)
                 target = stack.enter_context(board).port
             elif is_emulated(target):
                 emulated = stack.enter_context(open_qemu(target, options))

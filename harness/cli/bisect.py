@@ -68,9 +68,9 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
         check_step(loaded.feature_step_size, clips)
         if recorded is not None:
             recorded.check_model(loaded)
-        options = TargetOptions(engine=engine, chip=chip, baud=baud)
+        options = TargetOptions(engine=engine, chip=chip, baud=baud, faults=faults)
         report = stack.enter_context(progress())
-        source = stack.enter_context(open_source(target, options, loaded, report, faults))
+        source = stack.enter_context(open_source(target, options, loaded, report))
         engine_here = stack.enter_context(EngineTensors("tflm"))
         try:
             result = bisect(loaded, clips, source, engine_here, report, inside=inside, recorded=recorded)

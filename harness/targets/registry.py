@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from harness.targets.base import Target
 
 EMULATOR: Final = "emulator"
+VIRTUAL: Final = "virtual"
 QEMU: Final = "qemu"
 """Also `qemu:FACTORY.bin`, the firmware to run."""
 
@@ -27,12 +28,14 @@ class TargetOptions:
         chip: The chip; None for the default, or for whatever a board says that it is.
         baud: Of a serial port; None for the default.
         flash: Whether a board may be given the model when it has another.
+        faults: What goes wrong on a virtual board that is started; see `harness.virtual.faults`.
     """
 
     engine: str | None = None
     chip: str | None = None
     baud: int | None = None
     flash: bool = True
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class TargetSpec:
 
 _NAMED: Final = {
     EMULATOR: TargetSpec("harness.targets.emulator", several=True),
-    "virtual": TargetSpec("harness.targets.virtual", several=True),
+    VIRTUAL: TargetSpec("harness.targets.virtual", several=True),
     QEMU: TargetSpec("harness.targets.qemu", several=True),
 }
 _PORT: Final = TargetSpec("harness.targets.device", several=False)
@@ -84,5 +87,17 @@ def open_target(name: str, options: TargetOptions) -> Target:
         UsageError: There is none of that name, or an option has no meaning for it.
         MwwError: It cannot be opened.
     """
+    check_faults(name, options)
     opener: Callable[[str, TargetOptions], Target] = import_module(target_spec(name).module).open_target
     return opener(name, options)
+
+
+def check_faults(name: str, options: TargetOptions) -> None:
+    """Refuse faults for any target but a virtual board that is started for it.
+
+    Raises:
+        UsageError: The target cannot have them.
+    """
+    if options.faults and name != VIRTUAL:
+        hint = "only --target virtual takes faults; a board of mww virtual is given its own when it starts"
+        raise UsageError(f"--fault for the target {name}", hint=hint)

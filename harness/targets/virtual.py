@@ -42,7 +42,7 @@ class VirtualTarget:
         self._chip = options.chip or DEFAULT_CHIP
         find_chip(self._chip)
         self._options = replace(options, baud=None)
-        self._board = VirtualBoard(self._chip, baud=options.baud)
+        self._board = VirtualBoard(self._chip, baud=options.baud, faults=options.faults)
         self._device: DeviceTarget | None = None
         self._flashed = False
 

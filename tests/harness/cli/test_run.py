@@ -321,3 +321,28 @@ def test_of_several_models_one_that_cannot_be_read_is_told_in_its_place(
     assert {clip["error"]["code"] for clip in cut["clips"]} == {"model-file"}
     assert {clip["error"]["code"] for clip in odd["clips"]} == {"manifest"}
     assert run(mww, ["run", str(tmp_path / "cut.tflite"), str(tmp_path / "absent"), "--features", str(features)]) == 2
+
+
+@pytest.mark.parametrize(
+    ("target", "fault", "said"),
+    [
+        ("virtual", "kernel=MUL", "kernel=MUL, but the model has no MUL"),
+        ("virtual", "kernel=NONE", "fault kernel takes OP, not 'NONE'"),
+        ("emulator", "noreset", "--fault for the target emulator"),
+    ],
+)
+def test_a_fault_that_cannot_happen_is_refused(
+    models: Path, features: Path, capsys: pytest.CaptureFixture[str], target: str, fault: str, said: str
+) -> None:
+    words = (models / "okay_nabu.json", "--features", features, "--target", target, "--fault", fault)
+    document = called(capsys, *words, code=2)
+    assert said in document["error"]["message"]  # type: ignore[index]
+
+
+def test_a_virtual_board_is_started_with_a_fault(
+    models: Path, features: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (models / "okay_nabu.json", "--features", features, "--target", "virtual", "--fault", "wrong=30")
+    document = called(capsys, *words, code=1)
+    first = document["clips"][0]  # type: ignore[index]
+    assert (first["mismatches"], first["first_mismatch"]["inference"]) == (1, 30)
