@@ -6,7 +6,7 @@ The pins stand in `contract`, the figures in `tflm`; here they are put in order 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -76,6 +76,14 @@ def parse_runtime(text: str) -> RuntimeVersions:
     for chip in CHIPS:
         find_runtime(chip, versions)
     return versions
+
+
+def told_runtime(versions: Iterable[tuple[str, str]]) -> RuntimeVersions | None:
+    """The runtime among the versions that a board tells of itself; None where it is not ESP-IDF's."""
+    told = dict(versions)
+    if _TFLITE_MICRO not in told or _ESP_NN not in told:
+        return None
+    return RuntimeVersions(told[_TFLITE_MICRO], told[_ESP_NN])
 
 
 def select_runtimes(names: Sequence[str], releases: Sequence[str] = ()) -> tuple[RuntimeVersions, ...]:

@@ -44,9 +44,12 @@ class Row:
     @property
     def label(self) -> str:
         """The row in a few words."""
-        versions = f"esp-nn {self.runtime.esp_nn}" if self.runtime else ""
-        named = f"ESPHome {self.esphome}" if self.esphome else self.place
-        return ", ".join(part for part in (named, versions) if part)
+        parts = [f"ESPHome {self.esphome}" if self.esphome else self.place]
+        if self.runtime and not self.esphome:
+            parts.append(f"esp-tflite-micro {self.runtime.esp_tflite_micro}")
+        if self.runtime:
+            parts.append(f"esp-nn {self.runtime.esp_nn}")
+        return ", ".join(filter(None, parts))
 
 
 @dataclass(frozen=True, slots=True)

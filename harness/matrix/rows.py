@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from exporter.contract import EsphomePins, RuntimeVersions
+from exporter.contract import EsphomePins
 from exporter.errors import MwwError, UnknownRuntimeError
-from exporter.runtimes import Build, builds_of, builds_with, esphome_builds, release_key, select_runtimes
+from exporter.runtimes import Build, builds_of, builds_with, esphome_builds, release_key, select_runtimes, told_runtime
 from harness.matrix.findings import Row
 from harness.report.recorded import RecordedRun
 
@@ -51,12 +51,11 @@ def _builds(release: str, read_pins: Callable[[str], EsphomePins] | None) -> tup
 
 def row_of(run: RecordedRun) -> Row:
     """The row that a run was made on, by the versions that its target told."""
-    versions = dict(run.versions)
-    esphome = versions.get("esphome")
-    if "esp-tflite-micro" not in versions or "esp-nn" not in versions:  # a PC's interpreter, of no release
+    esphome = dict(run.versions).get("esphome")
+    built = told_runtime(run.versions)
+    if built is None:  # a PC's interpreter, of no release
         told = ", ".join(f"{name} {version}" for name, version in run.versions)
         return Row(esphome, None, place=f"{run.kind}, {told}" if told else run.kind)
-    built = RuntimeVersions(versions["esp-tflite-micro"], versions["esp-nn"])
     try:
         same = [build for build in builds_with(esphome or "") if build.runtime == built]
     except MwwError:  # a release of its own, or one that came later

@@ -50,21 +50,24 @@ def judge_runs(
     Raises:
         InputError: Two runs stand in one place.
     """
-    names = {subject.file.sha256: subject.name for subject in subjects}
     predicted = {(one.model, one.row, one.arena.chip): one.arena.used for one in predictions}
-    first: dict[tuple[str, str], RecordedRun] = {}
-    places: dict[tuple[str, int, str], str] = {}
-    for taken in sorted(runs, key=lambda taken: rows.index(row_of(taken.run))):
-        run, name, row = taken.run, names[taken.run.model_sha256], rows.index(row_of(taken.run))
-        place = name, row, run.chip
-        if place in places:
-            hint = "leave one out, or compare them with mww compare-runs"
-            raise InputError(f"{places[place]} and {taken.source} ran {name} in the same place", hint=hint)
-        places[place] = taken.source
-        reference = first.setdefault((name, run.chip), run)
-        details = (*_differences(reference, run), *_arena(run, predicted.get(place)))
-        outputs = " ".join(clip.outputs_sha256 or clip.status for clip in run.clips)
-        yield Finding(name, row, run.chip, "run", run.verdict == "pass", _said(run), outputs, details)
+    in_order = sorted(runs, key=lambda taken: rows.index(row_of(taken.run)))
+    for subject in subjects:
+        first: dict[str, RecordedRun] = {}
+        places: dict[tuple[int, str], str] = {}
+        for taken in in_order:
+            if taken.run.model_sha256 != subject.file.sha256:
+                continue
+            run, row = taken.run, rows.index(row_of(taken.run))
+            if (row, run.chip) in places:
+                hint = "leave one out, or compare them with mww compare-runs"
+                both = f"{places[row, run.chip]} and {taken.source}"
+                raise InputError(f"{both} ran {subject.name} in the same place", hint=hint)
+            places[row, run.chip] = taken.source
+            reference = first.setdefault(run.chip, run)
+            details = (*_differences(reference, run), *_arena(run, predicted.get((subject.name, row, run.chip))))
+            outputs = " ".join(clip.outputs_sha256 or clip.status for clip in run.clips)
+            yield Finding(subject.name, row, run.chip, "run", run.verdict == "pass", _said(run), outputs, details)
 
 
 def _said(run: RecordedRun) -> str:

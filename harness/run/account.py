@@ -7,21 +7,23 @@ from collections.abc import Sequence
 from importlib import metadata
 
 from exporter.arena import fits, predict_arena
-from exporter.contract import MIN_SLICES_BEFORE_DETECTION
+from exporter.contract import DEFAULT_RUNTIME, MIN_SLICES_BEFORE_DETECTION
 from exporter.errors import UnknownRuntimeError, UnsupportedModelError
+from exporter.runtimes import told_runtime
 from harness.model import Model
 from harness.run.results import ArenaResult, ClipResult
 from harness.targets.base import ArenaUse, TargetInfo
 
 
 def judge_arena(model: Model, info: TargetInfo, use: ArenaUse) -> ArenaResult:
-    """Hold a target's arena against the manifest and the prediction for its chip.
+    """Hold a target's arena against the manifest and the prediction for its chip and the versions that it tells.
 
     A measured use fits where it and what was allocated for it are within the manifest's size; a predicted one where
     the predicted minimum is too.
     """
     try:
-        predicted = predict_arena(model.content, info.chip)
+        runtime = told_runtime(info.versions) or DEFAULT_RUNTIME
+        predicted = predict_arena(model.content, info.chip, runtime=runtime)
     except (UnknownRuntimeError, UnsupportedModelError):
         predicted = None
     needed = max(use.used, use.size) if use.source == "measured" else use.used

@@ -12,6 +12,7 @@ import pytest
 from exporter.contract import CHIPS
 from exporter.runtimes import esphome_builds
 from harness.cli import mww, run
+from tests.harness.matrix.test_runs import WRONG, recorded
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
 PUBLISHED = [MODELS / f"{name}.json" for name in ("alexa", "hey_jarvis", "hey_mycroft", "okay_nabu")]
@@ -80,14 +81,25 @@ def test_a_run_in_the_emulator_is_a_row_of_its_own(tmp_path: Path, capsys: pytes
     assert (finding["row"], finding["holds"], finding["said"]) == (1, True, "pass, 1 clip")
 
 
+def test_runs_of_boards_stand_in_the_rows_of_their_builds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = recorded(tmp_path / "good", "2026.4.0b3", "1.1.2")
+    wrong = recorded(tmp_path / "wrong", "2026.4.0b2", "1.2.1", outputs=WRONG)
+    code, document = matrix(capsys, MODELS / "alexa.json", "--run", good, "--run", wrong, "--chip", "esp32s3")
+    assert code == 0  # it was wrong, and no longer is
+    assert [row["esphome"] for row in document["rows"]] == ["2026.4.0b2", "2026.4.0b3"]
+    runs = [one for one in document["findings"] if one["aspect"] == "run"]
+    assert [(one["row"], one["chip"], one["holds"]) for one in runs] == [(0, "esp32s3", False), (1, "esp32s3", True)]
+    regained = {one["aspect"] for one in document["changes"] if one["regained"]}
+    assert regained == {"arena", "run"}
+
+
 def test_people_see_a_table_what_is_lost_and_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--runtime", "1.1.2", "--runtime", "1.2.1", "--report", str(tmp_path / "out")]
     assert run(mww, ["matrix", str(MODELS / "alexa.json"), *arguments]) == 1
     said = capsys.readouterr().out
     assert "alexa, manifest 22,348 bytes" in said
-    assert (
-        "lost: alexa esp32s3: arena 22,144 -> 30,112, 7,764 short: ESPHome's probe finds more, at esp-nn 1.2.1" in said
-    )
+    lost = "lost: alexa esp32s3: arena 22,144 -> 30,112, 7,764 short: ESPHome's probe finds more, at "
+    assert f"{lost}esp-tflite-micro 1.3.3~1, esp-nn 1.2.1\n" in said
     assert said.rstrip().endswith("FAIL")
     document = json.loads((tmp_path / "out" / "matrix.json").read_text())
     assert document["schema"] == "mww.matrix/1"
