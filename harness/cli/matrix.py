@@ -18,7 +18,6 @@ from harness.matrix.document import SCHEMA, Matrix, matrix_document
 from harness.matrix.prediction import Subject, predict, read_subject
 from harness.matrix.rows import choose_rows
 from harness.matrix.runs import TakenRun, judge_runs, take_runs
-from harness.matrix.tables import matrix_markdown
 
 _PATH = click.Path(path_type=Path)
 
@@ -32,7 +31,7 @@ _PATH = click.Path(path_type=Path)
 @clip_options
 @click.option("--golden", type=place, metavar="GOLDEN.npz", help="Recorded clips and outputs; see mww record.")
 @click.option("--check-config", is_flag=True, help="Have each release read the configuration; installs it once.")
-@click.option("--report", type=_PATH, metavar="DIR", help="Write matrix.json and matrix.md into this folder.")
+@click.option("--report", type=_PATH, metavar="DIR", help="Write matrix.json, matrix.md and matrix.html here.")
 @json_option
 def command(  # noqa: PLR0913 -- one for each option
     *,
@@ -83,12 +82,18 @@ def _pins_reader() -> Callable[[str], EsphomePins]:
 
 
 def _show(matrix: Matrix, report: Path | None, *, as_json: bool) -> None:
-    document = {"schema": SCHEMA, **matrix_document(matrix)}
+    document = matrix_document(matrix)
     if report is not None:
-        content = f"{json.dumps(document, indent=2, allow_nan=False)}\n".encode()
-        write_files({report / "matrix.md": matrix_markdown(matrix).encode(), report / "matrix.json": content})
+        from harness.matrix.tables import matrix_markdown, matrix_page
+
+        contents = {
+            "matrix.md": matrix_markdown(matrix),
+            "matrix.html": matrix_page(matrix),
+            "matrix.json": f"{json.dumps({'schema': SCHEMA, **document}, indent=2, allow_nan=False)}\n",
+        }
+        write_files({report / name: text.encode(errors="replace") for name, text in contents.items()})
     if as_json:
-        emit_json(SCHEMA, matrix_document(matrix))
+        emit_json(SCHEMA, document)
     else:
         print_matrix(matrix)
 

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from harness.cli.output import console, printable
 from harness.matrix.document import Matrix
 from harness.matrix.findings import Row
-from harness.matrix.tables import columns_of, models_of, sentences
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from harness.matrix.tables import Table, sentences, tables
 
 _COLOURS = {True: "green", False: "red", None: ""}
 
 
 def print_matrix(matrix: Matrix) -> None:
     """Print the tables, the changes and the verdict."""
-    out = console()
-    for name in models_of(matrix.findings):
-        out.print(_table(matrix, name))
+    for table in tables(matrix):
+        _print(table)
     for sentence in sentences(matrix):
         how, _, rest = sentence.partition(": ")
         click.secho(f"{how}: ", nl=False, fg={"lost": "red", "regained": "green"}.get(how))
@@ -29,30 +23,24 @@ def print_matrix(matrix: Matrix) -> None:
     click.secho("PASS" if matrix.holds else "FAIL", fg=_COLOURS[matrix.holds], bold=True)
 
 
+def _print(table: Table) -> None:
+    from rich import box
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid(title=Text(printable(table.title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("ESPHome", "esp-tflite-micro", "esp-nn"):
+        grid.add_column(name)
+    for column in table.columns:
+        grid.add_column(Text("\n".join((column.aspect, *column.chips))))
+    for row, cells in table.lines:
+        said = [Text(printable(cell.said), style=_COLOURS[cell.holds]) if cell else Text() for cell in cells]
+        grid.add_row(*(Text(printable(text)) for text in _versions(row)), *said)
+    console().print(grid)
+
+
 def _versions(row: Row) -> tuple[str, str, str]:
     runtime = row.runtime
     if runtime is None:
         return row.esphome or row.place, "", ""
     return row.esphome or row.place, runtime.esp_tflite_micro, runtime.esp_nn
-
-
-def _table(matrix: Matrix, name: str) -> Table:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    size = next((subject.size for subject in matrix.subjects if subject.name == name), None)
-    heading = printable(name) if name else "the firmware"
-    heading += f", manifest {size:,} bytes" if size is not None else ""
-    table = Table(title=Text(heading, style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
-    columns = columns_of(matrix.findings, name)
-    for title in ("ESPHome", "esp-tflite-micro", "esp-nn"):
-        table.add_column(title)
-    for column in columns:
-        table.add_column(Text("\n".join((column.aspect, *column.chips))))
-    for index, row in enumerate(matrix.rows):
-        cells = [column.by_row.get(index) for column in columns]
-        if any(cells):
-            said = [Text(printable(cell.said), style=_COLOURS[cell.holds]) if cell else Text() for cell in cells]
-            table.add_row(*(Text(printable(text)) for text in _versions(row)), *said)
-    return table

@@ -1,4 +1,4 @@
-"""The matrix for people: which columns a table has, what changed in sentences, and both as Markdown."""
+"""The matrix for people: tables, what changed in sentences, and both as Markdown and as a page."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final
 from harness.matrix.document import Matrix
 from harness.matrix.findings import Aspect, Change, Finding, Row
 from harness.report.markdown import escape
+from harness.report.page import page_environment
 
 _MARKS: Final = {True: "✅", False: "❌", None: ""}
 _ORDER: Final[tuple[Aspect, ...]] = ("arena", "manifest", "configuration", "firmware", "run")
@@ -23,13 +24,29 @@ class Column:
     by_row: Mapping[int, Finding]
 
 
-def models_of(findings: Iterable[Finding]) -> list[str]:
-    """The models that something was found of, in order; the empty name is the firmware's."""
-    return list(dict.fromkeys(finding.model for finding in findings))
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What was found of one model, or of the firmware: a line for each row that has an answer, a cell a column."""
+
+    title: str
+    columns: tuple[Column, ...]
+    lines: tuple[tuple[Row, tuple[Finding | None, ...]], ...]
 
 
-def columns_of(findings: Iterable[Finding], model: str) -> list[Column]:
-    """The columns of a model's table."""
+def tables(matrix: Matrix) -> list[Table]:
+    """A table for each model that something was found of, and one for the firmware, whose name is empty."""
+    return [_table(matrix, name) for name in dict.fromkeys(finding.model for finding in matrix.findings)]
+
+
+def _table(matrix: Matrix, name: str) -> Table:
+    size = next((subject.size for subject in matrix.subjects if subject.name == name), None)
+    title = (name or "the firmware") + (f", manifest {size:,} bytes" if size is not None else "")
+    columns = _columns(matrix.findings, name)
+    lines = [(row, tuple(column.by_row.get(index) for column in columns)) for index, row in enumerate(matrix.rows)]
+    return Table(title, columns, tuple((row, cells) for row, cells in lines if any(cells)))
+
+
+def _columns(findings: Iterable[Finding], model: str) -> tuple[Column, ...]:
     by_chip: dict[tuple[Aspect, str], dict[int, Finding]] = {}
     for finding in findings:
         if finding.model == model:
@@ -39,7 +56,7 @@ def columns_of(findings: Iterable[Finding], model: str) -> list[Column]:
         key = (aspect, *((row, finding.holds, finding.said) for row, finding in by_row.items()))
         former = alike.get(key, Column(aspect, (), by_row))
         alike[key] = replace(former, chips=(*former.chips, chip))
-    return sorted(alike.values(), key=lambda column: _ORDER.index(column.aspect))
+    return tuple(sorted(alike.values(), key=lambda column: _ORDER.index(column.aspect)))
 
 
 def sentences(matrix: Matrix) -> list[str]:
@@ -65,21 +82,19 @@ def _sentence(rows: Sequence[Row], change: Change, chips: Sequence[str]) -> str:
 def matrix_markdown(matrix: Matrix) -> str:
     """The matrix for a pull request: a table for each model, then what is lost."""
     lines = [f"### Matrix: {'✅ pass' if matrix.holds else '❌ fail'}", ""]
-    for name in models_of(matrix.findings):
-        lines += [*_table(matrix, name), ""]
+    for table in tables(matrix):
+        headings = [escape(" ".join((column.aspect, *column.chips)).strip()) for column in table.columns]
+        lines += [f"**{escape(table.title)}**", "", f"| versions | {' | '.join(headings)} |"]
+        lines.append(f"|---{'|---' * len(headings)}|")
+        for row, cells in table.lines:
+            said = [f"{_MARKS[cell.holds]} {escape(cell.said)}".strip() if cell else "" for cell in cells]
+            lines.append(f"| {escape(row.label)} | {' | '.join(said)} |")
+        lines.append("")
     lines += [f"- {escape(sentence)}" for sentence in sentences(matrix)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _table(matrix: Matrix, name: str) -> list[str]:
-    columns = columns_of(matrix.findings, name)
-    size = next((subject.size for subject in matrix.subjects if subject.name == name), None)
-    title = f"**{escape(name) or 'the firmware'}**" + (f", manifest {size:,} bytes" if size is not None else "")
-    headings = [escape(" ".join((column.aspect, *column.chips)).strip()) for column in columns]
-    lines = [title, "", f"| versions | {' | '.join(headings)} |", f"|---{'|---' * len(columns)}|"]
-    for index, row in enumerate(matrix.rows):
-        cells = [column.by_row.get(index) for column in columns]
-        if any(cells):
-            said = [f"{_MARKS[cell.holds]} {escape(cell.said)}".strip() if cell else "" for cell in cells]
-            lines.append(f"| {escape(row.label)} | {' | '.join(said)} |")
-    return lines
+def matrix_page(matrix: Matrix) -> str:
+    """The matrix as one self-contained HTML page."""
+    template = page_environment().get_template("matrix.html.j2")
+    return template.render(matrix=matrix, tables=tables(matrix), sentences=sentences(matrix))

@@ -84,14 +84,15 @@ def html_page(results: Sequence[RunResult]) -> str:
     share = _CHART_BYTES // max(1, len(results))
     listed = _LISTED // max(1, len(results))
     views = [_run_view(result, share, listed) for result in results]
-    environment = _environment()
+    environment = page_environment()
     numbers = itertools.count(1)
     environment.globals["unique"] = lambda: f"c{next(numbers)}"
     template = environment.get_template("page.html.j2")
     return template.render(runs=views, verdict=overall(results), columns=COLUMNS, wording=wording)
 
 
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """The templates of pages; what they show is escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(

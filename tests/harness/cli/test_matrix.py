@@ -106,6 +106,9 @@ def test_people_see_a_table_what_is_lost_and_the_verdict(tmp_path: Path, capsys:
     summary = (tmp_path / "out" / "matrix.md").read_text()
     assert summary.startswith("### Matrix: ❌ fail")
     assert "- lost: alexa esp32s3" in summary
+    page = (tmp_path / "out" / "matrix.html").read_text()
+    assert '<td class="not">✗ 30,112, 7,764 short: ESPHome&#39;s probe finds more</td>' in page
+    assert "<script" not in page
 
 
 @pytest.mark.parametrize(
