@@ -43,8 +43,9 @@ KERNELS: Final[dict[str, dict[str, Kernels]]] = {
     "1.1.1": _1_1,
     "1.1.2": _1_1,
     "1.2.0": _1_2_0,
+    "1.2.0~1": _1_2_0,
     "1.2.1": _1_2_1,
     "1.2.2": _1_2_1,
     "1.2.3": _1_2_3,
 }
-"""esp-nn version to chip to scratch functions, from `include/esp_nn*.h` and `src/convolution/`; 1.2.0~1 is 1.2.0."""
+"""esp-nn version to chip to scratch functions, from `include/esp_nn*.h` and `src/convolution/`."""

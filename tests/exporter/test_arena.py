@@ -155,7 +155,7 @@ def test_what_is_not_known_is_an_error_that_says_what_is() -> None:
     assert error.value.hint == f"known: {', '.join(CHIPS)}"
     with pytest.raises(UnknownRuntimeError, match=r"esp-nn 9\.9\.9") as error:
         predict_arena(model, runtime=RuntimeVersions("1.3.3~1", "9.9.9"))
-    assert error.value.hint == "known: 1.0.2, 1.1.0, 1.1.1, 1.1.2, 1.2.0, 1.2.1, 1.2.2, 1.2.3"
+    assert error.value.hint == "known: 1.0.2, 1.1.0, 1.1.1, 1.1.2, 1.2.0, 1.2.0~1, 1.2.1, 1.2.2, 1.2.3"
     with pytest.raises(UnknownRuntimeError, match=r"esp-tflite-micro 2\.0") as error:
         predict_arena(model, runtime=RuntimeVersions("2.0", "1.1.2"))
     assert error.value.hint == "known: 1.3.1, 1.3.3~1, 1.3.4, 1.3.5, 1.3.7, 1.3.8, 1.4.0"

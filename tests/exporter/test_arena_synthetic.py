@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.arena import predict_arena
-from exporter.contract import REGISTERED_OPS
-from exporter.errors import MwwError
+from exporter.contract import REGISTERED_OPS, RuntimeVersions
+from exporter.errors import MwwError, UnsupportedModelError
 from exporter.model_file import read_model
 from tests.support.synthetic import Graph, pack
 
@@ -211,6 +211,43 @@ def test_a_synthetic_model_needs_what_the_runtime_measured(model: Callable[[], b
     for chip, figures in zip(CHIPS, RECORDED[model], strict=True):
         arena = predict_arena(content, chip)
         assert (arena.used, arena.head, arena.tail, arena.minimum) == figures, chip
+
+
+# on the esp32s3 with esp-nn 1.1.2; None where the runtime fails or crashes
+ON_OTHER_VERSIONS: dict[str, dict[Callable[[], bytes], tuple[int, int, int, int] | None]] = {
+    "1.3.1": {
+        streaming: (5180, 3184, 1996, 5184),
+        shared_state: (1148, 128, 1020, 1408),
+        shapes: (1768, 480, 1288, 2144),
+        convolutions: (4508, 2672, 1836, 4512),
+        depthwise_convolutions: None,
+        wide_dense: None,
+        floats: (1520, 960, 560, 1520),
+        leftovers: (1996, 992, 1004, 2000),
+    },
+    "1.3.8": {
+        streaming: (5116, 3184, 1932, 5120),
+        shared_state: (1180, 160, 1020, 1568),
+        shapes: (1784, 480, 1304, 2464),
+        convolutions: (4508, 2672, 1836, 4512),
+        depthwise_convolutions: (6332, 3760, 2572, 6336),
+        wide_dense: (4956, 528, 4428, 6656),
+        floats: (1520, 960, 560, 1520),
+        leftovers: (1996, 992, 1004, 2000),
+    },
+}
+
+
+@pytest.mark.parametrize("version", ON_OTHER_VERSIONS)
+@pytest.mark.parametrize("model", RECORDED, ids=lambda model: model.__name__)
+def test_other_versions_of_the_runtime_need_what_they_measured(model: Callable[[], bytes], version: str) -> None:
+    figures, runtime = ON_OTHER_VERSIONS[version][model], RuntimeVersions(version, "1.1.2")
+    if figures is None:
+        with pytest.raises(UnsupportedModelError):
+            predict_arena(model(), "esp32s3", runtime=runtime)
+        return
+    arena = predict_arena(model(), "esp32s3", runtime=runtime)
+    assert (arena.used, arena.head, arena.tail, arena.minimum) == figures
 
 
 def test_every_registered_operator_is_among_them() -> None:

@@ -199,7 +199,7 @@ def test_people_get_one_row_for_runtimes_that_are_alike(capsys: pytest.CaptureFi
     assert run(mww, ["arena", str(ALEXA), "--runtime", "all"]) == 1
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip().startswith("1.3.3~1")]
     assert [row[1:] for row in rows] == [
-        ["1.1.0,", "1.1.1,", "1.1.2,", "1.2.0", "16,144", "22,144", "22,128"],
+        ["1.1.0,", "1.1.1,", "1.1.2,", "1.2.0,", "1.2.0~1", "16,144", "22,144", "22,128"],
         ["1.2.1,", "1.2.2", "16,144", "30,112,", "7,764", "short", "22,128"],
         ["1.2.3", "16,144", "30,144,", "7,796", "short", "22,128"],
     ]

@@ -12,6 +12,7 @@ import pytest
 from exporter.contract import CHIPS
 from exporter.runtimes import esphome_builds
 from harness.cli import mww, run
+from tests.exporter.test_arena_synthetic import depthwise_convolutions
 from tests.harness.matrix.test_runs import WRONG, recorded
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
@@ -65,6 +66,15 @@ def test_a_model_without_a_manifest_has_figures_and_nothing_to_hold(capsys: pyte
     code, document = matrix(capsys, MODELS / "alexa.tflite", "--runtime", "1.1.2", "--runtime", "1.2.1")
     assert code == 0
     assert {one["fits"] for one in document["arenas"]} == {None}
+
+
+def test_what_a_runtime_refuses_does_not_hold_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (model := tmp_path / "no-bias.tflite").write_bytes(depthwise_convolutions())
+    versions = ("esp-tflite-micro=1.3.1", "esp-tflite-micro=1.3.8")
+    code, document = matrix(capsys, model, *(f"--runtime={one}" for one in versions), "--chip", "esp32s3")
+    refused, figures = document["findings"]
+    assert (code, refused["holds"], figures["holds"]) == (1, False, None)  # without a manifest nothing fits or not
+    assert "no bias" in refused["said"]
 
 
 def test_a_run_in_the_emulator_is_a_row_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
