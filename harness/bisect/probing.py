@@ -188,7 +188,7 @@ class BoardTensors(_Closing):
         self._borrowed = self._lost = False
         self._arena_used = 0
         with ExitStack() as stack:
-            port = stack.enter_context(hold_port(url, purpose="mww bisect"))
+            port = stack.enter_context(hold_port(url, purpose="mww bisect")).port
             self._client = stack.enter_context(LinkClient.connect(port, baud=options.baud or DEFAULT_BAUD))
             chip = self._client.board.chip
             if options.chip not in (None, chip):

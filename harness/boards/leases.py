@@ -105,8 +105,10 @@ def acquire_any(boards: Sequence[Board], *, purpose: str, timeout: float | None 
 
 
 @contextmanager
-def hold_port(port: str, *, purpose: str) -> Iterator[str]:
-    """Lease the board at a port that no inventory named, unless this process already has it; gives where it is.
+def hold_port(port: str, *, purpose: str) -> Iterator[Board]:
+    """Lease the board at a port that no inventory named, unless this process already has it.
+
+    Gives the board, whose `port` is where it is and whose `id` is what people may call it by.
 
     Raises:
         BoardBusyError: Somebody else holds it.
@@ -115,10 +117,10 @@ def hold_port(port: str, *, purpose: str) -> Iterator[str]:
     board = board_at(port, scan())
     ours = [lease for lease in _held if lease.held and set(board.identities) & set(lease.board.identities)]
     if ours:
-        yield ours[0].board.port if in_lab(port) else port
+        yield ours[0].board if in_lab(port) else board
         return
     with acquire(board, purpose=purpose) as lease:
-        yield lease.board.port if in_lab(port) else port
+        yield lease.board
 
 
 def holder(board: Board) -> Holder | None:

@@ -61,12 +61,12 @@ def command(
         before=before,
         after=after,
     )
-    with hold_port(port, purpose="mww flash") as leased, progress() as report:
-        done = flash(replace(job, port=leased), report)
+    with hold_port(port, purpose="mww flash") as board, progress() as report:
+        done = flash(replace(job, port=board.port), report)
     if as_json:
         _emit(port, done, [model.sha256 for model in loaded])
         return
-    click.echo(f"{done.chip} {done.mac} at {port}")
+    click.echo(f"{done.chip} {done.mac} at {board.id}")
     for part in done.parts:
         click.echo(
             f"  {part.offset:#010x}  {part.size:>8}  {part.name:<16} {'written' if part.written else 'as it was'}"

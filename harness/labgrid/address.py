@@ -31,6 +31,10 @@ class LabAddress:
     tags: tuple[str, ...]
     coordinator: str
 
+    def of_place(self, name: str) -> str:
+        """The address of one place there, for people to type."""
+        return f"{LAB}//{self.coordinator}/name={name}"
+
     def __str__(self) -> str:
         return f"{', '.join(self.tags)} at {self.coordinator}"
 

@@ -70,7 +70,10 @@ class Lab:
 
 
 class _KeptPlace:
-    """A claim: the keeper asks while its standard input is open, and says when it has the place."""
+    """A claim: the keeper asks while its standard input is open, and says when it has the place.
+
+    The board is then called by its place, since the tags may have meant any of several.
+    """
 
     def __init__(self, board: Board, address: LabAddress) -> None:
         self._board, self._address = board, address
@@ -107,7 +110,7 @@ class _KeptPlace:
             raise LeaseError("the process that keeps the lab's place ended") from None
         if "error" in document:
             raise _error(document["error"])
-        return replace(self._board, port=str(document["port"]))
+        return replace(self._board, id=self._address.of_place(document["place"]), port=str(document["port"]))
 
     def release(self) -> None:
         """See `Claim`; waits until the lab has the place back."""

@@ -243,7 +243,8 @@ class _LeasedDevice(DeviceTarget):
 
     def __init__(self, url: str, options: TargetOptions) -> None:
         with ExitStack() as stack:
-            super().__init__(stack.enter_context(hold_port(url, purpose="mww run")), options, called=url)
+            board = stack.enter_context(hold_port(url, purpose="mww run"))
+            super().__init__(board.port, options, called=board.id)
             self._lease = stack.pop_all()
 
     def close(self) -> None:

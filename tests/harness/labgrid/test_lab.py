@@ -62,6 +62,7 @@ def test_the_next_hears_who_has_the_boards_and_waits_for_one(here: Lab) -> None:
     board = Board("any", "esp32s3", port=ANY)
     with acquire(board, purpose="first"), acquire(board, purpose="second") as second:
         assert second.board.port.startswith("rfc2217://127.0.0.1:")
+        assert second.board.id in {f"labgrid://{here.coordinator}/name=place-{number}" for number in (0, 1)}
         held = holder(board)
         assert held is not None
         assert held.purpose == "all 2 places of the lab"
