@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from itertools import count
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -54,7 +55,7 @@ def read_arrays(source: Path | bytes, name: str) -> Mapping[str, FloatArray]:
     arrays: dict[str, FloatArray] = {}
     try:
         with h5py.File(io.BytesIO(source) if isinstance(source, bytes) else source, "r") as file:
-            _collect(h5py, file, "", arrays)
+            _collect(h5py, file, "", arrays, count())
     except _FAULTS as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         hint = "was it copied whole?"
@@ -62,23 +63,26 @@ def read_arrays(source: Path | bytes, name: str) -> Mapping[str, FloatArray]:
     return arrays
 
 
-def _collect(h5py: ModuleType, group: Any, path: str, arrays: dict[str, FloatArray]) -> None:
+def _collect(h5py: ModuleType, group: Any, path: str, arrays: dict[str, FloatArray], seen: count[int]) -> None:
+    """Read what lies in the file itself; `seen` counts entries, of which links can make any number out of a few."""
     if path.count("/") > _MAX_DEPTH:
         raise ValueError("groups are nested too deeply")
     for key in group:
+        if next(seen) > _MAX_ENTRIES:
+            raise ValueError("it holds more entries than any network for an ESP32")
         if not isinstance(group.get(key, getlink=True), h5py.HardLink):
             continue
         entry = group[key]
         inner = f"{path}{key}"
         if isinstance(entry, h5py.Dataset):
-            if entry.dtype.kind == "f" and not entry.external:
+            if entry.dtype.kind == "f" and not entry.external and not entry.is_virtual:
                 _read(entry, inner, arrays)
         elif isinstance(entry, h5py.Group):
-            _collect(h5py, entry, f"{inner}/", arrays)
+            _collect(h5py, entry, f"{inner}/", arrays, seen)
 
 
 def _read(entry: Any, path: str, arrays: dict[str, FloatArray]) -> None:
     held = sum(array.size for array in arrays.values())
-    if prod(entry.shape) + held > MAX_WEIGHTS * 4 or len(arrays) > _MAX_ENTRIES:  # optimisers keep copies
+    if prod(entry.shape) + held > MAX_WEIGHTS * 4:  # optimisers keep copies
         raise ValueError("it holds more numbers than any network for an ESP32")
     arrays[path] = np.asarray(entry[()], np.float32)

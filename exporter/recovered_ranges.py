@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from math import isfinite
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -18,6 +17,7 @@ Ranges: TypeAlias = Mapping[str, tuple[float, float]]
 RANGES_SCHEMA: Final = "mww.calibration-ranges/1"
 
 _MAX_FILE_SIZE: Final = 1024 * 1024
+_LARGEST: Final = 1e9  # beyond what any activation has, and finite
 
 
 def recovered_ranges(graph: StreamingGraph) -> Ranges:
@@ -87,4 +87,4 @@ def load_ranges(path: Path) -> Ranges:
 def _is_range(limits: object) -> bool:
     if not isinstance(limits, list) or len(limits) != 2 or not all(type(limit) in (int, float) for limit in limits):
         return False
-    return all(isfinite(limit) for limit in limits) and bool(limits[0] < limits[1])
+    return all(abs(limit) <= _LARGEST for limit in limits) and bool(limits[0] < limits[1])

@@ -6,6 +6,7 @@ Each must be read, or refused by one `MwwError`, within its time and memory. Any
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import random
 import signal
@@ -15,10 +16,13 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from benchmarks.reliability import more_files
 from benchmarks.reliability.mutation import mutated
+from benchmarks.reliability.yaml_bombs import YAML_BOMBS
 from exporter.errors import MwwError
 
 SECONDS = 30
@@ -46,6 +50,8 @@ def _outcome(reader: Reader, path: Path) -> str | None:
         reader(path)
     except MwwError as error:
         return None if error.message else "an error without a message"
+    except _TooSlow:
+        return f"not done after {SECONDS} s"
     except Exception as error:  # noqa: BLE001 -- what is looked for
         import traceback
 
@@ -56,8 +62,12 @@ def _outcome(reader: Reader, path: Path) -> str | None:
     return None
 
 
+class _TooSlow(BaseException):
+    """No reader takes it for a fault of its file."""
+
+
 def _too_slow(signum: int, frame: object) -> None:
-    raise TimeoutError(f"not done after {SECONDS} s")
+    raise _TooSlow
 
 
 Kind = tuple[bytes, str, Reader, tuple[bytes, ...]]
@@ -157,6 +167,11 @@ def _wav() -> Kind:
         chunked(struct.pack("<HHIIHH", 1, 0, 0, 0, 0, 0), bytes(100)),
         chunked(b"", bytes(100)),
         chunked(pcm, b""),
+        chunked(struct.pack("<HHIIHH", 3, 1, 16000, 64000, 4, 32), bytes(400)),
+        chunked(struct.pack("<HHIIHH", 1, 1, 16000, 48000, 3, 24), bytes(300)),
+        chunked(struct.pack("<HHIIHHHHI", 0xFFFE, 1, 16000, 32000, 2, 16, 22, 16, 4) + bytes(16), bytes(100)),
+        chunked(pcm, bytes(100)).replace(b"RIFF", b"RF64"),
+        chunked(pcm, bytes(100)).replace(b"RIFF", b"RIFX"),
         b"RIFF\x00\x00\x00\x00WAVE" + b"junk\x00\x00\x00\x00" * 100_000,
     )
     return good, ".wav", wav_to_features, crafted
@@ -202,29 +217,6 @@ def _manifest() -> Kind:
     return json.dumps(good).encode(), ".json", read, tuple(crafted)
 
 
-_BOMB = b"a: &a [x,x,x,x,x,x,x,x,x]\n" + b"".join(
-    b"%c: &%c [%s]\n" % (name, name, b",".join([b"*" + bytes([name - 1])] * 9)) for name in b"bcdefghij"
-)
-_YAML = (
-    _BOMB,
-    _BOMB + b"boards: *j\n",
-    _BOMB + b"model: *j\n",
-    _BOMB + b"model: {pointwise_filters: *j}\n",
-    b"[" * 100_000,
-    b"{a: " * 50_000,
-    b"!!python/object/apply:os.system ['true']",
-    b"boards: [&a [*a]]",
-    b"model: &a {architecture: *a}",
-    b"boards:\n- &a {id: *a}",
-    b"model: {pointwise_filters: " + b"9" * 5000 + b"}",
-    b"boards: 2026-99-99",
-    b"? [a, b]\n: c",
-    b"\x00",
-    b"\xff\xfe\x00",
-    b"%YAML 9.9\n---\nboards: []",
-)
-
-
 def _configuration() -> Kind:
     from exporter.configuration import load_configuration
     from exporter.model_file import read_model
@@ -232,14 +224,14 @@ def _configuration() -> Kind:
     from exporter.streaming_graph import read_streaming_graph
 
     graph = read_streaming_graph(read_model(_models() / "okay_nabu.tflite"))
-    return trainer_configuration(graph.architecture).encode(), ".yaml", load_configuration, _YAML
+    return trainer_configuration(graph.architecture).encode(), ".yaml", load_configuration, YAML_BOMBS
 
 
 def _inventory() -> Kind:
     from harness.boards.inventory import load_inventory
 
     good = "boards:\n- {id: kitchen, chip: esp32s3, serial: 'AA:BB', baud: 115200}\n- {id: b, port: /dev/ttyUSB0}\n"
-    return good.encode(), ".yaml", load_inventory, _YAML
+    return good.encode(), ".yaml", load_inventory, YAML_BOMBS
 
 
 def _checkpoint(path: Path) -> None:
@@ -257,6 +249,21 @@ def _recovered() -> bytes:
     return weights_file(recovered.architecture, recovered.weights)
 
 
+def _virtual(h5py: Any) -> object:
+    """A dataset that lies in another file."""
+    layout = h5py.VirtualLayout((10,), "f4")
+    layout[:] = h5py.VirtualSource("/etc/other.h5", "a", (10,))
+    return layout
+
+
+def _braid(file: Any) -> None:
+    """Fourteen groups in a row, each in the one before under ten names."""
+    groups = [file, *(file.create_group(f"group{number}") for number in range(14))]
+    for outer, inner in itertools.pairwise(groups):
+        for number in range(10):
+            outer[f"strand{number}"] = inner
+
+
 def _hdf5() -> Kind:
     import h5py
 
@@ -266,6 +273,9 @@ def _hdf5() -> Kind:
         lambda file: file.create_dataset("a", data=np.zeros(10, "f4")) and file.__setitem__("b", h5py.SoftLink("/b")),
         lambda file: file.__setitem__("a", h5py.ExternalLink("/etc/passwd", "/")),
         lambda file: file.__setitem__("loop", file["/"]),
+        lambda file: [file.__setitem__(f"loop{number}", file["/"]) for number in range(10)],
+        lambda file: file.create_virtual_dataset("a", _virtual(h5py)),
+        _braid,
         lambda file: file.create_group("/".join("g" * 3000)),
         lambda file: [file.create_group(f"g{number}") for number in range(20_000)],
         lambda file: file.create_dataset(
@@ -330,4 +340,9 @@ KINDS: Mapping[str, Callable[[], Kind]] = {
     "checkpoints (.weights.h5)": _hdf5,
     "checkpoints (.keras)": _keras,
     "runs to compare (run.json)": _run_json,
+    "labels (.csv)": more_files.labels,
+    "calibration ranges (.json)": more_files.ranges,
+    "unfinished runs (.jsonl)": more_files.journal,
+    "allowances (YAML)": more_files.allowances,
+    "firmware (factory.bin)": more_files.factory_images,
 }

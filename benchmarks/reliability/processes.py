@@ -45,7 +45,8 @@ VERBS: Mapping[str, int] = {
     "mww run --target virtual": 50,
     "mww virtual": 50,
     "mww flash": 50,
-    "mww export": 50,
+    "mww export --converter direct": 50,
+    "mww export": 10,
 }
 """The verbs, and how often each is disturbed at full size."""
 
@@ -56,8 +57,8 @@ def _case(name: str, folder: Path) -> Case:
         return Case(words, lambda text: json.loads(text)["schema"], until_ready=True)
     if name == "mww flash":
         return _flash(folder)
-    if name == "mww export":
-        return _export(folder)
+    if name.startswith("mww export"):
+        return _export(folder, name.split()[2:])
     return _run(folder, "virtual" if name.endswith("virtual") else "emulator")
 
 
@@ -212,7 +213,7 @@ def _flash(folder: Path) -> Case:
     return Case([*words, "--json"], result)
 
 
-def _export(folder: Path) -> Case:
+def _export(folder: Path, more: Sequence[str]) -> Case:
     from exporter.model_file import read_model
     from exporter.recover import recover, write_recovered
 
@@ -220,4 +221,4 @@ def _export(folder: Path) -> Case:
     write_recovered(recovered, folder / "trained.weights.h5", config=None, ranges=folder / "ranges.json")
     words = ["export", "--checkpoint", str(folder / "trained.weights.h5"), "--output", str(folder / "exported")]
     words += ["--calibration-ranges", str(folder / "ranges.json"), "--name", "trained", "--json"]
-    return Case(words, lambda text: json.loads(text)["model_sha256"])
+    return Case([*words, *more], lambda text: json.loads(text)["model_sha256"])

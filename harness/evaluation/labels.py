@@ -49,7 +49,7 @@ def read_labels(path: Path | str, names: Iterable[str]) -> dict[str, Label]:
         LabelError: It cannot be read, a value is no label, or a line fits no clip or several.
     """
     path = Path(path)
-    known = list(names)
+    known = _by_ending(names)
     labels: dict[str, Label] = {}
     for number, row in enumerate(_rows(path), start=2):
         where = f"{path}, line {number}"
@@ -63,11 +63,13 @@ def read_labels(path: Path | str, names: Iterable[str]) -> dict[str, Label]:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise LabelError(f"{path} is larger than {_MAX_BYTES} bytes")
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+        text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise LabelError(f"cannot read {path} as a CSV file in UTF-8") from error
+    if len(content) > _MAX_BYTES:
+        raise LabelError(f"{path} is larger than {_MAX_BYTES} bytes")
     try:
         reader = csv.DictReader(text.splitlines(), strict=True)
         rows = list(reader)
@@ -91,11 +93,21 @@ def _seconds(where: str, text: str | None) -> float | None:
     return seconds
 
 
-def _match(where: str, clip: str, names: list[str]) -> str:
+def _by_ending(names: Iterable[str]) -> dict[str, list[str]]:
+    """Clips by their names, and by every ending of these that begins after a slash."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        parts = name.split("/")
+        for start in range(len(parts)):
+            found.setdefault("/".join(parts[start:]), []).append(name)
+    return found
+
+
+def _match(where: str, clip: str, known: dict[str, list[str]]) -> str:
     """The one clip of that name, or whose path ends in it."""
-    if clip in names:
+    found = known.get(clip, []) if clip else []
+    if clip in found:
         return clip
-    found = [name for name in names if clip and f"/{name}".endswith(f"/{clip}")]
     if len(found) != 1:
         fits = "no clip" if not found else f"{len(found)} clips"
         raise LabelError(

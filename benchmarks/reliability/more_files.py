@@ -1,0 +1,95 @@
+"""Hostile files of the smaller kinds: tables, journals, allowances, firmware images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from tempfile import gettempdir
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from benchmarks.reliability.processes import published
+from benchmarks.reliability.yaml_bombs import YAML_BOMBS
+
+if TYPE_CHECKING:
+    from benchmarks.reliability.files import Kind
+
+
+def labels() -> Kind:
+    """The CSV of `mww run --labels`."""
+    from harness.evaluation.labels import read_labels
+
+    good = b"clip,label,end_s\na/1.wav,positive,0.9\n2.wav,negative,\n"
+    crafted = (
+        b"",
+        b"clip,label\n" + b'"' * 500_000,
+        b"clip,label\n" + b"," * 500_000,
+        b"clip,label\n" + b"x,positive\n" * 200_000,
+        b"clip,label\n\x00,positive\n",
+        b"clip,label,end_s\na/1.wav,positive,1e999\n",
+        b"clip,label,end_s\na/1.wav,positive,nan\n",
+        "clip,label\n\x1b[2J\u202e,positive\n".encode(),
+        b"\xff\xfe",
+    )
+    return good, ".csv", lambda path: read_labels(path, ["a/1.wav", "b/2.wav"]), crafted
+
+
+def ranges() -> Kind:
+    """Calibration ranges."""
+    from exporter.recovered_ranges import RANGES_SCHEMA, load_ranges
+
+    def document(limits: str) -> bytes:
+        return f'{{"schema": "{RANGES_SCHEMA}", "ranges": {{"input": {limits}}}}}'.encode()
+
+    absurd = ("[0, 1e999]", "[NaN, 1]", "[0, " + "9" * 400 + "]", "[true, 2]", "[1, 0]", "[[0], 1]", "null", "[" * 900)
+    return document("[0, 26]"), ".json", load_ranges, tuple(map(document, absurd))
+
+
+def journal() -> Kind:
+    """What `mww run --resume` reads."""
+    from harness.check import RunOptions, check_models
+    from harness.clips.npz import write_archive
+    from harness.model import load_model
+
+    features = Path(gettempdir()) / "mww-hostile-journal.npz"
+    write_archive(features, [("a", np.zeros((300, 40), np.int8)), ("b", np.ones((30, 40), np.int8))])
+    model = load_model(published() / "okay_nabu.json")
+
+    def read(path: Path) -> None:
+        check_models([model], features, RunOptions(engine="litert", unfinished=path))
+
+    good = features.with_suffix(".jsonl")
+    good.unlink(missing_ok=True)
+    read(good)
+    lines = good.read_bytes().splitlines(keepends=True)
+    first = json.loads(lines[0])
+    absurd = (None, -1, 1 << 70, 1e308, "", "x", "AAAA", [], {}, True)
+    crafted = [json.dumps({**first, key: value}).encode() + b"\n" for key in first for value in absurd]
+    crafted += [b"[" * 100_000, b"\n" * 100_000, lines[0][:-20], lines[0] * 3, b"null\n1\n[]\n"]
+    return b"".join(lines), ".jsonl", read, tuple(crafted)
+
+
+def allowances() -> Kind:
+    """The file of allowances."""
+    from harness.allowances.file import read_allowances
+
+    entry = "model: okay_nabu\n  model_sha256: '%s'\n  chip: esp32\n  reason: r\n  by: me\n  date: '2026-01-01'\n" % (
+        "0" * 64
+    )
+    good = f"allowances:\n- {entry}  versions: {{esp-nn: 1.1.2}}\n  max_difference: 1\n  clips: {{a: 3}}\n"
+    return good.encode(), ".yaml", read_allowances, YAML_BOMBS
+
+
+def factory_images() -> Kind:
+    """A firmware's factory image."""
+    from harness.images.factory_image import read_factory_image
+    from harness.virtual.chips import find_chip
+    from harness.virtual.factory import factory_image
+
+    def read(path: Path) -> None:
+        read_factory_image(path.read_bytes())
+
+    good = factory_image(find_chip("esp32s3"))
+    crafted = (b"", b"\xe9" * 0x20000, b"\xff" * 0x20000, good[:0x8000], good[:0x10000], good + bytes(1 << 20))
+    return good, ".bin", read, crafted

@@ -1,0 +1,40 @@
+"""Checkpoints that nobody vouches for: nothing outside the file is read, and nothing in it takes for ever."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exporter.errors import CheckpointError
+from exporter.hdf5 import read_arrays
+
+h5py = pytest.importorskip("h5py")
+
+
+def test_arrays_of_other_files_are_left_out(tmp_path: Path) -> None:
+    values = np.arange(10, dtype=np.float32)
+    (tmp_path / "raw").write_bytes(values.tobytes())
+    with h5py.File(tmp_path / "other.h5", "w") as other:
+        other["secret"] = values
+    layout = h5py.VirtualLayout((10,), "f4")
+    layout[:] = h5py.VirtualSource(tmp_path / "other.h5", "secret", (10,))
+    with h5py.File(tmp_path / "checkpoint.h5", "w") as file:
+        file["own"] = values
+        file.create_virtual_dataset("virtual", layout)
+        file.create_dataset("external", (10,), "f4", external=[(str(tmp_path / "raw"), 0, 40)])
+        file["linked"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/secret")
+        file["soft"] = h5py.SoftLink("/own")
+    assert list(read_arrays(tmp_path / "checkpoint.h5", "it")) == ["own"]
+
+
+def test_a_few_groups_under_many_names_do_not_take_for_ever(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "braid.h5", "w") as file:
+        groups = [file, *(file.create_group(f"group{number}") for number in range(14))]
+        for outer, inner in itertools.pairwise(groups):
+            for number in range(10):
+                outer[f"strand{number}"] = inner
+    with pytest.raises(CheckpointError, match="more entries than any network"):
+        read_arrays(tmp_path / "braid.h5", "it")
