@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -32,7 +32,7 @@ from harness.run.journal import Journal
 from harness.run.judging import Judge, Observed, nothing_but
 from harness.run.problems import plain_problems
 from harness.run.results import ArenaResult, ClipResult, GoldenSource, Problem, RunResult, VadSource, Verdict
-from harness.run.sharing import run_clips
+from harness.run.sharing import ShareClips, run_clips
 from harness.run.workbench import Bench, Setup
 from harness.targets.base import TargetInfo
 from harness.targets.registry import EMULATOR, TargetOptions, target_spec
@@ -47,7 +47,8 @@ class RunOptions:
     """How to run, the same for each model: the keyword arguments of `check`.
 
     `unfinished` is the file in which finished clips are kept; those that it holds already are not run again. Clips run
-    at `more_targets` too, which are boards of the same kind; one that is lost is done without.
+    at `more_targets` too, which are boards of the same kind; one that is lost is done without. `cluster` is the address
+    of a Dask scheduler, over whose workers clips are spread.
     """
 
     target: str = EMULATOR
@@ -65,6 +66,7 @@ class RunOptions:
     allowances: AllowanceFile | Path | str | None = None
     unfinished: Path | None = None
     more_targets: tuple[str, ...] = ()
+    cluster: str | None = None
 
 
 def check(  # noqa: PLR0913 -- the fields of RunOptions
@@ -84,6 +86,7 @@ def check(  # noqa: PLR0913 -- the fields of RunOptions
     progress: Callable[[str, int, int], None] = _no_progress,
     allowances: AllowanceFile | Path | str | None = None,
     faults: tuple[str, ...] = (),
+    cluster: str | None = None,
 ) -> RunResult:
     """Stream clips through a model on a target and judge every output.
 
@@ -104,6 +107,7 @@ def check(  # noqa: PLR0913 -- the fields of RunOptions
         labels: What clips hold; None: clips in folders named `positive` and `negative` are labelled by them.
         jobs: Clips at a time, where several of the target can be had.
         progress: Called with the model's name, clips done and clips in all.
+        cluster: The address of a Dask scheduler over whose workers clips are spread, or `local:N`; see docs/cluster.md.
         allowances: The file of differences that were accepted; see `harness.allowances`.
         faults: What goes wrong on the virtual board of the target `virtual`; see `harness.virtual.faults`.
 
@@ -115,7 +119,20 @@ def check(  # noqa: PLR0913 -- the fields of RunOptions
             load the model.
     """
     options = RunOptions(
-        target, engine, chip, baud, flash, faults, tolerance, lead_in, vad, labels, jobs, progress, allowances
+        target,
+        engine,
+        chip,
+        baud,
+        flash,
+        faults,
+        tolerance,
+        lead_in,
+        vad,
+        labels,
+        jobs,
+        progress,
+        allowances,
+        cluster=cluster,
     )
     loaded = model if isinstance(model, Model) else load_model(model)
     return check_models([loaded], clips, options)[0]
@@ -131,16 +148,39 @@ def check_models(models: Sequence[Model], clips: ClipSource, options: RunOptions
     """
     results: list[RunResult] = []
     lost: dict[str, str] = {}
-    for model in models:
-        result, refusal = _check(model, clips, options, lost, results[-1].target if results else None)
-        if refusal is not None and len(models) == 1:
-            raise refusal
-        results.append(result)
+    with _sharing(options) as share:
+        for model in models:
+            result, refusal = _check(model, clips, options, share, lost, results[-1].target if results else None)
+            if refusal is not None and len(models) == 1:
+                raise refusal
+            results.append(result)
     return tuple(results)
 
 
+@contextmanager
+def _sharing(options: RunOptions) -> Iterator[ShareClips]:
+    """How clips are shared out: among the benches here, or over a cluster, whose modules are only imported then."""
+    if options.cluster is None:
+        yield run_clips
+        return
+    if options.more_targets or not target_spec(options.target).several:
+        hint = "leave --cluster out: a board is at one machine; a cluster runs emulators and virtual boards"
+        raise UsageError(f"--cluster with the target {options.target}", hint=hint)
+    if options.jobs != 1:
+        raise UsageError("--jobs with --cluster", hint="each thread of the cluster's workers runs a clip at a time")
+    from harness.cluster.connection import Cluster
+
+    with Cluster(options.cluster) as cluster:
+        yield cluster.run_clips
+
+
 def _check(
-    model: Model, clips: ClipSource, options: RunOptions, lost: dict[str, str], known: TargetInfo | None
+    model: Model,
+    clips: ClipSource,
+    options: RunOptions,
+    share: ShareClips,
+    lost: dict[str, str],
+    known: TargetInfo | None,
 ) -> tuple[RunResult, MwwError | None]:
     """The result, and why the model could not be loaded where it could not.
 
@@ -162,7 +202,7 @@ def _check(
                 raise
             arena, seen, refusal, info = None, [nothing_but(error)] * len(chosen), error, known
         else:
-            arena, seen, refusal = _run(setup, benches, chosen, options, lost)
+            arena, seen, refusal = _run(benches, chosen, options, share, lost)
             info = benches[0].info()
         judge = Judge(model, setup.vad, tolerance, allowing(allowances, model, info))
         results = tuple(judge.judge(clip, observed) for clip, observed in zip(chosen, seen, strict=True))
@@ -282,14 +322,14 @@ def _check_inputs(setup: Setup, clips: Sequence[Clip], options: RunOptions) -> N
 
 
 def _run(
-    setup: Setup, benches: Sequence[Bench], clips: Sequence[Clip], options: RunOptions, lost: dict[str, str]
+    benches: Sequence[Bench], clips: Sequence[Clip], options: RunOptions, share: ShareClips, lost: dict[str, str]
 ) -> tuple[ArenaResult | None, list[Observed], MwwError | None]:
     """Load the model on every bench, then run all clips that were not finished before."""
     try:
         use, *_ = [bench.load() for bench in benches]
     except MwwError as error:
         return None, [nothing_but(error)] * len(clips), error
-    info = benches[0].info()
+    setup, info = benches[0].setup, benches[0].info()
     journal = Journal(options.unfinished, setup, info) if options.unfinished else None
     known = {index: journal.recall(clip) for index, clip in enumerate(clips)} if journal else {}
     left = [clip for index, clip in enumerate(clips) if known.get(index) is None]
@@ -302,7 +342,7 @@ def _run(
             journal.note(clip, observed)
         options.progress(setup.model.name, done, len(clips))
 
-    seen, losses = run_clips(benches, left, finished)
+    seen, losses = share(benches, left, finished)
     fresh = iter(seen)
     for loss in losses:
         lost[loss.target] = f"{loss.target} was lost at clip {loss.clip}, and done without: {loss.error.message}"

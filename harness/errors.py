@@ -124,6 +124,12 @@ class FlashingError(MwwError):
     code = "flashing"
 
 
+class ClusterError(MwwError):
+    """The cluster cannot be reached, lost its scheduler or workers, or has workers that cannot do the work."""
+
+    code = "cluster"
+
+
 class VirtualBoardError(MwwError):
     """A virtual board could not be started, or ended by itself."""
 

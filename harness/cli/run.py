@@ -55,6 +55,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--junit", type=_PATH, metavar="FILE", help="Write JUnit XML.")
 @click.option("--resume", is_flag=True, help="Take finished clips from the interrupted run in --report DIR.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Clips at a time.")
+@click.option("--cluster", metavar="ADDRESS", help="Spread clips over a Dask scheduler's workers, or local:N.")
 @json_option
 def command(*, targets: tuple[str, ...], engine: str | None, jobs: int, **words: Any) -> int:
     """Stream clips through each MODEL, a manifest or .tflite, and judge every output.

@@ -56,6 +56,7 @@ def run_models(  # noqa: PLR0913 -- one for each option
     junit: Path | None,
     resume: bool,
     jobs: int,
+    cluster: str | None,
     as_json: bool,
 ) -> int:
     """Run every model, write and print what came of it, and return the exit code; see `mww run --help`."""
@@ -83,6 +84,7 @@ def run_models(  # noqa: PLR0913 -- one for each option
             progress=shown,
             allowances=judged_by,
             unfinished=unfinished,
+            cluster=cluster,
         )
         results = check_models(loaded, source, options)
     _write(results, report, junit)

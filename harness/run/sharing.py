@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from exporter.errors import MwwError
 from harness.clips.clip import Clip
@@ -21,6 +22,12 @@ class Loss:
     target: str
     clip: str
     error: MwwError
+
+
+ShareClips: TypeAlias = Callable[
+    [Sequence[Bench], Sequence[Clip], Callable[[Clip, Observed], None]], tuple[list[Observed], list[Loss]]
+]
+"""What maps clips to what is seen of them: `run_clips` on this machine, or a cluster."""
 
 
 def run_clips(

@@ -52,7 +52,7 @@ class Bench:
         Raises:
             MwwError: One cannot be opened.
         """
-        self._setup = setup
+        self.setup = setup
         self.target = target
         with ExitStack() as stack:
             self._target = stack.enter_context(open_target(target, setup.options))
@@ -73,7 +73,7 @@ class Bench:
         Raises:
             MwwError: One is refused.
         """
-        model = self._setup.model
+        model = self.setup.model
         if model.problem is not None:
             raise model.problem
         arena = self._target.load(model)
@@ -81,15 +81,15 @@ class Bench:
         if self._golden is not None:
             self._golden.load(model)
             self._feeds["golden"] = Feed(self._golden, model.stride)
-        if self._vad is not None and self._setup.vad is not None:
-            self._vad.load(self._setup.vad)
-            self._feeds["vad"] = Feed(self._vad, self._setup.vad.stride)
+        if self._vad is not None and self.setup.vad is not None:
+            self._vad.load(self.setup.vad)
+            self._feeds["vad"] = Feed(self._vad, self.setup.vad.stride)
         return arena
 
     def run(self, clip: Clip, stopped: Callable[[], bool]) -> Observed:
         """Stream a clip until `stopped`, and tell what was seen; whatever fails is told too."""
         try:
-            golden = self._setup.recorded.outputs(clip.name) if self._setup.recorded else None
+            golden = self.setup.recorded.outputs(clip.name) if self.setup.recorded else None
         except MwwError as error:
             return nothing_but(error)
         streamed = stream(clip, tuple(self._feeds.values()), self._reader, stopped)
