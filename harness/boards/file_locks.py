@@ -55,7 +55,7 @@ class FileLocks:
 
     def holder(self, board: Board) -> Holder | None:
         """See `LeaseProvider`."""
-        for name in board.identities:
+        for name in board.locks:
             for path in _lock_files(name):
                 lock = _open_to_look(path)
                 if lock is None:
@@ -105,7 +105,7 @@ def _lock_files(name: str) -> list[Path]:
 
 
 def _try_lock(board: Board, purpose: str) -> dict[Path, int] | None:
-    """Lock every identity of a board, or none.
+    """Lock all of a board's names, or none.
 
     Each user has files of their own, which nobody else can remove or write to. Whoever has locked theirs looks at
     everybody else's: of two users, at most one finds no other's locked.
@@ -114,7 +114,7 @@ def _try_lock(board: Board, purpose: str) -> dict[Path, int] | None:
     note = json.dumps(asdict(Holder(board.id, os.getpid(), current_user(), since, purpose))).encode()
     locks: dict[Path, int] = {}
     try:
-        for name in board.identities:
+        for name in board.locks:
             mine = lease_dir() / f"{_stem(name)}.{os.geteuid()}.lock"
             lock = _open_locked(mine)
             if lock is None:

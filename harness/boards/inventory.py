@@ -77,8 +77,14 @@ class Board:
 
     @property
     def identities(self) -> tuple[str, ...]:
-        """What a lease locks: every name that another inventory could know this board by, in one order for all."""
+        """Every name that another inventory could know this board by, in one order for all."""
         return tuple(sorted({identity(name) for name in (self.serial, self.mac) if name}))
+
+    @property
+    def locks(self) -> tuple[str, ...]:
+        """What a lease locks: its identities, and a port that is an address, since that may be named alone."""
+        address = {identity(self.port)} if "://" in self.port else set()
+        return tuple(sorted({*self.identities, *address}))
 
 
 def identity(serial: str) -> str:

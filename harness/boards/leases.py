@@ -115,7 +115,7 @@ def hold_port(port: str, *, purpose: str) -> Iterator[Board]:
         LeaseError: Leases cannot be had at all.
     """
     board = board_at(port, scan())
-    ours = [lease for lease in _held if lease.held and set(board.identities) & set(lease.board.identities)]
+    ours = [lease for lease in _held if lease.held and set(board.locks) & set(lease.board.locks)]
     if ours:
         yield ours[0].board if in_lab(port) else board
         return

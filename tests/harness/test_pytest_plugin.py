@@ -32,9 +32,9 @@ PLUGIN = [] if INSTALLED else ["-p", "harness.pytest_plugin"]
 
 INVENTORY = """
 boards:
-  - {id: left, chip: esp32s3, serial: plugin-test-1, port: "socket://127.0.0.1:9"}
-  - {id: right, chip: esp32s3, serial: plugin-test-2, port: "socket://127.0.0.1:9"}
-  - {id: small, chip: esp32, serial: plugin-test-3, port: "socket://127.0.0.1:9"}
+  - {id: left, chip: esp32s3, serial: plugin-test-1, port: "socket://127.0.0.1:1"}
+  - {id: right, chip: esp32s3, serial: plugin-test-2, port: "socket://127.0.0.1:2"}
+  - {id: small, chip: esp32, serial: plugin-test-3, port: "socket://127.0.0.1:3"}
 """
 
 

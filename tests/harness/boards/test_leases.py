@@ -222,3 +222,15 @@ def test_a_bare_port_is_leased_once_for_a_process_and_against_all_others() -> No
         with pytest.raises(BoardBusyError, match=r"\(mww run\)"):
             acquire(same, purpose="them")
     acquire(same, purpose="them").release()
+
+
+def test_a_board_at_an_address_is_one_board_to_who_names_the_inventory_and_who_names_the_address() -> None:
+    board = Board("attic", "esp32s3", serial="attic-1", port="rfc2217://attic.local:4000")
+    with hold_port(board.port, purpose="mww run"):
+        found = holder(board)
+        assert found is not None
+        assert found.purpose == "mww run"
+        with pytest.raises(BoardBusyError):
+            acquire(board, purpose="pytest")
+    with acquire(board, purpose="pytest"), hold_port(board.port, purpose="the same process"):
+        assert holder(Board(board.port, "", serial=board.port, port=board.port)) is not None
