@@ -11,23 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness.boards.inventory import Board, identity
+from harness.boards.usb import UDEV_RULE, bridge_name
 from harness.errors import PortMissingError
 from harness.labgrid.address import in_lab
 
 if TYPE_CHECKING:
     from serial.tools.list_ports_common import ListPortInfo
 
-_BRIDGES: Final = {
-    0x303A: "Espressif USB-Serial-JTAG",
-    0x10C4: "Silicon Labs CP210x",
-    0x1A86: "WCH CH34x",
-    0x0403: "FTDI",
-    0x067B: "Prolific PL2303",
-}
-"""USB vendors of the ports that ESP32 boards have."""
-
-UDEV_RULE: Final = 'SUBSYSTEM=="tty", ATTRS{idVendor}=="303a|10c4|1a86|0403|067b", MODE="0660", TAG+="uaccess"'
-"""What gives the user at the desk every such port, in /etc/udev/rules.d/60-esp32.rules."""
+_BY_PATH: Final = Path("/dev/serial/by-path")
+_TELLING: Final = 6
+"""Characters of a serial number that is a port's own: bridges fresh from the factory say `0001`."""
 
 
 def is_url(port: str) -> bool:
@@ -37,13 +30,19 @@ def is_url(port: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class SerialPort:
-    """A port as the system lists it; what it does not tell is empty."""
+    """A port as the system lists it; what it does not tell is empty. `bridge` is what its USB numbers stand for."""
 
     device: str
     serial: str
     product: str
     usb_id: str
     location: str
+    bridge: str = ""
+
+    @property
+    def own_serial(self) -> str:
+        """The serial number, if it is likely to be this port's alone: many bridges come with the same short one."""
+        return self.serial if len(self.serial) >= _TELLING else ""
 
 
 def scan() -> tuple[SerialPort, ...]:
@@ -55,13 +54,14 @@ def scan() -> tuple[SerialPort, ...]:
 
 
 def _describe(port: ListPortInfo) -> SerialPort:
-    vendor = int(port.vid or 0)
+    vendor, product = int(port.vid or 0), int(port.pid or 0)
     return SerialPort(
         device=port.device,
         serial=port.serial_number or "",
-        product=port.product or _BRIDGES.get(vendor, ""),
-        usb_id=f"{vendor:04x}:{int(port.pid or 0):04x}",
+        product=port.product or "",
+        usb_id=f"{vendor:04x}:{product:04x}",
         location=port.location or "",
+        bridge=bridge_name(vendor, product),
     )
 
 
@@ -92,6 +92,12 @@ def find_port(board: Board, ports: Sequence[SerialPort]) -> str:
     wanted = board.serial or board.mac
     hint = f"nothing listed has {wanted}: is it plugged in, and by a data cable? mww boards scan lists what is"
     raise PortMissingError(f"board {board.id} is at no port", hint=hint)
+
+
+def stable_name(port: SerialPort, folder: Path = _BY_PATH) -> str:
+    """The port under a name that stays as long as the cable does, as udev makes it; its device where there is none."""
+    links = sorted(folder.iterdir()) if folder.is_dir() else []
+    return next((str(link) for link in links if _same_device(str(link), port.device)), port.device)
 
 
 def _same_device(device: str, hint: str) -> bool:

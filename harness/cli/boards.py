@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import click
 
 from harness.boards.inventory import Board, inventory_path, load_inventory
-from harness.boards.ports import SerialPort, scan
+from harness.boards.ports import SerialPort, access, scan, stable_name
 from harness.boards.rack import BoardState, ask, look
-from harness.cli.output import console, emit_json, json_option, printable
+from harness.cli.output import console, emit_json, json_option, printable, warn
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,7 +54,9 @@ def scan_ports(map_file: Path | None, as_json: bool) -> None:
     ports = scan()
     at = {state.port: state.board.id for state in _look_at(boards, ports)}
     if as_json:
-        rows = [{**asdict(port), "board": at.get(port.device)} for port in ports]
+        rows = [
+            {**asdict(port), "board": at.get(port.device), "accessible": access(port.device).allowed} for port in ports
+        ]
         emit_json("mww.boards/1", {"map": str(path) if boards else None, "ports": rows})
         return
     if not ports:
@@ -62,8 +64,13 @@ def scan_ports(map_file: Path | None, as_json: bool) -> None:
         return
     _print_table(
         ("port", "serial", "product", "usb", "board"),
-        [(port.device, port.serial, port.product, port.usb_id, at.get(port.device, "")) for port in ports],
+        [
+            (port.device, port.serial, port.product, f"{port.usb_id} {port.bridge}".strip(), at.get(port.device, ""))
+            for port in ports
+        ],
     )
+    for message, hint in _closed(ports).items():
+        warn(message, hint)
     new = [port for port in ports if port.device not in at]
     if new:
         click.echo(f"\nto add to {path}:\n\nboards:\n" + "\n".join(map(_inventory_lines, new)))
@@ -112,14 +119,28 @@ def _entry(state: BoardState) -> dict[str, object]:
 
 
 def _inventory_lines(port: SerialPort) -> str:
-    name = f'serial: "{printable(port.serial)}"' if port.serial else 'mac: "" # what esptool read-mac says'
-    return f"  - id: {Path(port.device).name}\n    chip: esp32s3 # or what it is\n    {name}"
+    """What to write for a port; where its serial number is no name for it, the MAC and the socket are."""
+    head = f"  - id: {Path(port.device).name}\n    chip: esp32s3 # or what it is"
+    if port.own_serial:
+        return f'{head}\n    serial: "{printable(port.own_serial)}"'
+    line = f"esptool --port {port.device} read-mac"
+    return f'{head}\n    mac: "" # what {printable(line)} says\n    port: {printable(stable_name(port))}'
+
+
+def _closed(ports: Sequence[SerialPort]) -> dict[str, str | None]:
+    """Why ports cannot be opened, and what to do; the remedy once, since it is the same for most."""
+    found = [access(port.device) for port in ports]
+    closed = [one for one in found if not one.allowed]
+    remedies = dict.fromkeys(one.hint for one in closed)
+    return {", ".join(one.message for one in closed if one.hint == hint): hint for hint in remedies}
 
 
 def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
 
     table = Table(*heads, box=None, header_style="bold", pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"  # a path cut short cannot be copied
     for row in rows:
         table.add_row(*map(printable, row))
     console().print(table, markup=False)
