@@ -30,7 +30,7 @@ _PATH = click.Path(path_type=Path)
 @click.option("--run", "runs", multiple=True, type=_PATH, metavar="DIR", help="Take in a run.json; repeatable.")
 @clip_options
 @click.option("--golden", type=place, metavar="GOLDEN.npz", help="Recorded clips and outputs; see mww record.")
-@click.option("--check-config", is_flag=True, help="Have each release read the configuration; installs it once.")
+@click.option("--check-config", is_flag=True, help="Have each release generate its sources; installs it.")
 @click.option("--report", type=_PATH, metavar="DIR", help="Write matrix.json, matrix.md and matrix.html here.")
 @json_option
 def command(  # noqa: PLR0913 -- one for each option

@@ -1,7 +1,7 @@
 """Releases of ESPHome, each in an environment of its own, and whether they take a wake word's configuration.
 
 An environment is made once in the user's cache, from the package index that pip is set up for. Nothing is compiled:
-`esphome config` reads the YAML and the manifest with the release's own code, which is what refuses them on a build.
+`esphome compile --only-generate` reads the YAML and the manifest with the release's own code, and writes the sources.
 """
 
 from __future__ import annotations
@@ -30,8 +30,9 @@ BOARDS: Final = {
 """The board that stands for a chip; the firmware has none with an S2 or P4."""
 
 _INSTALL_TIMEOUT: Final = 1800
-_CONFIG_TIMEOUT: Final = 300
-_VALID: Final = "Configuration is valid!"
+_ESPHOME_TIMEOUT: Final = 300
+_GENERATED: Final = "Successfully generated source code"
+_TRACEBACK: Final = "Traceback (most recent call last)"
 _NOISE: Final = re.compile(r"^(INFO|WARNING|DEBUG|\x1b\[\d+m(INFO|WARNING))|^\s*$|^Failed config")
 _SHOWN: Final = 3
 _PIN: Final = re.compile(
@@ -67,7 +68,7 @@ def read_pins(release: str) -> EsphomePins:
         EsphomeError: It cannot be installed, or its source says it in another way.
     """
     where = "import esphome.components.micro_wake_word as component; print(component.__path__[0])"
-    found = _run([str(esphome_python(release)), "-c", where], _CONFIG_TIMEOUT)
+    found = _run([str(esphome_python(release)), "-c", where], _ESPHOME_TIMEOUT)
     folder = Path(found.stdout.strip())
     try:
         source = (folder / "__init__.py").read_text("utf-8")
@@ -111,27 +112,31 @@ def check_configurations(
                 with tempfile.TemporaryDirectory() as folder:
                     project = write_project(board, Path(folder), manifest=Path(subject.path))
                     assert project.wake_word is not None
-                    yield _finding(subject.name, index, chip, "configuration", _config(python, project.wake_word))
+                    yield _finding(subject.name, index, chip, "configuration", _generate(python, project.wake_word))
                     if not firmware_checked:
-                        yield _finding("", index, chip, "firmware", _config(python, project.config))
+                        yield _finding("", index, chip, "firmware", _generate(python, project.config))
                         firmware_checked = True
                 done += 1
-                progress("esphome config", done, total)
+                progress("asking ESPHome", done, total)
 
 
 def _finding(model: str, row: int, chip: str, aspect: Aspect, refusal: str | None) -> Finding:
-    said = refusal or "valid"
+    said = refusal or "taken"
     return Finding(model, row, chip, aspect, refusal is None, said, said)
 
 
-def _config(python: Path, config: Path) -> str | None:
-    """None where ESPHome takes a configuration; else why not, in its words."""
-    result = _run([str(python), "-m", "esphome", "config", str(config)], _CONFIG_TIMEOUT)
-    if result.returncode == 0 and _VALID in result.stdout + result.stderr:
+def _generate(python: Path, config: Path) -> str | None:
+    """None where ESPHome takes a configuration and writes its sources; else why not, in its words."""
+    command = [str(python), "-m", "esphome", "compile", "--only-generate", str(config)]
+    result = _run(command, _ESPHOME_TIMEOUT)
+    output = result.stdout + result.stderr
+    if result.returncode == 0 and _GENERATED in output:
         return None
-    said = [line.strip() for line in (result.stdout + result.stderr).splitlines() if not _NOISE.match(line)]
-    objections = [line for line in said if not line.endswith(":")]
-    return " ".join((objections or said or ["no reason given"])[:_SHOWN]).replace(str(config.parent), ".")
+    said = [line.strip() for line in output.splitlines() if not _NOISE.match(line)] or ["no reason given"]
+    if _TRACEBACK in output:
+        return said[-1]
+    objections = [line for line in said if not line.endswith(":")] or said
+    return " ".join(objections[:_SHOWN]).replace(str(config.parent), ".")
 
 
 def _install(folder: Path, python: Path, requirement: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,20 @@ def test_a_release_takes_a_wake_word_and_the_firmware_or_says_why_not(
     (later := tmp_path / "later.json").write_text(json.dumps(content))
     taken, firmware, refused = ask(monkeypatch, MODELS / "alexa.json", later)
     assert (taken.aspect, taken.model, taken.chip, taken.holds) == ("configuration", "alexa", "esp32c3", True)
-    assert (firmware.aspect, firmware.model, firmware.holds, firmware.said) == ("firmware", "", True, "valid")
+    assert (firmware.aspect, firmware.model, firmware.holds, firmware.said) == ("firmware", "", True, "taken")
     assert refused.holds is False
     assert "2099.1.0" in refused.said
+
+
+def test_a_release_that_lacks_what_the_firmware_calls_is_told_in_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = "raise AttributeError(\"module 'logger' has no attribute 'request_log_listener'\")"
+    (script := tmp_path / "python").write_text(f"#!{sys.executable}\n{broken}\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(esphome, "esphome_python", lambda release: script)
+    subject = read_subject(str(MODELS / "alexa.json"), "alexa")
+    rows = choose_rows([ESPHOME_VERSION], (), ())
+    found = list(check_configurations([subject], rows, ["esp32"], lambda *_: None))
+    assert [one.holds for one in found] == [False, False]
+    assert found[0].said == "AttributeError: module 'logger' has no attribute 'request_log_listener'"
