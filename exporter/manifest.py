@@ -13,13 +13,10 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
 
 from exporter import contract
-from exporter.arena import predict_arenas
 from exporter.errors import ConfigurationError, ForeignModelError, ManifestError
 from exporter.files import write_files
 from exporter.manifest_schema import is_number, schema_problems
 from exporter.model_file import read_model
-from exporter.runtimes import select_runtimes
-from exporter.tflm.arena_allocator import align_up
 
 DEFAULT_TENSOR_ARENA_SIZE: Final = 22_860
 """Bytes, as in published manifests. Only where there is no model to ask, never in place of a prediction."""
@@ -232,6 +229,8 @@ def calculate_tensor_arena_size(
         UnsupportedModelError: The runtime would refuse the model.
         UnknownRuntimeError: A chip is not known.
     """
+    from exporter.arena import predict_arenas  # half of what reading a manifest would else cost to import
+
     model = read_model(path)
     predictions = [one for runtime in runtimes for one in predict_arenas(model, chips, runtime=runtime)]
     largest = max(prediction.minimum for prediction in predictions)
@@ -244,6 +243,8 @@ def with_margin(size: int, margin: float = DEFAULT_MARGIN) -> int:
     Raises:
         ConfigurationError: The margin is negative, or no number.
     """
+    from exporter.tflm.arena_allocator import align_up
+
     if not is_number(margin) or not 0 <= margin <= 10:
         raise ConfigurationError(f"the arena margin is {margin}", hint="give the part to add, such as 0.10")
     millionths = round(margin * 1_000_000)  # in integers: 1.1 times 1600 is 1760, not 1760.0000000000002
@@ -267,6 +268,8 @@ def generate_manifest(model_path: Path | str, config: ManifestOptions | Mapping[
     options = config if isinstance(config, ManifestOptions) else ManifestOptions.from_mapping(config)
     arena = options.tensor_arena_size
     if arena is None:
+        from exporter.runtimes import select_runtimes
+
         runtimes = select_runtimes(options.runtimes)
         arena = calculate_tensor_arena_size(path, chips=options.chips, margin=options.arena_margin, runtimes=runtimes)
     manifest: dict[str, Any] = {

@@ -14,8 +14,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
-import yaml
-
 from exporter.contract import CHIPS
 from exporter.errors import InputError, MwwError, UsageError
 from harness.labgrid.address import in_lab, parse_address
@@ -118,6 +116,8 @@ def load_inventory(path: Path | str) -> tuple[Board, ...]:
 
 
 def _read_yaml(path: Path) -> object:
+    import yaml  # only where there is an inventory
+
     try:
         with path.open("rb") as file:
             content = file.read(_MAX_BYTES + 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from harness.cli.output import emit_json, json_option, progress
 
 if TYPE_CHECKING:
     from harness.flashing.writing import FlashReport
+    from harness.link.model_table import ModelRecord
 
 _MAX_FIRMWARE = 32 << 20  # bytes; no supported board has more flash
 _VIRTUAL = Path("virtual")
@@ -48,15 +49,13 @@ def command(
     """Flash, and tell what was written."""
     from harness.boards.leases import hold_port
     from harness.flashing.writing import FlashJob, flash
-    from harness.link.model_table import ModelRecord
-    from harness.model import load_model
 
-    loaded = [load_model(path) for path in models]
+    loaded = _load(models) if models else []
     job = FlashJob(
         port=port,
         chip=chip,
         firmware=None if firmware is None else _firmware(firmware),
-        models=tuple(ModelRecord(model.content, model.tensor_arena_size or 0) for model in loaded),
+        models=tuple(record for record, _ in loaded),
         baud=baud,
         before=before,
         after=after,
@@ -64,7 +63,7 @@ def command(
     with hold_port(port, purpose="mww flash") as board, progress() as report:
         done = flash(replace(job, port=board.port), report)
     if as_json:
-        _emit(port, done, [model.sha256 for model in loaded])
+        _emit(port, done, [sha256 for _, sha256 in loaded])
         return
     click.echo(f"{done.chip} {done.mac} at {board.id}")
     for part in done.parts:
@@ -72,6 +71,15 @@ def command(
             f"  {part.offset:#010x}  {part.size:>8}  {part.name:<16} {'written' if part.written else 'as it was'}"
         )
     click.echo(f"verified in {done.seconds:.1f} s")
+
+
+def _load(paths: Sequence[Path]) -> list[tuple[ModelRecord, str]]:
+    """The models as the partition holds them, with their sha256; firmware alone needs nothing of what this imports."""
+    from harness.link.model_table import ModelRecord
+    from harness.model import load_model
+
+    models = [load_model(path) for path in paths]
+    return [(ModelRecord(model.content, model.tensor_arena_size or 0), model.sha256) for model in models]
 
 
 def _firmware(path: Path) -> Callable[[str], bytes]:

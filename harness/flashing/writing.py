@@ -188,15 +188,13 @@ def _check_fit(image: FactoryImage | None, parts: Sequence[FlashPart], flash_siz
 
 
 def _write(esp: Any, parts: Sequence[FlashPart], progress: Progress) -> tuple[PartResult, ...]:
-    """Write what differs, then check all of it."""
-    from esptool.cmds import verify_flash, write_flash
+    """Write what differs; esptool reads the digest of each part back and fails where it is another."""
+    from esptool.cmds import write_flash
 
     differing = [part for part in parts if esp.flash_md5sum(part.offset, len(part.data)) != _md5(part.data)]
     for part in differing:
         with progress_of(f"writing {part.name}", progress):
             write_flash(esp, [(part.offset, part.data)])
-    if differing:
-        verify_flash(esp, [(part.offset, part.data) for part in differing])
     return tuple(PartResult(part.name, part.offset, len(part.data), part in differing) for part in parts)
 
 
