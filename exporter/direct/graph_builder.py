@@ -11,7 +11,7 @@ import numpy.typing as npt
 from exporter.model_file import Operator, Quantization, Subgraph, Tensor
 from exporter.operator_options import NoOptions, Options
 
-VERSIONS: Final = {
+_VERSIONS: Final = {
     "CALL_ONCE": 1,
     "VAR_HANDLE": 1,
     "READ_VARIABLE": 1,
@@ -31,6 +31,9 @@ VERSIONS: Final = {
     "FULLY_CONNECTED": 4,
 }
 """Of the operators on int8 (tensorflow 2.19.1, `op_version.cc`)."""
+
+_MULTIPLYING_UP: Final = 3
+"""Of MUL on int8, where the product of the scales is no smaller than the output's."""
 
 _TYPES: Final = {"FLOAT32": "<f4", "INT32": "<i4", "INT8": "i1"}
 
@@ -102,13 +105,13 @@ class GraphBuilder:
 
     def operator(
         self, op: str, inputs: Sequence[int], outputs: Sequence[int] = (), options: Options | None = None
-    ) -> Operator:
+    ) -> None:
         """Add an operator."""
         operator = Operator(
             index=len(self.operators),
             op=op,
             custom_code="",
-            version=VERSIONS[op],
+            version=_MULTIPLYING_UP if self._multiplies_up(op, inputs, outputs) else _VERSIONS[op],
             inputs=tuple(inputs),
             outputs=tuple(outputs),
             intermediates=(),
@@ -116,7 +119,11 @@ class GraphBuilder:
             custom_options=False,
         )
         self.operators.append(operator)
-        return operator
+
+    def _multiplies_up(self, op: str, inputs: Sequence[int], outputs: Sequence[int]) -> bool:
+        """Whether a product has to be scaled up to fit the output's scale."""
+        scales = [np.float32(q.scale) for t in (*inputs, *outputs) if (q := self.tensors[t].quantization)]
+        return op == "MUL" and len(scales) == 3 and bool(scales[0] * scales[1] / scales[2] >= 1)
 
     def subgraph(self, index: int, name: str, inputs: Sequence[int], outputs: Sequence[int]) -> Subgraph:
         """The finished subgraph."""

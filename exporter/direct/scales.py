@@ -23,7 +23,7 @@ _NARROWEST: Final = 1e-6
 """Ranges of constants up to this are widened to it (`ExpandVerySmallRange`), of activations by it to both sides."""
 
 _SAME_SCALE: Final = 1e-3
-"""A dense layer's scale that is nearer than this to that of its weights' range is taken for it (`QuantizeLegacy`)."""
+"""A dense layer's scale that grew by no more than this is taken for that of its range (`QuantizeLegacy`)."""
 
 _GREATEST_BIAS: Final = 2**30 - 1
 """What leaves an accumulator room; scales grow where a bias would be larger (`SetBiasParamsWithAdjustments`)."""
@@ -71,11 +71,13 @@ def quantised_weights(weights: FloatArray, scales: Doubles, dimension: int | Non
 
 def _scaled_dense(weights: FloatArray, scale: float) -> Floats:
     greatest = np.float32(np.abs(weights).max())
-    if greatest and abs(float(greatest / np.float32(_HIGH)) - scale) <= _SAME_SCALE:
+    own = float(greatest / np.float32(_HIGH))
+    grown = scale != weight_scales(weights, None)[0]
+    if greatest and (own == scale or (grown and abs(own - scale) <= _SAME_SCALE)):
         near: FloatArray = weights * (np.float32(_HIGH) / greatest)
         return near
-    grown: Doubles = weights.astype(np.float64) / scale
-    return grown
+    scaled: Doubles = weights.astype(np.float64) / scale
+    return scaled
 
 
 def _reciprocal(scales: Doubles) -> FloatArray:

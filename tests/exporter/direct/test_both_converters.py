@@ -1,9 +1,11 @@
-"""What is converted directly is what TensorFlow's converter would have made of the same float model."""
+"""What is converted directly is what TensorFlow's converter makes of the same network."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from exporter.architecture import Architecture, FloatArray, Weights
 from exporter.calibration import create_default_representative_dataset
 from exporter.checkpoint import Checkpoint
 from exporter.converters import CONVERTERS, convert
@@ -16,10 +18,34 @@ from tests.support.same_model import assert_same_model
 pytestmark = needs_tensorflow
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_both_converters_give_the_same_model(name: str) -> None:
-    architecture = ARCHITECTURES[name]
-    checkpoint = Checkpoint(architecture, random_weights(architecture), "random")
+def _assert_same(architecture: Architecture, weights: Weights) -> None:
+    checkpoint = Checkpoint(architecture, weights, "random")
     dataset = create_default_representative_dataset(stride=architecture.stride, clips=40)
     one, other = (read_model(convert(checkpoint, dataset, by, Phases()).content) for by in CONVERTERS)
     assert_same_model(one, other)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_both_converters_give_the_same_model(name: str) -> None:
+    _assert_same(ARCHITECTURES[name], random_weights(ARCHITECTURES[name]))
+
+
+@pytest.mark.parametrize("name", ["residual", "inception", "attention"])
+def test_and_so_they_do_of_weights_that_training_leaves_behind(name: str) -> None:
+    """Dead and all but dead filters, biases beyond all bounds, ties in rounding, and a dense layer without a bias."""
+    architecture = ARCHITECTURES[name]
+    random = np.random.default_rng(3)
+    weights: dict[str, tuple[FloatArray, ...]] = dict(random_weights(architecture))
+    for parameter in architecture.parameters:
+        first, *others = (array.copy() for array in weights[parameter.role])
+        if parameter.kind == "norm":
+            first[random.random(len(first)) < 0.2] = 0
+            first[random.random(len(first)) < 0.2] = random.choice([1e-5, 1e-7, 3e-10])
+            others[0][random.random(len(first)) < 0.2] *= 1000
+        else:
+            first = np.round(first * 64) / 64
+            first.flat[0] = 127 / 64
+        if parameter.kind == "dense":
+            others[0][:] = 0
+        weights[parameter.role] = (first, *others)
+    _assert_same(architecture, weights)
