@@ -193,7 +193,7 @@ class BoardTensors(_Closing):
             chip = self._client.board.chip
             if options.chip not in (None, chip):
                 raise UsageError(f"the board at {url} has an {chip}, not {options.chip}", hint=f"--chip {chip}")
-            self._slot = self._find_slot()
+            self._slot, self._arena = self._find_slot()
             self._open = stack.pop_all()
 
     def versions(self) -> dict[str, str]:
@@ -226,7 +226,7 @@ class BoardTensors(_Closing):
         self._exposed = tuple(exposed)
         copy = _copy(content, exposed)
         own = copy == self._model.content
-        arena = (self._model.tensor_arena_size or 0) if own else _needed_arena(copy, self._client.board.chip)
+        arena = self._arena if own else _needed_arena(copy, self._client.board.chip)
         self._store(ModelRecord(copy, arena), borrowed=not own)
         opened = self._client.open_model(self._slot, any_output=bool(exposed))
         self._arena_used = opened.arena_used if own else self._arena_used
@@ -258,13 +258,17 @@ class BoardTensors(_Closing):
         self._lost = isinstance(error, LinkError) and not isinstance(error, DeviceError)
         super().__exit__(kind, error, trace)
 
-    def _find_slot(self) -> int:
-        """The slot that holds the model, or else the first, as for `mww run`."""
+    def _find_slot(self) -> tuple[int, int]:
+        """The slot that holds the model, or else the first, as for `mww run`; and the arena that goes with the model.
+
+        A bare `.tflite` says nothing of an arena, so what the board was given with it stays.
+        """
+        arena = self._model.tensor_arena_size
         for slot in range(min(MAX_MODELS, self._client.board.models)):
             stored = self._client.describe(slot)
             if stored.state in (STORED, OPEN) and stored.sha256.hex() == self._model.sha256:
-                return slot
-        return 0
+                return slot, stored.manifest_arena if arena is None else arena
+        return 0, arena or 0
 
     def _store(self, record: ModelRecord, *, borrowed: bool) -> None:
         stored = self._client.describe(self._slot)
@@ -277,7 +281,7 @@ class BoardTensors(_Closing):
 
     def _give_back(self) -> None:
         """Put the model back in its place, in a new session where the last one failed, as when the board rebooted."""
-        record = ModelRecord(self._model.content, self._model.tensor_arena_size or 0)
+        record = ModelRecord(self._model.content, self._arena)
         try:
             if self._lost:
                 self._client.reconnect(_RECOVERY)

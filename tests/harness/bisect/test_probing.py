@@ -92,11 +92,13 @@ def test_the_model_is_asked_where_it_is_and_the_others_stay(model: Model, models
     with VirtualBoard(faults=("kernel=CONV_2D",)) as board:
         with LinkClient.connect(board.port) as client:
             client.upload(0, ModelRecord(other.content, 0))
-            client.upload(1, ModelRecord(model.content, 0))
+            client.upload(1, ModelRecord(model.content, 30_000))
         with open_source(board.port, TargetOptions(), model) as source:
             result = bisect(model, [CLIP], source, golden)
         assert result.divergence is not None
         assert stored(board)[:2] == [other.sha256, model.sha256]
+        with LinkClient.connect(board.port) as client:
+            assert client.describe(1).manifest_arena == 30_000
 
 
 def test_equal_outputs_leave_the_flash_alone(model: Model, golden: EngineTensors) -> None:
