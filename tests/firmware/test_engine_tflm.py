@@ -20,7 +20,10 @@ from harness.bisect.probing import with_outputs
 from harness.engines.process import EngineProcess
 from harness.model import Model, load_model
 from harness.resources import fixtures_dir
+from harness.virtual.kernel_fault import alter_kernel
+from tests.support.every_operator import every_operator
 from tests.support.host_build import build_host
+from tests.support.synthetic import Graph, pack
 
 SOURCE = os.environ.get("MWW_TFLM_SOURCE", "")
 CHECKED = ("probe", "checked")
@@ -92,21 +95,59 @@ def test_outputs_are_the_wheels(engine: Path, models: Path, name: str, slices: n
     assert found.operators[-1] == "QUANTIZE"
 
 
-def test_any_tensor_can_be_the_output_and_is_the_wheels(
+def test_every_result_can_be_an_output_at_once_and_is_the_wheels(
     engine: Path, models: Path, slices: npt.NDArray[np.int8], tmp_path: Path
 ) -> None:
-    model = load(models, "okay_nabu")
-    frames = slices[:60].tobytes()
-    main = read_model(model.content).main
-    tensors = [operator.outputs[0] for operator in main.operators if operator.op in ("CONV_2D", "CONCATENATION")]
-    assert len(tensors) > 5
-    for tensor in tensors:
-        (path := tmp_path / f"{tensor}.tflite").write_bytes(with_outputs(model.content, [tensor]))
+    frames = slices[100:160].tobytes()
+    for content in (load(models, "okay_nabu").content, every_operator()):
+        main = read_model(content).main
+        tensors = [index for operator in main.operators for index in operator.outputs]
+        copy = with_outputs(content, [index for index in tensors if main.tensors[index].dtype != "RESOURCE"])
+        (path := tmp_path / "copy.tflite").write_bytes(copy)
         with EngineProcess("tflm") as wheel:
-            wheel.load(path.read_bytes())
+            wheel.load(copy)
             expected = np.frombuffer(wheel.infer(frames), np.uint8).reshape(20, -1)
         assert run(engine, path, 60_000).facts == {"error": 11, "detail": 0}
         assert np.array_equal(run(engine, path, 60_000, frames, options=("probe", "any")).outputs, expected)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_such_a_copy_fits_the_arena_that_it_is_given_on_32_bits(
+    engine32: Path, models: Path, name: str, tmp_path: Path
+) -> None:
+    content = load(models, name).content
+    main = read_model(content).main
+    tensors = [index for operator in main.operators for index in operator.outputs]
+    copy = with_outputs(content, [index for index in tensors if main.tensors[index].dtype != "RESOURCE"])
+    (path := tmp_path / "copy.tflite").write_bytes(copy)
+    predicted = predict_arena(copy, "esp32")
+    facts = run(engine32, path, predicted.minimum, options=("manifest", "any")).facts
+    assert facts["arena_used"] == predicted.used
+
+
+def test_an_initial_state_that_is_no_zero_point_comes_back_with_a_reset(engine: Path, tmp_path: Path) -> None:
+    """The program itself runs all frames again after a reset, and fails where an output is another."""
+    content = alter_kernel(every_operator(), "CALL_ONCE")
+    (path := tmp_path / "model.tflite").write_bytes(content)
+    frames = np.random.default_rng(0).integers(-128, 127, (30, 120), np.int8).tobytes()
+    with EngineProcess("tflm") as wheel:
+        wheel.load(content)
+        expected = np.frombuffer(wheel.infer(frames), np.uint8)
+        wheel.load(every_operator())
+        assert wheel.infer(frames)[0] != expected[0]
+    assert np.array_equal(run(engine, path, 30_000, frames).outputs[:, 0], expected)
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "error"), [(0, 1, 10), (1, 0, 11)])
+def test_a_model_without_an_input_or_output_is_refused(
+    engine: Path, tmp_path: Path, inputs: int, outputs: int, error: int
+) -> None:
+    graph = Graph()
+    source, sink = graph.tensor([1, 3, 40]), graph.tensor([1, 120])
+    graph.operator("RESHAPE", [source, graph.constant([1, 120])], [sink], newShape=[1, 120])
+    graph.inputs, graph.outputs = [source][:inputs], [sink][:outputs]
+    (path := tmp_path / "model.tflite").write_bytes(pack(graph))
+    assert run(engine, path, 30_000, options=("probe", "any")).facts["error"] == error
 
 
 @pytest.mark.parametrize("name", MODELS)

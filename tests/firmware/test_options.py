@@ -58,6 +58,7 @@ def test_every_option_reaches_the_firmware(check: Check, tmp_path: Path) -> None
     pins = yaml.safe_load((build / "src/idf_component.yml").read_text())["dependencies"]
     assert pins["espressif/esp-nn"]["version"] == "1.2.1"
     assert "models, data, 0x40, , 0x20000," in (build / "partitions.csv").read_text()
+    assert "CONFIG_UART_ISR_IN_IRAM=y" in (build / "sdkconfig.options").read_text()
 
 
 def test_the_options_in_the_documentation_are_those_of_the_component(check: Check) -> None:

@@ -238,6 +238,10 @@ async def to_code(config: ConfigType) -> None:
         usb = cg.new_Pvariable(config[CONF_UART_ID])
         await cg.register_component(usb, {})
         cg.add_define("USE_MWW_HARNESS_USB_SERIAL_JTAG")
+    elif CORE.is_esp32:
+        # Erasing flash for a new model stops all code in flash for tens of milliseconds, and with it an interrupt
+        # handler there: the UART's FIFO of 128 bytes would overflow.
+        esp32.add_idf_sdkconfig_option("CONFIG_UART_ISR_IN_IRAM", True)
     await uart.register_uart_device(var, config)
 
     cg.add_define("MWW_HARNESS_VERSION", VERSION)

@@ -99,7 +99,10 @@ Outcome TflmEngine::load_(const StoredModel &stored, bool any_output, wire::Mode
   if (this->model_->version() != TFLITE_SCHEMA_VERSION) {
     return {ErrorCode::MODEL_SCHEMA, this->model_->version()};
   }
-  Outcome outcome = this->check_operators_();
+  Outcome outcome = this->check_graph_();
+  if (outcome.ok()) {
+    outcome = this->check_operators_();
+  }
   if (!outcome.ok()) {
     return outcome;
   }
@@ -112,9 +115,7 @@ Outcome TflmEngine::load_(const StoredModel &stored, bool any_output, wire::Mode
   if (!outcome.ok()) {
     return outcome;
   }
-  this->interpreter_.emplace(this->model_, this->op_resolver_, this->arena_, this->arena_size_, this->variables_,
-                             &this->profiler_);
-  if (this->interpreter_->AllocateTensors() != kTfLiteOk) {
+  if (!this->start_()) {
     return this->too_small_();
   }
   this->any_output_ = any_output;
@@ -137,6 +138,34 @@ void TflmEngine::unload() {
     this->variable_arena_ = nullptr;
   }
   this->model_ = nullptr;
+}
+
+bool TflmEngine::start_() {
+  this->interpreter_.emplace(this->model_, this->op_resolver_, this->arena_, this->arena_size_, this->variables_,
+                             &this->profiler_);
+  return this->interpreter_->AllocateTensors() == kTfLiteOk;
+}
+
+Outcome TflmEngine::check_graph_() {
+  // TensorFlow Lite Micro takes all of this for granted, and input(0) and output(0) are what a frame goes through.
+  const auto *subgraphs = this->model_->subgraphs();
+  if (this->model_->operator_codes() == nullptr || this->model_->buffers() == nullptr || subgraphs == nullptr ||
+      subgraphs->size() == 0) {
+    return {ErrorCode::MODEL_SCHEMA, this->model_->version(), "no graph in it"};
+  }
+  for (const tflite::SubGraph *subgraph : *subgraphs) {
+    if (subgraph->tensors() == nullptr || subgraph->operators() == nullptr) {
+      return {ErrorCode::MODEL_SCHEMA, this->model_->version(), "an empty subgraph in it"};
+    }
+  }
+  const tflite::SubGraph *main = subgraphs->Get(0);
+  if (main->inputs() == nullptr || main->inputs()->size() == 0) {
+    return {ErrorCode::MODEL_INPUT};
+  }
+  if (main->outputs() == nullptr || main->outputs()->size() == 0) {
+    return {ErrorCode::MODEL_OUTPUT};
+  }
+  return {};
 }
 
 Outcome TflmEngine::check_operators_() {
@@ -305,8 +334,12 @@ ByteView TflmEngine::output(uint8_t index) {
 // --- Inference ---
 
 Outcome TflmEngine::reset() {
-  if (this->interpreter_->Reset() != kTfLiteOk) {
-    return {ErrorCode::INFERENCE_FAILED, 0, "the interpreter cannot be reset"};
+  // A new interpreter in the same arena. MicroInterpreter::Reset() sets variables to their zero points, and CALL_ONCE
+  // does not run again behind it: an initial state of any other value would not come back.
+  this->interpreter_.reset();
+  this->reset_variables_();
+  if (!this->start_()) {
+    return {ErrorCode::INFERENCE_FAILED, 0, "the interpreter cannot be made anew"};
   }
   return {};
 }

@@ -78,7 +78,9 @@ class TflmEngine final : public Engine {
 
  protected:
   Outcome load_(const StoredModel &stored, bool any_output, wire::Model *facts);
+  Outcome check_graph_();
   Outcome check_operators_();
+  bool start_();
   void survey_();
   Outcome allocate_arena_(size_t manifest_arena);
   Outcome probe_(size_t manifest_arena);

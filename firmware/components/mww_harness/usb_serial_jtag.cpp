@@ -2,6 +2,7 @@
 
 #ifdef USE_MWW_HARNESS_USB_SERIAL_JTAG
 
+#include <algorithm>
 #include <cstring>
 
 #include <driver/usb_serial_jtag.h>

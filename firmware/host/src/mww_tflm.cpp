@@ -1,5 +1,6 @@
 // Runs a model with the firmware's engine: `mww_tflm MODEL ARENA manifest|probe any|checked < FRAMES`. Writes a line of
-// facts, then for each frame a line with the output as hexadecimal bytes, then the operators of the last frame.
+// facts, then for each frame a line with all outputs as hexadecimal bytes, then the operators of the last frame. The
+// same must come again after a reset.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -39,20 +40,44 @@ int fail(const char *what, const Outcome &outcome) {
   return 1;
 }
 
+Outcome infer_all(TflmEngine &engine, const wire::Model &facts, const std::vector<uint8_t> &frames,
+                  std::vector<std::vector<uint8_t>> *outputs) {
+  const size_t frame_size = facts.stride * 40u;
+  for (size_t at = 0; at + frame_size <= frames.size(); at += frame_size) {
+    InferenceResult result;
+    const bool last = at + 2 * frame_size > frames.size();
+    const Outcome outcome = engine.infer(reinterpret_cast<const int8_t *>(frames.data() + at), 1, last, &result);
+    if (!outcome.ok()) {
+      return outcome;
+    }
+    outputs->emplace_back();
+    for (uint8_t index = 0; index < facts.outputs; index++) {
+      const ByteView output = engine.output(index);
+      outputs->back().insert(outputs->back().end(), output.data, output.data + output.size);
+    }
+  }
+  return {};
+}
+
 int run(TflmEngine &engine, const wire::Model &facts) {
   const std::vector<uint8_t> frames = read_all(stdin);
-  const size_t frame_size = facts.stride * 40u;
-  const size_t count = frames.size() / frame_size;
-  for (size_t i = 0; i < count; i++) {
-    InferenceResult result;
-    const int8_t *frame = reinterpret_cast<const int8_t *>(frames.data() + i * frame_size);
-    const Outcome outcome = engine.infer(frame, 1, i + 1 == count, &result);
-    if (!outcome.ok()) {
-      return fail("infer", outcome);
-    }
-    const ByteView output = engine.output(0);
-    for (size_t at = 0; at < output.size; at++) {
-      std::printf("%02x", output.data[at]);
+  std::vector<std::vector<uint8_t>> outputs, again;
+  Outcome outcome = infer_all(engine, facts, frames, &outputs);
+  if (outcome.ok()) {
+    outcome = engine.reset();
+  }
+  if (outcome.ok()) {
+    outcome = infer_all(engine, facts, frames, &again);
+  }
+  if (!outcome.ok()) {
+    return fail("infer", outcome);
+  }
+  if (outputs != again) {
+    return fail("reset", {wire::ErrorCode::INFERENCE_FAILED, 0, "other outputs than before it"});
+  }
+  for (const std::vector<uint8_t> &output : outputs) {
+    for (const uint8_t byte : output) {
+      std::printf("%02x", byte);
     }
     std::printf("\n");
   }
