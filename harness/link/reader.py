@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import deque
@@ -17,6 +18,9 @@ from harness.link.ports import Port
 LogSink = Callable[[str], None]
 """Takes one line that a board printed; called in the reader's thread."""
 
+_CONCEALED: Final = re.compile(r"\x1b\[[58]m.*?(?:\x1b\[(?:0|6|28)m|$)", re.MULTILINE)
+"""esphome 2026.6.5, core/log.h; `esphome config` conceals by 5 and 6."""
+_ESCAPE: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _PRINTABLE: Final = frozenset(range(0x20, 0x7F)) | {0x09, 0x0A, 0x0D, 0x1B}
 _TEXT_SHARE: Final = 0.9
 _JOIN_TIMEOUT: Final = 5.0
@@ -34,6 +38,11 @@ class ReaderCounts:
     frames: int = 0
     text: int = 0
     noise: int = 0
+
+
+def plain(text: str) -> str:
+    """Log text without colours, and without what ESPHome conceals by them: names of networks, keys (`LOG_SECRET`)."""
+    return _ESCAPE.sub("", _CONCEALED.sub("[concealed]", text))
 
 
 def looks_like_text(content: bytes) -> bool:
@@ -120,12 +129,12 @@ class Reader:
             self.counts.noise += 1
             return
         self.counts.text += 1
-        for line in stray.content.decode(errors="replace").splitlines():
+        for line in plain(stray.content.decode(errors="replace")).splitlines():
             if line.strip():
                 self._on_log(line)
 
     def _log(self, frame: Frame) -> None:
         try:
-            self._on_log(Log.decode(frame.payload).text)
+            self._on_log(plain(Log.decode(frame.payload).text))
         except LinkError:
             self.counts.noise += 1

@@ -29,7 +29,7 @@ from harness.link.error_codes import ERROR_CODES, NO_SESSION, VERSION_MISMATCH
 from harness.link.framing import Frame, encode_frame, wire_size
 from harness.link.messages import PROTOCOL_VERSION, Bye, Error, Gap, Heartbeat, Hello, Welcome
 from harness.link.ports import Port
-from harness.link.reader import LogSink, Reader, ReaderCounts, looks_like_text
+from harness.link.reader import LogSink, Reader, ReaderCounts, looks_like_text, plain
 from harness.link.window import Window
 from harness.link.wire import Message, messages
 
@@ -315,7 +315,7 @@ def _no_welcome(reader: Reader) -> LinkError:
 
 def _last_start(counts: ReaderCounts) -> str:
     """How a board's log ended before it last started, in one line."""
-    text = counts.tail.decode(errors="replace")
+    text = plain(counts.tail.decode(errors="replace"))
     *_, before, last = RESET_REASON.finditer(text)
     lines = [line.strip() for line in text[before.end() : last.start()].splitlines()[1:] if line.strip()]
     return f"its log ended: {' | '.join(lines[-_BOOT_LINES:])}"
