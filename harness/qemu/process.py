@@ -7,11 +7,11 @@ import select
 import socket
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
+from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
+from exporter.scratch import scratch_folder
 from harness.errors import QemuError
 from harness.qemu.machine import Machine
 from harness.qemu.supervisor import LOG
@@ -44,8 +44,9 @@ class QemuProcess:
         """
         number = _free_port()
         self.port = f"socket://127.0.0.1:{number}"
+        self._scratch = ExitStack()
         try:
-            self._folder = Path(tempfile.mkdtemp(prefix="mww-qemu-"))
+            self._folder = self._scratch.enter_context(scratch_folder("mww-qemu-"))
             flash_file, efuse_file = self._folder / "flash.bin", self._folder / "efuse.bin"
             flash_file.write_bytes(flash)
             efuse_file.write_bytes(machine.efuses.encode())
@@ -93,6 +94,7 @@ class QemuProcess:
             process.kill()
             process.wait()
         process.stdout.close()
+        self._scratch.close()
 
     def __enter__(self) -> Self:
         return self
