@@ -69,7 +69,7 @@ def command(  # noqa: PLR0913 -- one for each option
         from harness.matrix.esphome import check_configurations
 
         with progress() as shown:
-            findings += check_configurations(subjects, rows, chips or CHIPS, shown)
+            findings += check_configurations(subjects, rows, releases, chips or CHIPS, shown)
     matrix = Matrix(subjects, rows, chips or CHIPS, predictions, tuple(findings))
     _show(matrix, report, as_json=as_json)
     return 0 if matrix.holds else 1

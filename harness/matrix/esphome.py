@@ -89,35 +89,31 @@ def read_pins(release: str) -> EsphomePins:
 
 
 def check_configurations(
-    subjects: Sequence[Subject], rows: Sequence[Row], chips: Sequence[str], progress: Progress
+    subjects: Sequence[Subject],
+    rows: Sequence[Row],
+    releases: Sequence[str],
+    chips: Sequence[str],
+    progress: Progress,
 ) -> Iterator[Finding]:
-    """Ask each release for each model with a manifest, and for the harness's own firmware, on each chip with a board.
+    """Ask releases for the harness's own firmware, and for each model with a manifest, on each chip with a board.
+
+    What a release says stands in its first row: two rows of one release are one configuration.
 
     Raises:
         EsphomeError: A release cannot be installed, or does not answer.
     """
-    indices: dict[str, int] = {}
-    for index, row in enumerate(rows):  # two rows of one release are one configuration
-        if row.esphome is not None:
-            indices.setdefault(row.esphome, index)
+    places = {release: [row.esphome for row in rows].index(release) for release in releases}
     boards = {chip: BOARDS[chip] for chip in chips if chip in BOARDS}
-    asked = [subject for subject in subjects if subject.size is not None]
-    total = len(indices) * len(boards) * (len(asked) + 1)
-    done = 0
-    for release, index in indices.items():
+    manifests = {subject.name: Path(subject.path) for subject in subjects if subject.size is not None}
+    asked = [(release, chip, name) for release in places for chip in boards for name in ("", *manifests)]
+    for done, (release, chip, name) in enumerate(asked):
+        progress("asking ESPHome", done, len(asked))
         python = esphome_python(release)
-        for chip, board in boards.items():
-            firmware_checked = False
-            for subject in asked:
-                with tempfile.TemporaryDirectory() as folder:
-                    project = write_project(board, Path(folder), manifest=Path(subject.path))
-                    assert project.wake_word is not None
-                    yield _finding(subject.name, index, chip, "configuration", _generate(python, project.wake_word))
-                    if not firmware_checked:
-                        yield _finding("", index, chip, "firmware", _generate(python, project.config))
-                        firmware_checked = True
-                done += 1
-                progress("asking ESPHome", done, total)
+        with tempfile.TemporaryDirectory() as folder:
+            project = write_project(boards[chip], Path(folder), manifest=manifests.get(name))
+            refusal = _generate(python, project.wake_word or project.config)
+        yield _finding(name, places[release], chip, "configuration" if name else "firmware", refusal)
+    progress("asking ESPHome", len(asked), len(asked))
 
 
 def _finding(model: str, row: int, chip: str, aspect: Aspect, refusal: str | None) -> Finding:
@@ -144,7 +140,8 @@ def _install(folder: Path, python: Path, requirement: str) -> None:
     if made.returncode == 0:
         made = _run([str(python), "-m", "pip", "install", "--quiet", "--upgrade", requirement], _INSTALL_TIMEOUT)
     if made.returncode:
-        said = (made.stderr.strip() or made.stdout.strip() or "no reason given").splitlines()[-1]
+        lines = (made.stderr.strip() or made.stdout.strip() or "no reason given").splitlines()
+        said = next((line for line in lines if line.startswith("ERROR: ")), lines[-1]).removeprefix("ERROR: ")
         hint = "it needs a package index, and a Python that the release takes"
         raise EsphomeError(f"{requirement} cannot be installed: {said[:200]}", hint=hint)
     (folder / ".complete").touch()

@@ -26,7 +26,7 @@ def ask(monkeypatch: pytest.MonkeyPatch, *manifests: Path) -> list[Finding]:
     monkeypatch.setattr(esphome, "esphome_python", lambda release: python)
     subjects = [read_subject(str(path), path.stem) for path in manifests]
     rows = choose_rows([ESPHOME_VERSION], (), ())
-    return list(check_configurations(subjects, rows, ["esp32c3", "esp32p4"], lambda *_: None))
+    return list(check_configurations(subjects, rows, [ESPHOME_VERSION], ["esp32c3", "esp32p4"], lambda *_: None))
 
 
 def test_a_release_pins_what_the_contract_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,7 +45,7 @@ def test_a_release_takes_a_wake_word_and_the_firmware_or_says_why_not(
     content = json.loads((MODELS / "alexa.json").read_text())
     content["micro"]["minimum_esphome_version"] = "2099.1.0"
     (later := tmp_path / "later.json").write_text(json.dumps(content))
-    taken, firmware, refused = ask(monkeypatch, MODELS / "alexa.json", later)
+    firmware, taken, refused = ask(monkeypatch, MODELS / "alexa.json", later)
     assert (taken.aspect, taken.model, taken.chip, taken.holds) == ("configuration", "alexa", "esp32c3", True)
     assert (firmware.aspect, firmware.model, firmware.holds, firmware.said) == ("firmware", "", True, "taken")
     assert refused.holds is False
@@ -61,6 +61,6 @@ def test_a_release_that_lacks_what_the_firmware_calls_is_told_in_its_own_words(
     monkeypatch.setattr(esphome, "esphome_python", lambda release: script)
     subject = read_subject(str(MODELS / "alexa.json"), "alexa")
     rows = choose_rows([ESPHOME_VERSION], (), ())
-    found = list(check_configurations([subject], rows, ["esp32"], lambda *_: None))
+    found = list(check_configurations([subject], rows, [ESPHOME_VERSION], ["esp32"], lambda *_: None))
     assert [one.holds for one in found] == [False, False]
     assert found[0].said == "AttributeError: module 'logger' has no attribute 'request_log_listener'"
