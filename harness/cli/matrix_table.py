@@ -40,7 +40,5 @@ def _print(table: Table) -> None:
 
 
 def _versions(row: Row) -> tuple[str, str, str]:
-    runtime = row.runtime
-    if runtime is None:
-        return row.esphome or row.place, "", ""
-    return row.esphome or row.place, runtime.esp_tflite_micro, runtime.esp_nn
+    where = ", ".join(filter(None, (row.esphome, row.place)))
+    return (where, row.runtime.esp_tflite_micro, row.runtime.esp_nn) if row.runtime else (where, "", "")

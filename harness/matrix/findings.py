@@ -27,7 +27,7 @@ class Row:
         runtime: What the arena is predicted for; None where only runs are known.
         pinned: Whether the release fixes the library versions; None without a release.
         probes: Whether ESPHome tries more than the manifest's size; None without a release.
-        place: Where runs without a release were made; else empty.
+        place: Where runs were made that no board or no release made; else empty.
     """
 
     esphome: str | None
@@ -44,7 +44,7 @@ class Row:
     @property
     def label(self) -> str:
         """The row in a few words."""
-        parts = [f"ESPHome {self.esphome}" if self.esphome else self.place]
+        parts = [f"ESPHome {self.esphome}" if self.esphome else "", self.place]
         if self.runtime and not self.esphome:
             parts.append(f"esp-tflite-micro {self.runtime.esp_tflite_micro}")
         if self.runtime:

@@ -51,11 +51,10 @@ def _builds(release: str, read_pins: Callable[[str], EsphomePins] | None) -> tup
 
 def row_of(run: RecordedRun) -> Row:
     """The row that a run was made on, by the versions that its target told."""
-    esphome = dict(run.versions).get("esphome")
-    built = told_runtime(run.versions)
-    if built is None:  # a PC's interpreter, of no release
-        told = ", ".join(f"{name} {version}" for name, version in run.versions)
-        return Row(esphome, None, place=f"{run.kind}, {told}" if told else run.kind)
+    esphome, built = dict(run.versions).get("esphome"), told_runtime(run.versions)
+    if run.kind != "device":
+        told = "" if built else ", ".join(f"{name} {version}" for name, version in run.versions)
+        return Row(esphome, built, place=", ".join(filter(None, (run.kind, told))))
     try:
         same = [build for build in builds_with(esphome or "") if build.runtime == built]
     except MwwError:  # a release of its own, or one that came later

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from exporter.errors import InputError
 from harness.matrix.findings import Finding, Row
@@ -14,7 +15,8 @@ from harness.report.comparison import compare_runs
 from harness.report.recorded import RecordedRun, read_runs
 from harness.report.wording import counted
 
-_LISTED = 5
+_LISTED: Final = 5
+_MEASURING: Final = ("device", "qemu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,5 +89,5 @@ def _differences(reference: RecordedRun, run: RecordedRun) -> Iterator[str]:
 
 
 def _arena(run: RecordedRun, predicted: int | None) -> Iterator[str]:
-    if run.kind == "device" and run.arena_used is not None and predicted not in (None, run.arena_used):
+    if run.kind in _MEASURING and run.arena_used is not None and predicted not in (None, run.arena_used):
         yield f"arena: {run.arena_used:,} bytes measured, {predicted:,} predicted"

@@ -84,6 +84,15 @@ def test_two_runs_in_one_place_are_refused(tmp_path: Path) -> None:
         found(*folders)
 
 
+def test_qemu_is_another_place_than_a_board(tmp_path: Path) -> None:
+    board = recorded(tmp_path / "board", "2026.6.5", "1.1.2")
+    target = {"kind": "qemu", "chip": "esp32s3", "engine": "tflm"}
+    versions = {"esphome": "2026.6.5", "esp-tflite-micro": "1.3.3~1", "esp-nn": "1.1.2"}
+    emulated = recorded(tmp_path / "qemu", "", "", target={**target, "versions": versions})
+    assert [one.row for one in found(board, emulated)] == [0, 1]
+    assert row_of(read_runs(emulated)[0]).label == "ESPHome 2026.6.5, qemu, esp-nn 1.1.2"
+
+
 def test_a_pc_is_no_release(tmp_path: Path) -> None:
     versions = {"tflite-micro": "0.dev"}
     target = {"kind": "emulator", "chip": "esp32s3", "engine": "tflm", "versions": versions}
