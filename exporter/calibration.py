@@ -102,6 +102,17 @@ def representative_dataset(
     return RepresentativeDataset(anchored_frames(clips, stride), len(clips), source)
 
 
+def check_shape(frames: FloatArray, shape: tuple[int, ...]) -> None:
+    """Refuse frames [frames, stride, 40] that a model with an input of another shape does not take.
+
+    Raises:
+        CalibrationError: They are of another shape.
+    """
+    if (1, *frames.shape[1:]) != shape:
+        found = f"the calibration frames have shape {[1, *frames.shape[1:]]}, the model takes {list(shape)}"
+        raise CalibrationError(found, hint="give the dataset the model's stride")
+
+
 def check_scale(clips: Sequence[FloatArray]) -> None:
     """Refuse features that are not on the scale 0..26.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from exporter.architecture import FloatArray
-from exporter.calibration import RepresentativeDataset
+from exporter.calibration import RepresentativeDataset, check_shape
 from exporter.contract import FEATURES
 from exporter.errors import CalibrationError, ConversionError
 from exporter.model_file import read_model
@@ -113,10 +113,7 @@ def convert(saved_model: Path, dataset: Frames, phases: Phases) -> bytes:
         ConversionError: The converter refused the model, or its activations overflow.
     """
     frames = dataset.frames if isinstance(dataset, RepresentativeDataset) else _collect(dataset)
-    shape = _input_shape(saved_model)
-    if (1, *frames.shape[1:]) != shape:
-        found = f"the calibration frames have shape {[1, *frames.shape[1:]]}, the model takes {list(shape)}"
-        raise CalibrationError(found, hint="give the dataset the model's stride")
+    check_shape(frames, _input_shape(saved_model))
     with phases("convert"):
         calibrated = calibrated_float_model(saved_model, lambda: iter([[frames[0][None]]]))
         model = read_model(calibrated)

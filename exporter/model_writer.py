@@ -87,7 +87,7 @@ class _Writer:
         return self._table(children, ints={0: code}, bytes_={3: member})
 
     def _options(self, operator: Operator) -> int:
-        fields = dict(enumerate(option_fields(operator.options)))
+        fields = {slot: field for slot, field in enumerate(option_fields(operator.options)) if field}
         texts = {slot: self._text(field.value) for slot, field in fields.items() if isinstance(field.value, str)}
         numbers = {slot: field for slot, field in fields.items() if slot not in texts}
         ints, bytes_ = (

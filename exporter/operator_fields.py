@@ -32,8 +32,8 @@ class Field:
 
 
 @singledispatch
-def option_fields(options: Options) -> tuple[Field, ...]:
-    """The fields in the schema's order (tensorflow 2.19.1, `schema_v3c.fbs`); others keep their defaults.
+def option_fields(options: Options) -> tuple[Field | None, ...]:
+    """The fields in the schema's order (tensorflow 2.19.1, `schema_v3c.fbs`); None and others keep their defaults.
 
     Raises:
         TypeError: Options that nothing here writes.
@@ -113,5 +113,6 @@ def _(options: CallOnce) -> tuple[Field, ...]:
 
 
 @option_fields.register
-def _(options: VarHandle) -> tuple[Field, ...]:
-    return Field("text", options.container or ""), Field("text", options.shared_name)
+def _(options: VarHandle) -> tuple[Field | None, ...]:
+    container = None if options.container is None else Field("text", options.container)
+    return container, Field("text", options.shared_name)

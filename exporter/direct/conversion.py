@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exporter.calibration import RepresentativeDataset
+from exporter.calibration import RepresentativeDataset, check_shape
 from exporter.checkpoint import Checkpoint
 from exporter.direct.float_graph import float_model
 from exporter.direct.quantisation import quantise
@@ -25,6 +25,7 @@ def convert_directly(checkpoint: Checkpoint, calibration: RepresentativeDataset 
         model = read_model(float_model(architecture, fold_norms(architecture, checkpoint.weights)))
     with phases("calibrate"):
         if isinstance(calibration, RepresentativeDataset):
+            check_shape(calibration.frames, model.main.tensors[model.main.inputs[0]].shape)
             ranges = calibrated_ranges(model, calibration.frames, open_logit=calibration.is_random)
         else:
             ranges = ranges_of_tensors(model, calibration)

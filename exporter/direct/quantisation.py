@@ -6,7 +6,7 @@ Operators that only move data keep its scale; all else has its own. The arithmet
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -26,11 +26,9 @@ from exporter.direct.scales import (
 from exporter.model_file import ModelFile, Operator, Quantization, Subgraph
 from exporter.model_writer import write_model
 from exporter.operator_options import VarHandle
+from exporter.ranges import Ranges
 
-Integers = npt.NDArray[np.int8] | npt.NDArray[np.int32]
-
-Ranges = Mapping[int, tuple[float, float]]
-"""Tensor of the main graph to its least and greatest value."""
+Integers: TypeAlias = npt.NDArray[np.int8] | npt.NDArray[np.int32]
 
 _SAME_SCALE: Final = frozenset(
     {"RESHAPE", "STRIDED_SLICE", "SPLIT_V", "CONCATENATION", "AVERAGE_POOL_2D", "MAX_POOL_2D"}

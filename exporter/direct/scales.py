@@ -6,7 +6,7 @@ and `mlir/tools/optimize/quantization_utils.cc`.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,8 @@ import numpy.typing as npt
 from exporter.architecture import FloatArray
 from exporter.model_file import Quantization
 
-Doubles = npt.NDArray[np.float64]
-Floats = npt.NDArray[np.floating[Any]]
+Doubles: TypeAlias = npt.NDArray[np.float64]
+Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 
 _LOW, _HIGH = -128, 127
 

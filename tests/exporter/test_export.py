@@ -11,6 +11,7 @@ import numpy as np
 import pymicro_wakeword
 import pytest
 
+from exporter.calibration import create_default_representative_dataset
 from exporter.checkpoint import weights_file
 from exporter.errors import CalibrationError, CheckpointError, ConfigurationError, MwwError, OutputError, UsageError
 from exporter.files import write_files
@@ -198,6 +199,11 @@ FAULTS: dict[str, tuple[Callable[[Path], dict[str, object]], type[MwwError], str
     "broken ranges": (lambda path: {"calibration_ranges": Path(__file__)}, CalibrationError, "JSON"),
     "a name with a path": (lambda path: {"name": "../x"}, UsageError, "file name"),
     "an unknown option": (lambda path: {"manifest_options": {"wakeword": "x"}}, ConfigurationError, "wakeword"),
+    "frames of another stride": (
+        lambda path: {"calibration": create_default_representative_dataset(stride=2)},
+        CalibrationError,
+        "stride|shape",
+    ),
     "an unknown converter": (lambda path: {"converter": "toco"}, UsageError, "toco"),
     "a folder that is a file": (lambda path: {"output_dir": Path(__file__) / "x"}, OutputError, "folder"),
 }
