@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,12 +51,14 @@ def command(
     from harness.boards.leases import hold_port
     from harness.flashing.writing import FlashJob, flash
 
-    loaded = _load(models) if models else []
+    records = cache(partial(_load, models))
+    if not all(path.is_file() for path in models):
+        records()  # what is wrong with them is told before a board is touched
     job = FlashJob(
         port=port,
         chip=chip,
         firmware=None if firmware is None else _firmware(firmware),
-        models=tuple(record for record, _ in loaded),
+        models=records if models else (),
         baud=baud,
         before=before,
         after=after,
@@ -63,7 +66,7 @@ def command(
     with hold_port(port, purpose="mww flash") as board, progress() as report:
         done = flash(replace(job, port=board.port), report)
     if as_json:
-        _emit(port, done, [sha256 for _, sha256 in loaded])
+        _emit(port, done, [record.sha256.hex() for record in records()])
         return
     click.echo(f"{done.chip} {done.mac} at {board.id}")
     for part in done.parts:
@@ -73,13 +76,13 @@ def command(
     click.echo(f"verified in {done.seconds:.1f} s")
 
 
-def _load(paths: Sequence[Path]) -> list[tuple[ModelRecord, str]]:
-    """The models as the partition holds them, with their sha256; firmware alone needs nothing of what this imports."""
+def _load(paths: Sequence[Path]) -> tuple[ModelRecord, ...]:
+    """The models as the partition holds them; firmware alone needs nothing of what this imports."""
     from harness.link.model_table import ModelRecord
     from harness.model import load_model
 
-    models = [load_model(path) for path in paths]
-    return [(ModelRecord(model.content, model.tensor_arena_size or 0), model.sha256) for model in models]
+    models = map(load_model, paths)
+    return tuple(ModelRecord(model.content, model.tensor_arena_size or 0) for model in models)
 
 
 def _firmware(path: Path) -> Callable[[str], bytes]:

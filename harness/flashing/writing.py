@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from exporter.errors import UsageError
 from harness.errors import FlashingError, ImageError
@@ -18,12 +19,23 @@ from harness.images.factory_image import (
     read_factory_image,
     whole_sectors,
 )
-from harness.images.partition_table import TABLE_SIZE, Partition, find_model_partition, parse_partition_table
-from harness.link.model_table import ModelRecord, partition_image
+from harness.images.partition_table import (
+    ERASED_ENTRY,
+    TABLE_SIZE,
+    Partition,
+    find_model_partition,
+    parse_partition_table,
+)
 from harness.virtual.chips import MAC_PREFIX
 from harness.virtual.factory import PROJECT
 
+if TYPE_CHECKING:
+    from harness.link.model_table import ModelRecord
+
 DEFAULT_BAUD: Final = 921_600
+
+_FIRST_ENTRIES: Final = 0x200
+"""Bytes: room for 14 partitions, the digest, and the erased entry that ends a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +46,8 @@ class FlashJob:
         port: A device path or pyserial URL.
         chip: Which the board must have, as esptool spells it; "auto" for any.
         firmware: Gives the factory image for a chip's name; None to leave the firmware as it is.
-        models: Records for the model partition; none to leave it as it is.
+        models: Records for the model partition, or what reads them, which is then called while the chip gets ready;
+            none to leave it as it is.
         baud: Rate for the transfer.
         before: How to reset into the bootloader, as esptool names it.
         after: How to leave it, likewise.
@@ -43,7 +56,7 @@ class FlashJob:
     port: str
     chip: str = "auto"
     firmware: Callable[[str], bytes] | None = None
-    models: tuple[ModelRecord, ...] = ()
+    models: tuple[ModelRecord, ...] | Callable[[], tuple[ModelRecord, ...]] = ()
     baud: int = DEFAULT_BAUD
     before: str = "default-reset"
     after: str = "hard-reset"
@@ -85,19 +98,24 @@ def flash(job: FlashJob, progress: Progress = lambda what, done, total: None) ->
     if job.firmware is None and not job.models:
         raise UsageError("nothing to flash", hint="give --firmware FACTORY.bin, --model MANIFEST.json, or both")
     started = time.monotonic()
-    with connected(job.port, job.before) as connection:
+    with connected(job.port, job.before) as connection, ThreadPoolExecutor(1) as aside:
+        models = aside.submit(_models, job)
         rom = connection.rom
         chip = _checked_chip(rom, job)
         mac = bytes(rom.read_mac())
         image = _firmware_for(rom, chip, mac, job.firmware)
         esp = _prepare(rom, job)
         size = _flash_size(esp)
-        parts = (*(image.parts if image else ()), *_model_part(esp, image, job.models, size))
+        parts = (*(image.parts if image else ()), *_model_part(esp, image, models.result(), size))
         _check_fit(image, parts, size)
         results = _write(esp, parts, progress)
         if connection.has_lines:
             reset_chip(esp, job.after)
     return FlashReport(chip, mac.hex(":"), results, time.monotonic() - started)
+
+
+def _models(job: FlashJob) -> tuple[ModelRecord, ...]:
+    return job.models() if callable(job.models) else job.models
 
 
 def _checked_chip(esp: Any, job: FlashJob) -> str:
@@ -162,11 +180,15 @@ def _model_part(
             "the board's firmware has no model partition",
             hint="add --firmware FACTORY.bin, which mww firmware helps make",
         )
+    from harness.link.model_table import partition_image
+
     yield FlashPart(partition.name, partition.offset, whole_sectors(partition_image(models, partition.size)))
 
 
 def _read_partitions(esp: Any, flash_size: int) -> tuple[Partition, ...]:
-    data = esp.read_flash(PARTITION_TABLE_OFFSET, TABLE_SIZE)
+    data = esp.read_flash(PARTITION_TABLE_OFFSET, _FIRST_ENTRIES)
+    if ERASED_ENTRY not in data:  # a long table: the rest takes as long as half a model
+        data += esp.read_flash(PARTITION_TABLE_OFFSET + _FIRST_ENTRIES, TABLE_SIZE - _FIRST_ENTRIES)
     try:
         return parse_partition_table(data, flash_size)
     except ImageError as error:

@@ -27,7 +27,7 @@ MODEL_PARTITION_NAME: Final = "mww_model"
 _ENTRY: Final = struct.Struct("<2sBBII16sI")
 _MAGIC: Final = b"\xaa\x50"
 _MD5_ENTRY: Final = b"\xeb\xeb" + b"\xff" * 14
-_ERASED: Final = b"\xff" * _ENTRY.size
+ERASED_ENTRY: Final = b"\xff" * _ENTRY.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def parse_partition_table(data: bytes, flash_size: int) -> tuple[Partition, ...]
         if entry.startswith(_MD5_ENTRY[:2]):
             if entry[16:] != hashlib.md5(data[:start], usedforsecurity=False).digest():
                 raise ImageError("partition table MD5 does not match")
-        elif entry == _ERASED and partitions:
+        elif entry == ERASED_ENTRY and partitions:
             return tuple(partitions)
         elif not entry.startswith(_MAGIC):
             raise ImageError(f"partition {number} invalid magic number {int.from_bytes(entry[:2], 'little'):#x}")

@@ -61,6 +61,17 @@ def test_firmware_and_models_are_written_once_and_run(chip: str, transport: str,
             assert client.open_model(3).arena_used > 0
 
 
+def test_the_model_partition_of_a_long_table_is_found(models: Path) -> None:
+    small = [replace(PARTITIONS[0], name=f"data {n}", offset=0x310000 + n * 0x1000, size=0x1000) for n in range(16)]
+    image = _virtual("esp32s3")
+    table = whole_sectors(make_partition_table([*PARTITIONS[:2], *small, PARTITIONS[2]]))
+    long = image[:0x8000] + table + image[0x9000:]
+    with VirtualBoard() as board:
+        flash(FlashJob(board.port, firmware=lambda chip: long))
+        report = flash(FlashJob(board.port, models=lambda: (_record(models / "alexa.json"),)))
+        assert _written(report) == ["mww_model"]
+
+
 def test_only_what_differs_is_written(models: Path) -> None:
     with VirtualBoard() as board:
         flash(FlashJob(board.port, models=(_record(models / "alexa.json"),)))
