@@ -20,6 +20,7 @@ from exporter.architecture import FloatArray
 
 MAX_INDEX_SIZE: Final = 4 * 1024 * 1024
 
+_MAX_KEY: Final = 1024
 _MAGIC: Final = 0xDB4775248B80FB57
 _FOOTER: Final = 48
 _TRAILER: Final = 5  # a byte for the compression, four of a checksum
@@ -158,6 +159,8 @@ def _block(content: bytes, place: tuple[int, int]) -> Iterator[tuple[bytes, byte
         fresh, at = _varint(block, at)
         length, at = _varint(block, at)
         key = key[:shared] + block[at : at + fresh]
+        if len(key) > _MAX_KEY:  # each may repeat the whole of the one before
+            raise ValueError("a name in the index is too long")
         yield key, block[at + fresh : at + fresh + length]
         at += fresh + length
 

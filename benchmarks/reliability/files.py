@@ -339,6 +339,7 @@ KINDS: Mapping[str, Callable[[], Kind]] = {
     "inventories (YAML)": _inventory,
     "checkpoints (.weights.h5)": _hdf5,
     "checkpoints (.keras)": _keras,
+    "checkpoints (TF .index)": more_files.tf_checkpoints,
     "runs to compare (run.json)": _run_json,
     "labels (.csv)": more_files.labels,
     "calibration ranges (.json)": more_files.ranges,

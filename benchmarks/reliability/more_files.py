@@ -3,17 +3,61 @@
 from __future__ import annotations
 
 import json
+import struct
+from contextlib import ExitStack
 from pathlib import Path
-from tempfile import gettempdir
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.reliability.processes import published
+from benchmarks.reliability.processes import ROOT, published
 from benchmarks.reliability.yaml_bombs import YAML_BOMBS
+from exporter.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from benchmarks.reliability.files import Kind
+
+
+def tf_checkpoints() -> Kind:
+    """The index of a TensorFlow checkpoint, some with right checksums; its data lie beside it, and are whole."""
+    from exporter.checkpoint import load_checkpoint
+
+    good = ROOT / "tests" / "exporter" / "checkpoints" / "residual" / "restore" / "ckpt-1.index"
+
+    def read(path: Path) -> None:
+        beside = path.with_name(f"{path.stem}.data-00000-of-00001")
+        beside.write_bytes(good.with_suffix(".data-00000-of-00001").read_bytes())
+        load_checkpoint(path, {})
+
+    content = good.read_bytes()
+    long = bytes([0]) + _varint(200_000) + bytes([0]) + b"k" * 200_000
+    repeated = long + (_varint(199_999) + bytes([1, 0, 0x78])) * 200_000
+    crafted = (b"", content[-48:], content[:-8], content * 2, _index(repeated), _index(bytes(1 << 20)))
+    return content, ".index", read, crafted
+
+
+def _index(block: bytes) -> bytes:
+    """An index of one block, whose checksums are right."""
+    block += struct.pack("<II", 0, 1)
+    table = bytes([0, 1]) + bytes([len(_varint(0) + _varint(len(block)))]) + b"z" + _varint(0) + _varint(len(block))
+    table += struct.pack("<II", 0, 1)
+    place = len(block) + 5
+    footer = (_varint(0) + _varint(0) + _varint(place) + _varint(len(table))).ljust(40, b"\0")
+    return _sealed(block) + _sealed(table) + footer + struct.pack("<Q", 0xDB4775248B80FB57)
+
+
+def _sealed(block: bytes) -> bytes:
+    from exporter.tensor_bundle import masked_crc32c
+
+    return block + struct.pack("<BI", 0, masked_crc32c(block + b"\0"))
+
+
+def _varint(value: int) -> bytes:
+    content = bytearray()
+    while value >= 0x80:
+        content.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*content, value])
 
 
 def labels() -> Kind:
@@ -50,24 +94,33 @@ def journal() -> Kind:
     """What `mww run --resume` reads."""
     from harness.check import RunOptions, check_models
     from harness.clips.npz import write_archive
+    from harness.clips.sources import open_clips
     from harness.model import load_model
+    from harness.run.journal import Journal
+    from harness.run.workbench import Setup
+    from harness.targets.registry import TargetOptions
 
-    features = Path(gettempdir()) / "mww-hostile-journal.npz"
-    write_archive(features, [("a", np.zeros((300, 40), np.int8)), ("b", np.ones((30, 40), np.int8))])
     model = load_model(published() / "okay_nabu.json")
+    with scratch_folder("mww-hostile-") as folder:
+        features, kept = folder / "features.npz", folder / "unfinished.jsonl"
+        write_archive(features, [("a", np.zeros((300, 40), np.int8)), ("b", np.ones((30, 40), np.int8))])
+        (result,) = check_models([model], features, RunOptions(unfinished=kept))
+        content = kept.read_bytes()
+        with ExitStack() as stack:
+            clips, _ = open_clips(features, 0.0, stack)
+            setup = Setup(model, TargetOptions(), None, False, None)
+            known = Journal(kept, setup, result.target)
+            assert all(known.recall(clip) for clip in clips)
 
     def read(path: Path) -> None:
-        check_models([model], features, RunOptions(engine="litert", unfinished=path))
+        Journal(path, setup, result.target)
 
-    good = features.with_suffix(".jsonl")
-    good.unlink(missing_ok=True)
-    read(good)
-    lines = good.read_bytes().splitlines(keepends=True)
+    lines = content.splitlines(keepends=True)
     first = json.loads(lines[0])
     absurd = (None, -1, 1 << 70, 1e308, "", "x", "AAAA", [], {}, True)
     crafted = [json.dumps({**first, key: value}).encode() + b"\n" for key in first for value in absurd]
     crafted += [b"[" * 100_000, b"\n" * 100_000, lines[0][:-20], lines[0] * 3, b"null\n1\n[]\n"]
-    return b"".join(lines), ".jsonl", read, tuple(crafted)
+    return content, ".jsonl", read, tuple(crafted)
 
 
 def allowances() -> Kind:
