@@ -21,8 +21,7 @@ from harness.clips.clip import Clip, check_step
 from harness.clips.sources import ClipSource, open_clips
 from harness.engines.catalog import DEFAULT_ENGINE, EngineSpec, engine_spec, installed_version
 from harness.errors import LinkError
-from harness.evaluation.labels import Label, labels_from_names
-from harness.evaluation.statistics import Evaluation, LabelledOutputs, Rule, evaluate
+from harness.evaluation.labels import Label
 from harness.golden import Golden
 from harness.model import Model, load_model
 from harness.run.account import environment, judge_arena, warnings_for
@@ -31,6 +30,7 @@ from harness.run.causes import bisect_line, name_causes, wrong_clips
 from harness.run.journal import Journal
 from harness.run.judging import Judge, Observed, nothing_but
 from harness.run.problems import plain_problems
+from harness.run.quality import evaluate_clips
 from harness.run.results import ArenaResult, ClipResult, GoldenSource, Problem, RunResult, VadSource, Verdict
 from harness.run.sharing import ShareClips, run_clips
 from harness.run.workbench import Bench, Setup
@@ -226,7 +226,7 @@ def _check(
         environment=environment(),
         started=started.isoformat(timespec="seconds"),
         seconds=time.monotonic() - clock,
-        evaluation=_evaluate(judge, chosen, seen, options.labels),
+        evaluation=evaluate_clips(judge, chosen, seen, options.labels),
         problems=problems,
         allowances=account(allowances, model, info, results),
         proposed_allowance=proposal(model, info, results, problems),
@@ -246,9 +246,13 @@ def _problems(
     lead_ins = {clip.name: clip.lead_in for clip, _, _ in carried_out}
     results = [result for _, _, result in carried_out]
     plain = plain_problems(arena, results, lambda one: judge.expected_of_device(one, lead_ins[one.name]))
+    line = bisect_line(judge.model, options.target, _target_options(options))
     wrong = wrong_clips(carried_out)
-    line = bisect_line(judge.model, options.target, options.chip)
     return (*plain, *name_causes(judge.model, wrong, on_board=info.kind != EMULATOR, bisect=line))
+
+
+def _target_options(options: RunOptions) -> TargetOptions:
+    return TargetOptions(options.engine, options.chip, options.baud, options.flash, options.faults)
 
 
 def _emulated(options: RunOptions) -> EngineSpec | None:
@@ -270,7 +274,7 @@ def _set_up(model: Model, options: RunOptions, recorded: Golden | None) -> Setup
     engine, vad = _emulated(options), options.vad
     return Setup(
         model=model,
-        options=TargetOptions(options.engine, options.chip, options.baud, options.flash, options.faults),
+        options=_target_options(options),
         recorded=recorded,
         compare=recorded is None and not (engine and engine.name == DEFAULT_ENGINE),
         vad=vad if vad is None or isinstance(vad, Model) else load_model(vad),
@@ -363,29 +367,6 @@ def _golden_source(setup: Setup) -> GoldenSource | None:
     if setup.compare:
         return GoldenSource("worker", DEFAULT_ENGINE, installed_version(engine_spec(DEFAULT_ENGINE)), None)
     return None
-
-
-def _evaluate(
-    judge: Judge, clips: Sequence[Clip], seen: Sequence[Observed], labels: Mapping[str, Label] | None
-) -> Evaluation | None:
-    """Recall and false accepts over the labelled clips that were carried out."""
-    model = judge.model
-    if labels is None:
-        labels = labels_from_names(clip.name for clip in clips)
-    labelled = [
-        LabelledOutputs(
-            name=clip.name,
-            label=labels[clip.name],
-            outputs=observed.outputs,
-            seconds=max(0.0, observed.streamed.slices * model.feature_step_size / 1000 - clip.lead_in),
-            lead_in=clip.lead_in,
-            vad=judge.gate(observed),
-        )
-        for clip, observed in zip(clips, seen, strict=True)
-        if clip.name in labels and observed.streamed.error is None
-    ]
-    rule = Rule(model.sliding_window_size, model.stride, model.feature_step_size)
-    return evaluate(labelled, rule, model.cutoff_byte) if labelled else None
 
 
 def _sha256(path: Readable) -> str:

@@ -5,6 +5,7 @@ A fault reproduces them where the golden engine, with it, gives the same wrong o
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,22 +21,26 @@ from harness.clips.clip import Clip, FeatureClip, WavClip
 from harness.model import Model
 from harness.run.judging import Observed
 from harness.run.results import ClipResult, Problem, ProblemCode
+from harness.targets.registry import TargetOptions
 
 _SEARCHED: Final = 2
 """Clips for which every fault is tried; for the others only a reset that keeps the state, which is quick."""
 _LONGEST: Final = 60_000
 """Slices, ten minutes, beyond which a clip is not run again."""
-_HISTORY: Final = 12_000
+_EXAMINED: Final = 20
+"""Clips that are looked at one by one; where one cause is behind all of them, the others are taken to have it too."""
+_HISTORY: Final = 3_000
 """Slices of earlier clips that are run before one: far more than any model remembers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """A clip that fails by its outputs; `before` are the clips that the target had run since it loaded the model."""
+    """A clip that fails by its outputs on `target`, which had run the clips `before` since it loaded the model."""
 
     clip: Clip
     result: ClipResult
     before: tuple[Clip, ...]
+    target: str | None
 
 
 def wrong_clips(carried_out: Sequence[tuple[Clip, Observed, ClipResult]]) -> list[Wrong]:
@@ -50,31 +55,33 @@ def wrong_clips(carried_out: Sequence[tuple[Clip, Observed, ClipResult]]) -> lis
             yield clip
 
     return [
-        Wrong(clip, result, tuple(before(observed))[::-1])
+        Wrong(clip, result, tuple(before(observed))[::-1], observed.target)
         for clip, observed, result in carried_out
         if result.status == "fail" and result.mismatches and not result.allowed
     ]
 
 
 def name_causes(
-    model: Model, wrong: Sequence[Wrong], *, on_board: bool, bisect: Callable[[Clip], str]
+    model: Model, wrong: Sequence[Wrong], *, on_board: bool, bisect: Callable[[Wrong], str]
 ) -> list[Problem]:
     """Say what lies behind wrong clips, each cause once; `bisect` gives the line to type where only a search tells."""
     causes: dict[tuple[ProblemCode, str], list[Wrong]] = {}
     with _golden_engine(model, wanted=on_board and bool(wrong)) as golden:
         left = _SEARCHED
-        for one in wrong:
+        for one in wrong[:_EXAMINED]:
             found = _explain(model, one, golden, thorough=left > 0) if golden is not None else None
             left -= found is None
-            code, said = _appearance(one, wrong) if found is None else (_CODES[found.cause], found.account)
-            causes.setdefault((code, said), []).append(one)
+            cause = _appearance(wrong) if found is None else (_CODES[found.cause], found.account)
+            causes.setdefault(cause, []).append(one)
+    if len(wrong) > _EXAMINED:
+        causes.setdefault(_appearance(wrong) if len(causes) > 1 else next(iter(causes)), []).extend(wrong[_EXAMINED:])
     return [_problem(code, said, members, bisect) for (code, said), members in causes.items()]
 
 
 _CODES: Final[Mapping[str, ProblemCode]] = {"reset": "reset", "slice-order": "slice-order", "output": "output"}
 
 
-def _problem(code: ProblemCode, said: str, members: Sequence[Wrong], bisect: Callable[[Clip], str]) -> Problem:
+def _problem(code: ProblemCode, said: str, members: Sequence[Wrong], bisect: Callable[[Wrong], str]) -> Problem:
     first = members[0].result.first_mismatch
     hints = {
         "reset": "look at what the firmware does at a reset: every resource variable goes back to its first value",
@@ -87,7 +94,7 @@ def _problem(code: ProblemCode, said: str, members: Sequence[Wrong], bisect: Cal
         clips=tuple(one.clip.name for one in members),
         inference=None if first is None else first.inference,
         message=said,
-        hint=hints.get(code) or f"it tells the operator: {bisect(members[0].clip)}",
+        hint=hints.get(code) or f"it tells the operator: {bisect(members[0])}",
     )
 
 
@@ -132,7 +139,7 @@ def _frames(clips: Iterable[Clip], stride: int) -> Frames:
     return np.concatenate(found)
 
 
-def _appearance(one: Wrong, wrong: Sequence[Wrong]) -> tuple[ProblemCode, str]:
+def _appearance(wrong: Sequence[Wrong]) -> tuple[ProblemCode, str]:
     """What differences look like that nothing reproduces."""
     if all(map(_by_rounding, wrong)):
         return "rounding", "no output differs by more than 1 of 255: this looks like kernels that round otherwise"
@@ -157,18 +164,19 @@ def _only_at_first(result: ClipResult) -> bool:
     return bool(len(differing) and differing[0] < len(outputs) // 10 and differing[-1] < len(outputs) // 3)
 
 
-def bisect_line(model: Model, target: str, chip: str | None) -> Callable[[Clip], str]:
-    """Make the `mww bisect` line for a clip."""
-    import shlex
+def bisect_line(model: Model, target: str, options: TargetOptions) -> Callable[[Wrong], str]:
+    """Make the `mww bisect` line for a clip; `target` is where clips run of which that is not known."""
+    known = [("--engine", options.engine), ("--chip", options.chip), ("--baud", options.baud)]
+    known += [("--fault", fault) for fault in options.faults]
 
-    def line(clip: Clip) -> str:
+    def line(wrong: Wrong) -> str:
+        clip = wrong.clip
         words = ["mww", "bisect", str(model.path)]
         if isinstance(clip, WavClip):
             words += ["--wav", str(clip.path)] + (["--lead-in", f"{clip.lead_in:g}"] if clip.lead_in else [])
-        elif isinstance(clip, FeatureClip):
-            words += ["--features", str(clip.archive.path)]
         else:
-            words += ["--features", "FILE.npz"]
-        return shlex.join([*words, "--target", target] + (["--chip", chip] if chip else []))
+            words += ["--features", str(clip.archive.path) if isinstance(clip, FeatureClip) else "FILE.npz"]
+        words += ["--target", wrong.target or target]
+        return shlex.join([*words, *(str(word) for pair in known if pair[1] is not None for word in pair)])
 
     return line

@@ -32,6 +32,7 @@ class Observed:
         device_detections: What the target's own rule found; None where it has none.
         golden: uint8 `[n]`; None where nothing is compared.
         after: The clip that the target ran just before, since it loaded the model; None where that is not known.
+        target: The name of the target; None where that is not known.
         vad: uint8 `[m]` of the VAD model; None where there is none.
     """
 
@@ -43,6 +44,7 @@ class Observed:
     golden: Outputs | None
     vad: Outputs | None
     after: str | None = None
+    target: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,7 @@ class Bench:
             golden=live.outputs if live else golden,
             vad=vad.outputs if vad else None,
             after=after,
+            target=self.target,
         )
 
     def gone(self) -> bool:
