@@ -49,12 +49,17 @@ class Build:
 
 
 def known_runtimes() -> tuple[RuntimeVersions, ...]:
-    """Every pair of versions that a release of ESPHome builds with, or can be built with; oldest first."""
+    """Every pair of versions that a release of ESPHome builds with, or could; oldest first.
+
+    That is every esp-nn with the esp-tflite-micro that ESPHome pins, and the newest with every esp-tflite-micro since.
+    """
     esp_nn = list(KERNELS)
     with_default = esp_nn[esp_nn.index(_OLDEST_WITH_DEFAULT) :]
     pairs = {build.runtime for build in esphome_builds()}
     pairs |= {RuntimeVersions(DEFAULT_RUNTIME.esp_tflite_micro, version) for version in with_default}
     tflite_micro = list(ESP_TFLITE_MICRO)
+    newer = tflite_micro[tflite_micro.index(DEFAULT_RUNTIME.esp_tflite_micro) + 1 :]
+    pairs |= {RuntimeVersions(version, NEWEST_ESP_NN) for version in newer}
     return tuple(sorted(pairs, key=lambda pair: (tflite_micro.index(pair.esp_tflite_micro), esp_nn.index(pair.esp_nn))))
 
 

@@ -22,10 +22,10 @@ def print_runtimes(name: str, size: int | None, predictions: Sequence[tuple[Aren
     table.add_column("esp-nn")
     for chips in columns:
         table.add_column("\n".join(chips), justify="right")
-    for versions, row in _alike_runtimes(predictions):
+    for tflite_micro, esp_nn, row in _alike_runtimes(predictions):
         minimums = {prediction.chip: prediction.minimum for prediction in row}
         cells = [_cell(minimums[chips[0]], size) for chips in columns]
-        table.add_row(row[0].runtime.esp_tflite_micro, ", ".join(versions), *(Text(*cell) for cell in cells))
+        table.add_row(", ".join(tflite_micro), ", ".join(esp_nn), *(Text(*cell) for cell in cells))
     console().print(table)
     click.echo("Predicted in bytes, an arena at a multiple of 16", nl=False)
     click.echo(f"; the manifest has {size:,}." if size is not None else ".")
@@ -41,17 +41,23 @@ def _alike_chips(predictions: Sequence[tuple[ArenaPrediction, ...]]) -> list[lis
     """Chips that have the same figures with every runtime."""
     groups: dict[tuple[int, ...], list[str]] = {}
     for column in zip(*predictions, strict=True):
-        groups.setdefault(tuple(prediction.minimum for prediction in column), []).append(column[0].chip)
+        groups.setdefault(_minimums(column), []).append(column[0].chip)
     return list(groups.values())
 
 
 def _alike_runtimes(
     predictions: Sequence[tuple[ArenaPrediction, ...]],
-) -> list[tuple[list[str], tuple[ArenaPrediction, ...]]]:
-    """Versions of esp-nn that have the same figures with one esp-tflite-micro on every chip, and those figures."""
-    groups: dict[tuple[object, ...], tuple[list[str], tuple[ArenaPrediction, ...]]] = {}
+) -> list[tuple[list[str], list[str], tuple[ArenaPrediction, ...]]]:
+    """Versions that have the same figures on every chip: of esp-nn with one esp-tflite-micro, then of that too."""
+    by_esp_nn: dict[tuple[object, ...], tuple[list[str], tuple[ArenaPrediction, ...]]] = {}
     for row in predictions:
-        versions = row[0].runtime
-        key = versions.esp_tflite_micro, *(prediction.minimum for prediction in row)
-        groups.setdefault(key, ([], row))[0].append(versions.esp_nn)
-    return list(groups.values())
+        key = row[0].runtime.esp_tflite_micro, *_minimums(row)
+        by_esp_nn.setdefault(key, ([], row))[0].append(row[0].runtime.esp_nn)
+    alike: dict[tuple[object, ...], tuple[list[str], list[str], tuple[ArenaPrediction, ...]]] = {}
+    for esp_nn, row in by_esp_nn.values():
+        alike.setdefault((*esp_nn, *_minimums(row)), ([], esp_nn, row))[0].append(row[0].runtime.esp_tflite_micro)
+    return list(alike.values())
+
+
+def _minimums(row: tuple[ArenaPrediction, ...]) -> tuple[int, ...]:
+    return tuple(prediction.minimum for prediction in row)
