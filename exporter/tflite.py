@@ -203,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `mww-export`, which is `mww export`; return its exit code."""
     import sys
 
-    from harness.cli import run
+    from harness.cli import execute
     from harness.cli.export import command
 
-    return run(command, sys.argv[1:] if argv is None else list(argv), name="mww-export")
+    return execute(command, sys.argv[1:] if argv is None else list(argv), name="mww-export")

@@ -7,10 +7,10 @@ import sys
 
 def main() -> None:
     """Run the verb on the edge of the process."""
-    from harness.cli import run
+    from harness.cli import execute
     from harness.cli.verify import command
 
-    sys.exit(run(command, sys.argv[1:]))
+    sys.exit(execute(command, sys.argv[1:]))
 
 
 if __name__ == "__main__":

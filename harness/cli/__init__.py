@@ -76,10 +76,10 @@ def mww(debug: bool) -> None:  # `run` has already taken --debug out; here it st
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run `mww` and exit: 0 holds, 1 does not hold, 2 could not be carried out, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    sys.exit(run(mww, arguments))
+    sys.exit(execute(mww, arguments))
 
 
-def run(command: click.Command, arguments: Sequence[str], *, name: str | None = None) -> int:
+def execute(command: click.Command, arguments: Sequence[str], *, name: str | None = None) -> int:
     """Run a click command on the edge of the process, by its own or another name, and return its exit code."""
     as_json = "--json" in arguments
     debug = "--debug" in arguments
@@ -106,6 +106,10 @@ def run(command: click.Command, arguments: Sequence[str], *, name: str | None = 
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+
+
+run = execute
+"""The same until `mww run` is called, whose module is then what this name stands for: inside, `execute` is called."""
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:

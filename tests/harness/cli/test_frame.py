@@ -69,3 +69,14 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.splitlines()[-1] == "[]"
+
+
+def test_verbs_can_be_called_one_after_the_other_in_one_process() -> None:
+    code = (
+        "from harness.cli import main\n"
+        "for _ in range(2):\n"
+        "    try:\n        main(['run', '--help'])\n"
+        "    except SystemExit as stop:\n        print(stop.code)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "0"
