@@ -25,6 +25,8 @@ model; `passing`: it did not happen again; `unknown`: none of these."""
 
 _MEMORY: Final = 120
 """Frames back from a wrong output in which an exchange of slices is looked for: more than any model remembers."""
+_MOST: Final = 1500
+"""Exchanges in single frames that are tried, some ten seconds' worth; a frame of 40 slices alone has 780."""
 _LONGEST: Final = 4000
 """Frames of a clip, two minutes, beyond which an exchange in a single frame is not looked for: that takes too long."""
 
@@ -124,7 +126,8 @@ def _reorderings(difference: Difference, *, thorough: bool) -> Iterator[tuple[Fr
         yield frames[:, order], f"the slices of every frame reach the model in the order {order}"
     if len(frames) > _LONGEST or not thorough:
         return
-    for index in range(first, max(-1, first - _MEMORY), -1):
+    back = min(_MEMORY, _MOST // max(1, len(orders)))
+    for index in range(first, max(-1, first - back), -1):
         for order in orders:
             changed = frames.copy()
             changed[index] = frames[index, order]

@@ -1,12 +1,20 @@
 """The ESPHome process as a target: the suite that every place passes where a model can run."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from harness.bisect.explanation import bisect
+from harness.bisect.probing import EngineTensors, open_source
+from harness.clips.clip import ArrayClip
+from harness.link.client import LinkClient
+from harness.model import model_of
 from harness.targets.base import Target
 from harness.targets.registry import TargetOptions, open_target
+from harness.virtual.kernel_fault import alter_kernel
 from tests.harness.targets.test_conformance import (  # noqa: F401 -- collected with this module's `runner`
     expected,
     frames,
@@ -17,6 +25,7 @@ from tests.harness.targets.test_conformance import (  # noqa: F401 -- collected 
 )
 from tests.support.engine_server import EngineServer, TflmWorker
 from tests.support.esphome_host import HostProcess
+from tests.support.every_operator import every_operator
 from tests.support.host_board import PARTITION_SIZE
 
 pytestmark = pytest.mark.xdist_group("esphome-host")
@@ -33,3 +42,17 @@ def runner(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         open_target(process.port, TargetOptions()) as target,
     ):
         yield target
+
+
+def test_a_wrong_kernel_is_found_in_esphome_s_runtime_and_the_model_comes_back(program: Path, tmp_path: Path) -> None:
+    model = model_of(every_operator(), sliding_window_size=5, feature_step_size=10)
+    clip = ArrayClip("clip", np.random.default_rng(0).integers(-128, 127, (30, 40), np.int8))
+    (flash := tmp_path / "partition").write_bytes(b"\xff" * PARTITION_SIZE)
+    wrong = partial(TflmWorker, partial(alter_kernel, operator="MAX_POOL_2D"))
+    with EngineServer(tmp_path / "engine", wrong) as server, HostProcess(program, flash, server) as process:
+        with EngineTensors("tflm") as golden, open_source(process.port, TargetOptions(), model) as source:
+            result = bisect(model, [clip], source, golden)
+        with LinkClient.connect(process.port) as client:
+            assert client.describe().sha256.hex() == model.sha256
+    assert result.divergence is not None
+    assert (result.divergence.op, result.copies) == ("MAX_POOL_2D", 1)

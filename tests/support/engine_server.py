@@ -152,10 +152,13 @@ def _carry_out(engine: SocketEngine, what: Request, payload: bytes) -> bytes:
 
 
 class TflmWorker:
-    """TFLM in the worker process that the emulator runs, with the arena that is predicted for an ESP32-S3."""
+    """TFLM in the worker process that the emulator runs, with the arena that is predicted for an ESP32-S3.
 
-    def __init__(self) -> None:
-        self._engine = TflmEngine("esp32s3")
+    `alter` changes the model that it interprets.
+    """
+
+    def __init__(self, alter: Callable[[bytes], bytes] = bytes) -> None:
+        self._engine = TflmEngine("esp32s3", alter)
 
     def load(self, content: bytes, manifest_arena: int, any_output: bool) -> wire.Model:
         with _refusals():
@@ -188,7 +191,7 @@ class TflmWorker:
             return [(0, output) for output in self._engine.infer(0, frames, len(frames) // self._size)]
 
     def output(self, index: int) -> bytes:
-        return self._engine.output(0)
+        return self._engine.output(0, index)
 
     def profile(self) -> list[wire.OpTime]:
         return []
