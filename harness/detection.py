@@ -139,6 +139,11 @@ class Recording:
         padded = np.concatenate([np.zeros(min(window, len(self._sums)), np.int64), self._sums])
         self._window_sums = self._sums[1:] - padded[1 : len(self._sums)] if len(self.outputs) else self._sums[1:]
 
+    @property
+    def loudest(self) -> float:
+        """The highest average of a window: nothing fires at a cutoff byte that is as large."""
+        return float(self._window_sums.max(initial=0)) / self._window
+
     def detections(
         self, byte: int, vad: Vad | None = None, *, feature_step_size: int = FEATURE_STEP_MS, lead_in: float = 0.0
     ) -> list[Detection]:

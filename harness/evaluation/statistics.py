@@ -6,7 +6,7 @@ Every statistic that a report, a cutoff or a comparison states is computed here,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -100,23 +100,36 @@ class Evaluation:
     sweep: tuple[SweepPoint, ...]
 
 
-def evaluate(clips: Sequence[LabelledOutputs], rule: Rule, cutoff_byte: int) -> Evaluation:
+def evaluate(clips: Iterable[LabelledOutputs], rule: Rule, cutoff_byte: int) -> Evaluation:
     """Judge recorded outputs at a model's own cutoff, and at all of `SWEEP_BYTES`."""
-    prepared = [_Prepared(clip, rule) for clip in clips]
-    counts = [(clip, clip.detections(cutoff_byte)) for clip in prepared]
+    tally = _Tally((cutoff_byte, *SWEEP_BYTES))
+    missed, false_accepts, delays = [], [], []
+    for clip in clips:
+        prepared = _Prepared(clip, rule)
+        tally.add(prepared)
+        found = prepared.detected(cutoff_byte)
+        if prepared.positive:
+            delays.append(prepared.delay(cutoff_byte))
+            if not found:
+                missed.append(clip.name)
+        elif found:
+            false_accepts.append(clip.name)
     return Evaluation(
-        at=_point(prepared, cutoff_byte),
-        missed=tuple(clip.name for clip, found in counts if clip.positive and not found),
-        false_accept_clips=tuple(clip.name for clip, found in counts if not clip.positive and found),
-        delay=_delay(clip.delay(cutoff_byte) for clip in prepared if clip.positive),
-        sweep=tuple(_point(prepared, byte) for byte in SWEEP_BYTES),
+        at=tally.point(cutoff_byte),
+        missed=tuple(missed),
+        false_accept_clips=tuple(false_accepts),
+        delay=_delay(delays),
+        sweep=tuple(tally.point(byte) for byte in SWEEP_BYTES),
     )
 
 
-def sweep(clips: Sequence[LabelledOutputs], rule: Rule, bytes_: Iterable[int] = SWEEP_BYTES) -> tuple[SweepPoint, ...]:
+def sweep(clips: Iterable[LabelledOutputs], rule: Rule, bytes_: Iterable[int] = SWEEP_BYTES) -> tuple[SweepPoint, ...]:
     """Recall and false accepts at each cutoff byte, in the order given."""
-    prepared = [_Prepared(clip, rule) for clip in clips]
-    return tuple(_point(prepared, byte) for byte in bytes_)
+    asked = tuple(bytes_)
+    tally = _Tally(asked)
+    for clip in clips:
+        tally.add(_Prepared(clip, rule))
+    return tuple(tally.point(byte) for byte in asked)
 
 
 def cutoff_of(byte: int) -> float:
@@ -133,11 +146,11 @@ class _Prepared:
         self.positive = clip.label.kind == "positive"
         self._clip, self._step = clip, rule.feature_step_size / 1000
         self._recording = Recording(clip.outputs, window=rule.window, stride=rule.stride)
-        self._loudest = int(clip.outputs.max(initial=0))
+        self._loudest = self._recording.loudest
 
     def wakes(self, byte: int) -> Iterator[Check]:
         """The checks that wake the device."""
-        if self._loudest <= byte:  # then no sum is above the threshold: most clips, at most cutoffs
+        if self._loudest <= byte:  # no sum is above the threshold: most clips, at most cutoffs
             return iter(())
         return (check for check in self._recording.checks(byte, self._clip.vad) if not check.vad_blocked)
 
@@ -156,16 +169,33 @@ class _Prepared:
         return None if end is None or first is None else first.slices * self._step - self._clip.lead_in - end
 
 
-def _point(clips: Sequence[_Prepared], byte: int) -> SweepPoint:
-    positive = [clip.detected(byte) for clip in clips if clip.positive]
-    negative = [clip for clip in clips if not clip.positive]
-    hours = sum(clip.seconds for clip in negative) / _SECONDS_AN_HOUR
-    return SweepPoint(
-        cutoff_byte=byte,
-        cutoff=cutoff_of(byte),
-        recall=binomial_proportion(sum(positive), len(positive)),
-        false_accepts=poisson_rate(sum(clip.detections(byte) for clip in negative), hours),
-    )
+class _Tally:
+    """Counts at several cutoffs, a clip at a time: of a corpus, no clip's running sums are held beside another's."""
+
+    def __init__(self, bytes_: Iterable[int]) -> None:
+        self._recalled = dict.fromkeys(bytes_, 0)
+        self._accepts = dict(self._recalled)
+        self._positive, self._seconds = 0, 0.0
+
+    def add(self, clip: _Prepared) -> None:
+        """Count a clip."""
+        if clip.positive:
+            self._positive += 1
+            for byte in self._recalled:
+                self._recalled[byte] += clip.detected(byte)
+        else:
+            self._seconds += clip.seconds
+            for byte in self._accepts:
+                self._accepts[byte] += clip.detections(byte)
+
+    def point(self, byte: int) -> SweepPoint:
+        """The counts at one of the cutoffs."""
+        return SweepPoint(
+            cutoff_byte=byte,
+            cutoff=cutoff_of(byte),
+            recall=binomial_proportion(self._recalled[byte], self._positive),
+            false_accepts=poisson_rate(self._accepts[byte], self._seconds / _SECONDS_AN_HOUR),
+        )
 
 
 def _delay(found: Iterable[float | None]) -> Delay | None:
