@@ -13,8 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from benchmarks.reliability.devices import LIES, STRANGERS, try_lies, try_strangers
-from benchmarks.reliability.faults import FAULTS, try_faults, try_full_disk
+from benchmarks.reliability.devices import LIES, STRANGERS, try_lies, try_preludes, try_strangers
+from benchmarks.reliability.faults import FAULTS, try_deaths, try_faults, try_full_disk, try_renaming
 from benchmarks.reliability.files import KINDS, try_files
 from benchmarks.reliability.models import try_models
 from benchmarks.reliability.page import put_row
@@ -40,6 +40,9 @@ def rows(seed: int) -> list[Row]:
         found.append(Row(name, count, lambda n, verb=verb: disturb(verb, n, seed)))
     for fault in FAULTS:
         found.append(Row(f"Board with {fault}", 20, lambda n, fault=fault: try_faults(fault, n, seed)))
+    found.append(Row("Board unplugged, and back under another name", 20, lambda n: try_renaming(n, seed)))
+    found.append(Row("One of two boards killed for good", 20, lambda n: try_deaths(n, seed)))
+    found.append(Row("Board with garbage before its first frame", 50, lambda n: try_preludes(n, seed)))
     for lie in LIES:
         found.append(Row(f"Board that lies: {lie}", 100, lambda n, lie=lie: try_lies(lie, n, seed)))
     for name in STRANGERS:

@@ -44,6 +44,28 @@ def try_lies(name: str, count: int, seed: int) -> Iterator[str | None]:
                 yield _outcome(port, model, frames)
 
 
+def try_preludes(count: int, seed: int) -> Iterator[str | None]:
+    """Let a board send garbage before its first frame, at random length; the run must be as without."""
+    chance = random.Random(f"prelude {seed}")
+    model = load_model(published() / "okay_nabu.json")
+    frames = np.zeros((60, model.stride, 40), np.int8)
+    with VirtualBoard() as board:
+        for _ in range(count):
+            garbage = chance.randbytes(chance.choice((1, 7, 100, 5_000, 100_000)))
+            with Liar(board.port, _honestly, chance, prelude=garbage) as port:
+                try:
+                    with closing(DeviceTarget(port, TargetOptions())) as target:
+                        target.load(model)
+                        target.infer(frames)
+                    yield None
+                except MwwError as error:
+                    yield f"{len(garbage)} bytes: {error.message}"
+
+
+def _honestly(frame: Frame, chance: random.Random) -> bytes:
+    return _honest(frame)
+
+
 def _outcome(port: str, model: Model, frames: np.ndarray) -> str | None:
     found: list[str | None] = ["it hangs"]
 
@@ -72,8 +94,8 @@ def _outcome(port: str, model: Model, frames: np.ndarray) -> str | None:
 class Liar:
     """A relay on loopback for one connection; as a context it is the port."""
 
-    def __init__(self, board: str, lie: Lie, chance: random.Random) -> None:
-        self._board, self._lie, self._chance = board, lie, chance
+    def __init__(self, board: str, lie: Lie, chance: random.Random, *, prelude: bytes = b"") -> None:
+        self._board, self._lie, self._chance, self._prelude = board, lie, chance, prelude
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._end, self._ended = socket.socketpair()
         self._thread = threading.Thread(target=self._serve)
@@ -96,6 +118,7 @@ class Liar:
             address = urlsplit(self._board)
             with host, socket.create_connection((address.hostname, address.port)) as board:
                 try:
+                    host.sendall(self._prelude)
                     self._relay(host, board)
                 except OSError:
                     continue

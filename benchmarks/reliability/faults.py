@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.reliability.processes import ROOT, published
 from exporter.errors import MwwError
 from exporter.scratch import FILE_SUFFIX
-from harness.check import check
+from harness.check import RunOptions, check, check_models
+from harness.errors import GONE_CODES
+from harness.model import load_model
 from harness.virtual.process import VirtualBoard
 
 CLIPS = 4
@@ -31,7 +38,7 @@ def try_faults(kind: str, count: int, seed: int) -> Iterator[str | None]:
     clips = {f"clip {number}": noise.integers(-128, 127, (3 * FRAMES, 40)).astype(np.int8) for number in range(CLIPS)}
     for _ in range(count):
         faults = _faults(kind, chance)
-        with VirtualBoard(faults=faults) as board:
+        with VirtualBoard(faults=faults, transport=_TRANSPORTS.get(kind, "socket")) as board:
             try:
                 statuses = [clip.status for clip in check(model, clips, target=board.port).clips]
             except MwwError as error:
@@ -46,7 +53,7 @@ def _faults(kind: str, chance: random.Random) -> Sequence[str]:
         names = chance.sample(("corrupt", "drop", "duplicate", "log"), chance.randrange(1, 5))
         return [seed, *(f"{name}={chance.uniform(0.001, 0.03):.3f}" for name in names)]
     at = chance.randrange(CLIPS * FRAMES)
-    return [seed, {"a reboot": f"reboot={at}", "a hang": f"hang={at}", "a wrong output": f"wrong={at}"}[kind]]
+    return [seed, f"{kind.split()[1].rstrip(',')}={at}"]
 
 
 def _allowed(kind: str) -> list[list[str]]:
@@ -54,12 +61,72 @@ def _allowed(kind: str) -> list[list[str]]:
     return {
         "noise on the line": [["pass"] * CLIPS],
         "a reboot": [*one, ["pass"] * CLIPS],  # at the last inference nobody is left to notice
+        "a hang, control lines": [*one, ["pass"] * CLIPS],
         "a hang": [["pass"] * index + ["error"] * (CLIPS - index) for index in range(CLIPS + 1)],
         "a wrong output": [["pass"] * index + ["fail"] + ["pass"] * (CLIPS - index - 1) for index in range(CLIPS)],
     }[kind]
 
 
-FAULTS = ("noise on the line", "a reboot", "a hang", "a wrong output")
+FAULTS = ("noise on the line", "a reboot", "a hang", "a hang, control lines", "a wrong output")
+_TRANSPORTS = {"a hang, control lines": "rfc2217"}
+
+
+def try_deaths(count: int, seed: int) -> Iterator[str | None]:
+    """Kill one of two boards that share clips, at a random moment; the other must do all, and a warning say so."""
+    chance = random.Random(f"deaths {seed}")
+    model = load_model(published() / "okay_nabu.json")
+    clips = {f"clip {number}": np.full((3 * FRAMES, 40), number, np.int8) for number in range(3 * CLIPS)}
+    for _ in range(count):
+        with VirtualBoard(inference_us=200) as mortal, VirtualBoard(inference_us=200) as other:
+            assert mortal.pid is not None
+            clock = threading.Timer(chance.uniform(1.5, 3.5), os.kill, [mortal.pid, signal.SIGKILL])
+            options = RunOptions(target=mortal.port, more_targets=(other.port,))
+            clock.start()
+            try:
+                (result,) = check_models([model], clips, options)
+            except MwwError as error:  # it died before there was a first answer
+                yield None if error.code in GONE_CODES else f"nothing ran: {error.message}"
+                continue
+            finally:
+                clock.join()
+        yield None if result.verdict == "pass" else f"{[clip.status for clip in result.clips]}"
+
+
+def try_renaming(count: int, seed: int) -> Iterator[str | None]:
+    """Unplug a board in a random clip and plug it in under another name; that clip is lost, and the later ones run."""
+    chance = random.Random(f"renaming {seed}")
+    model = published() / "okay_nabu.json"
+    clips = {f"clip {number}": np.full((3 * FRAMES, 40), number, np.int8) for number in range(CLIPS)}
+    for _ in range(count):
+        at = chance.randrange(1, CLIPS)
+        yield _renamed(model, clips, at)
+
+
+def _renamed(model: Path, clips: dict[str, npt.NDArray[np.int8]], at: int) -> str | None:
+    from serial.tools import list_ports
+
+    with tempfile.TemporaryDirectory(prefix="mww-renamed-") as scratch, ExitStack() as stack:
+        boards = [VirtualBoard(state=Path(scratch), transport="pty")]
+        stack.callback(lambda: [board.close() for board in boards])
+        first_name = boards[0].port
+
+        def comports() -> list[SimpleNamespace]:
+            usb = {"serial_number": "7C:DF:A1", "vid": 0x303A, "pid": 0x1001, "product": "", "location": ""}
+            return [SimpleNamespace(device=boards[-1].port, **usb)]
+
+        def progress(name: str, done: int, total: int) -> None:
+            if done == at:
+                boards[-1].close()
+                for handle in os.openpty():  # takes the old name
+                    stack.callback(os.close, handle)
+                boards.append(VirtualBoard(state=Path(scratch), transport="pty"))
+
+        usual, list_ports.comports = list_ports.comports, comports
+        stack.callback(setattr, list_ports, "comports", usual)
+        statuses = [clip.status for clip in check(model, clips, target=first_name, progress=progress).clips]
+    expected = ["pass"] * CLIPS
+    expected[at] = "error"
+    return None if statuses == expected and boards[-1].port != first_name else f"{statuses}"
 
 
 def try_full_disk(count: int, seed: int) -> Iterator[str | None]:
