@@ -24,7 +24,8 @@ from exporter.calibration import (
 )
 from exporter.checkpoint import Checkpoint, load_checkpoint
 from exporter.configuration import Configuration
-from exporter.converters import Calibration, Converted, Converter, convert
+from exporter.conversion.converters import Calibration, Converted, Converter, convert
+from exporter.conversion.recovered_ranges import load_ranges
 from exporter.errors import MwwError, OutputError, UnsupportedModelError, UsageError
 from exporter.feature_sets import clips_from_array, load_clips
 from exporter.files import write_files
@@ -33,7 +34,6 @@ from exporter.model_analyzer import ModelAnalysis, analyze_model_architecture
 from exporter.model_file import read_model
 from exporter.optimize import optimize_for_edge
 from exporter.phases import Phases
-from exporter.recovered_ranges import load_ranges
 from exporter.scratch import scratch_folder
 from exporter.verification import VerificationReport, verify_esphome_compatibility
 

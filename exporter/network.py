@@ -1,7 +1,7 @@
 """An architecture as a Keras model, in the form that was trained and in the form that streams.
 
-Importing this module imports TensorFlow. What a network is made of is told in `exporter.topology`, and made by the
-layers of `exporter.keras_forms`.
+Importing this module imports TensorFlow. What a network is made of is told in `exporter.conversion.topology`, and made
+by the layers of `exporter.conversion.keras_forms`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import keras
 from exporter.architecture import Architecture, MixedNet, Weights
 from exporter.checkpoint import Checkpoint, load_checkpoint
 from exporter.contract import FEATURES
-from exporter.folding import fold_norms
-from exporter.keras_forms import Causal, Streaming, Valid
+from exporter.conversion.folding import fold_norms
+from exporter.conversion.keras_forms import Causal, Streaming, Valid
+from exporter.conversion.topology import lay
 from exporter.scratch import scratch_folder
 from exporter.settings import Settings
-from exporter.topology import lay
 
 layers = keras.layers
 

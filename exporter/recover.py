@@ -16,11 +16,11 @@ import numpy.typing as npt
 
 from exporter.architecture import NORM_EPSILON, Architecture, FloatArray, Parameter, Weights
 from exporter.checkpoint import weights_file
+from exporter.conversion.recovered_ranges import Ranges, ranges_document, recovered_ranges
 from exporter.errors import ModelFileError
 from exporter.files import write_files
 from exporter.graph_walk import constant_operand
 from exporter.model_file import ModelFile, Operator
-from exporter.recovered_ranges import Ranges, ranges_document, recovered_ranges
 from exporter.settings import trainer_configuration
 from exporter.streaming_graph import read_streaming_graph
 

@@ -1,6 +1,7 @@
 """An architecture under the names that trainers give its settings, for YAML and JSON, one by one.
 
-What a set of settings amounts to, together with what a checkpoint's shapes tell, is `exporter.resolution`'s question.
+What a set of settings amounts to, together with what a checkpoint's shapes tell, is `exporter.checkpoint.resolution`'s
+question.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ from exporter.calibration import (
     create_representative_dataset_from_data,
 )
 from exporter.configuration import Configuration, find_configuration, load_configuration, parse_configuration
-from exporter.converters import Converter
+from exporter.conversion.converters import Converter
+from exporter.conversion.tensorflow_quietly import tensorflow_quietly
 from exporter.errors import UsageError
 from exporter.export import (
     ChooseCutoff,
@@ -37,13 +38,12 @@ from exporter.files import write_files
 from exporter.manifest import ManifestOptions, calculate_tensor_arena_size
 from exporter.optimize import optimize_for_edge
 from exporter.phases import Phases
-from exporter.tensorflow_quietly import tensorflow_quietly
 from exporter.verification import verify_esphome_compatibility
 
 if TYPE_CHECKING:
     import keras
 
-    from exporter.conversion import Frames
+    from exporter.conversion.by_tensorflow import Frames
 
 __all__ = [
     "ExportResult",
@@ -155,11 +155,12 @@ def convert_model_saved(
         raise UsageError(f"mode {mode!r} is not converted", hint=f"devices run {STREAMING}")
     configuration = _configuration(config, None)
     with tensorflow_quietly():
-        from exporter import conversion, network
+        from exporter import network
+        from exporter.conversion import by_tensorflow
 
         checkpoint = network.checkpoint_of(model, configuration.settings)
         streaming = network.build_streaming_network(checkpoint.architecture, checkpoint.weights)
-        conversion.write_saved_model(streaming, Path(folder))
+        by_tensorflow.write_saved_model(streaming, Path(folder))
     return streaming
 
 
@@ -192,9 +193,9 @@ def convert_saved_model_to_tflite(
     """
     target = Path(output_path)
     with tensorflow_quietly():
-        from exporter import conversion
+        from exporter.conversion import by_tensorflow
 
-        content = conversion.convert(Path(saved_model_dir), representative_dataset, Phases())
+        content = by_tensorflow.convert(Path(saved_model_dir), representative_dataset, Phases())
     write_files({target: content})
     return target
 

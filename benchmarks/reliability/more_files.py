@@ -47,7 +47,7 @@ def _index(block: bytes) -> bytes:
 
 
 def _sealed(block: bytes) -> bytes:
-    from exporter.tensor_bundle import masked_crc32c
+    from exporter.checkpoint.tensor_bundle import masked_crc32c
 
     return block + struct.pack("<BI", 0, masked_crc32c(block + b"\0"))
 
@@ -81,7 +81,7 @@ def labels() -> Kind:
 
 def ranges() -> Kind:
     """Calibration ranges."""
-    from exporter.recovered_ranges import RANGES_SCHEMA, load_ranges
+    from exporter.conversion.recovered_ranges import RANGES_SCHEMA, load_ranges
 
     def document(limits: str) -> bytes:
         return f'{{"schema": "{RANGES_SCHEMA}", "ranges": {{"input": {limits}}}}}'.encode()

@@ -11,7 +11,7 @@ import click
 from exporter.architecture import weight_count
 from exporter.calibration import MINIMUM_CLIPS
 from exporter.contract import CHIPS
-from exporter.converters import CONVERTERS
+from exporter.conversion.converters import CONVERTERS
 from exporter.errors import UsageError
 from exporter.export import ChooseCutoff, ExportResult, RefusedExportError
 from exporter.manifest import ManifestOptions

@@ -18,7 +18,7 @@ from exporter.architecture import (
 )
 from exporter.checkpoint import load_checkpoint, weights_file
 from exporter.configuration import load_configuration
-from exporter.converters import CONVERTERS
+from exporter.conversion.converters import CONVERTERS
 from exporter.frontend import quantize_features
 from exporter.model_file import read_model
 from exporter.recover import recover

@@ -7,9 +7,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.checkpoint.resolution import Evidence, resolve
 from exporter.configuration import Configuration, find_configuration, load_configuration, parse_configuration
 from exporter.errors import ConfigurationError, MwwError
-from exporter.resolution import Evidence, resolve
 from exporter.settings import OURS, architecture_settings, trainer_configuration
 from tests.support.networks import ARCHITECTURES
 

@@ -13,13 +13,13 @@ import pytest
 
 from exporter.calibration import create_default_representative_dataset
 from exporter.checkpoint import weights_file
+from exporter.conversion.recovered_ranges import ranges_document
 from exporter.errors import CalibrationError, CheckpointError, ConfigurationError, MwwError, OutputError, UsageError
 from exporter.files import write_files
 from exporter.frontend import quantize_features, wav_to_features
 from exporter.manifest import load_manifest
 from exporter.model_file import ModelFile, read_model
 from exporter.recover import recover
-from exporter.recovered_ranges import ranges_document
 from exporter.settings import trainer_configuration
 from exporter.streaming_graph import read_streaming_graph
 from exporter.tflite import ExportResult, RefusedExportError, convert_to_tflite, export_to_tflite

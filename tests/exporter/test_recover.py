@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from exporter.architecture import MixedNet
 from exporter.checkpoint import weights_file
+from exporter.checkpoint.layouts import official_paths
 from exporter.errors import ModelFileError, MwwError
-from exporter.layouts import official_paths
 from exporter.model_file import read_model
 from exporter.recover import recover
 from exporter.settings import trainer_configuration

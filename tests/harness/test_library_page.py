@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from exporter.checkpoint import weights_file
+from exporter.conversion.tensorflow_quietly import tensorflow_quietly
 from exporter.model_file import read_model
 from exporter.recover import recover
 from exporter.settings import trainer_configuration
-from exporter.tensorflow_quietly import tensorflow_quietly
 from harness.resources import fixtures_dir
 from tests.support.needs import needs_tensorflow, needs_tflm
 from tests.support.networks import DEFAULT, random_weights

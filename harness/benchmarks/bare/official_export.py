@@ -14,9 +14,10 @@ import keras  # noqa: F401 -- here, so that its import is not counted
 import numpy as np
 import tensorflow  # noqa: F401
 
-from exporter import conversion, network
+from exporter import network
 from exporter.checkpoint import load_checkpoint
 from exporter.configuration import load_configuration
+from exporter.conversion import by_tensorflow
 from exporter.tflite import create_representative_dataset_from_data
 
 
@@ -30,8 +31,8 @@ def main() -> None:
     dataset = create_representative_dataset_from_data(features, stride=loaded.architecture.stride, minimum=1)
     with tempfile.TemporaryDirectory() as folder:
         streaming = network.build_streaming_network(loaded.architecture, loaded.weights)
-        conversion.write_saved_model(streaming, Path(folder))
-        target.write_bytes(conversion.convert_per_frame(Path(folder), dataset))
+        by_tensorflow.write_saved_model(streaming, Path(folder))
+        target.write_bytes(by_tensorflow.convert_per_frame(Path(folder), dataset))
     Path(f"{target}.json").write_text(json.dumps({"seconds": time.perf_counter() - started}))
 
 

@@ -1,7 +1,7 @@
 """What the networks are made of, layer after layer; told once, to whoever puts layers together.
 
-`exporter.keras_forms` makes Keras models of it, trained and streaming, and `exporter.direct` a `.tflite`. Which weights
-a layer has, and so its size, whoever puts layers together knows by its role.
+`keras_forms` makes Keras models of it, trained and streaming, and `direct` a `.tflite`. Which weights a layer has, and
+so its size, whoever puts layers together knows by its role.
 """
 
 from __future__ import annotations

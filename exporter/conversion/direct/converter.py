@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from exporter.calibration import RepresentativeDataset, check_shape
 from exporter.checkpoint import Checkpoint
-from exporter.direct.float_graph import float_model
-from exporter.direct.quantisation import quantise
-from exporter.folding import fold_norms
+from exporter.conversion.direct.float_graph import float_model
+from exporter.conversion.direct.quantisation import quantise
+from exporter.conversion.folding import fold_norms
+from exporter.conversion.ranges import calibrated_ranges, check_finite
+from exporter.conversion.recovered_ranges import Ranges, ranges_of_tensors
 from exporter.model_file import read_model
 from exporter.phases import Phases
-from exporter.ranges import calibrated_ranges, check_finite
-from exporter.recovered_ranges import Ranges, ranges_of_tensors
 
 
 def convert_directly(checkpoint: Checkpoint, calibration: RepresentativeDataset | Ranges, phases: Phases) -> bytes:

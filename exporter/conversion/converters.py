@@ -11,12 +11,12 @@ from typing import Final, Literal, TypeAlias
 
 from exporter.calibration import RepresentativeDataset
 from exporter.checkpoint import Checkpoint
-from exporter.direct.conversion import convert_directly
+from exporter.conversion.direct.converter import convert_directly
+from exporter.conversion.recovered_ranges import Ranges
+from exporter.conversion.tensorflow_quietly import tensorflow_quietly
 from exporter.errors import UsageError
 from exporter.phases import Phases
-from exporter.recovered_ranges import Ranges
 from exporter.scratch import scratch_folder
-from exporter.tensorflow_quietly import tensorflow_quietly
 
 Converter: TypeAlias = Literal["direct", "tensorflow"]
 CONVERTERS: Final[tuple[Converter, ...]] = ("direct", "tensorflow")
@@ -59,12 +59,13 @@ def convert(checkpoint: Checkpoint, calibration: Calibration, converter: Convert
 def _convert_by_tensorflow(checkpoint: Checkpoint, calibration: Calibration, phases: Phases) -> bytes:
     with tensorflow_quietly(), scratch_folder("mww-export-") as folder:
         with phases("tensorflow"):
-            from exporter import conversion, network
+            from exporter import network
+            from exporter.conversion import by_tensorflow
         with phases("network"):
             streaming = network.build_streaming_network(checkpoint.architecture, checkpoint.weights)
         with phases("saved_model"):
-            conversion.write_saved_model(streaming, folder / "saved_model")
+            by_tensorflow.write_saved_model(streaming, folder / "saved_model")
         if isinstance(calibration, RepresentativeDataset):
-            return conversion.convert(folder / "saved_model", calibration, phases)
+            return by_tensorflow.convert(folder / "saved_model", calibration, phases)
         stride = checkpoint.architecture.stride
-        return conversion.convert_with_ranges(folder / "saved_model", stride, calibration, phases)
+        return by_tensorflow.convert_with_ranges(folder / "saved_model", stride, calibration, phases)

@@ -1,8 +1,8 @@
 """A streaming Keras network to SavedModel, and SavedModel to an int8 `.tflite`, by TensorFlow's own converter.
 
-Calibration and quantisation are two steps here: ranges are computed by `exporter.ranges` where that is possible, put
-into the float model as the converter's calibrator would have, and quantised by the converter's own last step. Functions
-that import TensorFlow are to be called inside `tensorflow_quietly`.
+Calibration and quantisation are two steps here: ranges are computed by `exporter.conversion.ranges` where that is
+possible, put into the float model as the converter's calibrator would have, and quantised by the converter's own last
+step. Functions that import TensorFlow are to be called inside `tensorflow_quietly`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 from exporter.architecture import FloatArray
 from exporter.calibration import RepresentativeDataset, check_shape
 from exporter.contract import FEATURES
+from exporter.conversion.ranges import UnknownOperatorError, calibrated_ranges, check_finite
+from exporter.conversion.recovered_ranges import ranges_of_tensors
 from exporter.errors import CalibrationError, ConversionError
 from exporter.model_file import read_model
 from exporter.phases import Phases
-from exporter.ranges import UnknownOperatorError, calibrated_ranges, check_finite
-from exporter.recovered_ranges import ranges_of_tensors
 
 if TYPE_CHECKING:
     import keras

@@ -1,7 +1,7 @@
 """What the shapes of a checkpoint tell about its architecture, and what they leave open.
 
 They do not tell the stride, how a head pools that sees one vector, which blocks have a residual where channels tie, nor
-a dilation; for these `exporter.resolution` asks the configuration.
+a dilation; for these `exporter.checkpoint.resolution` asks the configuration.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from itertools import pairwise
 from typing import Final
 
 from exporter.architecture import ATTENTION_KERNEL, Shape, split_channels
+from exporter.checkpoint.layouts import Drawer
+from exporter.checkpoint.resolution import Evidence
 from exporter.contract import FEATURES
 from exporter.errors import CheckpointError
-from exporter.layouts import Drawer
-from exporter.resolution import Evidence
 from exporter.settings import Setting, Settings
 
 Drawers = Mapping[Drawer, Sequence[tuple[Shape, ...]]]

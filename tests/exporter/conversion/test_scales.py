@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.direct.scales import (
+from exporter.conversion.direct.scales import (
     activation_scale,
     bias_scales,
     quantised_bias,

@@ -1,7 +1,7 @@
 """The streaming network as a float `.tflite`, laid out as TensorFlow's converter lays it out.
 
-What the network is made of is told by `exporter.topology`; here is what the converter makes of each layer: ReLU becomes
-part of the operator before it, channels come first in weights, and every convolution has a bias.
+What the network is made of is told by `exporter.conversion.topology`; here is what the converter makes of each layer:
+ReLU becomes part of the operator before it, channels come first in weights, and every convolution has a bias.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from exporter.architecture import Architecture, Weights
 from exporter.contract import FEATURES
-from exporter.direct.graph_builder import Buffers, GraphBuilder
+from exporter.conversion.direct.graph_builder import Buffers, GraphBuilder
+from exporter.conversion.topology import Padding, lay
 from exporter.model_writer import write_model
 from exporter.operator_options import (
     CallOnce,
@@ -30,7 +31,6 @@ from exporter.operator_options import (
     StridedSlice,
     VarHandle,
 )
-from exporter.topology import Padding, lay
 
 _INITIALISER: Final = 1
 """The subgraph that fills the states."""
@@ -46,7 +46,7 @@ def float_model(architecture: Architecture, weights: Weights) -> bytes:
 
     Args:
         architecture: The network.
-        weights: With norms folded, by `exporter.folding`.
+        weights: With norms folded, by `exporter.conversion.folding`.
     """
     buffers = Buffers()
     layers = _Layers(weights, GraphBuilder(buffers), GraphBuilder(buffers))
@@ -60,7 +60,7 @@ def float_model(architecture: Architecture, weights: Weights) -> bytes:
 
 
 class _Layers:
-    """The layers of `exporter.topology`; data is a tensor of the main graph by its number."""
+    """The layers of `exporter.conversion.topology`; data is a tensor of the main graph by its number."""
 
     def __init__(self, weights: Weights, main: GraphBuilder, initialiser: GraphBuilder) -> None:
         self.main = main

@@ -1,4 +1,4 @@
-"""The layers of `exporter.topology` as Keras makes them: trained over a whole spectrogram, or streaming.
+"""The layers of `exporter.conversion.topology` as Keras makes them: trained over a whole spectrogram, or streaming.
 
 Importing this module imports TensorFlow. Every layer is named by its role, so that names, and with them the bytes of an
 export, do not depend on what was built before in the same process.
@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from exporter.architecture import NORM_EPSILON, Weights
-from exporter.topology import Padding
+from exporter.conversion.topology import Padding
 
 _POOLS = {"average": keras.layers.AveragePooling2D, "max": keras.layers.MaxPooling2D}
 

@@ -9,11 +9,11 @@ import pytest
 
 from exporter.calibration import RepresentativeDataset, create_representative_dataset_from_data
 from exporter.contract import REGISTERED_OPS
+from exporter.conversion.tensorflow_quietly import tensorflow_quietly
 from exporter.errors import CalibrationError, ConversionError
 from exporter.frontend import quantize_features
 from exporter.model_file import ModelFile, read_model
 from exporter.phases import Phases
-from exporter.tensorflow_quietly import tensorflow_quietly
 from exporter.tflite import convert_model_saved, convert_saved_model_to_tflite
 from tests.support.needs import needs_tensorflow, needs_tflm
 from tests.support.networks import DEFAULT, random_slices, random_weights
@@ -37,7 +37,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Converted]:
     folder = tmp_path_factory.mktemp("conversion")
     dataset = create_representative_dataset_from_data([random_slices(12, seed) for seed in range(500)])
     with tensorflow_quietly():
-        from exporter.conversion import convert_per_frame
+        from exporter.conversion.by_tensorflow import convert_per_frame
         from exporter.network import build_network
 
         trained = build_network(DEFAULT, random_weights(DEFAULT))
@@ -117,6 +117,6 @@ def test_a_dataset_of_another_shape_is_refused(converted: Converted, tmp_path: P
 
 def test_a_folder_without_a_saved_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConversionError), tensorflow_quietly():
-        from exporter.conversion import convert
+        from exporter.conversion.by_tensorflow import convert
 
         convert(tmp_path, create_representative_dataset_from_data([random_slices(12)] * 500), Phases())

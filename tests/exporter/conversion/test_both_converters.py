@@ -8,7 +8,7 @@ import pytest
 from exporter.architecture import Architecture, FloatArray, Weights
 from exporter.calibration import create_default_representative_dataset
 from exporter.checkpoint import Checkpoint
-from exporter.converters import CONVERTERS, convert
+from exporter.conversion.converters import CONVERTERS, convert
 from exporter.model_file import read_model
 from exporter.phases import Phases
 from tests.support.needs import needs_tensorflow

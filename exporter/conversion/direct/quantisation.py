@@ -1,6 +1,7 @@
 """A float streaming model to the int8 one that devices run, by ranges that are known for its tensors.
 
-Operators that only move data keep its scale; all else has its own. The arithmetic is in `exporter.direct.scales`.
+Operators that only move data keep its scale; all else has its own. The arithmetic is in
+`exporter.conversion.direct.scales`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import numpy.typing as npt
 
 from exporter.architecture import FloatArray
 from exporter.contract import OUTPUT_SCALE, OUTPUT_ZERO_POINT
-from exporter.direct.graph_builder import Buffers, GraphBuilder
-from exporter.direct.scales import (
+from exporter.conversion.direct.graph_builder import Buffers, GraphBuilder
+from exporter.conversion.direct.scales import (
     Doubles,
     activation_scale,
     bias_scales,
@@ -23,10 +24,10 @@ from exporter.direct.scales import (
     quantised_weights,
     weight_scales,
 )
+from exporter.conversion.ranges import Ranges
 from exporter.model_file import ModelFile, Operator, Quantization, Subgraph
 from exporter.model_writer import write_model
 from exporter.operator_options import VarHandle
-from exporter.ranges import Ranges
 
 Integers: TypeAlias = npt.NDArray[np.int8] | npt.NDArray[np.int32]
 
@@ -44,7 +45,7 @@ def quantise(model: ModelFile, ranges: Ranges) -> bytes:
     """Make the int8 model: int8 in, uint8 out, int8 states that start at their zero point.
 
     Args:
-        model: As `exporter.direct.float_graph` makes it.
+        model: As `exporter.conversion.direct.float_graph` makes it.
         ranges: Of every tensor that is computed.
     """
     buffers = Buffers()

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from exporter.checkpoint.hdf5 import read_arrays
 from exporter.errors import CheckpointError
-from exporter.hdf5 import read_arrays
 
 h5py = pytest.importorskip("h5py")
 

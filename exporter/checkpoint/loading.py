@@ -15,11 +15,10 @@ from typing import Final
 import numpy as np
 
 from exporter.architecture import Architecture, FloatArray, MixedNet, Parameter, Weights
-from exporter.errors import CheckpointError
-from exporter.evidence import official_evidence
-from exporter.hdf5 import h5py_module, read_arrays
-from exporter.keras_archive import read_keras_archive
-from exporter.layouts import (
+from exporter.checkpoint.evidence import official_evidence
+from exporter.checkpoint.hdf5 import h5py_module, read_arrays
+from exporter.checkpoint.keras_archive import read_keras_archive
+from exporter.checkpoint.layouts import (
     Drawer,
     Drawers,
     Layer,
@@ -29,9 +28,10 @@ from exporter.layouts import (
     official_paths,
     sarpel_paths,
 )
-from exporter.resolution import Evidence, check_shapes, resolve
+from exporter.checkpoint.resolution import Evidence, check_shapes, resolve
+from exporter.checkpoint.tf_checkpoint import read_tf_checkpoint
+from exporter.errors import CheckpointError
 from exporter.settings import Setting, Settings
-from exporter.tf_checkpoint import read_tf_checkpoint
 
 
 @dataclass(frozen=True, eq=False)
