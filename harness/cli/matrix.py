@@ -11,13 +11,14 @@ import click
 from exporter.contract import CHIPS, EsphomePins
 from exporter.errors import UsageError
 from exporter.files import write_files
+from harness.check import RunOptions
 from harness.cli.inputs import Place, clip_options, clip_source, place
 from harness.cli.matrix_table import print_matrix
 from harness.cli.output import emit_json, json_option, progress
 from harness.matrix.document import SCHEMA, Matrix, matrix_document
 from harness.matrix.prediction import Subject, predict, read_subject
 from harness.matrix.rows import choose_rows
-from harness.matrix.runs import TakenRun, judge_runs, take_runs
+from harness.matrix.runs import emulate, golden_sources, judge_runs, take_runs
 
 _PATH = click.Path(path_type=Path)
 
@@ -29,7 +30,14 @@ _PATH = click.Path(path_type=Path)
 @click.option("--chip", "chips", multiple=True, type=click.Choice(CHIPS), help="Repeatable; all by default.")
 @click.option("--run", "runs", multiple=True, type=_PATH, metavar="DIR", help="Take in a run.json; repeatable.")
 @clip_options
-@click.option("--golden", type=place, metavar="GOLDEN.npz", help="Recorded clips and outputs; see mww record.")
+@click.option(
+    "--golden",
+    "goldens",
+    multiple=True,
+    type=place,
+    metavar="GOLDEN.npz",
+    help="Of a model, see mww record; repeatable.",
+)
 @click.option("--check-config", is_flag=True, help="Have each release generate its sources; installs it.")
 @click.option("--report", type=_PATH, metavar="DIR", help="Write matrix.json, matrix.md and matrix.html here.")
 @json_option
@@ -43,7 +51,7 @@ def command(  # noqa: PLR0913 -- one for each option
     features: Place | None,
     wav: tuple[Place, ...],
     lead_in: float,
-    golden: Place | None,
+    goldens: tuple[Place, ...],
     check_config: bool,
     report: Path | None,
     as_json: bool,
@@ -51,15 +59,19 @@ def command(  # noqa: PLR0913 -- one for each option
     """Tell what holds of each MODEL, a manifest or .tflite, over versions and chips, and what changed.
 
     Arenas are predicted, configurations asked of the real ESPHome (--check-config), outputs taken from runs: on boards
-    (--run), and here in the emulator (--golden, --features, --wav). Without --esphome, --runtime and --run the rows are
+    (--run), and here in the emulator (--golden, --features, --wav). Without --esphome, --runtime and boards the rows are
     ESPHome's whole history. Exits with 1 if what held in a row does not in a later one, or not in the last.
     """
     if check_config and not releases:
         raise UsageError("--check-config without --esphome", hint="name the releases that are to read it")
     subjects = _subjects(models)
     taken = [*take_runs(runs, subjects)]
-    if golden or features or wav:
-        taken += _emulated(subjects, features, wav, lead_in, golden)
+    if goldens or features or wav:
+        source = clip_source(features, wav, lead_in, goldens[0] if goldens else None)
+        names = [subject.name for subject in subjects]
+        sources = golden_sources(goldens, subjects) if goldens else dict.fromkeys(names, source)
+        with progress() as shown:
+            taken += emulate(subjects, sources, RunOptions(lead_in=lead_in, progress=shown))
     rows = choose_rows(releases, runtimes, [one.run for one in taken], _pins_reader() if check_config else None)
     predicted = [predict(subject, rows, chips or CHIPS) for subject in subjects]
     predictions = tuple(one for figures, _ in predicted for one in figures)
@@ -108,18 +120,3 @@ def _subjects(paths: Sequence[str]) -> tuple[Subject, ...]:
     if len(set(names)) < len(names):
         raise UsageError("a model is given twice", hint="name each once")
     return tuple(read_subject(path, name) for path, name in zip(paths, names, strict=True))
-
-
-def _emulated(
-    subjects: Sequence[Subject], features: Place | None, wav: tuple[Place, ...], lead_in: float, golden: Place | None
-) -> list[TakenRun]:
-    """Each model in this computer's own TFLite Micro."""
-    from harness.check import RunOptions, check_models
-    from harness.model import load_model
-    from harness.report.recorded import as_recorded
-
-    source = clip_source(features, wav, lead_in, golden)
-    with progress() as shown:
-        options = RunOptions(lead_in=lead_in, progress=shown)
-        results = [check_models([load_model(subject.path)], source, options)[0] for subject in subjects]
-    return [TakenRun("the emulator", run) for result in results for run in as_recorded([result])]

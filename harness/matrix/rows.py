@@ -21,6 +21,8 @@ def choose_rows(
 ) -> tuple[Row, ...]:
     """Rows in the order of releases, each once; what has no release comes last.
 
+    Where nothing is asked for and no run names a runtime, they begin with ESPHome's history.
+
     Args:
         releases: Of ESPHome.
         runtimes: Names, as `select_runtimes` takes them.
@@ -31,12 +33,12 @@ def choose_rows(
         UsageError: A name is none.
         UnknownRuntimeError: Nothing is known of a version.
     """
-    rows = [Row.of(build) for release in releases for build in _builds(release, read_pins)]
-    rows += [Row(None, runtime) for runtime in (select_runtimes(runtimes) if runtimes else ())]
-    rows += [row_of(run) for run in runs]
-    if not rows:
-        return tuple(Row.of(build) for build in esphome_builds())
-    return tuple(sorted(dict.fromkeys(rows), key=lambda row: order(row.esphome) or _LAST))
+    asked = [Row.of(build) for release in releases for build in _builds(release, read_pins)]
+    asked += [Row(None, runtime) for runtime in (select_runtimes(runtimes) if runtimes else ())]
+    made = [row_of(run) for run in runs]
+    if not asked and not any(row.runtime for row in made):
+        return (*(Row.of(build) for build in esphome_builds()), *dict.fromkeys(made))
+    return tuple(sorted(dict.fromkeys([*asked, *made]), key=lambda row: order(row.esphome) or _LAST))
 
 
 def _builds(release: str, read_pins: Callable[[str], EsphomePins] | None) -> tuple[Build, ...]:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from exporter.errors import InputError
+from harness.check import RunOptions, check_models
+from harness.clips.sources import ClipSource, open_clips
+from harness.errors import GoldenError
 from harness.matrix.findings import Finding, Row
 from harness.matrix.prediction import Predicted, Subject
 from harness.matrix.rows import row_of
+from harness.model import load_model
 from harness.report.comparison import compare_runs
-from harness.report.recorded import RecordedRun, read_runs
+from harness.report.recorded import RecordedRun, as_recorded, read_runs
 from harness.report.wording import counted
 
 _LISTED: Final = 5
@@ -21,10 +26,15 @@ _MEASURING: Final = ("device", "qemu")
 
 @dataclass(frozen=True, slots=True)
 class TakenRun:
-    """A recorded run and where it is from."""
+    """A recorded run and where it is from; `subject` is the model's name, None where its sha256 tells."""
 
     source: str
     run: RecordedRun
+    subject: str | None = None
+
+    def is_of(self, subject: Subject) -> bool:
+        """Whether it ran this model."""
+        return self.subject == subject.name if self.subject else self.run.model_sha256 == subject.file.sha256
 
 
 def take_runs(paths: Sequence[Path], subjects: Sequence[Subject]) -> tuple[TakenRun, ...]:
@@ -44,6 +54,39 @@ def take_runs(paths: Sequence[Path], subjects: Sequence[Subject]) -> tuple[Taken
     return tuple(taken)
 
 
+def golden_sources(places: Sequence[Path | str], subjects: Sequence[Subject]) -> dict[str, ClipSource]:
+    """The golden of each model by the model's name; models without one are left out.
+
+    Raises:
+        GoldenError: A file is no golden, or of none of the models.
+    """
+    sources: dict[str, ClipSource] = {}
+    for place in places:
+        with ExitStack() as stack:
+            _, golden = open_clips(place, 0.0, stack)
+        if golden is None:
+            raise GoldenError(f"{place} is no golden", hint="mww record makes a golden")
+        recorded = golden.provenance.model_sha256
+        names = [subject.name for subject in subjects if subject.file.sha256 == recorded]
+        if not names:
+            hint = "a golden belongs to the model that it was recorded from"
+            raise GoldenError(f"{place} is of none of the models", hint=hint)
+        sources |= dict.fromkeys(names, place)
+    return sources
+
+
+def emulate(subjects: Sequence[Subject], sources: Mapping[str, ClipSource], options: RunOptions) -> Iterator[TakenRun]:
+    """Run each model that has clips, by its name, in this computer's own TFLite Micro.
+
+    Raises:
+        MwwError: As for `check`.
+    """
+    for subject in subjects:
+        if subject.name in sources:
+            results = check_models([load_model(subject.path)], sources[subject.name], options)
+            yield TakenRun("the emulator", as_recorded(results)[0], subject.name)
+
+
 def judge_runs(
     runs: Sequence[TakenRun], subjects: Sequence[Subject], rows: Sequence[Row], predictions: Sequence[Predicted]
 ) -> Iterator[Finding]:
@@ -58,7 +101,7 @@ def judge_runs(
         first: dict[str, RecordedRun] = {}
         places: dict[tuple[int, str], str] = {}
         for taken in in_order:
-            if taken.run.model_sha256 != subject.file.sha256:
+            if not taken.is_of(subject):
                 continue
             run, row = taken.run, rows.index(row_of(taken.run))
             if (row, run.chip) in places:

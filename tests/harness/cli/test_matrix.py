@@ -91,6 +91,26 @@ def test_a_run_in_the_emulator_is_a_row_of_its_own(tmp_path: Path, capsys: pytes
     assert (finding["row"], finding["holds"], finding["said"]) == (1, True, "pass, 1 clip")
 
 
+def test_each_model_is_held_against_its_own_golden(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tflite_micro", reason="tflite-micro, the device's own runtime, is not installed")
+    import numpy as np
+
+    np.savez(tmp_path / "clips.npz", clip=np.zeros((90, 40), np.int8))
+    goldens = []
+    for model in PUBLISHED[:2]:
+        goldens.append(golden := tmp_path / f"{model.stem}.npz")
+        assert run(mww, ["record", str(model), "--features", str(tmp_path / "clips.npz"), "--output", str(golden)]) == 0
+    capsys.readouterr()
+    asked = [part for golden in goldens for part in ("--golden", golden)]
+    code, document = matrix(capsys, *PUBLISHED[:3], *asked, "--chip", "esp32")
+    assert code == 0
+    runs = [(one["model"], one["holds"]) for one in document["findings"] if one["aspect"] == "run"]
+    assert runs == [(model.stem, True) for model in PUBLISHED[:2]]
+    assert len(document["rows"]) == len(esphome_builds()) + 1  # the history, and this computer
+    code, document = matrix(capsys, PUBLISHED[2], *asked)
+    assert (code, document["error"]["code"]) == (2, "golden")
+
+
 def test_runs_of_boards_stand_in_the_rows_of_their_builds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = recorded(tmp_path / "good", "2026.4.0b3", "1.1.2")
     wrong = recorded(tmp_path / "wrong", "2026.4.0b2", "1.2.1", outputs=WRONG)
