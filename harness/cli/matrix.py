@@ -59,8 +59,9 @@ def command(  # noqa: PLR0913 -- one for each option
     """Tell what holds of each MODEL, a manifest or .tflite, over versions and chips, and what changed.
 
     Arenas are predicted, configurations asked of the real ESPHome (--check-config), outputs taken from runs: on boards
-    (--run), and here in the emulator (--golden, --features, --wav). Without --esphome, --runtime and boards the rows are
-    ESPHome's whole history. Exits with 1 if what held in a row does not in a later one, or not in the last.
+    (--run), and here in the emulator (--golden, --features, --wav). Without --esphome, --runtime and runs of boards
+    the rows are ESPHome's whole history. Exits with 1 if what held in a row does not in a later one, or not in the
+    last.
     """
     if check_config and not releases:
         raise UsageError("--check-config without --esphome", hint="name the releases that are to read it")
