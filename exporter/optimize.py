@@ -12,7 +12,7 @@ from typing import Final
 from exporter.arena import predict_arenas
 from exporter.contract import CHIPS
 from exporter.model_file import ModelFile, read_model
-from exporter.optimization.bounds import lowest_minimum
+from exporter.optimization.bounds import Limit, lowest_minimum
 from exporter.optimization.live_memory import measure
 from exporter.optimization.precedence import find_precedence
 from exporter.optimization.rewriting import NotRewritableError, rewrite
@@ -63,6 +63,18 @@ def optimize_for_edge(model: bytes, *, chips: tuple[str, ...] | None = None) -> 
         return model
 
 
+def order_limit(model: ModelFile, chip: str) -> Limit:
+    """What no order of the operators can bring a chip's minimum below, and why.
+
+    Raises:
+        UnsupportedModelError: The runtime would refuse the model.
+        UnknownRuntimeError: The chip is not known.
+    """
+    memory = measure(model, find_precedence(model), (chip,))
+    (asked,) = (each for each in memory.chips if each.asked)
+    return lowest_minimum(memory, asked)
+
+
 def find_operator_order(model: ModelFile, *, chips: tuple[str, ...] | None = None) -> OperatorOrder:
     """Search the order of the main graph's operators that needs the smallest arena.
 
@@ -75,7 +87,7 @@ def find_operator_order(model: ModelFile, *, chips: tuple[str, ...] | None = Non
         before = max(prediction.minimum for prediction in predict_arenas(model, chips))
         return OperatorOrder(tuple(range(operators)), before, before, proven=False)
     memory = measure(model, find_precedence(model), chips or CHIPS)
-    bounds = tuple(lowest_minimum(memory, chip) for chip in memory.chips)
+    bounds = tuple(lowest_minimum(memory, chip).size for chip in memory.chips)
     found = search(memory, bounds)
     before, after = (
         max(size for size, chip in zip(sizes, memory.chips, strict=True) if chip.asked)

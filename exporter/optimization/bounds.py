@@ -19,10 +19,23 @@ class _Placed:
     offset: int
 
 
-def lowest_minimum(memory: Memory, chip: ChipMemory) -> int:
-    """A size, in bytes, that the chip's minimum has at least in any legal order."""
-    head = max(_largest_forced(memory, chip), _largest_settled(memory, chip))
-    return align_up(chip.lowest_tail + max(chip.planning, head))
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A size, in bytes, that a chip's minimum has at least in any legal order, and what it comes from."""
+
+    size: int
+    reason: str
+
+
+def lowest_minimum(memory: Memory, chip: ChipMemory) -> Limit:
+    """The highest of the limits that are known."""
+    heads = {
+        "making the memory plan takes as much": chip.planning,
+        "an operator has as much in use at once": _largest_forced(memory, chip),
+        "the largest buffers lie in the same places in every order": _largest_settled(memory, chip),
+    }
+    reason, head = max(heads.items(), key=lambda item: item[1])
+    return Limit(align_up(chip.lowest_tail + head), reason)
 
 
 def _largest_forced(memory: Memory, chip: ChipMemory) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable
@@ -51,11 +52,12 @@ BENCHMARKS: Final = {benchmark.name: benchmark for benchmark in _ALL}
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a benchmark gave."""
+    """What a benchmark gave, how long it took, and what else the machine was doing: its load in the minute before."""
 
     benchmark: Benchmark
     rows: tuple[Row, ...]
     seconds: float
+    load: float
 
 
 def find_benchmarks(names: Iterable[str]) -> tuple[Benchmark, ...]:
@@ -77,7 +79,7 @@ def measure(benchmark: Benchmark, *, quick: bool, tell: Callable[[str], None]) -
     Raises:
         MwwError: A side failed, or the two did not do the same.
     """
-    started = time.monotonic()
+    started, load = time.monotonic(), round(os.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory(prefix="mww-bench-") as scratch:
         rows = benchmark.measure(Plan(1 if quick else REPETITIONS, quick, Path(scratch), tell))
-    return Measured(benchmark, tuple(rows), time.monotonic() - started)
+    return Measured(benchmark, tuple(rows), time.monotonic() - started, load)

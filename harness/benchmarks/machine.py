@@ -35,7 +35,6 @@ class Machine:
         system: Kernel and architecture.
         python: Version of the interpreter.
         versions: Of this project and of the packages that have a part in a figure, as far as they are installed.
-        load: Of the last minute, before anything was measured: what else the machine was doing.
     """
 
     cpu: str
@@ -44,7 +43,6 @@ class Machine:
     system: str
     python: str
     versions: tuple[tuple[str, str], ...]
-    load: float
 
 
 def describe_machine() -> Machine:
@@ -59,7 +57,6 @@ def describe_machine() -> Machine:
             ("mww-harness", __version__),
             *((name, version) for name in _PACKAGES if (version := _version(name))),
         ),
-        load=round(os.getloadavg()[0], 2),
     )
 
 

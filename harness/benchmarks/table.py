@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Final
 
-from harness.benchmarks.catalog import REPETITIONS, Measured
+from exporter.errors import InputError
+from harness.benchmarks.catalog import BENCHMARKS, REPETITIONS, Measured
 from harness.benchmarks.machine import Machine
 from harness.benchmarks.measuring import Row
 
@@ -24,22 +27,51 @@ on a machine that also does other things. Before anything is divided, both sides
 """
 
 
-def bench_document(measured: Sequence[Measured], machine: Machine, *, quick: bool) -> dict[str, object]:
-    """All that was measured, as `mww bench --json` prints it below its schema."""
+def bench_document(
+    measured: Sequence[Measured], machine: Machine, *, quick: bool, former: Sequence[Any] = ()
+) -> dict[str, object]:
+    """All that was measured, as `mww bench --json` prints it below its schema.
+
+    `former` are benchmarks of an earlier document of the same machine; those that were not measured again stay.
+    """
+    found = {one["name"]: one for one in (*former, *map(_benchmark_document, measured))}
+    benchmarks = [found[name] for name in BENCHMARKS if name in found]
     return {
-        "holds": all(row.holds for one in measured for row in one.rows),
+        "holds": all(row["holds"] for one in benchmarks for row in one["rows"]),
         "quick": quick,
         "repetitions": 1 if quick else REPETITIONS,
         "environment": {**asdict(machine), "versions": dict(machine.versions)},
-        "benchmarks": [
-            {
-                "name": one.benchmark.name,
-                "question": one.benchmark.question,
-                "seconds": round(one.seconds, 1),
-                "rows": [_row_document(row) for row in one.rows],
-            }
-            for one in measured
-        ],
+        "benchmarks": benchmarks,
+    }
+
+
+def former_benchmarks(path: Path, machine: Machine) -> Sequence[Any]:
+    """The benchmarks of a document that was written before on this machine; none where there is no such file.
+
+    Raises:
+        InputError: It is no such document, or another machine's, with which nothing here can be compared.
+    """
+    try:
+        document: Any = json.loads(path.read_bytes())
+        if (document["schema"], document["quick"]) != (SCHEMA, False):
+            raise ValueError(document["schema"])
+        measured_on, benchmarks = document["environment"], list(document["benchmarks"])
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is no result of mww bench: {error}", hint="measure all into another file") from error
+    if measured_on != {**asdict(machine), "versions": dict(machine.versions)}:
+        raise InputError(f"{path} was measured on another machine or with other versions", hint="measure all of them")
+    return benchmarks
+
+
+def _benchmark_document(one: Measured) -> dict[str, Any]:
+    return {
+        "name": one.benchmark.name,
+        "question": one.benchmark.question,
+        "seconds": round(one.seconds, 1),
+        "load": one.load,
+        "rows": [_row_document(row) for row in one.rows],
     }
 
 
@@ -73,7 +105,7 @@ def bench_page(document: Any) -> str:
 def _machine(machine: Any) -> Iterator[str]:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     yield f"Measured on: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']:g} GB; {machine['system']};"
-    yield f"{machine['python']}; {versions}. Load of the minute before: {machine['load']:g}.\n"
+    yield f"{machine['python']}; {versions}.\n"
 
 
 def _section(benchmark: Any) -> Iterator[str]:
@@ -83,7 +115,7 @@ def _section(benchmark: Any) -> Iterator[str]:
     for row in benchmark["rows"]:
         yield _line(row)
     same = dict.fromkeys(row["same"] for row in benchmark["rows"])
-    yield f"\nThe same on both sides: {'; '.join(same)}.\n"
+    yield f"\nThe same on both sides: {'; '.join(same)}. Load in the minute before: {benchmark['load']:g}.\n"
     for row in benchmark["rows"]:
         yield from _notes(row)
 

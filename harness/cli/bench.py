@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from exporter.errors import UsageError
 from harness.cli.output import emit_json, json_option
 
 if TYPE_CHECKING:
-    from harness.benchmarks.catalog import Measured
+    from harness.benchmarks.catalog import Benchmark, Measured
 
 
 @click.command("bench")
@@ -28,36 +29,58 @@ if TYPE_CHECKING:
 def command(names: tuple[str, ...], quick: bool, write: Path | None, as_list: bool, as_json: bool) -> int:
     """Measure the benchmarks NAME, or all: each by turns with what a user would otherwise do, five times.
 
+    With --write, benchmarks that are in the file and not measured again stay as they are.
+
     Exits with 0 if every goal holds (or is not judged: --quick), 1 if one does not, 2 if it could not be measured.
     """
-    from exporter.files import write_files
     from harness.benchmarks.catalog import find_benchmarks, measure
     from harness.benchmarks.machine import describe_machine
-    from harness.benchmarks.table import SCHEMA, bench_document, bench_page
+    from harness.benchmarks.table import SCHEMA, bench_document, former_benchmarks
 
-    if write is not None and write.suffix != ".md":
-        raise UsageError(f"--write {write} does not end in .md", hint="the JSON is written beside it")
-    if write is not None and quick:
-        raise UsageError("--quick gives figures that mean nothing", hint="leave --write out")
     chosen = find_benchmarks(names)
     if as_list:
-        if as_json:
-            emit_json(SCHEMA, {"benchmarks": [{"name": one.name, "question": one.question} for one in chosen]})
-        else:
-            click.echo("\n".join(f"{one.name:<14} {one.question}" for one in chosen))
+        _list(chosen, as_json=as_json)
         return 0
-    machine, measured = describe_machine(), []
+    machine = describe_machine()
+    beside = None if write is None else _beside(write, quick=quick)
+    former = former_benchmarks(beside, machine) if beside is not None and names else ()
+    measured: list[Measured] = []
+    document: dict[str, object] = {}
     for benchmark in chosen:
         measured.append(measure(benchmark, quick=quick, tell=partial(_tell, benchmark.name)))
         if not as_json:
             _print(measured[-1], quick=quick)
-    document = {"schema": SCHEMA, **bench_document(measured, machine, quick=quick)}
-    if write is not None:
-        text = json.dumps(document, indent=2, allow_nan=False)
-        write_files({write: bench_page(document).encode(), write.with_suffix(".json"): f"{text}\n".encode()})
+        document = {"schema": SCHEMA, **bench_document(measured, machine, quick=quick, former=former)}
+        if write is not None:  # after each: they take minutes
+            _write(write, document)
     if as_json:
         emit_json(SCHEMA, document)
     return 0 if quick or document["holds"] else 1
+
+
+def _list(benchmarks: Sequence[Benchmark], *, as_json: bool) -> None:
+    if as_json:
+        emit_json("mww.bench/1", {"benchmarks": [{"name": one.name, "question": one.question} for one in benchmarks]})
+        return
+    for one in benchmarks:
+        click.echo(f"{one.name:<14} {one.question}")
+
+
+def _beside(page: Path, *, quick: bool) -> Path:
+    """The JSON document of a page."""
+    if page.suffix != ".md":
+        raise UsageError(f"--write {page} does not end in .md", hint="the JSON is written beside it")
+    if quick:
+        raise UsageError("--quick gives figures that mean nothing", hint="leave --write out")
+    return page.with_suffix(".json")
+
+
+def _write(page: Path, document: Mapping[str, object]) -> None:
+    from exporter.files import write_files
+    from harness.benchmarks.table import bench_page
+
+    text = json.dumps(document, indent=2, allow_nan=False)
+    write_files({page: bench_page(document).encode(), page.with_suffix(".json"): f"{text}\n".encode()})
 
 
 def _tell(name: str, what: str) -> None:

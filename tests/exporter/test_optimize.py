@@ -83,7 +83,7 @@ def test_of_few_orders_the_best_is_found_and_none_goes_below_the_bound(model: Ca
     orders = legal_orders(memory.precedence, 300)
     assert orders
     minima = [memory.load(order) for order in orders]
-    bounds = [lowest_minimum(memory, chip) for chip in memory.chips]
+    bounds = [lowest_minimum(memory, chip).size for chip in memory.chips]
     assert all(size >= bound for sizes in minima for size, bound in zip(sizes, bounds, strict=True))
     unharmed = [
         sizes for sizes in minima if all(size <= chip.minimum for size, chip in zip(sizes, memory.chips, strict=True))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from exporter.errors import UsageError
+from exporter.errors import InputError, UsageError
 from harness.benchmarks.catalog import BENCHMARKS, Measured, find_benchmarks, measure
 from harness.benchmarks.machine import describe_machine
 from harness.benchmarks.measuring import Goal, Plan, Row
 from harness.benchmarks.programs import bare, run
-from harness.benchmarks.table import SCHEMA, bench_document, bench_page
+from harness.benchmarks.table import SCHEMA, bench_document, bench_page, former_benchmarks
 from harness.cli import mww
 from harness.cli import run as run_cli
 from harness.errors import BenchmarkError
@@ -72,7 +73,31 @@ def test_figures_that_mean_nothing_are_not_written(tmp_path: Path) -> None:
 
 def test_a_goal_that_is_missed_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     missed = Row("ours", "theirs", "s", (1.0,), (1.0,), "ratio", Goal("at most", 0.5), "nothing")
-    measured = Measured(BENCHMARKS["emulator"], (ROW, missed), 1.0)
+    measured = Measured(BENCHMARKS["emulator"], (ROW, missed), 1.0, 0.5)
     document = bench_document([measured], describe_machine(), quick=False)
     assert document["holds"] is False
     assert "**does not hold**" in bench_page(json.loads(json.dumps(document)))
+
+
+def test_what_is_not_measured_again_stays_in_the_order_of_the_catalogue(tmp_path: Path) -> None:
+    machine, path = describe_machine(), tmp_path / "bench.json"
+    older = [Measured(BENCHMARKS[name], (ROW,), 1.0, 0.5) for name in ("start", "emulator")]
+    path.write_text(json.dumps({"schema": SCHEMA, **bench_document(older, machine, quick=False)}))
+    newer = [Measured(BENCHMARKS["emulator"], (ROW,), 2.0, 0.5)]
+    document = bench_document(newer, machine, quick=False, former=former_benchmarks(path, machine))
+    assert [(one["name"], one["seconds"]) for one in document["benchmarks"]] == [("emulator", 2.0), ("start", 1.0)]
+
+
+def test_figures_of_another_machine_are_not_mixed_in(tmp_path: Path) -> None:
+    machine, path = describe_machine(), tmp_path / "bench.json"
+    document = bench_document([], replace(machine, cores=machine.cores + 1), quick=False)
+    path.write_text(json.dumps({"schema": SCHEMA, **document}))
+    with pytest.raises(InputError):
+        former_benchmarks(path, machine)
+    assert former_benchmarks(tmp_path / "absent.json", machine) == ()
+
+
+def test_the_page_in_the_docs_is_that_of_the_figures_beside_it() -> None:
+    docs = Path(__file__).parents[3] / "docs"
+    document = json.loads((docs / "benchmarks.json").read_bytes())
+    assert (docs / "benchmarks.md").read_text() == bench_page(document)
