@@ -40,12 +40,7 @@ class Interpreter(Protocol):
 class TflmInterpreter:
     """TFLite Micro, the device's own runtime, from the package `tflite-micro`."""
 
-    def __init__(self, content: bytes) -> None:
-        from tflite_micro import runtime
-
-        if not hasattr(runtime.count_resource_variables, "cache_info"):
-            # It parses the whole model in Python, 8 ms, for each new interpreter: once for each model is enough.
-            runtime.count_resource_variables = lru_cache(maxsize=4)(runtime.count_resource_variables)
+    def __init__(self, runtime: Any, content: bytes) -> None:
         arena = max(_ARENA_FLOOR, _ARENA_FACTOR * len(content))
         self._interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena)
         self._outputs = range(_count_outputs(content))
@@ -111,7 +106,11 @@ def _joined(outputs: Sequence[npt.NDArray[np.generic]]) -> npt.NDArray[np.generi
 def interpreter_factory(engine: str) -> Callable[[bytes], Interpreter]:
     """Import an engine and return what makes its interpreters."""
     if engine == "tflm":
-        return TflmInterpreter
+        from tflite_micro import runtime
+
+        # It parses the whole model in Python, 8 ms, for each new interpreter: once for each model is enough.
+        runtime.count_resource_variables = lru_cache(maxsize=4)(runtime.count_resource_variables)
+        return lambda content: TflmInterpreter(runtime, content)
     if engine == "tflite-runtime":
         from tflite_runtime import interpreter
     else:

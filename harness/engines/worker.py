@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,9 @@ class Worker:
         self._inferences = 0
 
     def serve(self) -> None:
-        """Answer until the parent closes its end."""
+        """Answer until the parent closes its end; the engine is imported before it asks for anything."""
+        with suppress(Exception):  # what is wrong is told when a model is to be loaded, which tries again
+            self._make = interpreter_factory(self._engine)
         while request := self._channel.recv(REQUEST.size, socket.MSG_WAITALL):
             operation, number = REQUEST.unpack(request)
             try:
