@@ -26,12 +26,13 @@ from harness.golden import Golden
 from harness.model import Model, load_model
 from harness.run.account import environment, judge_arena, warnings_for
 from harness.run.allowing import account, allowing, proposal, read_allowance_file
-from harness.run.causes import bisect_line, name_causes, wrong_clips
+from harness.run.causes import Wrong, bisect_line, name_causes, wrong_clips
 from harness.run.journal import Journal
 from harness.run.judging import Judge, Observed, nothing_but
 from harness.run.problems import plain_problems
 from harness.run.quality import evaluate_clips
 from harness.run.results import ArenaResult, ClipResult, GoldenSource, Problem, RunResult, VadSource, Verdict
+from harness.run.search import Found, find_operator
 from harness.run.sharing import ShareClips, run_clips
 from harness.run.workbench import Bench, Setup
 from harness.targets.base import TargetInfo
@@ -64,6 +65,7 @@ class RunOptions:
     jobs: int = 1
     progress: Callable[[str, int, int], None] = _no_progress
     allowances: AllowanceFile | Path | str | None = None
+    bisect: bool | None = None
     unfinished: Path | None = None
     more_targets: tuple[str, ...] = ()
     cluster: str | None = None
@@ -87,6 +89,7 @@ def check(  # noqa: PLR0913 -- the fields of RunOptions
     allowances: AllowanceFile | Path | str | None = None,
     faults: tuple[str, ...] = (),
     cluster: str | None = None,
+    bisect: bool | None = None,
 ) -> RunResult:
     """Stream clips through a model on a target and judge every output.
 
@@ -110,6 +113,8 @@ def check(  # noqa: PLR0913 -- the fields of RunOptions
         cluster: The address of a Dask scheduler over whose workers clips are spread, or `local:N`; see docs/cluster.md.
         allowances: The file of differences that were accepted; see `harness.allowances`.
         faults: What goes wrong on the virtual board of the target `virtual`; see `harness.virtual.faults`.
+        bisect: Whether wrong outputs that nothing explains are followed to the operator, which gives a board a copy of
+            the model; None: on a virtual one.
 
     Returns:
         The result; its verdict is `error` where a clip could not be carried out.
@@ -132,6 +137,7 @@ def check(  # noqa: PLR0913 -- the fields of RunOptions
         jobs,
         progress,
         allowances,
+        bisect,
         cluster=cluster,
     )
     loaded = model if isinstance(model, Model) else load_model(model)
@@ -204,6 +210,8 @@ def _check(
         else:
             arena, seen, refusal = _run(benches, chosen, options, share, lost)
             info = benches[0].info()
+            for bench in benches:  # a board that is asked again, why its outputs are wrong, takes one caller
+                bench.close()
         judge = Judge(model, setup.vad, tolerance, allowing(allowances, model, info))
         results = tuple(judge.judge(clip, observed) for clip, observed in zip(chosen, seen, strict=True))
         problems = _problems(judge, options, info, arena, list(zip(chosen, seen, results, strict=True)))
@@ -246,9 +254,19 @@ def _problems(
     lead_ins = {clip.name: clip.lead_in for clip, _, _ in carried_out}
     results = [result for _, _, result in carried_out]
     plain = plain_problems(arena, results, lambda one: judge.expected_of_device(one, lead_ins[one.name]))
-    line = bisect_line(judge.model, options.target, _target_options(options))
-    wrong = wrong_clips(carried_out)
-    return (*plain, *name_causes(judge.model, wrong, on_board=info.kind != EMULATOR, bisect=line))
+    target_options, wanted = _target_options(options), options.bisect
+
+    def search(wrong: Wrong) -> Found | None:
+        return find_operator(judge.model, wrong.clip, wrong.target or options.target, target_options)
+
+    causes = name_causes(
+        judge.model,
+        wrong_clips(carried_out),
+        on_board=info.kind != EMULATOR,
+        bisect=bisect_line(judge.model, options.target, target_options),
+        search=search if wanted or (wanted is None and options.flash and info.kind == "virtual") else None,
+    )
+    return (*plain, *causes)
 
 
 def _target_options(options: RunOptions) -> TargetOptions:

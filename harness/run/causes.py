@@ -8,8 +8,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -21,7 +21,11 @@ from harness.clips.clip import Clip, FeatureClip, WavClip
 from harness.model import Model
 from harness.run.judging import Observed
 from harness.run.results import ClipResult, Problem, ProblemCode
+from harness.run.search import Found
 from harness.targets.registry import TargetOptions
+
+Search: TypeAlias = "Callable[[Wrong], Found | None]"
+"""Looks for the operator behind a clip's wrong outputs."""
 
 _SEARCHED: Final = 2
 """Clips for which every fault is tried; for the others only a reset that keeps the state, which is quick."""
@@ -62,9 +66,12 @@ def wrong_clips(carried_out: Sequence[tuple[Clip, Observed, ClipResult]]) -> lis
 
 
 def name_causes(
-    model: Model, wrong: Sequence[Wrong], *, on_board: bool, bisect: Callable[[Wrong], str]
+    model: Model, wrong: Sequence[Wrong], *, on_board: bool, bisect: Callable[[Wrong], str], search: Search | None
 ) -> list[Problem]:
-    """Say what lies behind wrong clips, each cause once; `bisect` gives the line to type where only a search tells."""
+    """Say what lies behind wrong clips, each cause once.
+
+    Where only a search tells, `search` makes it; without one, `bisect` gives the line to type.
+    """
     causes: dict[tuple[ProblemCode, str], list[Wrong]] = {}
     with _golden_engine(model, wanted=on_board and bool(wrong)) as golden:
         left = _SEARCHED
@@ -75,7 +82,19 @@ def name_causes(
             causes.setdefault(cause, []).append(one)
     if len(wrong) > _EXAMINED:
         causes.setdefault(_appearance(wrong) if len(causes) > 1 else next(iter(causes)), []).extend(wrong[_EXAMINED:])
-    return [_problem(code, said, members, bisect) for (code, said), members in causes.items()]
+    problems = [_problem(code, said, members, bisect) for (code, said), members in causes.items()]
+    if search is None:
+        return problems
+    return [_searched(problem, wrong, search) if problem.code == "arithmetic" else problem for problem in problems]
+
+
+def _searched(problem: Problem, wrong: Sequence[Wrong], search: Search) -> Problem:
+    """The problem with what a search tells of its first clip."""
+    found = search(next(one for one in wrong if one.clip.name == problem.clips[0]))
+    if found is None:
+        return problem
+    hint = problem.hint if found.look_at is None else f"{found.look_at}; {problem.hint}"
+    return replace(problem, message=found.account, hint=hint)
 
 
 _CODES: Final[Mapping[str, ProblemCode]] = {"reset": "reset", "slice-order": "slice-order", "output": "output"}
@@ -94,7 +113,7 @@ def _problem(code: ProblemCode, said: str, members: Sequence[Wrong], bisect: Cal
         clips=tuple(one.clip.name for one in members),
         inference=None if first is None else first.inference,
         message=said,
-        hint=hints.get(code) or f"it tells the operator: {bisect(members[0])}",
+        hint=hints.get(code) or f"all about the operator: {bisect(members[0])}",
     )
 
 

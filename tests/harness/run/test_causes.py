@@ -56,12 +56,20 @@ def test_a_kernel_that_rounds_otherwise(models: Path, clips: Path) -> None:
     assert set(result.proposed_allowance.clips.values()) == {3}
 
 
-@pytest.mark.parametrize("operator", ["CONV_2D", "LOGISTIC"])
-def test_a_wrong_kernel_gives_the_line_that_finds_it(models: Path, clips: Path, operator: str) -> None:
+@pytest.mark.parametrize("operator", ["CONV_2D", "ASSIGN_VARIABLE"])
+def test_a_wrong_kernel(models: Path, clips: Path, operator: str) -> None:
     problem = _only(_run(models, clips, f"kernel={operator}"))
     assert problem.code == "arithmetic"
+    assert problem.message.startswith(f"{operator}, operator ")
     assert f"mww bisect {models / 'okay_nabu.json'} --wav {clips}" in str(problem.hint)
-    assert "--lead-in 1 --target socket://" in str(problem.hint)
+
+
+def test_without_a_search_a_wrong_kernel_gives_the_line_that_finds_it(models: Path, clips: Path) -> None:
+    with VirtualBoard(faults=("kernel=LOGISTIC",)) as board:
+        result = check(models / "okay_nabu.json", clips / "okay_nabu", target=board.port, lead_in=1.0, bisect=False)
+    problem = _only(result)
+    assert (problem.code, "LOGISTIC" in problem.message) == ("arithmetic", False)
+    assert str(problem.hint).endswith(f"--lead-in 1 --target {board.port}")
 
 
 def test_a_rule_that_detects_otherwise(models: Path, clips: Path) -> None:

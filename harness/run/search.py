@@ -1,0 +1,45 @@
+"""The operator behind a clip's wrong outputs, looked for on the target that gave them: `mww bisect` within a run."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from exporter.errors import MwwError
+from harness.clips.clip import Clip
+from harness.model import Model
+from harness.targets.registry import TargetOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found: in a sentence, and where to look; None where it does not say."""
+
+    account: str
+    look_at: str | None
+
+
+def find_operator(model: Model, clip: Clip, target: str, options: TargetOptions) -> Found | None:
+    """Search on a target that nobody has open; None where all outputs are right this time, or it cannot be searched.
+
+    A board is given a copy of the model whose outputs are all operators' results, and its own back.
+    """
+    from harness.bisect.explanation import bisect
+    from harness.bisect.probing import EngineTensors, open_source
+    from harness.bisect.suspicion import suspect
+    from harness.engines.catalog import DEFAULT_ENGINE
+
+    try:
+        with ExitStack() as stack:
+            source = stack.enter_context(open_source(target, options, model))
+            golden = stack.enter_context(EngineTensors(DEFAULT_ENGINE))
+            result = bisect(model, [clip], source, golden)
+    except MwwError:  # the run stands without: what went wrong now is told by `mww bisect` itself
+        return None
+    if result.explanation is None:
+        return None
+    account, found = result.explanation.account, result.divergence
+    if found is None:
+        return Found(account, None)
+    where = f"at inference {found.inference}, element {list(found.position)} is {found.found:g}, not {found.expected:g}"
+    return Found(f"{account}: {where}", suspect(found, result.target))
