@@ -1,40 +1,20 @@
-"""The tensors inside a model, frame by frame: on the golden engine, in another interpreter, on a board."""
+"""The tensors inside a model, frame by frame: what a place must offer for that, and an interpreter that does."""
 
 from __future__ import annotations
 
-import hashlib
-import logging
-import signal
 import struct
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from exporter.arena import ArenaPrediction, predict_arena
-from exporter.errors import UnknownRuntimeError, UnsupportedModelError, UsageError
 from exporter.flatbuffer import Buffer
 from exporter.model_file import Tensor
-from harness.boards.leases import hold_port
-from harness.engines.catalog import DEFAULT_ENGINE
 from harness.engines.process import EngineProcess
-from harness.errors import DeviceError, LinkError
-from harness.link.client import LinkClient
-from harness.link.messages import FLAG_VIRTUAL, MAX_MODELS, OPEN, STORED
-from harness.link.model_table import ModelRecord
-from harness.link.ports import DEFAULT_BAUD
-from harness.link.session import Timing
-from harness.model import Model
-from harness.targets.device import check_engine
-from harness.targets.qemu import open_target as open_qemu
-from harness.targets.registry import EMULATOR, VIRTUAL, TargetOptions, check_faults, is_emulated, target_spec
-from harness.targets.virtual import DEFAULT_CHIP
-from harness.virtual.process import VirtualBoard
+from harness.targets.registry import EMULATOR
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -49,8 +29,6 @@ MAX_EXPOSED_BYTES: Final = 256 * 1024
 
 _SUBGRAPHS: Final = 2
 _OUTPUTS: Final = 2
-_RECOVERY: Final = Timing(hello=5.0)
-_log = logging.getLogger(__name__)
 
 
 def no_progress(description: str, done: int, total: int) -> None:
@@ -111,7 +89,12 @@ def with_outputs(content: bytes, tensors: Sequence[int]) -> bytes:
     return bytes(padded) + struct.pack(f"<I{len(tensors)}i", len(tensors), *tensors)
 
 
-class _Closing(ABC):
+def exposing(content: bytes, tensors: Sequence[Tensor]) -> bytes:
+    """The model as it is, or where there are `tensors` to read, the copy with those as outputs."""
+    return with_outputs(content, [tensor.index for tensor in tensors]) if tensors else content
+
+
+class Closing(ABC):
     """Closes at the end of a `with`."""
 
     @abstractmethod
@@ -127,7 +110,7 @@ class _Closing(ABC):
         self.close()
 
 
-class EngineTensors(_Closing):
+class EngineTensors(Closing):
     """An interpreter on this machine."""
 
     def __init__(self, engine: str) -> None:
@@ -145,7 +128,7 @@ class EngineTensors(_Closing):
     def load(self, content: bytes, exposed: Sequence[Tensor] = ()) -> None:
         """See `TensorSource`."""
         self._exposed = tuple(exposed)
-        self._engine.load(_copy(content, exposed))
+        self._engine.load(exposing(content, exposed))
 
     def reset(self) -> None:
         """See `TensorSource`."""
@@ -168,192 +151,3 @@ class EngineTensors(_Closing):
     def close(self) -> None:
         """See `TensorSource`."""
         self._engine.close()
-
-
-class BoardTensors(_Closing):
-    """A board; changed copies of the model take its place there over the link, and it comes back at the end."""
-
-    def __init__(self, url: str, options: TargetOptions, model: Model, progress: Progress = no_progress) -> None:
-        """Greet the board.
-
-        Raises:
-            UsageError: An option has no meaning for a board, or the board has another chip.
-            LinkError: There is none.
-            BoardBusyError: Somebody else uses it.
-        """
-        check_engine(options)
-        self._model = model
-        self._progress = progress
-        self._exposed: tuple[Tensor, ...] = ()
-        self._borrowed = self._lost = False
-        self._arena_used = 0
-        with ExitStack() as stack:
-            port = stack.enter_context(hold_port(url, purpose="mww bisect")).port
-            self._client = stack.enter_context(LinkClient.connect(port, baud=options.baud or DEFAULT_BAUD))
-            chip = self._client.board.chip
-            if options.chip not in (None, chip):
-                raise UsageError(f"the board at {url} has an {chip}, not {options.chip}", hint=f"--chip {chip}")
-            self._slot, self._arena = self._find_slot()
-            self._open = stack.pop_all()
-
-    def versions(self) -> dict[str, str]:
-        """See `TensorSource`."""
-        board = self._client.board
-        kind = "virtual" if board.flags & FLAG_VIRTUAL else "device"
-        told = {
-            "kind": kind,
-            "chip": board.chip,
-            "engine": board.engine,
-            "firmware": board.firmware,
-            "esphome": board.esphome,
-            "esp-idf": board.idf,
-            "runtime": board.runtime,
-            "esp-nn": board.kernels,
-        }
-        return {name: version for name, version in told.items() if version}
-
-    def remarks(self) -> tuple[str, ...]:
-        """See `TensorSource`."""
-        chip = self._client.board.chip
-        predicted = _predicted(self._model.content, chip)
-        if predicted is None or self._arena_used in (0, predicted.used):
-            return ()
-        said = f"the board uses {self._arena_used} bytes of arena where {predicted.used} are predicted for {chip}"
-        return (said,)
-
-    def load(self, content: bytes, exposed: Sequence[Tensor] = ()) -> None:
-        """See `TensorSource`; a copy with more outputs than its model is given the arena that it needs."""
-        self._exposed = tuple(exposed)
-        copy = _copy(content, exposed)
-        own = copy == self._model.content
-        arena = self._arena if own else _needed_arena(copy, self._client.board.chip)
-        self._store(ModelRecord(copy, arena), borrowed=not own)
-        opened = self._client.open_model(self._slot, any_output=bool(exposed))
-        self._arena_used = opened.arena_used if own else self._arena_used
-
-    def reset(self) -> None:
-        """See `TensorSource`."""
-        self._client.reset(self._slot)
-
-    def outputs(self, frames: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
-        """See `TensorSource`; all frames are streamed at once."""
-        return self._client.infer(frames, self._slot).outputs
-
-    def tensors(self, frames: npt.NDArray[np.int8]) -> Iterator[Sequence[bytes]]:
-        """See `TensorSource`; a frame is run when its tensors are asked for."""
-        sizes = [tensor.nbytes for tensor in self._exposed]
-        for frame in frames:
-            self._client.infer(frame[np.newaxis], self._slot)
-            yield self._client.read_outputs(sizes, self._slot)
-
-    def close(self) -> None:
-        """Leave the board with the model that it is asked about, and let go of it."""
-        with self._open, _uninterrupted():
-            if self._borrowed:
-                self._give_back()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lost = isinstance(error, LinkError) and not isinstance(error, DeviceError)
-        super().__exit__(kind, error, trace)
-
-    def _find_slot(self) -> tuple[int, int]:
-        """The slot that holds the model, or else the first, as for `mww run`; and the arena that goes with the model.
-
-        A bare `.tflite` says nothing of an arena, so what the board was given with it stays.
-        """
-        arena = self._model.tensor_arena_size
-        for slot in range(min(MAX_MODELS, self._client.board.models)):
-            stored = self._client.describe(slot)
-            if stored.state in (STORED, OPEN) and stored.sha256.hex() == self._model.sha256:
-                return slot, stored.manifest_arena if arena is None else arena
-        return 0, arena or 0
-
-    def _store(self, record: ModelRecord, *, borrowed: bool) -> None:
-        stored = self._client.describe(self._slot)
-        same = stored.state in (STORED, OPEN) and stored.sha256 == hashlib.sha256(record.content).digest()
-        if same and stored.manifest_arena == record.arena:
-            return
-        self._borrowed = self._borrowed or borrowed
-        self._client.upload(self._slot, record, progress=lambda done, total: self._progress("upload", done, total))
-        self._borrowed = borrowed
-
-    def _give_back(self) -> None:
-        """Put the model back in its place, in a new session where the last one failed, as when the board rebooted."""
-        record = ModelRecord(self._model.content, self._arena)
-        try:
-            if self._lost:
-                self._client.reconnect(_RECOVERY)
-            self._client.upload(self._slot, record)
-        except LinkError as problem:
-            _log.warning(
-                "the board keeps a changed copy of %s: %s; mww run gives it the model back",
-                self._model.name,
-                problem.message,
-            )
-
-
-def _copy(content: bytes, exposed: Sequence[Tensor]) -> bytes:
-    return with_outputs(content, [tensor.index for tensor in exposed]) if exposed else content
-
-
-def _predicted(content: bytes, chip: str) -> ArenaPrediction | None:
-    """The arena on a chip; None for a chip or model of which nobody knows."""
-    try:
-        return predict_arena(content, chip)
-    except (UnknownRuntimeError, UnsupportedModelError):
-        return None
-
-
-def _needed_arena(content: bytes, chip: str) -> int:
-    """What a copy needs, and a tenth; 0, which leaves it to the board, where nobody knows."""
-    predicted = _predicted(content, chip)
-    return predicted.minimum + predicted.minimum // 10 if predicted else 0
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back until the end; signals reach the main thread alone."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    came: list[int] = []
-
-    def hold(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-
-    before = {number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if came:
-        raise KeyboardInterrupt
-
-
-@contextmanager
-def open_source(
-    target: str, options: TargetOptions, model: Model, progress: Progress = no_progress
-) -> Iterator[TensorSource]:
-    """Open what `mww bisect --target` names; a virtual board is started, with its faults, and removed, as QEMU is.
-
-    Raises:
-        UsageError: There is no such target, or an option has no meaning for it.
-        MwwError: It cannot be opened.
-    """
-    check_faults(target, options)
-    target_spec(target)
-    with ExitStack() as stack:
-        if target == EMULATOR:
-            source: TensorSource = EngineTensors(options.engine or DEFAULT_ENGINE)
-        else:
-            if target == VIRTUAL:
-                board = VirtualBoard(options.chip or DEFAULT_CHIP, baud=options.baud, faults=options.faults)
-                target = stack.enter_context(board).port
-            elif is_emulated(target):
-                emulated = stack.enter_context(open_qemu(target, options))
-                target = stack.enter_context(emulated.lend_port())
-            source = BoardTensors(target, options, model, progress)
-        yield stack.enter_context(source)

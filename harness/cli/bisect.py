@@ -54,8 +54,9 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
 
     from exporter.files import write_files
     from harness.bisect.explanation import bisect
-    from harness.bisect.probing import EngineTensors, open_source
+    from harness.bisect.probing import EngineTensors
     from harness.bisect.report import markdown
+    from harness.bisect.sources import open_source
     from harness.clips.clip import check_step
     from harness.clips.sources import open_clips
     from harness.errors import LinkError

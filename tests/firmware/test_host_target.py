@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from harness.bisect.explanation import bisect
-from harness.bisect.probing import EngineTensors, open_source
+from harness.bisect.probing import EngineTensors
+from harness.bisect.sources import open_source
 from harness.clips.clip import ArrayClip
 from harness.link.client import LinkClient
 from harness.model import model_of

@@ -13,9 +13,10 @@ import pytest
 from exporter.errors import FeatureError
 from exporter.model_file import Tensor
 from harness.bisect.explanation import bisect
-from harness.bisect.probing import EngineTensors, open_source
+from harness.bisect.probing import EngineTensors
 from harness.bisect.reenactment import _orders
 from harness.bisect.report import headline
+from harness.bisect.sources import open_source
 from harness.cli import mww, run
 from harness.clips.clip import ArrayClip
 from harness.golden import Provenance, RecordedClip, write_golden

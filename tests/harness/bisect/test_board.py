@@ -11,8 +11,10 @@ import pytest
 from exporter.arena import predict_arena
 from exporter.errors import UsageError
 from exporter.model_file import read_model
+from harness.bisect.board import BoardTensors
 from harness.bisect.explanation import bisect
-from harness.bisect.probing import BoardTensors, EngineTensors, open_source
+from harness.bisect.probing import EngineTensors
+from harness.bisect.sources import open_source
 from harness.clips.clip import ArrayClip
 from harness.errors import DeviceError, HungError, RebootedError
 from harness.link.client import LinkClient

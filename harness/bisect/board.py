@@ -1,0 +1,193 @@
+"""A board whose inner tensors can be read, by copies of the model that take its place for a while."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from types import FrameType, TracebackType
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.arena import ArenaPrediction, predict_arena
+from exporter.errors import UnknownRuntimeError, UnsupportedModelError, UsageError
+from exporter.model_file import Tensor
+from harness.bisect.probing import Closing, Progress, exposing, no_progress
+from harness.boards.leases import hold_port
+from harness.errors import DeviceError, LinkError
+from harness.link.client import LinkClient
+from harness.link.messages import FLAG_VIRTUAL, MAX_MODELS, OPEN, STORED
+from harness.link.model_table import ModelRecord
+from harness.link.ports import DEFAULT_BAUD
+from harness.link.session import Timing
+from harness.model import Model
+from harness.targets.device import check_engine
+from harness.targets.registry import TargetOptions
+
+_RECOVERY: Final = Timing(hello=5.0)
+"""For a board that was lost, and may be booting."""
+_log = logging.getLogger(__name__)
+
+
+class BoardTensors(Closing):
+    """A board; changed copies of the model take its place there over the link, and it comes back at the end."""
+
+    def __init__(self, url: str, options: TargetOptions, model: Model, progress: Progress = no_progress) -> None:
+        """Greet the board.
+
+        Raises:
+            UsageError: An option has no meaning for a board, or the board has another chip.
+            LinkError: There is none.
+            BoardBusyError: Somebody else uses it.
+        """
+        check_engine(options)
+        self._model = model
+        self._progress = progress
+        self._exposed: tuple[Tensor, ...] = ()
+        self._borrowed = self._lost = False
+        self._arena_used = 0
+        with ExitStack() as stack:
+            port = stack.enter_context(hold_port(url, purpose="mww bisect")).port
+            self._client = stack.enter_context(LinkClient.connect(port, baud=options.baud or DEFAULT_BAUD))
+            chip = self._client.board.chip
+            if options.chip not in (None, chip):
+                raise UsageError(f"the board at {url} has an {chip}, not {options.chip}", hint=f"--chip {chip}")
+            self._slot, self._arena = self._find_slot()
+            self._open = stack.pop_all()
+
+    def versions(self) -> dict[str, str]:
+        """See `TensorSource`."""
+        board = self._client.board
+        kind = "virtual" if board.flags & FLAG_VIRTUAL else "device"
+        told = {
+            "kind": kind,
+            "chip": board.chip,
+            "engine": board.engine,
+            "firmware": board.firmware,
+            "esphome": board.esphome,
+            "esp-idf": board.idf,
+            "runtime": board.runtime,
+            "esp-nn": board.kernels,
+        }
+        return {name: version for name, version in told.items() if version}
+
+    def remarks(self) -> tuple[str, ...]:
+        """See `TensorSource`."""
+        chip = self._client.board.chip
+        predicted = _predicted(self._model.content, chip)
+        if predicted is None or self._arena_used in (0, predicted.used):
+            return ()
+        said = f"the board uses {self._arena_used} bytes of arena where {predicted.used} are predicted for {chip}"
+        return (said,)
+
+    def load(self, content: bytes, exposed: Sequence[Tensor] = ()) -> None:
+        """See `TensorSource`; a copy with more outputs than its model is given the arena that it needs."""
+        self._exposed = tuple(exposed)
+        copy = exposing(content, exposed)
+        own = copy == self._model.content
+        arena = self._arena if own else _needed_arena(copy, self._client.board.chip)
+        self._store(ModelRecord(copy, arena), borrowed=not own)
+        opened = self._client.open_model(self._slot, any_output=bool(exposed))
+        self._arena_used = opened.arena_used if own else self._arena_used
+
+    def reset(self) -> None:
+        """See `TensorSource`."""
+        self._client.reset(self._slot)
+
+    def outputs(self, frames: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
+        """See `TensorSource`; all frames are streamed at once."""
+        return self._client.infer(frames, self._slot).outputs
+
+    def tensors(self, frames: npt.NDArray[np.int8]) -> Iterator[Sequence[bytes]]:
+        """See `TensorSource`; a frame is run when its tensors are asked for."""
+        sizes = [tensor.nbytes for tensor in self._exposed]
+        for frame in frames:
+            self._client.infer(frame[np.newaxis], self._slot)
+            yield self._client.read_outputs(sizes, self._slot)
+
+    def close(self) -> None:
+        """Leave the board with the model that it is asked about, and let go of it."""
+        with self._open, _uninterrupted():
+            if self._borrowed:
+                self._give_back()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lost = isinstance(error, LinkError) and not isinstance(error, DeviceError)
+        super().__exit__(kind, error, trace)
+
+    def _find_slot(self) -> tuple[int, int]:
+        """The slot that holds the model, or else the first, as for `mww run`; and the arena that goes with the model.
+
+        A bare `.tflite` says nothing of an arena, so what the board was given with it stays.
+        """
+        arena = self._model.tensor_arena_size
+        for slot in range(min(MAX_MODELS, self._client.board.models)):
+            stored = self._client.describe(slot)
+            if stored.state in (STORED, OPEN) and stored.sha256.hex() == self._model.sha256:
+                return slot, stored.manifest_arena if arena is None else arena
+        return 0, arena or 0
+
+    def _store(self, record: ModelRecord, *, borrowed: bool) -> None:
+        stored = self._client.describe(self._slot)
+        same = stored.state in (STORED, OPEN) and stored.sha256 == hashlib.sha256(record.content).digest()
+        if same and stored.manifest_arena == record.arena:
+            return
+        self._borrowed = self._borrowed or borrowed
+        self._client.upload(self._slot, record, progress=lambda done, total: self._progress("upload", done, total))
+        self._borrowed = borrowed
+
+    def _give_back(self) -> None:
+        """Put the model back in its place, in a new session where the last one failed, as when the board rebooted."""
+        record = ModelRecord(self._model.content, self._arena)
+        try:
+            if self._lost:
+                self._client.reconnect(_RECOVERY)
+            self._client.upload(self._slot, record)
+        except LinkError as problem:
+            _log.warning(
+                "the board keeps a changed copy of %s: %s; mww run gives it the model back",
+                self._model.name,
+                problem.message,
+            )
+
+
+def _predicted(content: bytes, chip: str) -> ArenaPrediction | None:
+    """The arena on a chip; None for a chip or model of which nobody knows."""
+    try:
+        return predict_arena(content, chip)
+    except (UnknownRuntimeError, UnsupportedModelError):
+        return None
+
+
+def _needed_arena(content: bytes, chip: str) -> int:
+    """What a copy needs, and a tenth; 0, which leaves it to the board, where nobody knows."""
+    predicted = _predicted(content, chip)
+    return predicted.minimum + predicted.minimum // 10 if predicted else 0
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back until the end; signals reach the main thread alone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+
+    before = {number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt

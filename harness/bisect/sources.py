@@ -1,0 +1,41 @@
+"""What `mww bisect --target` names, opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from harness.bisect.board import BoardTensors
+from harness.bisect.probing import EngineTensors, Progress, TensorSource, no_progress
+from harness.engines.catalog import DEFAULT_ENGINE
+from harness.model import Model
+from harness.targets.qemu import open_target as open_qemu
+from harness.targets.registry import EMULATOR, VIRTUAL, TargetOptions, check_faults, is_emulated, target_spec
+from harness.targets.virtual import DEFAULT_CHIP
+from harness.virtual.process import VirtualBoard
+
+
+@contextmanager
+def open_source(
+    target: str, options: TargetOptions, model: Model, progress: Progress = no_progress
+) -> Iterator[TensorSource]:
+    """Open what `mww bisect --target` names; a virtual board is started, with its faults, and removed, as QEMU is.
+
+    Raises:
+        UsageError: There is no such target, or an option has no meaning for it.
+        MwwError: It cannot be opened.
+    """
+    check_faults(target, options)
+    target_spec(target)
+    with ExitStack() as stack:
+        if target == EMULATOR:
+            source: TensorSource = EngineTensors(options.engine or DEFAULT_ENGINE)
+        else:
+            if target == VIRTUAL:
+                board = VirtualBoard(options.chip or DEFAULT_CHIP, baud=options.baud, faults=options.faults)
+                target = stack.enter_context(board).port
+            elif is_emulated(target):
+                emulated = stack.enter_context(open_qemu(target, options))
+                target = stack.enter_context(emulated.lend_port())
+            source = BoardTensors(target, options, model, progress)
+        yield stack.enter_context(source)
