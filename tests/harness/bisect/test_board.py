@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import pytest
 from exporter.arena import predict_arena
 from exporter.errors import UsageError
 from exporter.model_file import read_model
-from harness.bisect.board import BoardTensors
+from harness.bisect.board import BoardTensors, _uninterrupted
 from harness.bisect.explanation import bisect
 from harness.bisect.probing import EngineTensors
 from harness.bisect.sources import open_source
@@ -52,6 +54,16 @@ def test_an_interrupted_search_gives_the_model_back(model: Model, golden: Engine
         with pytest.raises(KeyboardInterrupt), open_source(board.port, TargetOptions(), model) as source:
             bisect(model, [CLIP], source, golden, interrupt)
         assert stored(board)[0] == model.sha256
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_until_the_model_is_back(number: int) -> None:
+    reached = False
+    with pytest.raises(KeyboardInterrupt), _uninterrupted():
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
+        reached = True
+    assert reached
 
 
 def test_an_upload_that_is_interrupted_leaves_the_model(model: Model) -> None:
