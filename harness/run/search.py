@@ -25,7 +25,8 @@ def find_operator(model: Model, clip: Clip, target: str, options: TargetOptions)
     A board is given a copy of the model whose outputs are all operators' results, and its own back.
     """
     from harness.bisect.explanation import bisect
-    from harness.bisect.probing import EngineTensors, open_source
+    from harness.bisect.probing import EngineTensors
+    from harness.bisect.sources import open_source
     from harness.bisect.suspicion import suspect
     from harness.engines.catalog import DEFAULT_ENGINE
 
