@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from exporter.errors import OutputError
 from exporter.files import write_files
 from harness.cli.output import emit_json, json_option
 
@@ -53,6 +54,9 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
         security=security_of(efuses),
     )
 
+    if port_file is not None and port_file.is_file():
+        _forget(port_file)
+
     def ready(url: str) -> None:
         if port_file is not None:
             write_files({port_file: f"{url}\n".encode()})
@@ -63,3 +67,11 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
         sys.stdout.flush()
 
     serve(options, ready=ready, watch=sys.stdin.fileno() if until_stdin_ends else None)
+
+
+def _forget(port_file: Path) -> None:
+    """Remove the port of a board that was killed: who waits for the file would take it for this one's."""
+    try:
+        port_file.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot write {port_file}: {error.strerror}") from error

@@ -88,6 +88,15 @@ def test_the_command_serves_until_it_is_told_to_end(tmp_path: Path, transport: s
     assert {path.name for path in (tmp_path / "state").iterdir()} <= {"flash.bin", "board.json", "lock"}
 
 
+def test_the_port_of_a_board_that_was_killed_is_not_taken_for_that_of_the_next(tmp_path: Path) -> None:
+    (tmp_path / "port").write_text("socket://127.0.0.1:9\n")
+    words = ["virtual", "--port-file", str(tmp_path / "port"), "--transport", "none"]  # ends before it is ready
+    assert (
+        subprocess.run([sys.executable, "-m", "harness.cli", *words], capture_output=True, check=False).returncode == 2
+    )
+    assert not (tmp_path / "port").exists()
+
+
 def test_a_board_ends_with_the_process_that_started_it() -> None:
     code = (
         "from harness.virtual.process import VirtualBoard; import os\n"
