@@ -97,6 +97,7 @@ def _conditions(a: RecordedRun, b: RecordedRun) -> Iterator[Change]:
     yield from _change("chip", a.chip, b.chip)
     yield from _change("engine", a.engine, b.engine)
     yield from _change("tolerance", a.tolerance, b.tolerance)
+    yield from _change("allowances", a.allowances, b.allowances)
     before, after = dict(a.versions), dict(b.versions)
     for name in {**before, **after}:
         yield from _change(f"versions.{name}", before.get(name), after.get(name))

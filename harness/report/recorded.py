@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,7 @@ class RecordedClip:
 
 @dataclass(frozen=True, slots=True)
 class RecordedRun:
-    """A recorded run of one model; `versions` are the target's."""
+    """A recorded run of one model; `versions` are the target's, `allowances` how many were in which state."""
 
     verdict: str
     model: str
@@ -41,6 +42,7 @@ class RecordedRun:
     engine: str
     versions: tuple[tuple[str, str], ...]
     tolerance: int
+    allowances: str | None
     arena_used: int | None
     recall: str | None
     false_accepts: str | None
@@ -76,7 +78,7 @@ def _run(fields: Fields) -> RecordedRun:
     target, arena = fields.fields("target"), fields.optional_fields("arena")
     clips = tuple(_clip(clip) for clip in fields.items("clips"))
     _refuse_doubles(fields.path, "clip", [clip.name for clip in clips])
-    evaluation = fields.optional_fields("evaluation")
+    evaluation, allowances = fields.optional_fields("evaluation"), fields.optional_fields("allowances")
     at = evaluation.fields("at") if evaluation else None
     return RecordedRun(
         verdict=fields.text("verdict"),
@@ -87,11 +89,17 @@ def _run(fields: Fields) -> RecordedRun:
         engine=target.text("engine"),
         versions=target.fields("versions").texts(),
         tolerance=fields.optional_whole("tolerance") or 0,
+        allowances=_states(allowances.items("entries")) if allowances else None,
         arena_used=arena.whole("used") if arena else None,
         recall=_counts(at.fields("recall"), "hits", "trials") if at else None,
         false_accepts=_counts(at.fields("false_accepts"), "count", "hours") if at else None,
         clips=clips,
     )
+
+
+def _states(entries: Iterator[Fields]) -> str:
+    counts = Counter(entry.text("state") for entry in entries)
+    return ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none for it"
 
 
 def _counts(fields: Fields, count: str, total: str) -> str:

@@ -122,3 +122,10 @@ def test_a_spoilt_run_is_read_or_refused_and_nothing_else(tmp_path: Path, key: s
         assert len(read_runs(path)) <= 1
     except InputError as error:
         assert "run.json" in error.message
+
+
+def test_allowances_are_a_condition(tmp_path: Path, mixed: RunResult, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = _write(tmp_path / "a.json", replace(mixed, allowances=None)), _write(tmp_path / "b.json", mixed)
+    assert run_cli(mww, ["compare-runs", a, b, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["runs"]
+    assert found["conditions"] == [{"what": "allowances", "a": None, "b": "1 lapsed"}]
