@@ -41,8 +41,12 @@ class ReaderCounts:
 
 
 def plain(text: str) -> str:
-    """Log text without colours, and without what ESPHome conceals by them: names of networks, keys (`LOG_SECRET`)."""
-    return _ESCAPE.sub("", _CONCEALED.sub("[concealed]", text))
+    """Log text without colours and control characters.
+
+    What ESPHome conceals in it goes too: names of networks, keys (`LOG_SECRET`).
+    """
+    told = _ESCAPE.sub("", _CONCEALED.sub("[concealed]", text))
+    return "".join(mark if mark.isprintable() or mark in "\r\n\t" else "\N{REPLACEMENT CHARACTER}" for mark in told)
 
 
 def looks_like_text(content: bytes) -> bool:

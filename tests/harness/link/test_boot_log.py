@@ -18,6 +18,7 @@ from harness.link.reader import plain
         ("psk: \x1b[5mhunter2\x1b[6m", "psk: [concealed]"),
         ("cut: \x1b[8mhunter2", "cut: [concealed]"),
         ("cut: \x1b[8mhunter2\nnext", "cut: [concealed]\nnext"),
+        ("\x1b]0;owned\x07\u202e\0", "\ufffd]0;owned\ufffd\ufffd\ufffd"),
         ("a \x1b[8mone\x1b[28m b \x1b[8mtwo\x1b[28m", "a [concealed] b [concealed]"),
     ],
 )
