@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from typing import Final
 
-from exporter.errors import UsageError
+from exporter.errors import MwwError, UsageError
+from exporter.scratch import scratch_folder
 from harness.benchmarks.measuring import Plan, Row
 
 REPETITIONS: Final = 5
@@ -52,12 +51,21 @@ BENCHMARKS: Final = {benchmark.name: benchmark for benchmark in _ALL}
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a benchmark gave, how long it took, and what else the machine was doing: its load in the minute before."""
+    """What came of a benchmark.
+
+    Attributes:
+        benchmark: Which.
+        rows: Its comparisons; none where it could not be carried out.
+        seconds: That it took.
+        load: Of the machine in the minute before: what else it was doing.
+        problem: Why it could not be carried out, or None.
+    """
 
     benchmark: Benchmark
     rows: tuple[Row, ...]
     seconds: float
     load: float
+    problem: MwwError | None = None
 
 
 def find_benchmarks(names: Iterable[str]) -> tuple[Benchmark, ...]:
@@ -74,12 +82,12 @@ def find_benchmarks(names: Iterable[str]) -> tuple[Benchmark, ...]:
 
 
 def measure(benchmark: Benchmark, *, quick: bool, tell: Callable[[str], None]) -> Measured:
-    """Carry out a benchmark in a folder of its own, which is gone afterwards.
-
-    Raises:
-        MwwError: A side failed, or the two did not do the same.
-    """
+    """Carry out a benchmark in a folder of its own, which is gone afterwards; what goes wrong is told in the result."""
     started, load = time.monotonic(), round(os.getloadavg()[0], 1)
-    with tempfile.TemporaryDirectory(prefix="mww-bench-") as scratch:
-        rows = benchmark.measure(Plan(1 if quick else REPETITIONS, quick, Path(scratch), tell))
-    return Measured(benchmark, tuple(rows), time.monotonic() - started, load)
+    rows, problem = [], None
+    with scratch_folder("mww-bench-") as scratch:
+        try:
+            rows = benchmark.measure(Plan(1 if quick else REPETITIONS, quick, scratch, tell))
+        except MwwError as error:  # of a package that is not here, the others need not know
+            problem = error
+    return Measured(benchmark, tuple(rows), time.monotonic() - started, load, problem)

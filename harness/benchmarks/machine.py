@@ -51,7 +51,7 @@ def describe_machine() -> Machine:
         cpu=_cpu(),
         cores=len(os.sched_getaffinity(0)),
         memory_gb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
-        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        system=f"{platform.system()} {platform.release().split('-')[0]} {platform.machine()}",
         python=f"{platform.python_implementation()} {platform.python_version()}",
         versions=(
             ("mww-harness", __version__),

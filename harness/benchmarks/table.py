@@ -37,7 +37,7 @@ def bench_document(
     found = {one["name"]: one for one in (*former, *map(_benchmark_document, measured))}
     benchmarks = [found[name] for name in BENCHMARKS if name in found]
     return {
-        "holds": all(row["holds"] for one in benchmarks for row in one["rows"]),
+        "holds": all(one["error"] is None and all(row["holds"] for row in one["rows"]) for one in benchmarks),
         "quick": quick,
         "repetitions": 1 if quick else REPETITIONS,
         "environment": {**asdict(machine), "versions": dict(machine.versions)},
@@ -66,11 +66,13 @@ def former_benchmarks(path: Path, machine: Machine) -> Sequence[Any]:
 
 
 def _benchmark_document(one: Measured) -> dict[str, Any]:
+    problem = one.problem
     return {
         "name": one.benchmark.name,
         "question": one.benchmark.question,
         "seconds": round(one.seconds, 1),
         "load": one.load,
+        "error": problem and {"code": problem.code, "message": problem.message, "hint": problem.hint},
         "rows": [_row_document(row) for row in one.rows],
     }
 
@@ -110,6 +112,9 @@ def _machine(machine: Any) -> Iterator[str]:
 
 def _section(benchmark: Any) -> Iterator[str]:
     yield f"## {benchmark['name']}\n\n{benchmark['question']}\n"
+    if benchmark["error"] is not None:
+        yield f"Could not be measured: {benchmark['error']['message']}.\n"
+        return
     yield "| ours | against | ours, median | theirs, median | figure | undisturbed | goal | |"
     yield "|---|---|---:|---:|---:|---:|---:|---|"
     for row in benchmark["rows"]:

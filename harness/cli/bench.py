@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from exporter.errors import UsageError
-from harness.cli.output import emit_json, json_option
+from harness.cli.output import emit_json, json_option, print_error
+from harness.errors import BenchmarkError
 
 if TYPE_CHECKING:
     from harness.benchmarks.catalog import Benchmark, Measured
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
 def command(names: tuple[str, ...], quick: bool, write: Path | None, as_list: bool, as_json: bool) -> int:
     """Measure the benchmarks NAME, or all: each by turns with what a user would otherwise do, five times.
 
-    With --write, benchmarks that are in the file and not measured again stay as they are.
+    With --write, benchmarks that are in the file and not measured again stay as they are. One that cannot be measured
+    is told, and the others go on.
 
-    Exits with 0 if every goal holds (or is not judged: --quick), 1 if one does not, 2 if it could not be measured.
+    Exits with 0 if every goal holds (or is not judged: --quick), 1 if one does not, 2 if one could not be measured.
     """
     from harness.benchmarks.catalog import find_benchmarks, measure
     from harness.benchmarks.machine import describe_machine
@@ -47,14 +49,19 @@ def command(names: tuple[str, ...], quick: bool, write: Path | None, as_list: bo
     measured: list[Measured] = []
     document: dict[str, object] = {}
     for benchmark in chosen:
-        measured.append(measure(benchmark, quick=quick, tell=partial(_tell, benchmark.name)))
+        one = measure(benchmark, quick=quick, tell=partial(_tell, benchmark.name))
+        if one.problem is not None and len(chosen) == 1:
+            raise one.problem
+        measured.append(one)
         if not as_json:
-            _print(measured[-1], quick=quick)
+            _print(one, quick=quick)
         document = {"schema": SCHEMA, **bench_document(measured, machine, quick=quick, former=former)}
         if write is not None:  # after each: they take minutes
             _write(write, document)
     if as_json:
         emit_json(SCHEMA, document)
+    if any(one.problem is not None for one in measured):
+        return BenchmarkError.exit_code
     return 0 if quick or document["holds"] else 1
 
 
@@ -92,6 +99,8 @@ def _tell(name: str, what: str) -> None:
 def _print(one: Measured, *, quick: bool) -> None:
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", nl=False, err=True)
+    if one.problem is not None:
+        print_error(one.problem, as_json=False)
     for row in one.rows:
         if not quick:
             mark, colour = ("ok  ", "green") if row.holds else ("FAIL", "red")

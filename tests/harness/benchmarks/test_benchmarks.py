@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.errors import InputError, UsageError
+from exporter.errors import InputError, MissingPackageError, UsageError
 from harness.benchmarks.catalog import BENCHMARKS, Measured, find_benchmarks, measure
 from harness.benchmarks.machine import describe_machine
 from harness.benchmarks.measuring import Goal, Plan, Row
@@ -25,6 +25,7 @@ ROW = Row("ours", "theirs", "s", (1.0, 4.0, 2.0), (2.0, 4.0, 8.0), "ratio", Goal
 def test_each_measures_something_positive_against_something_that_does_the_same(name: str) -> None:
     told: list[str] = []
     measured = measure(BENCHMARKS[name], quick=True, tell=told.append)
+    assert measured.problem is None
     assert measured.rows
     for row in measured.rows:
         assert len(row.ours) == 1
@@ -64,6 +65,23 @@ def test_the_verb_prints_one_document(capsys: pytest.CaptureFixture[str]) -> Non
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == SCHEMA
     assert [one["name"] for one in document["benchmarks"]] == ["emulator"]
+
+
+def test_a_benchmark_that_cannot_be_measured_is_told_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent = MissingPackageError("the published models are not here", hint="get them")
+
+    def missing() -> Path:
+        raise absent
+
+    monkeypatch.setattr("harness.benchmarks.smaller.published_models", missing)
+    assert run_cli(mww, ["bench", "--quick", "smaller", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["schema"] == "mww.error/1"
+    assert run_cli(mww, ["bench", "--quick", "smaller", "worker", "--json"]) == 2
+    first, second = json.loads(capsys.readouterr().out)["benchmarks"]
+    assert first["error"]["code"] == absent.code
+    assert second["rows"]
 
 
 def test_figures_that_mean_nothing_are_not_written(tmp_path: Path) -> None:
