@@ -154,6 +154,7 @@ def _open_locked(path: Path) -> int | None:
     while True:
         try:
             lock = _regular(path, os.open(path, _FLAGS | os.O_RDWR | os.O_CREAT, _MODE))
+            _check_mine(path, lock)
             os.fchmod(lock, _MODE)  # past the umask
         except OSError as error:
             hint = "MWW_LEASE_DIR names another folder, the same for every user of the boards"
@@ -175,6 +176,14 @@ def _regular(path: Path, lock: int) -> int:
         os.close(lock)
         raise LeaseError(f"{path} is no lock file", hint="somebody put something else there: remove it")
     return lock
+
+
+def _check_mine(path: Path, lock: int) -> None:
+    """Refuse a file that another user could remove while it is locked, or that has another name, and is not ours."""
+    status = os.fstat(lock)
+    if status.st_uid != os.geteuid() or status.st_nlink > 1:
+        os.close(lock)
+        raise LeaseError(f"{path} is not this user's lock file", hint="somebody put it there: remove it")
 
 
 def _flock(lock: int, kind: int) -> bool:

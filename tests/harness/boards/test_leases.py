@@ -186,10 +186,24 @@ def test_a_link_in_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(LeaseError, match="cannot use the lock file"):
         acquire(BOARD, purpose="us")
     lock.unlink()
+    os.link(precious, lock)
+    with pytest.raises(LeaseError, match="is not this user's lock file"):
+        acquire(BOARD, purpose="us")
+    lock.unlink()
     os.mkfifo(lock)
     with pytest.raises(LeaseError, match="is no lock file"):
         acquire(BOARD, purpose="us")
     assert precious.read_text() == "untouched"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_lock_file_that_another_user_could_remove_is_not_used(tmp_path: Path) -> None:
+    with acquire(BOARD, purpose="us"):
+        (lock,) = tmp_path.iterdir()
+    lock.touch()
+    os.chown(lock, 4242, 4242)
+    with pytest.raises(LeaseError, match="is not this user's lock file"):
+        acquire(BOARD, purpose="us")
 
 
 def test_a_removed_lock_file_excludes_nobody_from_the_new_one(tmp_path: Path) -> None:
