@@ -103,6 +103,10 @@ class BoardTensors(Closing):
         """See `TensorSource`; all frames are streamed at once."""
         return self._client.infer(frames, self._slot).outputs
 
+    def skip(self, frames: npt.NDArray[np.int8]) -> None:
+        """See `TensorSource`."""
+        self._client.infer(frames, self._slot)
+
     def tensors(self, frames: npt.NDArray[np.int8]) -> Iterator[Sequence[bytes]]:
         """See `TensorSource`; a frame is run when its tensors are asked for."""
         sizes = [tensor.nbytes for tensor in self._exposed]

@@ -133,7 +133,7 @@ def _look_inside(
     for clip in clips:
         frames = _frames(clip, model.stride)
         search = OperatorSearch(file, frames, target, golden)
-        search.run(len(frames), progress)
+        search.run(len(frames), progress, every=True)
         if search.found is not None:
             return clip.name, search
     return None, search
@@ -250,7 +250,7 @@ class _Inquiry:
             return explanation
         steady = all(np.array_equal(run, runs[0]) for run in runs)
         self.search = OperatorSearch(read_model(self._model.content), difference.frames, self._target, self._golden)
-        self.search.run(difference.first + 1, progress)
+        self.search.run(difference.first + 1, progress, every=not steady)
         if (found := self.search.found) is not None:
             return _by_operator(found, steady=steady)
         self._golden.load(self._model.content)

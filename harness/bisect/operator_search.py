@@ -1,15 +1,14 @@
 """The first operator, in time and in the model's order, whose result on a target is not the golden one.
 
-All results are read after every frame, from one copy of the model whose outputs they are, or from as few copies as the
-target has memory for. The operators that compute nothing, CALL_ONCE and VAR_HANDLE, have no results to read; a wrong
-initial state is told from a wrong READ_VARIABLE by what is read one frame later.
+All results of a frame are read from one copy of the model whose outputs they are, or from as few copies as the target
+has memory for: of every frame at the beginning, later of the one frame in which the states go wrong. CALL_ONCE and
+VAR_HANDLE have no results; a wrong initial state is told from a wrong READ_VARIABLE by what is read one frame later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -23,6 +22,8 @@ from harness.errors import DeviceError, LinkError
 
 Frames = npt.NDArray[np.int8]
 
+_CLOSELY: Final = 32
+"""Frames at the beginning in which every result is compared: most wrong kernels are wrong at once."""
 _DTYPES: Final = {"INT8": "<i1", "UINT8": "<u1", "INT16": "<i2", "INT32": "<i4", "FLOAT32": "<f4", "INT64": "<i8"}
 
 
@@ -90,49 +91,96 @@ class OperatorSearch:
         refused: Operators that the target could not be asked about, each with its reason.
         found: The first difference; None where there is none, and before `run`.
         examined: How many results were compared.
-        copies: How many changed copies of the model the target was given.
     """
 
     def __init__(self, model: ModelFile, frames: Frames, target: TensorSource, golden: TensorSource) -> None:
         """Prepare; `frames` `[n, stride, 40]` are the whole clip."""
         self._model, self._frames, self._target, self._golden = model, frames, target, golden
+        self._groups = list(_groups(list(_results(model.main))))
         self.found: Divergence | None = None
         self.refused: list[tuple[str, str]] = []
-        self.examined = self.copies = 0
+        self.examined = 0
+        self._copies: set[tuple[int, ...]] = set()
 
-    def run(self, frames: int, progress: Progress) -> None:
-        """Search the first `frames` of the clip."""
-        waiting = list(_groups(list(_results(self._model.main))))
+    def run(self, frames: int, progress: Progress, *, every: bool = False) -> None:
+        """Search the first `frames` of the clip, the last of which has a wrong output.
+
+        In the first few every result is compared. Behind those, unless `every` frame is wanted, halving finds one
+        before which all states are right and after which they, or the output, are not.
+        """
+        closely = frames if every else min(frames, _CLOSELY)
+        found = self._compare_all(0, closely, progress)
+        if found is None and frames > closely:
+            try:
+                start = self._last_right(closely, frames, progress)
+                found = self._compare_all(start, start + 1, progress)
+            except MwwError as error:  # not even the states can be read alone
+                if _is_lost(error):
+                    raise
+                found = self._compare_all(closely, frames, progress)
+        progress("inner results", frames, frames)
+        self.found = found and self._blame(found)
+
+    @property
+    def copies(self) -> int:
+        """How many changed copies of the model the target was given."""
+        return len(self._copies)
+
+    def _compare_all(self, start: int, end: int, progress: Progress) -> Divergence | None:
+        """The first difference in a stretch of frames, from as few copies as the target takes."""
         found: Divergence | None = None
+        self.examined = 0
+        waiting, self._groups = self._groups, []
         while waiting:
             group = waiting.pop(0)
-            end = frames if found is None else found.inference
-            if end == 0:
-                break
+            until = end if found is None else found.inference
             try:
-                found = self._compare(group, end, progress) or found
-                self.examined += len(group)
+                if until > start:
+                    found = self._compare(group, start, until, progress) or found
+                    self.examined += len(group)
+                self._groups.append(group)
             except MwwError as error:
-                if isinstance(error, LinkError) and not isinstance(error, DeviceError):
-                    raise  # the board is gone, or its link: not an answer about these operators
+                if _is_lost(error):
+                    raise
                 if len(group) > 1:  # such as an arena too small for all of these to live to the end
                     waiting[:0] = [group[: len(group) // 2], group[len(group) // 2 :]]
                 else:
                     (only,) = group
                     self.refused.append((f"{only.operator.op} {only.operator.index}", error.message))
-        progress("inner results", frames, frames)
-        self.found = found and self._blame(found)
+        return found
 
-    def _pairs(self, tensors: Sequence[Tensor], end: int) -> Iterator[tuple[Sequence[bytes], Sequence[bytes]]]:
-        """What the golden and the target have in `tensors`, frame by frame, from the initial state."""
-        self.copies += 1
+    def _last_right(self, low: int, high: int, progress: Progress) -> int:
+        """The last frame before which all states are right; they are before `low`, and not to the end of `high`."""
+        main, total = self._model.main, high
+        assigned = {operator.inputs[1] for operator in main.operators if operator.op == "ASSIGN_VARIABLE"}
+        # What was compared already needs no further copy of the model, if it all went into one.
+        together = len(self._groups) == 1 and not self.refused
+        results = [one for one in _results(main) if together or one.tensor.index in assigned]
+        states = [at for at, result in enumerate(results) if result.tensor.index in assigned]
+        while states and high - low > 1:
+            middle = (low + high) // 2
+            ((expected, found),) = self._pairs([result.tensor for result in results], middle - 1, middle)
+            if all(expected[at] == found[at] for at in states):
+                low = middle
+            else:
+                high = middle
+            progress("inner results", total - (high - low), total)
+        return high - 1
+
+    def _pairs(
+        self, tensors: Sequence[Tensor], start: int, end: int
+    ) -> Iterator[tuple[Sequence[bytes], Sequence[bytes]]]:
+        """What the golden and the target have in `tensors` in a stretch of frames, all from the initial state."""
+        self._copies.add(tuple(tensor.index for tensor in tensors))
         for source in (self._golden, self._target):
             source.load(self._model.content, tensors)
-        frames = self._frames[:end]
+            source.skip(self._frames[:start])
+        frames = self._frames[start:end]
         return zip(self._golden.tensors(frames), self._target.tensors(frames), strict=True)
 
-    def _compare(self, group: Sequence[_Result], end: int, progress: Progress) -> Divergence | None:
-        for inference, (expected, found) in enumerate(self._pairs([result.tensor for result in group], end)):
+    def _compare(self, group: Sequence[_Result], start: int, end: int, progress: Progress) -> Divergence | None:
+        pairs = self._pairs([result.tensor for result in group], start, end)
+        for inference, (expected, found) in enumerate(pairs, start=start):
             for result, wanted, had in zip(group, expected, found, strict=True):
                 if wanted != had:
                     return self._divergence(inference, result, wanted, had)
@@ -221,10 +269,15 @@ class OperatorSearch:
         """Whether the target's second frame reads what its first one assigned."""
         tensors = [self._model.main.tensors[index] for index in (reader.outputs[0], assignment.inputs[1])]
         try:
-            (_, first), (_, second) = islice(self._pairs(tensors, 2), 2)
+            (_, first), (_, second) = self._pairs(tensors, 0, 2)
         except DeviceError:
             return False
         return second[0] == first[1]
+
+
+def _is_lost(error: MwwError) -> bool:
+    """Whether the board is gone, or its link, which is no answer about an operator."""
+    return isinstance(error, LinkError) and not isinstance(error, DeviceError)
 
 
 def _results(main: Subgraph) -> Iterator[_Result]:

@@ -62,6 +62,10 @@ class TensorSource(Protocol):
         """The output after each of `frames` `[n, stride, 40]`."""
         ...
 
+    def skip(self, frames: npt.NDArray[np.int8]) -> None:
+        """Run frames whose tensors nobody wants."""
+        ...
+
     def tensors(self, frames: npt.NDArray[np.int8]) -> Iterator[Sequence[bytes]]:
         """Yield the exposed tensors after each frame."""
         ...
@@ -137,6 +141,10 @@ class EngineTensors(Closing):
     def outputs(self, frames: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
         """See `TensorSource`."""
         return np.frombuffer(self._engine.infer(frames.tobytes()), np.uint8)
+
+    def skip(self, frames: npt.NDArray[np.int8]) -> None:
+        """See `TensorSource`."""
+        self._engine.infer(frames.tobytes())
 
     def tensors(self, frames: npt.NDArray[np.int8]) -> Iterator[Sequence[bytes]]:
         """See `TensorSource`."""

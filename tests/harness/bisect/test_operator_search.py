@@ -77,13 +77,17 @@ class Altered(EngineTensors):
     def __init__(self, altered: bytes, *, most: int = 255) -> None:
         super().__init__("tflm")
         self._altered, self._most = altered, most
-        self.loads = 0
+        self.loads = self.frames_read = 0
 
     def load(self, content: bytes, exposed: Sequence[Tensor] = ()) -> None:
         self.loads += 1
         if len(exposed) > self._most:
             raise EngineError("no memory for so many")
         super().load(self._altered, exposed)
+
+    def tensors(self, frames: npt.NDArray[np.int8]) -> Iterator[Sequence[bytes]]:
+        self.frames_read += len(frames)
+        return super().tensors(frames)
 
 
 def _search(model: Model, golden: EngineTensors, target: EngineTensors, slices: Slices) -> BisectResult:
@@ -135,6 +139,23 @@ def test_a_difference_in_one_place_and_not_always_is_placed(
     assert found.inference < result.first_mismatch
 
 
+def test_a_difference_that_comes_late_is_found_by_halves(
+    model: Model, golden: EngineTensors, spoken: tuple[Slices, ...]
+) -> None:
+    """One weight of the first convolution, which silence does not show; a hundred frames are not read one by one."""
+    operator = _instances(model, "CONV_2D")[0]
+    slices = np.concatenate([np.full((300, 40), -128, np.int8), spoken[0]])
+    target = Altered(_with_weight(model, operator, 7))
+    result = _search(model, golden, target, slices)
+    found = result.divergence
+    assert found is not None
+    assert (found.operator, found.position[-1], result.copies) == (operator, 7, 1)
+    assert found.inference >= 133
+    assert target.frames_read < 50
+    assert result.first_mismatch is not None
+    assert found.inference <= result.first_mismatch
+
+
 def test_a_state_s_fault_is_found_in_the_frame_that_it_happens_in(
     model: Model, golden: EngineTensors, spoken: tuple[Slices, ...]
 ) -> None:
@@ -178,8 +199,9 @@ def test_what_a_target_can_never_tell_is_listed(
     model: Model, golden: EngineTensors, spoken: tuple[Slices, ...]
 ) -> None:
     target = Altered(alter_kernel(model.content, "CONV_2D"), most=0)
-    result = _search(model, golden, target, spoken[0][100:190])
+    result = _search(model, golden, target, spoken[0])
     assert (result.divergence, result.examined, len(result.refused)) == (None, 0, 51)
+    assert result.first_mismatch is not None
     assert result.refused[0][1] == "no memory for so many"
     assert result.explanation is not None
     assert "51 of them could not be asked" in result.explanation.account
