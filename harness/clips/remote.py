@@ -215,6 +215,9 @@ def _is_folder(url: str, shown: str) -> bool:
     if shown.lower().endswith(".wav"):
         return False
     if _is_web(url):
+        if shown.endswith("/") and "?" in url:
+            hint = "name each file, with its query"
+            raise AudioError(f"{shown} is a folder with a query, which its files would be asked for without", hint=hint)
         return shown.endswith("/")
     with _one_error():
         system, path = _file_system(url)

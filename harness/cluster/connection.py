@@ -100,8 +100,10 @@ class Cluster:
                         n_workers=self._workers,
                         threads_per_worker=1,
                         host="127.0.0.1",
+                        security=True,  # a certificate of this cluster's own: other users of the machine stay out
                         dashboard_address=None,
                         silence_logs=logging.CRITICAL,
+                        preload="harness.cluster.local_worker",
                     )
                 )
             try:

@@ -18,6 +18,7 @@ import pytest
 
 from exporter.errors import MissingPackageError, MwwError
 from harness.check import RunOptions, check, check_models
+from harness.cli import mww, run
 from harness.clips.npz import write_archive
 from harness.cluster.parcels import PlacedFile
 from harness.errors import ClusterError
@@ -235,3 +236,13 @@ def test_without_the_extra_its_name_is_told(models: Path, clips: Path, monkeypat
     with pytest.raises(MissingPackageError) as caught:
         check(models / "okay_nabu.json", clips, cluster="local:1")
     assert "pip install 'mww-harness[cluster]'" in (caught.value.hint or "")
+
+
+def test_the_command_line_says_the_same_with_local_workers(
+    models: Path, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, more in (("alone", []), ("spread", ["--cluster", "local:1"])):
+        words = ["run", str(models / "alexa.json"), "--wav", str(clips), "--report", str(tmp_path / name), *more]
+        assert run(mww, words) == 0
+        assert "PASS" in capsys.readouterr().out
+    assert document(tmp_path / "spread") == document(tmp_path / "alone")
