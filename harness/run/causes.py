@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import numpy as np
 
 from exporter.contract import FEATURES
-from exporter.errors import MissingPackageError, MwwError
+from exporter.errors import MwwError
 from harness.allowances.allowance import LIKELY_ROUNDING
 from harness.bisect.reenactment import Difference, Explanation, Frames, Streamer, explain_outside
 from harness.clips.clip import Clip, FeatureClip, WavClip
@@ -73,7 +73,8 @@ def name_causes(
     Where only a search tells, `search` makes it; without one, `bisect` gives the line to type.
     """
     causes: dict[tuple[ProblemCode, str], list[Wrong]] = {}
-    with _golden_engine(model, wanted=on_board and bool(wrong)) as golden:
+    with ExitStack() as stack:
+        golden = _golden_engine(model, stack) if on_board and wrong else None
         left = _SEARCHED
         for one in wrong[:_EXAMINED]:
             found = _explain(model, one, golden, thorough=left > 0) if golden is not None else None
@@ -117,23 +118,17 @@ def _problem(code: ProblemCode, said: str, members: Sequence[Wrong], bisect: Cal
     )
 
 
-@contextmanager
-def _golden_engine(model: Model, *, wanted: bool) -> Iterator[Streamer | None]:
-    """TFLM with the model; None where it is of no use, or cannot be had."""
-    if not wanted:
-        yield None
-        return
+def _golden_engine(model: Model, stack: ExitStack) -> Streamer | None:
+    """TFLM with the model; None where it cannot be had, since a run stands without explanations."""
     from harness.bisect.probing import EngineTensors
     from harness.engines.catalog import DEFAULT_ENGINE
 
     try:
-        engine = EngineTensors(DEFAULT_ENGINE)
-    except MissingPackageError:
-        yield None
-        return
-    with engine:
+        engine = stack.enter_context(EngineTensors(DEFAULT_ENGINE))
         engine.load(model.content)
-        yield engine
+    except MwwError:
+        return None
+    return engine
 
 
 def _explain(model: Model, one: Wrong, golden: Streamer, *, thorough: bool) -> Explanation | None:
