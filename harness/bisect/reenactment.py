@@ -72,13 +72,9 @@ class Difference:
         return int(self.wrong[0])
 
 
-def explain_outside(difference: Difference, golden: Streamer, *, thorough: bool = True) -> Explanation | None:
-    """What reproduces every output of the clip with right kernels; unless `thorough`, without a long search."""
-    return (
-        explain_by_reset(difference, golden)
-        or explain_by_order(difference, golden, thorough=thorough)
-        or explain_by_damage(difference)
-    )
+def explain_outside(difference: Difference, golden: Streamer) -> Explanation | None:
+    """What reproduces every output of the clip with kernels that are right."""
+    return explain_by_reset(difference, golden) or explain_by_order(difference, golden) or explain_by_damage(difference)
 
 
 def explain_by_reset(difference: Difference, golden: Streamer) -> Explanation | None:
