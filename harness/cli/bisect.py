@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.inputs import Place, clip_options, clip_source, place
-from harness.cli.output import emit_json, json_option, printable, progress
+from harness.cli.output import emit_json, json_option, printable, progress, warn
 
 if TYPE_CHECKING:
     from harness.bisect.explanation import BisectResult
@@ -59,11 +59,14 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
     from harness.bisect.sources import open_source
     from harness.clips.clip import check_step
     from harness.clips.sources import open_clips
+    from harness.engines.catalog import DEFAULT_ENGINE
     from harness.errors import LinkError
     from harness.model import load_model
-    from harness.targets.registry import TargetOptions
+    from harness.targets.registry import EMULATOR, TargetOptions
 
     loaded = load_model(model)
+    if target == EMULATOR and engine in (None, DEFAULT_ENGINE):
+        warn("TFLite Micro is compared with itself", "--target names a board, --engine another interpreter")
     with ExitStack() as stack:
         clips, recorded = open_clips(clip_source(features, wav, lead_in, golden), lead_in, stack)
         check_step(loaded.feature_step_size, clips)
