@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ ROM_BAUD: Final = 115_200
 """What every bootloader starts at."""
 _TIMEOUT: Final = 3.0
 """Seconds: esptool's own default. A port that has it is not set up anew at each command, which takes rfc2217 100 ms."""
+
+_VANISHED: Final = (OSError, TypeError, AttributeError, struct.error)
+"""What pyserial and esptool raise when a port goes away under them: the last three over answers that are none."""
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +112,6 @@ def _has_lines(port: serial.SerialBase) -> bool:
 def _failures(port: str) -> Iterator[None]:
     """Turn esptool's failures into ours."""
     from esptool.util import FatalError
-    from serial import SerialException
 
     try:
         yield
@@ -117,7 +120,7 @@ def _failures(port: str) -> Iterator[None]:
             raise port_busy(port) from error
         text = " ".join(str(error).split("\nFor troubleshooting")[0].split())
         raise FlashingError(f"{port}: {text}", hint=_hint_for(text)) from error
-    except SerialException as error:
+    except _VANISHED as error:
         raise FlashingError(f"{port} went away: {error}", hint="look at the cable and the board's power") from error
 
 

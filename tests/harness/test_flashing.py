@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ import pytest
 
 from exporter.errors import UsageError
 from harness.errors import FlashingError, ImageError, ModelPartitionError, PortMissingError
+from harness.flashing.bootloader import connected
 from harness.flashing.writing import FlashJob, FlashReport, flash
 from harness.images.factory_image import whole_sectors
 from harness.images.partition_table import make_partition_table
@@ -179,3 +181,12 @@ def test_the_command_takes_its_port_from_the_environment_and_prints_one_document
     refused = mww("--model", str(models / "alexa.json"), "--json", ESPPORT="/dev/nonexistent")
     assert refused.returncode == 2
     assert json.loads(refused.stdout)["error"]["code"] == "port-missing"
+
+
+@pytest.mark.parametrize(
+    "raised", [BrokenPipeError(32, "Broken pipe"), TypeError("'NoneType'"), struct.error("unpack")]
+)
+def test_a_port_that_breaks_in_the_middle_is_one_error(raised: Exception) -> None:
+    gone = pytest.raises(FlashingError, match="went away")
+    with VirtualBoard() as board, gone, connected(board.port, "no-reset"):
+        raise raised
