@@ -16,6 +16,7 @@ import numpy.typing as npt
 from exporter.architecture import Architecture, Weights
 from exporter.contract import FEATURES
 from exporter.conversion.direct.graph_builder import Buffers, GraphBuilder
+from exporter.conversion.direct.order import as_converted
 from exporter.conversion.topology import Padding, lay
 from exporter.model_writer import write_model
 from exporter.operator_options import (
@@ -53,6 +54,7 @@ def float_model(architecture: Architecture, weights: Weights) -> bytes:
     main = layers.main
     features = main.tensor((1, architecture.stride, FEATURES), name="features")
     output = lay(architecture, layers, layers.reshape(features, (architecture.stride, 1, FEATURES), "slices"))
+    main.operators[:] = as_converted(architecture, main.operators, main.tensors)
     graphs = [main.subgraph(0, "main", [features], [output])]
     if layers.initialiser.operators:
         graphs.append(layers.initialiser.subgraph(_INITIALISER, "NoOp", [], []))
