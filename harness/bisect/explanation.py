@@ -22,10 +22,9 @@ from harness.bisect.reenactment import (
     Explanation,
     Frames,
     Outputs,
-    explain_by_damage,
+    explain_besides_reset,
     explain_by_order,
     explain_by_reset,
-    explain_outside,
 )
 from harness.clips.clip import Clip
 from harness.errors import GoldenError
@@ -244,7 +243,7 @@ class _Inquiry:
         runs = [difference.found, *(self._run() for _ in range(_REPEATS))]
         wrong = [run for run in runs if not np.array_equal(run, difference.expected)]
         if len(wrong) == 1:
-            return self._partial_reset() or explain_outside(difference, self._golden) or _passing(len(runs))
+            return self._partial_reset() or explain_besides_reset(difference, self._golden) or _passing(len(runs))
         # A few wrong outputs are soon reproduced by chance, so a wrong operator comes first.
         if len(difference.wrong) > _CHANCE and (explanation := explain_by_order(difference, self._golden)) is not None:
             return explanation
@@ -254,11 +253,8 @@ class _Inquiry:
         if (found := self.search.found) is not None:
             return _by_operator(found, steady=steady)
         self._golden.load(self._model.content)
-        return (
-            explain_by_order(difference, self._golden)
-            or explain_by_damage(difference)
-            or _unexplained(len(self.search.refused), steady=steady)
-        )
+        unexplained = _unexplained(len(self.search.refused), steady=steady)
+        return explain_besides_reset(difference, self._golden) or unexplained
 
     def _run(self) -> Outputs:
         """The clip's outputs on the model opened anew."""

@@ -21,8 +21,7 @@ from harness.bisect.reenactment import (
     Explanation,
     Frames,
     Streamer,
-    explain_by_damage,
-    explain_by_order,
+    explain_besides_reset,
     explain_by_reset,
 )
 from harness.clips.clip import Clip, FeatureClip, WavClip
@@ -154,18 +153,12 @@ def _explain(model: Model, one: Wrong, golden: Streamer, *, thorough: bool) -> E
 def _elsewhere(difference: Difference, golden: Streamer, *, thorough: bool) -> Explanation | None:
     """A fault outside the model besides a reset.
 
-    Not where outputs differ by 1 alone: of hundreds of orders of slices, one may give that by chance. A single flipped
-    bit is likelier to be damage than an order.
+    Not where outputs differ by 1 alone: of hundreds of orders of slices, one may give that by chance.
     """
     apart = np.abs(difference.found.astype(np.int16) - difference.expected)
     if int(apart.max()) <= LIKELY_ROUNDING:
         return None
-    at = difference.first
-    flipped = (int(difference.found[at]) ^ int(difference.expected[at])).bit_count()
-    damage = explain_by_damage(difference)
-    if damage is not None and flipped == 1:
-        return damage
-    return explain_by_order(difference, golden, thorough=thorough) or damage
+    return explain_besides_reset(difference, golden, thorough=thorough)
 
 
 def _frames(clips: Iterable[Clip], stride: int) -> Frames:
