@@ -48,9 +48,7 @@ def _consumers(operators: Sequence[Operator], tensors: Sequence[Tensor]) -> Call
     for operator in operators:
         for tensor in operator.inputs:
             readers.setdefault(tensor, []).append(operator)
-    kept = {  # a ring buffer, to the operator that keeps it
-        assign.inputs[1]: assign for assign in operators if assign.op == "ASSIGN_VARIABLE"
-    }
+    kept = {assign.inputs[1]: assign for assign in operators if assign.op == "ASSIGN_VARIABLE"}
     memories = {
         operator.inputs[0]: kept[operator.outputs[0]]
         for operator in operators
@@ -75,16 +73,17 @@ def _consumers(operators: Sequence[Operator], tensors: Sequence[Tensor]) -> Call
 
 def _postorder(roots: Sequence[Operator], consumers: Callable[[Operator], list[Operator]]) -> list[Operator]:
     """The operators that are reached, each after all that it reaches."""
-    found: dict[int, Operator] = {}
+    found: list[Operator] = []
     seen: set[int] = set()
-
-    def visit(operator: Operator) -> None:
-        if operator.index not in seen:
-            seen.add(operator.index)
-            for user in consumers(operator):
-                visit(user)
-            found[operator.index] = operator
-
     for root in roots:
-        visit(root)
-    return list(found.values())
+        path = [(root, iter(consumers(root)))] if root.index not in seen else []
+        seen.add(root.index)
+        while path:
+            _, users = path[-1]
+            following = next((user for user in users if user.index not in seen), None)
+            if following is None:
+                found.append(path.pop()[0])
+            else:
+                seen.add(following.index)
+                path.append((following, iter(consumers(following))))
+    return found
