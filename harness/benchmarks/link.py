@@ -52,10 +52,10 @@ def link(plan: Plan) -> list[Row]:
 
 
 def link_cost(plan: Plan) -> list[Row]:
-    """Stream frames to a board that answers at once, and look at this process's time on the processor."""
+    """Stream frames in a chip's packets to a board that answers at once; this process's time on the processor."""
     model = load_model(manifest())
-    frames, expected = _frames(model, plan.size(30_000, 500))
-    with VirtualBoard() as board:
+    frames, expected = _frames(model, plan.size(10_000, 500))
+    with VirtualBoard(inference_us=1) as board:
         costs = []
         for _ in range(plan.repetitions):
             with _opened(board.port, model) as client:
