@@ -7,7 +7,7 @@ from typing import Final
 
 from harness.benchmarks.inputs import feature_file, manifest, wav_file
 from harness.benchmarks.measuring import Goal, Plan, Row
-from harness.benchmarks.programs import mww, run
+from harness.benchmarks.programs import measuring_peak, mww, run
 from harness.errors import BenchmarkError
 from harness.report.bundle import PAGE
 
@@ -21,12 +21,13 @@ def memory(plan: Plan) -> list[Row]:
         plan.tell(f"{hours} hours")
         seconds = hours * plan.size(3600, 6)
         sound = wav_file(plan.scratch / f"{hours}.wav", seconds=seconds)
-        finished = run(mww("run", manifest(), "--wav", sound, "--json"))
+        peak = plan.scratch / "peak"
+        finished = run(measuring_peak(peak, mww("run", manifest(), "--wav", sound, "--json")))
         sound.unlink()
         (clip,) = finished.document["clips"]
         if not seconds * 100 - 10 < clip["slices"] <= seconds * 100:
             raise BenchmarkError(f"{seconds} seconds of sound became {clip['slices']} slices")
-        peaks.append(finished.peak / _MB)
+        peaks.append(int(peak.read_text()) / _MB)
     return [
         Row(
             what="`mww run --wav`, ten hours: peak of its largest process",

@@ -22,14 +22,10 @@ _MWW: Final = "from harness.cli import main; main()"  # as the console script do
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A program that ended well: its stdout, the seconds from start to end, and the most memory that it had, in bytes.
-
-    The memory is the largest process's, of the program and those that it waited for.
-    """
+    """A program that ended well: its stdout, and the seconds from start to end."""
 
     output: str
     seconds: float
-    peak: int
 
     @property
     def document(self) -> Any:
@@ -45,6 +41,11 @@ def mww(*words: object) -> list[str]:
 def bare(script: str, *words: object) -> list[str]:
     """The words that start a script in `bare`."""
     return [sys.executable, str(_BARE / f"{script}.py"), *map(str, words)]
+
+
+def measuring_peak(file: Path, words: Sequence[str]) -> list[str]:
+    """The words that start a program and write the most memory of its largest process into a file, in bytes."""
+    return [sys.executable, str(_PACKAGE / "peak.py"), str(file), *words]
 
 
 def run(words: Sequence[str]) -> Finished:
@@ -84,12 +85,11 @@ def run_together(commands: Sequence[Sequence[str]]) -> list[Finished]:
 
 
 def _wait(process: subprocess.Popen[bytes], files: Path, started: float) -> Finished:
-    _, status, usage = os.wait4(process.pid, 0)
+    process.wait()
     seconds = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
     said = files.with_suffix(".out").read_text(errors="replace")
     if process.returncode != 0:
         last = [line.strip() for line in (files.with_suffix(".err").read_text(errors="replace") + said).splitlines()]
         what = " ".join(map(str, process.args))[:300] if isinstance(process.args, list) else "a program"
         raise BenchmarkError(f"exit status {process.returncode} from {what}", hint="; ".join(last[-3:])[-500:] or None)
-    return Finished(said, seconds, usage.ru_maxrss * 1024)
+    return Finished(said, seconds)
