@@ -25,9 +25,10 @@ from exporter.tflm.runtime import ESP_TFLITE_MICRO, find_runtime
 
 _TFLITE_MICRO: Final = "esp-tflite-micro"
 _ESP_NN: Final = "esp-nn"
+_PART: Final = re.compile(rf"(?:({_TFLITE_MICRO}|{_ESP_NN})=)?(\d[\w.~+-]{{0,40}})", re.ASCII)
 _OLDEST_WITH_DEFAULT: Final = "1.1.0"
 """esp-tflite-micro 1.3.3~1 asks for esp-nn ^1.1.0 (`idf_component.yml`)."""
-_RELEASE: Final = re.compile(r"(\d{4})\.(\d{1,2})\.(\d{1,3})(?:b(\d{1,3})|(-?dev\d*))?")
+_RELEASE: Final = re.compile(r"(\d{4})\.(\d{1,2})\.(\d{1,3})(?:b(\d{1,3})|(-?dev\d*))?", re.ASCII)
 _FINAL: Final = 1000  # after every beta
 
 
@@ -70,14 +71,14 @@ def parse_runtime(text: str) -> RuntimeVersions:
         UsageError: It is none of these.
         UnknownRuntimeError: Nothing is known of a version.
     """
-    found = {_TFLITE_MICRO: DEFAULT_RUNTIME.esp_tflite_micro, _ESP_NN: DEFAULT_RUNTIME.esp_nn}
-    for part in text.split(","):
-        name, _, version = part.strip().rpartition("=")
-        if name not in ("", *found) or not version:
-            hint = "esp-nn=VERSION, esp-tflite-micro=VERSION, or both with a comma"
-            raise UsageError(f"{text[:80]!r} names no runtime", hint=hint)
-        found[name or _ESP_NN] = version
-    versions = RuntimeVersions(found[_TFLITE_MICRO], found[_ESP_NN])
+    parts = [_PART.fullmatch(part.strip()) for part in text.split(",")]
+    found = {part[1] or _ESP_NN: part[2] for part in parts if part}
+    if len(found) < len(parts):
+        hint = "esp-nn=VERSION, esp-tflite-micro=VERSION, both with a comma, or all"
+        raise UsageError(f"{text[:80]!r} names no runtime", hint=hint)
+    versions = RuntimeVersions(
+        found.get(_TFLITE_MICRO, DEFAULT_RUNTIME.esp_tflite_micro), found.get(_ESP_NN, DEFAULT_RUNTIME.esp_nn)
+    )
     for chip in CHIPS:
         find_runtime(chip, versions)
     return versions

@@ -10,7 +10,7 @@ from harness.bisect.probing import EngineTensors, Progress, TensorSource, no_pro
 from harness.engines.catalog import DEFAULT_ENGINE
 from harness.model import Model
 from harness.targets.qemu import open_target as open_qemu
-from harness.targets.registry import EMULATOR, VIRTUAL, TargetOptions, check_faults, is_emulated, target_spec
+from harness.targets.registry import EMULATOR, VIRTUAL, TargetOptions, check_faults, is_qemu, target_spec
 from harness.targets.virtual import DEFAULT_CHIP
 from harness.virtual.process import VirtualBoard
 
@@ -34,7 +34,7 @@ def open_source(
             if target == VIRTUAL:
                 board = VirtualBoard(options.chip or DEFAULT_CHIP, baud=options.baud, faults=options.faults)
                 target = stack.enter_context(board).port
-            elif is_emulated(target):
+            elif is_qemu(target):
                 emulated = stack.enter_context(open_qemu(target, options))
                 target = stack.enter_context(emulated.lend_port())
             source = BoardTensors(target, options, model, progress)

@@ -146,10 +146,10 @@ def _parse_board(where: str, entry: object) -> Board:
     for key in _REQUIRED:
         if not entry.get(key):
             raise InventoryError(f"{where} has no {key}")
-    if not entry.get("serial") and not entry.get("mac") and not _in_lab(where, entry.get("port")):
+    texts = {key: _text(where, key, entry.get(key)) for key in known if key not in ("baud", "power_cycle")}
+    if not _in_lab(where, texts["port"]) and not texts["serial"] and not texts["mac"]:
         hint = "mww boards scan shows the serial number of every port; a tty name can change at each plug"
         raise InventoryError(f"{where} has neither serial nor mac", hint=hint)
-    texts = {key: _text(where, key, entry.get(key)) for key in known if key not in ("baud", "power_cycle")}
     board = Board(
         **texts, baud=_baud(where, entry.get("baud", _DEFAULT_BAUD)), power_cycle=_argv(where, entry.get("power_cycle"))
     )
@@ -162,9 +162,9 @@ def _parse_board(where: str, entry: object) -> Board:
     return board
 
 
-def _in_lab(where: str, port: object) -> bool:
+def _in_lab(where: str, port: str) -> bool:
     """Whether a lab is asked for the board, by tags in place of a serial number."""
-    if not isinstance(port, str) or not in_lab(port):
+    if not in_lab(port):
         return False
     try:
         parse_address(port)

@@ -42,6 +42,9 @@ def list_boards(map_file: Path | None, as_json: bool) -> None:
         for state in states
     ]
     _print_table(("board", "chip", "product", "port", "in use by"), rows)
+    for state in states:
+        if state.port is None and state.problem is not None:
+            warn(f"{state.board.id}: {state.problem.message}", state.problem.hint)
 
 
 @command.command("scan")

@@ -112,12 +112,16 @@ def _show(matrix: Matrix, report: Path | None, *, as_json: bool) -> None:
 
 
 def _subjects(paths: Sequence[str]) -> tuple[Subject, ...]:
-    """Every model under a name of its own: the file's, with its folder's where two are alike."""
-    stems = [Path(path).stem for path in paths]
-    names = [
-        stem if stems.count(stem) == 1 else f"{Path(path).absolute().parent.name}/{stem}"
-        for path, stem in zip(paths, stems, strict=True)
-    ]
-    if len(set(names)) < len(names):
-        raise UsageError("a model is given twice", hint="name each once")
+    """Every model under a name of its own: the file's, with as many folders before it as tell it from the others."""
+    places = [Path(path).absolute().with_suffix("") for path in paths]
+    twice = next((path for path, place in zip(paths, places, strict=True) if places.count(place) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{twice} is given twice", hint="name each model once, by its manifest or its .tflite")
+    names = [_name(place, places) for place in places]
     return tuple(read_subject(path, name) for path, name in zip(paths, names, strict=True))
+
+
+def _name(place: Path, places: Sequence[Path]) -> str:
+    ends = (place.parts[-length:] for length in range(1, len(place.parts)))
+    own = (end for end in ends if sum(other.parts[-len(end) :] == end for other in places) == 1)
+    return "/".join(next(own, place.parts))

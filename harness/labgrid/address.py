@@ -16,7 +16,7 @@ DEFAULT_COORDINATOR: Final = "127.0.0.1:20408"
 """labgrid 26.0.1, remote/client.py: where it looks without LG_COORDINATOR."""
 
 _TAG: Final = re.compile(r"[a-z][a-z0-9_]+=[\w.+-]{1,100}", re.ASCII)
-_COORDINATOR: Final = re.compile(r"[\w.\[\]:-]{1,255}", re.ASCII)
+_COORDINATOR: Final = re.compile(r"(\[[\da-f:.]{2,45}\]|\w[\w.-]{0,252})(:\d{1,5})?", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class LabAddress:
 
     Attributes:
         tags: Each `key=value`; a place must have them all. labgrid itself adds `name=PLACE`.
-        coordinator: `host:port`.
+        coordinator: `host:port`; without the port it is labgrid's own.
     """
 
     tags: tuple[str, ...]

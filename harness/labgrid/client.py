@@ -147,6 +147,7 @@ class LabgridClient:
         return environment | ({"LG_HOSTNAME": self.host, "LG_USERNAME": self.user} if self.user else {})
 
     def _run(self, *words: str) -> str:
+        hint = f"is LG_COORDINATOR right, and does it run? labgrid-client -x {self.address.coordinator} places"
         try:
             done = subprocess.run(
                 self._words(*words),
@@ -160,11 +161,10 @@ class LabgridClient:
         except OSError as error:
             raise LeaseError(f"cannot run {self._program}: {error.strerror}") from error
         except subprocess.TimeoutExpired as error:
-            raise LeaseError(f"the lab's coordinator {self.address.coordinator} does not answer") from error
+            raise LeaseError(f"the lab's coordinator {self.address.coordinator} does not answer", hint=hint) from error
         if done.returncode != 0:
             said = (done.stderr or done.stdout).strip().splitlines()
-            hint = f"try: labgrid-client -x {self.address.coordinator} places"
-            raise LeaseError(f"the lab refuses: {said[-1] if said else ' '.join(words)}", hint=hint)
+            raise LeaseError(f"labgrid-client fails: {said[-1] if said else ' '.join(words)}", hint=hint)
         return done.stdout
 
 

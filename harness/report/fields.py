@@ -11,6 +11,7 @@ from typing import Final, NoReturn
 from exporter.errors import InputError
 
 MAX_BYTES: Final = 256 << 20
+REMEDY: Final = "mww run --report writes a run.json"
 _SHOWN: Final = 60
 
 
@@ -20,7 +21,7 @@ class Fields:
     def __init__(self, path: Path, place: str, value: object) -> None:
         self.path, self.place = path, place
         if not isinstance(value, dict):
-            self._refuse("", "an object", value)
+            self.refuse("", "an object", value)
         self._values: dict[str, object] = value
 
     @classmethod
@@ -37,15 +38,20 @@ class Fields:
                 raise InputError(f"{path} is larger than {MAX_BYTES >> 20} MB")
             value: object = json.loads(content, parse_constant=_refuse_constant)
         except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}") from error
+            raise InputError(f"cannot read {path}: {error.strerror}", hint=REMEDY) from error
         except (ValueError, RecursionError) as error:
-            raise InputError(f"{path} is not readable JSON") from error
+            raise InputError(f"{path} is not readable JSON", hint=REMEDY) from error
         return cls(path, "", value)
 
     def text(self, key: str) -> str:
         """A string."""
         value = self._values.get(key)
-        return value if isinstance(value, str) else self._refuse(key, "a text", value)
+        return value if isinstance(value, str) else self.refuse(key, "a text", value)
+
+    def one_of(self, key: str, known: tuple[str, ...]) -> str:
+        """One of the strings that are known there."""
+        value = self.text(key)
+        return value if value in known else self.refuse(key, " or ".join(known), value)
 
     def optional_text(self, key: str) -> str | None:
         """A string, null or nothing."""
@@ -55,7 +61,7 @@ class Fields:
         """An integer that fits 64 bits."""
         value = self._values.get(key)
         if not isinstance(value, int) or isinstance(value, bool) or not -(1 << 63) <= value < 1 << 63:
-            self._refuse(key, "a whole number", value)
+            self.refuse(key, "a whole number", value)
         return value
 
     def optional_whole(self, key: str) -> int | None:
@@ -66,13 +72,13 @@ class Fields:
         """A finite number."""
         value = self._values.get(key)
         if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < math.inf:
-            self._refuse(key, "a number", value)
+            self.refuse(key, "a number", value)
         return float(value)
 
     def flag(self, key: str) -> bool:
         """True or false."""
         value = self._values.get(key)
-        return value if isinstance(value, bool) else self._refuse(key, "true or false", value)
+        return value if isinstance(value, bool) else self.refuse(key, "true or false", value)
 
     def fields(self, key: str) -> Fields:
         """An object."""
@@ -86,7 +92,7 @@ class Fields:
         """The objects of a list."""
         value = self._values.get(key)
         if not isinstance(value, list):
-            self._refuse(key, "a list", value)
+            self.refuse(key, "a list", value)
         for index, item in enumerate(value):
             yield Fields(self.path, f"{self.place}{key}[{index}].", item)
 
@@ -94,10 +100,11 @@ class Fields:
         """All keys with their values, which are strings."""
         return tuple((key, self.text(key)) for key in self._values)
 
-    def _refuse(self, key: str, wanted: str, found: object) -> NoReturn:
+    def refuse(self, key: str, wanted: str, found: object) -> NoReturn:
+        """Raise that a value is not what was wanted there."""
         place = f"{self.place}{key}".rstrip(".") or "the whole"
         shown = "nothing" if found is None else repr(found)[:_SHOWN]
-        raise InputError(f"{self.path}: {place} is {shown}, not {wanted}", hint="mww run --report writes a run.json")
+        raise InputError(f"{self.path}: {place} is {shown}, not {wanted}", hint=REMEDY)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -10,6 +10,7 @@ from typing import Final
 
 from exporter.errors import InputError
 from exporter.manifest_schema import is_integer
+from harness.report.fields import REMEDY
 
 MAX_FILE_SIZE: Final = 64 * 1024 * 1024
 """Bytes; a day of clips gives some 10 MB."""
@@ -71,7 +72,7 @@ def _read_json(path: Path) -> object:
         if path.is_file() and path.stat().st_size > MAX_FILE_SIZE:
             raise InputError(f"{path} is larger than {MAX_FILE_SIZE} bytes")
         if not path.is_file():
-            raise InputError(f"{path} is {'no file' if path.exists() else 'missing'}")
+            raise InputError(f"{path} is {'no file' if path.exists() else 'missing'}", hint=REMEDY)
         return json.loads(path.read_bytes().decode("utf-8"))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error

@@ -11,8 +11,8 @@ from pathlib import Path
 from exporter.errors import InputError
 from harness.detection import Detection
 from harness.report.document import run_document
-from harness.report.fields import Fields
-from harness.run.results import SCHEMA, SET_SCHEMA, RunResult
+from harness.report.fields import REMEDY, Fields
+from harness.run.results import SCHEMA, SET_SCHEMA, VERDICTS, RunResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +78,13 @@ def _run(fields: Fields) -> RecordedRun:
     target, arena = fields.fields("target"), fields.optional_fields("arena")
     clips = tuple(_clip(clip) for clip in fields.items("clips"))
     _refuse_doubles(fields.path, "clip", [clip.name for clip in clips])
+    verdict = fields.one_of("verdict", VERDICTS)
+    if verdict == "pass" and any(clip.status != "pass" for clip in clips):
+        fields.refuse("verdict", "that of clips that do not all pass", verdict)
     evaluation, allowances = fields.optional_fields("evaluation"), fields.optional_fields("allowances")
     at = evaluation.fields("at") if evaluation else None
     return RecordedRun(
-        verdict=fields.text("verdict"),
+        verdict=verdict,
         model=fields.optional_text("model") or "model",
         model_sha256=fields.text("model_sha256"),
         kind=target.text("kind"),
@@ -110,7 +113,7 @@ def _clip(fields: Fields) -> RecordedClip:
     error, latency = fields.optional_fields("error"), fields.optional_fields("latency_us")
     return RecordedClip(
         name=fields.text("name"),
-        status=fields.text("status"),
+        status=fields.one_of("status", VERDICTS),
         error=error.text("code") if error else None,
         inferences=fields.whole("inferences"),
         outputs_sha256=fields.optional_text("outputs_sha256"),
@@ -135,5 +138,5 @@ def _refuse_doubles(path: Path, what: str, names: list[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise InputError(f"{path} names the {what} {name[:80]!r} twice")
+            raise InputError(f"{path} names the {what} {name[:80]!r} twice", hint=REMEDY)
         seen.add(name)

@@ -7,7 +7,7 @@ run.json in the report.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ SET_SCHEMA: Final = "mww.run-set/1"
 
 Verdict = Literal["pass", "fail", "error"]
 """`fail`: the model or the device is wrong; `error`: it could not be carried out."""
+VERDICTS: Final[tuple[str, ...]] = get_args(Verdict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ class QemuTarget:
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
         self._process: QemuProcess | None = None
         self._device: DeviceTarget | None = None
+        self._failed: QemuError | None = None
 
     def info(self) -> TargetInfo:
         """What the firmware says of itself, and QEMU's version, whose instructions could change an output."""
@@ -108,13 +109,16 @@ class QemuTarget:
         self.close()
 
     def _connected(self, *models: ModelRecord) -> DeviceTarget:
-        """The firmware, booted with these models where it does not run yet."""
+        """The firmware, booted with these models where it does not run yet; what did not boot is not tried again."""
+        if self._failed is not None:
+            raise self._failed
         if self._process is None:
             self._process = QemuProcess(self._machine, self._program, merge_flash(self._factory, self._image, models))
         if self._device is None:
             try:
                 self._device = self._boot(self._process)
-            except BaseException:
+            except BaseException as error:
+                self._failed = error if isinstance(error, QemuError) else None
                 self.close()
                 raise
         return self._device

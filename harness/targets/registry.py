@@ -59,7 +59,7 @@ _NAMED: Final = {
 _PORT: Final = TargetSpec("harness.targets.device", several=False)
 
 
-def is_emulated(name: str) -> bool:
+def is_qemu(name: str) -> bool:
     """Whether a name is QEMU's, with or without the firmware."""
     return name == QEMU or name.startswith(f"{QEMU}:")
 
@@ -72,7 +72,7 @@ def target_spec(name: str) -> TargetSpec:
     """
     if name in _NAMED:
         return _NAMED[name]
-    if is_emulated(name):
+    if is_qemu(name):
         return _NAMED[QEMU]
     if "/" in name or in_lab(name) or name.upper().startswith("COM"):
         return _PORT

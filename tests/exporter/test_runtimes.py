@@ -62,7 +62,7 @@ def test_a_release_that_nobody_looked_at_is_an_error_that_says_so(release: str) 
     assert "2024.7.0" in str(error.value.hint)
 
 
-@pytest.mark.parametrize("release", ["", "latest", "2026.4", "2026.4.0-dev", "2026.4.0b", "v2026.4.0"])
+@pytest.mark.parametrize("release", ["", "latest", "2026.4", "2026.4.0-dev", "2026.4.0b", "v2026.4.0", "٢٠٢٦.4.0"])
 def test_what_is_no_release_is_a_usage_error(release: str) -> None:
     with pytest.raises(UsageError):
         builds_with(release)
@@ -71,7 +71,10 @@ def test_what_is_no_release_is_a_usage_error(release: str) -> None:
 def test_a_runtime_is_named_by_one_version_or_both() -> None:
     assert parse_runtime("1.2.1") == parse_runtime("esp-nn=1.2.1") == RuntimeVersions("1.3.3~1", "1.2.1")
     assert parse_runtime("esp-tflite-micro=1.3.8, esp-nn=1.2.3") == RuntimeVersions("1.3.8", "1.2.3")
-    for wrong in ("", "esp-nn=", "esp-idf=5.5", "esp-nn=9.9", "esp-tflite-micro=1.2.1,"):
+    for wrong in ("", "esp-nn", "=1.1.2", "esp-nn=", "esp-nn=1.1.2,1.2.3", "esp-idf=5.5", "esp-tflite-micro=1.3.8,"):
+        with pytest.raises(UsageError, match="names no runtime"):
+            parse_runtime(wrong)
+    for wrong in ("esp-nn=9.9", "esp-tflite-micro=1.2.1"):
         with pytest.raises(MwwError):
             parse_runtime(wrong)
 

@@ -155,3 +155,16 @@ def test_people_see_a_table_what_is_lost_and_the_verdict(tmp_path: Path, capsys:
 def test_what_cannot_be_carried_out_is_exit_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     code, document = matrix(capsys, *arguments)
     assert (code, document["schema"]) == (2, "mww.error/1")
+
+
+def test_models_of_one_name_are_told_apart_by_their_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folders = [tmp_path / branch / "models" for branch in "ab"]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "wake.tflite").write_bytes((MODELS / "alexa.tflite").read_bytes())
+    words = ["--chip", "esp32", "--runtime", "1.1.2"]
+    code, document = matrix(capsys, *(folder / "wake.tflite" for folder in folders), MODELS / "alexa.json", *words)
+    assert (code, [one["model"] for one in document["models"]]) == (0, ["a/models/wake", "b/models/wake", "alexa"])
+    code, document = matrix(capsys, MODELS / "alexa.json", MODELS / "alexa.tflite", *words)
+    assert (code, document["error"]["code"]) == (2, "usage")
+    assert "alexa.json is given twice" in document["error"]["message"]

@@ -22,7 +22,10 @@ def test_tags_and_coordinator(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    ["labgrid:", "labgrid:esp32s3", "labgrid:board=", "labgrid:--kick=1", "labgrid://lab", "labgrid:///a1=b", "x"],
+    [
+        *("labgrid:", "labgrid:esp32s3", "labgrid:board=", "labgrid:--kick=1", "labgrid://lab", "labgrid:///a1=b", "x"),
+        *("labgrid://-x:1/board=esp32", "labgrid://lab:port/board=esp32", "labgrid://[::1/board=esp32"),
+    ],
 )
 def test_what_is_none(wrong: str) -> None:
     with pytest.raises(UsageError, match="names no boards of a lab"):
@@ -37,6 +40,7 @@ def test_an_inventory_needs_no_serial_number_for_it(tmp_path: Path) -> None:
     path = tmp_path / "boards.yaml"
     path.write_text("boards: [{id: any-s3, chip: esp32s3, port: 'labgrid:board=esp32s3'}]")
     assert load_inventory(path)[0].port == "labgrid:board=esp32s3"
-    path.write_text("boards: [{id: any-s3, chip: esp32s3, port: 'labgrid:esp32s3'}]")
-    with pytest.raises(InventoryError, match="names no boards of a lab"):
-        load_inventory(path)
+    for keys in ("", ", serial: A1"):
+        path.write_text(f"boards: [{{id: any-s3, chip: esp32s3, port: 'labgrid:esp32s3'{keys}}}]")
+        with pytest.raises(InventoryError, match="names no boards of a lab"):
+            load_inventory(path)

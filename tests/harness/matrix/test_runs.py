@@ -78,6 +78,13 @@ def test_a_run_of_another_model_is_refused(tmp_path: Path) -> None:
         found(recorded(tmp_path / "a", "2026.6.5", "1.1.2", model_sha256="0" * 64))
 
 
+@pytest.mark.parametrize("lie", [{"verdict": "maybe"}, {"verdict": "pass"}, {"clips": [{"name": "a", "status": "ok"}]}])
+def test_a_run_that_contradicts_itself_is_refused(tmp_path: Path, lie: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"verdict is|status is|inferences is") as error:
+        found(recorded(tmp_path / "a", "2026.6.5", "1.1.2", outputs=WRONG, **lie))
+    assert error.value.hint
+
+
 def test_two_runs_in_one_place_are_refused(tmp_path: Path) -> None:
     folders = [recorded(tmp_path / name, "2026.6.5", "1.1.2") for name in "ab"]
     with pytest.raises(InputError, match="same place"):

@@ -81,6 +81,9 @@ def test_a_firmware_that_does_not_boot_shows_its_log(here: Path, models: Path, m
     target = open_target(f"qemu:{here / 'esp32s3.bin'}", TargetOptions())
     with pytest.raises(QemuError, match="does not answer in 3 s") as error:
         target.info()
+    with pytest.raises(QemuError) as again:
+        target.info()
+    assert again.value is error.value  # and no second wait
     assert "No bootable app partitions" in str(error.value.hint)
     assert list((here / "files").iterdir()) == []
 
