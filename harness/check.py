@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -20,7 +20,6 @@ from harness.allowances.file import AllowanceFile
 from harness.clips.clip import Clip, check_step
 from harness.clips.sources import ClipSource, open_clips
 from harness.engines.catalog import DEFAULT_ENGINE, EngineSpec, engine_spec, installed_version
-from harness.errors import LinkError
 from harness.evaluation.labels import Label
 from harness.golden import Golden
 from harness.model import Model, load_model
@@ -34,7 +33,7 @@ from harness.run.quality import evaluate_clips
 from harness.run.results import ArenaResult, ClipResult, GoldenSource, Problem, RunResult, VadSource, Verdict
 from harness.run.search import Found, find_operator
 from harness.run.sharing import ShareClips, run_clips
-from harness.run.workbench import Bench, Setup
+from harness.run.workbench import Bench, Setup, open_benches
 from harness.targets.base import TargetInfo
 from harness.targets.registry import EMULATOR, TargetOptions, target_spec
 
@@ -69,6 +68,13 @@ class RunOptions:
     unfinished: Path | None = None
     more_targets: tuple[str, ...] = ()
     cluster: str | None = None
+
+    def names(self, clips: int, lost: Collection[str]) -> list[str]:
+        """The targets to open for so many clips; without those that are lost, where there are others."""
+        if not self.more_targets:
+            return [self.target] * min(self.jobs, clips)
+        names = [self.target, *self.more_targets]
+        return ([name for name in names if name not in lost] or names)[:clips]
 
 
 def check(  # noqa: PLR0913 -- the fields of RunOptions
@@ -202,7 +208,7 @@ def _check(
         started, clock = datetime.now(timezone.utc), time.monotonic()
         refusal: MwwError | None
         try:
-            benches = _open(setup, options, len(chosen), lost if known else None, stack)
+            benches = open_benches(setup, options.names(len(chosen), lost), lost if known else None, stack)
         except MwwError as error:
             if known is None:
                 raise
@@ -297,32 +303,6 @@ def _set_up(model: Model, options: RunOptions, recorded: Golden | None) -> Setup
         compare=recorded is None and not (engine and engine.name == DEFAULT_ENGINE),
         vad=vad if vad is None or isinstance(vad, Model) else load_model(vad),
     )
-
-
-def _open(setup: Setup, options: RunOptions, clips: int, lost: dict[str, str] | None, stack: ExitStack) -> list[Bench]:
-    """A bench for each job or each board, no more than there are clips.
-
-    With `lost`, boards are done without that are in there, or cannot be reached any more; without it none may be lost.
-
-    Raises:
-        UsageError: The boards need not give the same outputs.
-        MwwError: One cannot be opened.
-    """
-    names = [options.target, *options.more_targets]
-    names = [name for name in names if name not in (lost or ())] or names
-    benches: list[Bench] = []
-    for index, name in enumerate((names if options.more_targets else names * options.jobs)[:clips]):
-        try:
-            benches.append(stack.enter_context(Bench(setup, name)))
-        except LinkError as error:
-            if lost is None or (not benches and index + 1 == len(names)):
-                raise
-            lost[name] = f"{name} was lost before {setup.model.name}, and done without: {error.message}"
-    for other in benches[1:]:
-        if other.info() != benches[0].info():
-            said = f"{other.target} is not like {benches[0].target}: {other.info()} and {benches[0].info()}"
-            raise UsageError(said, hint="share clips between boards of one chip and firmware")
-    return benches
 
 
 def _check_inputs(setup: Setup, clips: Sequence[Clip], options: RunOptions) -> None:

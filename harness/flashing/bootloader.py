@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import struct
+import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ ROM_BAUD: Final = 115_200
 _TIMEOUT: Final = 3.0
 """Seconds: esptool's own default. A port that has it is not set up anew at each command, which takes rfc2217 100 ms."""
 
-_VANISHED: Final = (OSError, TypeError, AttributeError, struct.error)
+_VANISHED: Final = (OSError, termios.error, TypeError, AttributeError, struct.error)
 """What pyserial and esptool raise when a port goes away under them: the last three over answers that are none."""
 
 _log = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ def _open(url: str) -> Iterator[serial.SerialBase]:
     exclusive = None if "://" in url else True
     try:
         port = serial.serial_for_url(url, ROM_BAUD, timeout=_TIMEOUT, exclusive=exclusive)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, termios.error) as error:
         if "exclusively lock" in str(error):
             raise port_busy(url) from error
         allowed = access(url)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import termios
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,7 +201,7 @@ class PyserialPort:
             self._serial: serial.Serial = serial.serial_for_url(
                 url, baudrate=baud, timeout=_READ_TIMEOUT, write_timeout=write_timeout, exclusive=exclusive
             )
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, termios.error) as error:  # the last where a terminal goes away as it is opened
             raise _cannot_open(url, error) from None
 
     def read(self) -> bytes:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from exporter.errors import MwwError
+from exporter.errors import MwwError, UsageError
 from harness.clips.clip import Clip
 from harness.errors import DeviceError, LinkError
 from harness.golden import Golden
@@ -129,3 +129,27 @@ class Bench:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def open_benches(setup: Setup, targets: Sequence[str], lost: dict[str, str] | None, stack: ExitStack) -> list[Bench]:
+    """A bench for each target, closed by `stack`.
+
+    With `lost`, boards that cannot be reached are noted there and done without; without it none may be.
+
+    Raises:
+        UsageError: The boards need not give the same outputs.
+        MwwError: One cannot be opened, or with `lost` none.
+    """
+    benches: list[Bench] = []
+    for index, name in enumerate(targets, start=1):
+        try:
+            benches.append(stack.enter_context(Bench(setup, name)))
+        except LinkError as error:
+            if lost is None or (not benches and index == len(targets)):
+                raise
+            lost[name] = f"{name} was lost before {setup.model.name}, and done without: {error.message}"
+    for other in benches[1:]:
+        if other.info() != benches[0].info():
+            said = f"{other.target} is not like {benches[0].target}: {other.info()} and {benches[0].info()}"
+            raise UsageError(said, hint="share clips between boards of one chip and firmware")
+    return benches

@@ -5,6 +5,7 @@ import os
 import struct
 import subprocess
 import sys
+import termios
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -184,7 +185,8 @@ def test_the_command_takes_its_port_from_the_environment_and_prints_one_document
 
 
 @pytest.mark.parametrize(
-    "raised", [BrokenPipeError(32, "Broken pipe"), TypeError("'NoneType'"), struct.error("unpack")]
+    "raised",
+    [BrokenPipeError(32, "Broken pipe"), termios.error(5, "Input/output error"), TypeError(""), struct.error("unpack")],
 )
 def test_a_port_that_breaks_in_the_middle_is_one_error(raised: Exception) -> None:
     gone = pytest.raises(FlashingError, match="went away")
