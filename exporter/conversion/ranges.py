@@ -204,7 +204,8 @@ def _conv_2d(run: _Run, operator: Operator) -> FloatArray:
     filters, length, _, channels = weights.shape
     matrix = weights.reshape(filters, length * channels).T
     patches = _patches(run, operator, operator.options, length)
-    steps = [patch.reshape(len(patch), length * channels) @ matrix for patch in patches]
+    rows = (np.ascontiguousarray(patch.reshape(len(patch), length * channels)) for patch in patches)
+    steps = [patch @ matrix for patch in rows]  # windows that overlap in memory would be multiplied without BLAS
     value = np.stack(steps, axis=1)[:, None, :, None, :] + _bias(run, operator)
     return _activated(value, operator.options.activation)
 
@@ -223,7 +224,8 @@ def _depthwise_conv_2d(run: _Run, operator: Operator) -> FloatArray:
 def _fully_connected(run: _Run, operator: Operator) -> FloatArray:
     weights = run.value(operator.inputs[1])[0]
     inputs = run.value(operator.inputs[0])
-    value: FloatArray = inputs.reshape(len(inputs), 1, weights.shape[1]) @ weights.T + _bias(run, operator)
+    rows = np.ascontiguousarray(inputs.reshape(len(inputs), weights.shape[1]))
+    value: FloatArray = rows @ weights.T + _bias(run, operator)
     return value.reshape(len(inputs), *run.shape(operator.outputs[0]))
 
 
