@@ -125,7 +125,8 @@ ESP_TFLITE_MICRO: Final[dict[str, Structs]] = {
     "1.3.8": _1_3_7,
     "1.4.0": _1_3_7,
 }
-"""esp-tflite-micro version to struct sizes, measured on 32-bit builds of it with the kernels of `kernels/esp_nn`."""
+"""esp-tflite-micro version to struct sizes: of 1.3.1, 1.3.3~1 and 1.3.8 measured on 32-bit builds with the kernels of
+`kernels/esp_nn`, of the others read from their sources, which for 1.3.7 and 1.4.0 are those of 1.3.8 here."""
 
 
 @dataclass(frozen=True, slots=True)
