@@ -6,75 +6,34 @@ says, and results are written by `harness.report`.
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from exporter.errors import InputError, MwwError, UsageError
-from exporter.readable import Readable
+from exporter.errors import MwwError, UsageError
 from harness.allowances.file import AllowanceFile
-from harness.clips.clip import Clip, check_step
+from harness.clips.clip import Clip
 from harness.clips.sources import ClipSource, open_clips
-from harness.engines.catalog import DEFAULT_ENGINE, EngineSpec, engine_spec, installed_version
+from harness.engines.catalog import DEFAULT_ENGINE
 from harness.evaluation.labels import Label
-from harness.golden import Golden
 from harness.model import Model, load_model
 from harness.run.account import environment, judge_arena, warnings_for
 from harness.run.allowing import account, allowing, proposal, read_allowance_file
 from harness.run.causes import Wrong, bisect_line, name_causes, wrong_clips
 from harness.run.journal import Journal
 from harness.run.judging import Judge, Observed, nothing_but
+from harness.run.options import RunOptions, no_progress
+from harness.run.preparation import check_inputs, golden_source, set_up, sha256_of
 from harness.run.problems import plain_problems
 from harness.run.quality import evaluate_clips
-from harness.run.results import ArenaResult, ClipResult, GoldenSource, Problem, RunResult, VadSource, Verdict
+from harness.run.results import ArenaResult, ClipResult, Problem, RunResult, VadSource, Verdict
 from harness.run.search import Found, find_operator
 from harness.run.sharing import ShareClips, run_clips
-from harness.run.workbench import Bench, Setup, open_benches
+from harness.run.workbench import Bench, open_benches
 from harness.targets.base import TargetInfo
-from harness.targets.registry import EMULATOR, TargetOptions, target_spec
-
-
-def _no_progress(description: str, done: int, total: int) -> None:
-    """Tell nobody."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """How to run, the same for each model: the keyword arguments of `check`.
-
-    `unfinished` is the file in which finished clips are kept; those that it holds already are not run again. Clips run
-    at `more_targets` too, which are boards of the same kind; one that is lost is done without. `cluster` is the address
-    of a Dask scheduler, over whose workers clips are spread.
-    """
-
-    target: str = EMULATOR
-    engine: str | None = None
-    chip: str | None = None
-    baud: int | None = None
-    flash: bool = True
-    faults: tuple[str, ...] = ()
-    tolerance: int | None = None
-    lead_in: float = 0.0
-    vad: Model | Path | str | None = None
-    labels: Mapping[str, Label] | None = None
-    jobs: int = 1
-    progress: Callable[[str, int, int], None] = _no_progress
-    allowances: AllowanceFile | Path | str | None = None
-    bisect: bool | None = None
-    unfinished: Path | None = None
-    more_targets: tuple[str, ...] = ()
-    cluster: str | None = None
-
-    def names(self, clips: int, lost: Collection[str]) -> list[str]:
-        """The targets to open for so many clips; without those that are lost, where there are others."""
-        if not self.more_targets:
-            return [self.target] * min(self.jobs, clips)
-        names = [self.target, *self.more_targets]
-        return ([name for name in names if name not in lost] or names)[:clips]
+from harness.targets.registry import EMULATOR, target_spec
 
 
 def check(  # noqa: PLR0913 -- the fields of RunOptions
@@ -91,7 +50,7 @@ def check(  # noqa: PLR0913 -- the fields of RunOptions
     vad: Model | Path | str | None = None,
     labels: Mapping[str, Label] | None = None,
     jobs: int = 1,
-    progress: Callable[[str, int, int], None] = _no_progress,
+    progress: Callable[[str, int, int], None] = no_progress,
     allowances: AllowanceFile | Path | str | None = None,
     faults: tuple[str, ...] = (),
     cluster: str | None = None,
@@ -202,9 +161,9 @@ def _check(
     allowances = read_allowance_file(options.allowances)
     with ExitStack() as stack:
         chosen, recorded = open_clips(clips, options.lead_in, stack)
-        setup, tolerance = _set_up(model, options, recorded), _tolerance(options)
-        _check_inputs(setup, chosen, options)
-        source, manifest = _golden_source(setup), _sha256(model.path) if model.from_manifest else None
+        setup, tolerance = set_up(model, options, recorded), options.largest_difference
+        check_inputs(setup, chosen, options)
+        source, manifest = golden_source(setup), sha256_of(model.path) if model.from_manifest else None
         started, clock = datetime.now(timezone.utc), time.monotonic()
         refusal: MwwError | None
         try:
@@ -260,7 +219,7 @@ def _problems(
     lead_ins = {clip.name: clip.lead_in for clip, _, _ in carried_out}
     results = [result for _, _, result in carried_out]
     plain = plain_problems(arena, results, lambda one: judge.expected_of_device(one, lead_ins[one.name]))
-    target_options, wanted = _target_options(options), options.bisect
+    target_options, wanted = options.target_options, options.bisect
 
     def search(wrong: Wrong) -> Found | None:
         return find_operator(judge.model, wrong.clip, wrong.target or options.target, target_options)
@@ -273,54 +232,6 @@ def _problems(
         search=search if wanted or (wanted is None and options.flash and info.kind == "virtual") else None,
     )
     return (*plain, *causes)
-
-
-def _target_options(options: RunOptions) -> TargetOptions:
-    return TargetOptions(options.engine, options.chip, options.baud, options.flash, options.faults)
-
-
-def _emulated(options: RunOptions) -> EngineSpec | None:
-    """The engine that the emulator runs; None for other targets."""
-    return engine_spec(options.engine or DEFAULT_ENGINE) if options.target == EMULATOR else None
-
-
-def _tolerance(options: RunOptions) -> int:
-    if options.tolerance is None:
-        engine = _emulated(options)
-        return engine.tolerance if engine else 0
-    if not 0 <= options.tolerance <= 255:
-        raise UsageError(f"a tolerance of {options.tolerance}", hint="0 to 255, the steps of the uint8 output")
-    return options.tolerance
-
-
-def _set_up(model: Model, options: RunOptions, recorded: Golden | None) -> Setup:
-    target_spec(options.target)
-    engine, vad = _emulated(options), options.vad
-    return Setup(
-        model=model,
-        options=_target_options(options),
-        recorded=recorded,
-        compare=recorded is None and not (engine and engine.name == DEFAULT_ENGINE),
-        vad=vad if vad is None or isinstance(vad, Model) else load_model(vad),
-    )
-
-
-def _check_inputs(setup: Setup, clips: Sequence[Clip], options: RunOptions) -> None:
-    """Refuse, before anything is opened, what cannot be meant."""
-    model, recorded, jobs = setup.model, setup.recorded, options.jobs
-    several = [target_spec(name).several for name in (options.target, *options.more_targets)]
-    if not clips:
-        raise UsageError("there are no clips")
-    if jobs < 1 or (jobs > 1 and not all(several)):
-        raise UsageError(f"{jobs} jobs on the target {options.target}", hint="one board runs one clip at a time")
-    if options.more_targets and (any(several) or len({options.target, *options.more_targets}) != len(several)):
-        raise UsageError("several targets that are not each another board", hint="name each board once; or --jobs")
-    if recorded is not None:
-        recorded.check_model(model)
-    check_step(model.feature_step_size, clips)
-    if setup.vad is not None and setup.vad.feature_step_size != model.feature_step_size:
-        steps = f"{setup.vad.feature_step_size} and {model.feature_step_size} ms"
-        raise UsageError(f"the VAD model and the model take slices of different lengths: {steps}")
 
 
 def _run(
@@ -355,24 +266,3 @@ def _verdict(arena: ArenaResult | None, clips: Sequence[Verdict]) -> Verdict:
     if arena is None or "error" in clips:
         return "error"
     return "fail" if "fail" in clips or arena.fits is False else "pass"
-
-
-def _golden_source(setup: Setup) -> GoldenSource | None:
-    if setup.recorded is not None:
-        provenance = setup.recorded.provenance
-        version = dict(provenance.versions).get(engine_spec(DEFAULT_ENGINE).distribution, "unknown")
-        return GoldenSource("file", provenance.engine, version, _sha256(setup.recorded.path))
-    if setup.compare:
-        return GoldenSource("worker", DEFAULT_ENGINE, installed_version(engine_spec(DEFAULT_ENGINE)), None)
-    return None
-
-
-def _sha256(path: Readable) -> str:
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return digest.hexdigest()
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error

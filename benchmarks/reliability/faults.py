@@ -21,9 +21,10 @@ import numpy.typing as npt
 from benchmarks.reliability.processes import ROOT, published
 from exporter.errors import MwwError
 from exporter.scratch import FILE_SUFFIX
-from harness.check import RunOptions, check, check_models
+from harness.check import check, check_models
 from harness.errors import GONE_CODES
 from harness.model import load_model
+from harness.run.options import RunOptions
 from harness.virtual.process import VirtualBoard
 
 CLIPS = 4

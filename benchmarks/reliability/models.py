@@ -12,8 +12,9 @@ import numpy as np
 from benchmarks.reliability.mutation import mutated
 from benchmarks.reliability.processes import published
 from exporter.errors import MwwError
-from harness.check import RunOptions, check_models
+from harness.check import check_models
 from harness.model import load_model
+from harness.run.options import RunOptions
 
 
 def try_models(engine: str, count: int, seed: int) -> Iterator[str | None]:

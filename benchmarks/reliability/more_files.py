@@ -92,11 +92,12 @@ def ranges() -> Kind:
 
 def journal() -> Kind:
     """What `mww run --resume` reads."""
-    from harness.check import RunOptions, check_models
+    from harness.check import check_models
     from harness.clips.npz import write_archive
     from harness.clips.sources import open_clips
     from harness.model import load_model
     from harness.run.journal import Journal
+    from harness.run.options import RunOptions
     from harness.run.workbench import Setup
     from harness.targets.registry import TargetOptions
 

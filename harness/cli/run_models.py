@@ -10,7 +10,7 @@ from typing import Final
 
 from exporter.errors import MwwError, OutputError, UsageError
 from exporter.files import write_files
-from harness.check import RunOptions, check_models
+from harness.check import check_models
 from harness.cli.inputs import Place, clip_source
 from harness.cli.output import emit_json, progress, warn
 from harness.cli.run_allowances import (
@@ -27,6 +27,7 @@ from harness.golden import is_golden
 from harness.model import Model, load_model, unreadable_model
 from harness.report.document import overall, run_document
 from harness.run.journal import NAME
+from harness.run.options import RunOptions
 from harness.run.results import RunResult, Verdict
 
 EXIT_CODES: Final[dict[Verdict, int]] = {"pass": 0, "fail": 1, "error": 2}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from exporter.errors import InputError
-from harness.check import RunOptions, check_models
+from harness.check import check_models
 from harness.clips.sources import ClipSource, open_clips
 from harness.errors import GoldenError
 from harness.matrix.findings import Finding, Row
@@ -19,6 +19,7 @@ from harness.model import load_model
 from harness.report.comparison import compare_runs
 from harness.report.recorded import RecordedRun, as_recorded, read_runs
 from harness.report.wording import counted
+from harness.run.options import RunOptions
 
 _LISTED: Final = 5
 _MEASURING: Final = ("device", "qemu")

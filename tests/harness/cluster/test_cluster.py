@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from exporter.errors import MissingPackageError, MwwError
-from harness.check import RunOptions, check, check_models
+from harness.check import check, check_models
 from harness.cli import mww, run
 from harness.clips.npz import write_archive
 from harness.cluster.parcels import PlacedFile
@@ -25,6 +25,7 @@ from harness.errors import ClusterError
 from harness.model import load_model
 from harness.report.bundle import write_report
 from harness.run.journal import NAME
+from harness.run.options import RunOptions
 from harness.run.recording import record
 from harness.run.results import RunResult
 

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from exporter.errors import EngineError
-from harness.check import RunOptions, check_models
+from harness.check import check_models
 from harness.engines.catalog import ENGINES
 from harness.engines.process import ATTEMPTS, EngineProcess
 from harness.engines.worker import ADDRESS_SPACE
 from harness.model import load_model
 from harness.resources import fixtures_dir
+from harness.run.options import RunOptions
 from tests.support.synthetic import Graph, pack
 
 CANARY = (fixtures_dir() / "canary" / "canary.tflite").read_bytes()

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from exporter.errors import UsageError
-from harness.check import RunOptions, check_models
+from harness.check import check_models
 from harness.cli import mww, run
 from harness.clips.npz import write_archive
 from harness.model import load_model
+from harness.run.options import RunOptions
 from harness.virtual.process import VirtualBoard
 
 CLIPS = {f"clip {number}": np.full((300, 40), number, np.int8) for number in range(12)}

@@ -1,0 +1,75 @@
+"""What a run needs before its first clip: inputs that can be meant, the golden's source, the setup of its jobs."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from exporter.errors import InputError, UsageError
+from exporter.readable import Readable
+from harness.clips.clip import Clip, check_step
+from harness.engines.catalog import DEFAULT_ENGINE, engine_spec, installed_version
+from harness.golden import Golden
+from harness.model import Model, load_model
+from harness.run.options import RunOptions
+from harness.run.results import GoldenSource
+from harness.run.workbench import Setup
+from harness.targets.registry import target_spec
+
+
+def set_up(model: Model, options: RunOptions, recorded: Golden | None) -> Setup:
+    """Say what every job of a run has in common; `recorded` is the golden to compare with, None where there is none."""
+    target_spec(options.target)
+    engine, vad = options.emulated, options.vad
+    return Setup(
+        model=model,
+        options=options.target_options,
+        recorded=recorded,
+        compare=recorded is None and not (engine and engine.name == DEFAULT_ENGINE),
+        vad=vad if vad is None or isinstance(vad, Model) else load_model(vad),
+    )
+
+
+def check_inputs(setup: Setup, clips: Sequence[Clip], options: RunOptions) -> None:
+    """Refuse, before anything is opened, what cannot be meant."""
+    model, recorded, jobs = setup.model, setup.recorded, options.jobs
+    several = [target_spec(name).several for name in (options.target, *options.more_targets)]
+    if not clips:
+        raise UsageError("there are no clips")
+    if jobs < 1 or (jobs > 1 and not all(several)):
+        raise UsageError(f"{jobs} jobs on the target {options.target}", hint="one board runs one clip at a time")
+    if options.more_targets and (any(several) or len({options.target, *options.more_targets}) != len(several)):
+        raise UsageError("several targets that are not each another board", hint="name each board once; or --jobs")
+    if recorded is not None:
+        recorded.check_model(model)
+    check_step(model.feature_step_size, clips)
+    if setup.vad is not None and setup.vad.feature_step_size != model.feature_step_size:
+        steps = f"{setup.vad.feature_step_size} and {model.feature_step_size} ms"
+        raise UsageError(f"the VAD model and the model take slices of different lengths: {steps}")
+
+
+def golden_source(setup: Setup) -> GoldenSource | None:
+    """Tell where the golden outputs come from; None where nothing is compared."""
+    if setup.recorded is not None:
+        provenance = setup.recorded.provenance
+        version = dict(provenance.versions).get(engine_spec(DEFAULT_ENGINE).distribution, "unknown")
+        return GoldenSource("file", provenance.engine, version, sha256_of(setup.recorded.path))
+    if setup.compare:
+        return GoldenSource("worker", DEFAULT_ENGINE, installed_version(engine_spec(DEFAULT_ENGINE)), None)
+    return None
+
+
+def sha256_of(path: Readable) -> str:
+    """Return the sha256 of a file, in hexadecimal.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
