@@ -174,9 +174,11 @@ def _analysis_document(analysis: ModelAnalysis) -> dict[str, object]:
 
 def _cutoff_document(result: ExportResult) -> dict[str, object] | None:
     """The cutoff that clips chose, and the sweep that it was chosen from."""
+    choice = result.cutoff_choice
+    if choice is None:
+        return None
     from harness.cutoff import CutoffChoice
 
-    choice = result.cutoff_choice
     return asdict(choice) if isinstance(choice, CutoffChoice) else None
 
 
