@@ -69,7 +69,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "--version", prog_name="mww")
 @click.option("--debug", is_flag=True, help="Show a traceback for errors, and what was ignored.")
-def mww(debug: bool) -> None:  # `run` has already taken --debug out; here it stands for the help
+def mww(debug: bool) -> None:  # `execute` has already taken --debug out; here it stands for the help
     """Export ESPHome wake words and prove, byte for byte, that they run on the device."""
 
 
@@ -106,10 +106,6 @@ def execute(command: click.Command, arguments: Sequence[str], *, name: str | Non
     except BrokenPipeError:
         sys.stderr.close()
         return 0
-
-
-run = execute
-"""The same until `mww run` is called, whose module is then what this name stands for: inside, `execute` is called."""
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from harness.cli import mww, run
+from harness.cli import execute, mww
 from harness.clips.npz import write_archive
 
 HOSTILE = (
@@ -36,7 +36,7 @@ def test_names_write_nothing_but_themselves(
     report = tmp_path / "report"
     words = ["run", str(models / "okay_nabu.json"), "--features", str(features), "--engine", "litert"]
     words += ["--report", str(report), "--junit", str(tmp_path / "junit.xml"), *(["--json"] if as_json else [])]
-    assert run(mww, words) == 0
+    assert execute(mww, words) == 0
     shown = capfd.readouterr()
     assert "\x1b" not in shown.out + shown.err
     assert "\x07" not in shown.out + shown.err
@@ -49,7 +49,7 @@ def test_names_write_nothing_but_themselves(
         assert len(ElementTree.parse(junit).getroot().findall(".//testcase")) >= len(HOSTILE)
     assert "<script>alert" not in (report / "summary.md").read_text("utf-8")
     assert {path.name for path in tmp_path.iterdir()} == {"f.npz", "report", "junit.xml"}
-    assert run(mww, ["compare-runs", str(report), str(report)]) == 0
+    assert execute(mww, ["compare-runs", str(report), str(report)]) == 0
     assert "\x1b" not in "".join(capfd.readouterr())
 
 
@@ -59,7 +59,7 @@ def test_a_hostile_name_in_a_manifest_or_inventory_stays_text(
     manifest = {"type": "micro", "model": "../\x1b[2J.tflite", "wake_word": "\x1b[2J", "version": 2, "micro": {}}
     (tmp_path / "m.json").write_text(json.dumps(manifest))
     (tmp_path / "boards.yaml").write_text('boards:\n- {id: "\\e[2J", port: "/dev/\\e[2J"}\n')
-    assert run(mww, ["verify", str(tmp_path / "m.json")]) != 0
-    run(mww, ["boards", "list", "--map", str(tmp_path / "boards.yaml")])
-    run(mww, ["run", "--target", "/dev/\x1b[2J", str(tmp_path / "m\x1b[2J.json"), "--wav", str(tmp_path)])
+    assert execute(mww, ["verify", str(tmp_path / "m.json")]) != 0
+    execute(mww, ["boards", "list", "--map", str(tmp_path / "boards.yaml")])
+    execute(mww, ["run", "--target", "/dev/\x1b[2J", str(tmp_path / "m\x1b[2J.json"), "--wav", str(tmp_path)])
     assert "\x1b[2J" not in "".join(capfd.readouterr())

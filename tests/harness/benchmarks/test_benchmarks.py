@@ -14,8 +14,8 @@ from harness.benchmarks.machine import describe_machine
 from harness.benchmarks.measuring import Goal, Plan, Row
 from harness.benchmarks.programs import bare, run
 from harness.benchmarks.table import SCHEMA, bench_document, bench_page, former_benchmarks
+from harness.cli import execute as run_cli
 from harness.cli import mww
-from harness.cli import run as run_cli
 from harness.errors import BenchmarkError
 
 ROW = Row("ours", "theirs", "s", (1.0, 4.0, 2.0), (2.0, 4.0, 8.0), "ratio", Goal("at most", 0.5), "nothing")

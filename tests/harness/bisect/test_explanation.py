@@ -17,7 +17,7 @@ from harness.bisect.probing import EngineTensors
 from harness.bisect.reenactment import _orders
 from harness.bisect.report import headline
 from harness.bisect.sources import open_source
-from harness.cli import mww, run
+from harness.cli import execute, mww
 from harness.clips.clip import ArrayClip
 from harness.golden import Provenance, RecordedClip, write_golden
 from harness.link.client import LinkClient
@@ -218,19 +218,19 @@ def test_the_command_is_a_verdict_and_writes_an_issue(
     np.savez(features, clip=spoken[0])
     words = ["bisect", str(models / "okay_nabu.json"), "--features", str(features), "--target"]
     with VirtualBoard(faults=("kernel=CONV_2D",)) as board:
-        assert run(mww, [*words, board.port, "--json"]) == 1
+        assert execute(mww, [*words, board.port, "--json"]) == 1
         document = json.loads(capsys.readouterr().out)
         assert document["schema"] == "mww.bisect/1"
         assert document["explanation"]["cause"] == "operator"
         assert (document["divergence"]["op"], document["divergence"]["inference"]) == ("CONV_2D", 0)
         assert [tensor["constant"] for tensor in document["divergence"]["inputs"]] == [False, True, True]
         assert "esp_nn_conv_s8_esp32s3" in document["suspect"]
-        assert run(mww, [*words, board.port, "--markdown", str(issue)]) == 1
+        assert execute(mww, [*words, board.port, "--markdown", str(issue)]) == 1
         assert "CONV_2D, operator 14, is the first whose result differs" in capsys.readouterr().out
     text = issue.read_text()
     assert "**CONV_2D, operator 14, is the first whose result differs**" in text
     assert document["model_sha256"] in text
-    assert run(mww, [*words, "emulator", "--engine", "litert"]) == 0
+    assert execute(mww, [*words, "emulator", "--engine", "litert"]) == 0
     assert "no output differs: 1 clip" in capsys.readouterr().out
 
 
@@ -245,7 +245,7 @@ def test_a_golden_is_taken_for_its_clips_and_held_against_the_interpreter(
     for name, recorded, status in (("good", outputs, 0), ("stale", outputs ^ 1, 2)):
         path = tmp_path / f"{name}.npz"
         write_golden(path, provenance, [RecordedClip("clip", spoken[0][:90], recorded)])
-        assert run(mww, [*words, str(path)]) == status
+        assert execute(mww, [*words, str(path)]) == status
     assert "computes other outputs for clip than" in capsys.readouterr().err
 
 
@@ -256,5 +256,5 @@ def test_clips_without_a_frame_are_no_verdict(model: Model, golden: EngineTensor
 
 def test_faults_are_for_the_virtual_board_alone(models: Path, clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["bisect", str(models / "okay_nabu.json"), "--wav", str(clips), "--target", "/dev/ttyUSB7"]
-    assert run(mww, [*words, "--fault", "kernel=ADD"]) == 2
+    assert execute(mww, [*words, "--fault", "kernel=ADD"]) == 2
     assert "--fault for the target /dev/ttyUSB7" in capsys.readouterr().err

@@ -16,7 +16,7 @@ from exporter.model_file import Tensor, read_model
 from harness.bisect.explanation import BisectResult, bisect
 from harness.bisect.probing import EngineTensors, with_outputs
 from harness.bisect.report import headline
-from harness.cli import mww, run
+from harness.cli import execute, mww
 from harness.clips.clip import ArrayClip
 from harness.model import Model, load_model, model_of
 from harness.virtual.kernel_fault import ALTERABLE, alter_kernel
@@ -59,7 +59,7 @@ def test_a_wrong_kernel_on_a_virtual_board_is_named(
     small: tuple[str, str], operator: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["bisect", small[0], "--features", small[1], "--target", "virtual", "--fault", f"kernel={operator}"]
-    assert run(mww, [*words, "--json"]) == 1
+    assert execute(mww, [*words, "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
     found = document["divergence"]
     assert found["op"] == operator

@@ -16,7 +16,7 @@ from serial.tools.list_ports_common import ListPortInfo
 from harness.boards.inventory import load_inventory
 from harness.boards.ports import SerialPort, access, scan, stable_name
 from harness.boards.usb import UDEV_RULE, bridge_name
-from harness.cli import mww, run
+from harness.cli import execute, mww
 
 Plug = Callable[..., Path]
 
@@ -41,7 +41,7 @@ def plug(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plug:
 
 def _scan(capsys: pytest.CaptureFixture[str], *more: str) -> str:
     capsys.readouterr()
-    assert run(mww, ["boards", "scan", *more]) == 0
+    assert execute(mww, ["boards", "scan", *more]) == 0
     return capsys.readouterr().out
 
 
@@ -99,7 +99,7 @@ def test_a_closed_port_is_told_with_group_and_rule(
     plug("ttyUSB0", 0x10C4, 0xEA60, "0001")
     plug("ttyUSB1", 0x10C4, 0xEA60, "0002")
     monkeypatch.setattr("os.access", lambda path, mode: False)
-    assert run(mww, ["boards", "scan"]) == 0
+    assert execute(mww, ["boards", "scan"]) == 0
     told = capsys.readouterr().err
     assert told.count("may not open") == 2
     assert told.count("usermod -aG") == 1

@@ -11,7 +11,7 @@ import pytest
 
 from exporter.contract import CHIPS
 from exporter.model_file import read_model
-from harness.cli import mww, run
+from harness.cli import execute, mww
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
 ALEXA = MODELS / "alexa.json"  # tensor_arena_size 22348; minimum 22144 on the esp32s3, 16144 on the esp32
@@ -28,7 +28,7 @@ def manifest(tmp_path: Path) -> Path:
 
 def arena(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, dict[str, Any]]:
     """Exit code and JSON document of `mww arena`."""
-    code = run(mww, ["arena", *map(str, arguments), "--json"])
+    code = execute(mww, ["arena", *map(str, arguments), "--json"])
     return code, json.loads(capsys.readouterr().out)
 
 
@@ -79,7 +79,7 @@ def test_a_manifest_is_judged_on_the_asked_chips(manifest: Path, capsys: pytest.
 
 
 def test_people_get_a_table(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(mww, ["arena", str(ALEXA)]) == 0
+    assert execute(mww, ["arena", str(ALEXA)]) == 0
     text = capsys.readouterr().out
     for part in ("alexa.json", "22,144", "204 spare", "esp32p4", "streaming state", "esp-nn 1.1.2"):
         assert part in text
@@ -105,7 +105,7 @@ def test_a_size_too_small_for_other_chips_is_said(
 ) -> None:
     measured = {"used": 16140, "size": 16176, "source": "measured"}
     result = run_json(tmp_path / "run.json", arena=measured, target={"chip": "esp32"})
-    assert run(mww, ["arena", str(manifest), "--from-run", str(result), "--write", "--json"]) == 0
+    assert execute(mww, ["arena", str(manifest), "--from-run", str(result), "--write", "--json"]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["manifest_size"] == 17760
     assert "too few on esp32s3, esp32p4" in captured.err
@@ -196,7 +196,7 @@ def test_a_release_that_pins_no_esp_nn_gives_both_builds(capsys: pytest.CaptureF
 
 
 def test_people_get_one_row_for_runtimes_that_are_alike(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(mww, ["arena", str(ALEXA), "--runtime", "all"]) == 1
+    assert execute(mww, ["arena", str(ALEXA), "--runtime", "all"]) == 1
     said = " ".join(capsys.readouterr().out.split())
     assert "1.3.3~1 1.1.0, 1.1.1, 1.1.2, 1.2.0, 1.2.0~1 16,144 22,144 22,128" in said
     assert "1.3.3~1 1.2.1, 1.2.2 16,144 30,112, 7,764 short 22,128" in said

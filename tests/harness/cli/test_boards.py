@@ -10,7 +10,7 @@ import yaml
 
 from harness.boards.inventory import load_inventory
 from harness.boards.leases import acquire
-from harness.cli import mww, run
+from harness.cli import execute, mww
 from tests.support.rack import rack
 
 INVENTORY = """
@@ -30,7 +30,7 @@ def inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_list_tells_where_each_board_is_and_who_has_it(inventory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with acquire(load_inventory(inventory)[0], purpose="a test"):
-        assert run(mww, ["boards", "list", "--map", str(inventory), "--json"]) == 0
+        assert execute(mww, ["boards", "list", "--map", str(inventory), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == "mww.boards/1"
     net, gone = document["boards"]
@@ -44,7 +44,7 @@ def test_check_is_a_verdict_on_every_board(
     (tmp_path / "leases").mkdir()
     monkeypatch.setenv("MWW_LEASE_DIR", str(tmp_path / "leases"))
     with rack(tmp_path, ["esp32s3"]) as path:
-        assert run(mww, ["boards", "check", "--map", str(path)]) == 0
+        assert execute(mww, ["boards", "check", "--map", str(path)]) == 0
         (entry,) = yaml.safe_load(path.read_text())["boards"]
         others = [
             {**entry, "id": "gone", "mac": "", "serial": "no-such-serial", "port": ""},
@@ -54,7 +54,7 @@ def test_check_is_a_verdict_on_every_board(
         ]
         path.write_text(yaml.safe_dump({"boards": [entry, *others]}))
         capsys.readouterr()
-        assert run(mww, ["boards", "check", "--map", str(path), "--json"]) == 1
+        assert execute(mww, ["boards", "check", "--map", str(path), "--json"]) == 1
         found = {board["id"]: board["error"] for board in json.loads(capsys.readouterr().out)["boards"]}
         assert found.pop("virtual-0") is None
         codes = {name: error["code"] for name, error in found.items()}
@@ -64,7 +64,7 @@ def test_check_is_a_verdict_on_every_board(
             "other": "wrong-board",
             "silent": "port-missing",
         }
-        assert run(mww, ["boards", "check", "--map", str(path)]) == 1
+        assert execute(mww, ["boards", "check", "--map", str(path)]) == 1
     assert "write chip: esp32s3" in capsys.readouterr().out
 
 
@@ -72,7 +72,7 @@ def test_the_environment_names_the_inventory(
     inventory: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MWW_BOARDS", str(inventory))
-    assert run(mww, ["boards", "list"]) == 0
+    assert execute(mww, ["boards", "list"]) == 0
     assert "net[red]" in capsys.readouterr().out
 
 
@@ -81,7 +81,7 @@ def test_without_an_inventory_scan_still_works(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MWW_BOARDS", raising=False)
-    assert run(mww, ["boards", "scan", "--json"]) == 0
+    assert execute(mww, ["boards", "scan", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["map"] is None
-    assert run(mww, ["boards", "list", "--json"]) == 2
+    assert execute(mww, ["boards", "list", "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "inventory"

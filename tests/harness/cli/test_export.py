@@ -12,7 +12,7 @@ import numpy as np
 import pymicro_wakeword
 import pytest
 
-from harness.cli import mww, run
+from harness.cli import execute, mww
 from harness.resources import fixtures_dir
 from tests.support.needs import needs_tensorflow, needs_tflm
 
@@ -24,7 +24,7 @@ FEATURES = fixtures_dir() / "calibration" / "features.npz"
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recovered") / "hey_jarvis.weights.h5"
     ranges = path.with_name("ranges.json")
-    assert run(mww, ["recover", str(MODEL), "--output", str(path), "--ranges-output", str(ranges)]) == 0
+    assert execute(mww, ["recover", str(MODEL), "--output", str(path), "--ranges-output", str(ranges)]) == 0
     return path
 
 
@@ -41,7 +41,7 @@ def test_one_document_tells_all_and_nothing_else_is_said(
     words = ["export", "--checkpoint", str(checkpoint), "--output", str(tmp_path / "out"), "--name", "jarvis", "--json"]
     words += ["--calibration", str(FEATURES), "--author", "me", "--chip", "esp32s3", "--chip", "esp32"]
     words += ["--probability-cutoff", "0.9", "--language", "en", "--language", "de", "--sliding-window-size", "7"]
-    assert run(mww, words) == 0
+    assert execute(mww, words) == 0
     captured = capfd.readouterr()
     document = json.loads(captured.out)
     assert captured.err == ""
@@ -67,9 +67,9 @@ def test_a_failed_check_is_exit_1_and_leaves_nothing(
     noise = tmp_path / "noise.npz"
     np.savez(noise, features=np.random.default_rng(0).integers(0, 300, (40, 30, 40)).astype(np.uint16))
     words = ["export", "--checkpoint", str(checkpoint), "--output", str(tmp_path / "out"), "--calibration", str(noise)]
-    assert run(mww, [*words, "--json"]) == 2
+    assert execute(mww, [*words, "--json"]) == 2
     assert _error(capsys)["code"] == "calibration"
-    assert run(mww, [*words, "--allow-small-calibration"]) == 1
+    assert execute(mww, [*words, "--allow-small-calibration"]) == 1
     captured = capsys.readouterr()
     assert "FAIL  highest-output" in captured.out
     assert "calibrated with 40 clips" in captured.err
@@ -85,13 +85,13 @@ def test_the_cutoff_can_be_chosen_by_clips(
     shutil.copytree(fixtures_dir() / "clips" / "negative", clips / "negative")
     words = ["export", "--checkpoint", str(checkpoint), "--output", str(tmp_path / "out"), "--json"]
     words += ["--calibration-ranges", str(checkpoint.with_name("ranges.json")), "--cutoff-from", str(clips)]
-    assert run(mww, [*words, "--target-recall", "0.6"]) == 0
+    assert execute(mww, [*words, "--target-recall", "0.6"]) == 0
     document = json.loads(capsys.readouterr().out)
     manifest = json.loads(Path(document["manifest"]).read_text())
     assert manifest["micro"]["probability_cutoff"] == document["probability_cutoff"] == document["cutoff"]["cutoff"]
     assert document["cutoff"]["at"]["recall"]["value"] >= 0.6
     assert len(document["cutoff"]["sweep"]) == 256
-    assert run(mww, [*words, "--probability-cutoff", "0.9"]) == 2
+    assert execute(mww, [*words, "--probability-cutoff", "0.9"]) == 2
 
 
 def test_calibration_and_ranges_exclude_each_other(
@@ -99,13 +99,13 @@ def test_calibration_and_ranges_exclude_each_other(
 ) -> None:
     ranges = str(checkpoint.with_name("ranges.json"))
     words = ["export", "--checkpoint", str(checkpoint), "--output", str(tmp_path), "--calibration-ranges", ranges]
-    assert run(mww, [*words, "--calibration", str(FEATURES), "--json"]) == 2
+    assert execute(mww, [*words, "--calibration", str(FEATURES), "--json"]) == 2
     assert _error(capsys)["code"] == "usage"
 
 
 def test_a_missing_checkpoint_is_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["export", "--checkpoint", str(tmp_path / "no.weights.h5"), "--output", str(tmp_path / "out"), "--json"]
-    assert run(mww, words) == 2
+    assert execute(mww, words) == 2
     assert _error(capsys)["code"] == "checkpoint"
 
 

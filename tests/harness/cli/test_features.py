@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from exporter.frontend import quantize_features, wav_to_features
-from harness.cli import mww, run
+from harness.cli import execute, mww
 
 
 def test_clips_become_arrays_named_by_their_paths(
@@ -16,7 +16,7 @@ def test_clips_become_arrays_named_by_their_paths(
     wavs = sorted((clips / "negative").glob("*.wav"))[:2]
     output = tmp_path / "new" / "features.npz"
     words = ["features", *map(str, wavs), "--output", str(output), "--lead-in", "0.5", "--json"]
-    assert run(mww, words) == 0
+    assert execute(mww, words) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == "mww.features/1"
     with np.load(output, allow_pickle=False) as archive:
@@ -30,7 +30,7 @@ def test_clips_become_arrays_named_by_their_paths(
 
 def test_raw_features_are_the_front_ends_own(clips: Path, tmp_path: Path) -> None:
     wav = next(iter(sorted((clips / "negative").glob("*.wav"))))
-    assert run(mww, ["features", str(wav), "--output", str(tmp_path / "raw.npz"), "--raw"]) == 0
+    assert execute(mww, ["features", str(wav), "--output", str(tmp_path / "raw.npz"), "--raw"]) == 0
     with np.load(tmp_path / "raw.npz", allow_pickle=False) as archive:
         assert archive[str(wav)].dtype == np.uint16
         assert np.array_equal(archive[str(wav)], wav_to_features(wav))
@@ -40,7 +40,7 @@ def test_a_bad_clip_leaves_no_file(clips: Path, tmp_path: Path, capsys: pytest.C
     wav = next(iter(sorted((clips / "negative").glob("*.wav"))))
     cut = tmp_path / "cut.wav"
     cut.write_bytes(wav.read_bytes()[:1000])
-    assert run(mww, ["features", str(wav), str(cut), "--output", str(tmp_path / "features.npz")]) == 2
+    assert execute(mww, ["features", str(wav), str(cut), "--output", str(tmp_path / "features.npz")]) == 2
     assert [path.name for path in tmp_path.iterdir()] == ["cut.wav"]
     error = capsys.readouterr().err
     assert "is cut short" in error

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from exporter.errors import InputError, UnsupportedModelError
-from harness.cli import run
+from harness.cli import execute
 from harness.cli.output import printable
 
 
@@ -22,30 +22,30 @@ def _command(error: BaseException) -> click.Command:
 
 
 def test_an_error_is_one_line_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(_command(InputError("no such clip", hint="give a WAV")), []) == 2
+    assert execute(_command(InputError("no such clip", hint="give a WAV")), []) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == "error: no such clip\n hint: give a WAV\n"
 
 
 def test_a_verdict_is_exit_1_and_an_interrupt_130() -> None:
-    assert run(_command(UnsupportedModelError("breaks a rule")), []) == 1
-    assert run(_command(KeyboardInterrupt()), []) == 130
+    assert execute(_command(UnsupportedModelError("breaks a rule")), []) == 1
+    assert execute(_command(KeyboardInterrupt()), []) == 130
 
 
 def test_with_json_an_error_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(_command(InputError("no such clip")), ["--json"]) == 2
+    assert execute(_command(InputError("no such clip")), ["--json"]) == 2
     document = json.loads(capsys.readouterr().out)
     assert document == {"schema": "mww.error/1", "error": {"code": "input", "message": "no such clip", "hint": None}}
 
 
 def test_a_traceback_only_with_debug() -> None:
     with pytest.raises(InputError):
-        run(_command(InputError("no such clip")), ["--debug"])
+        execute(_command(InputError("no such clip")), ["--debug"])
 
 
 def test_usage_errors_are_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(_command(InputError("unused")), ["--frobnicate", "--json"]) == 2
+    assert execute(_command(InputError("unused")), ["--frobnicate", "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "usage"
 
 
@@ -64,7 +64,7 @@ def test_imports_stay_light(module: str) -> None:
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"]])
 def test_help_imports_nothing_heavy(words: list[str]) -> None:
     code = (
-        f"import sys\nfrom harness.cli import mww, run\nrun(mww, {words})\n"
+        f"import sys\nfrom harness.cli import execute, mww\nexecute(mww, {words})\n"
         "print(sorted({'tensorflow', 'numpy', 'rich', 'esptool', 'serial'} & set(sys.modules)))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

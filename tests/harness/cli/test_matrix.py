@@ -11,7 +11,7 @@ import pytest
 
 from exporter.contract import CHIPS
 from exporter.runtimes import esphome_builds
-from harness.cli import mww, run
+from harness.cli import execute, mww
 from tests.exporter.test_arena_synthetic import depthwise_convolutions
 from tests.harness.matrix.test_runs import WRONG, recorded
 
@@ -21,7 +21,7 @@ PUBLISHED = [MODELS / f"{name}.json" for name in ("alexa", "hey_jarvis", "hey_my
 
 def matrix(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, dict[str, Any]]:
     """Exit code and JSON document of `mww matrix`."""
-    code = run(mww, ["matrix", *map(str, arguments), "--json"])
+    code = execute(mww, ["matrix", *map(str, arguments), "--json"])
     return code, json.loads(capsys.readouterr().out)
 
 
@@ -99,7 +99,10 @@ def test_each_model_is_held_against_its_own_golden(tmp_path: Path, capsys: pytes
     goldens = []
     for model in PUBLISHED[:2]:
         goldens.append(golden := tmp_path / f"{model.stem}.npz")
-        assert run(mww, ["record", str(model), "--features", str(tmp_path / "clips.npz"), "--output", str(golden)]) == 0
+        assert (
+            execute(mww, ["record", str(model), "--features", str(tmp_path / "clips.npz"), "--output", str(golden)])
+            == 0
+        )
     capsys.readouterr()
     asked = [part for golden in goldens for part in ("--golden", golden)]
     code, document = matrix(capsys, *PUBLISHED[:3], *asked, "--chip", "esp32")
@@ -125,7 +128,7 @@ def test_runs_of_boards_stand_in_the_rows_of_their_builds(tmp_path: Path, capsys
 
 def test_people_see_a_table_what_is_lost_and_the_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--runtime", "1.1.2", "--runtime", "1.2.1", "--report", str(tmp_path / "out")]
-    assert run(mww, ["matrix", str(MODELS / "alexa.json"), *arguments]) == 1
+    assert execute(mww, ["matrix", str(MODELS / "alexa.json"), *arguments]) == 1
     said = capsys.readouterr().out
     assert "alexa, manifest 22,348 bytes" in said
     lost = "lost: alexa esp32s3: arena 22,144 -> 30,112, 7,764 short: ESPHome's probe finds more, at "

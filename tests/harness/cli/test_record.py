@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from harness.check import check
-from harness.cli import mww, run
+from harness.cli import execute, mww
 from harness.golden import Golden
 
 
@@ -26,7 +26,7 @@ def test_a_recorded_golden_is_what_a_run_gives(
         str(golden),
         "--json",
     ]
-    assert run(mww, words) == 0
+    assert execute(mww, words) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["schema"], document["engine"], document["lead_in"]) == ("mww.record/1", "tflm", 1.0)
     assert set(document["versions"]) == {"tflite-micro", "pymicro-features"}
@@ -45,17 +45,19 @@ def test_recording_again_gives_the_same_file_and_tells_what_changed(
 ) -> None:
     golden = tmp_path / "golden.npz"
     words = ["record", str(models / "okay_nabu.json"), "--wav", str(clips / "negative"), "--output", str(golden)]
-    assert run(mww, words) == 0
+    assert execute(mww, words) == 0
     assert capsys.readouterr().out.count(" new ") == 3
     first = golden.read_bytes()
-    assert run(mww, [*words, "--json"]) == 0
+    assert execute(mww, [*words, "--json"]) == 0
     assert [clip["changed"] for clip in json.loads(capsys.readouterr().out)["clips"]] == [0, 0, 0]
     assert golden.read_bytes() == first
 
 
 def test_numpy_reads_a_golden(models: Path, clips: Path, tmp_path: Path) -> None:
     path = tmp_path / "golden.npz"
-    assert run(mww, ["record", str(models / "alexa.json"), "--wav", str(clips / "alexa"), "--output", str(path)]) == 0
+    assert (
+        execute(mww, ["record", str(models / "alexa.json"), "--wav", str(clips / "alexa"), "--output", str(path)]) == 0
+    )
     golden = Golden(path)
     with np.load(path, allow_pickle=False) as archive:
         for clip in golden.clips:
@@ -79,6 +81,6 @@ def test_what_cannot_be_recorded_leaves_no_file(
     models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
     golden = tmp_path / "golden.npz"
-    assert run(mww, ["record", str(models / "alexa.json"), *words, "--output", str(golden), "--json"]) == 2
+    assert execute(mww, ["record", str(models / "alexa.json"), *words, "--output", str(golden), "--json"]) == 2
     assert message in json.loads(capsys.readouterr().out)["error"]["message"]
     assert not golden.exists()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pymicro_wakeword
 import pytest
 
-from harness.cli import mww, run
+from harness.cli import execute, mww
 
 MODEL = Path(pymicro_wakeword.__file__).parent / "models" / "okay_nabu.tflite"
 
@@ -14,7 +14,7 @@ MODEL = Path(pymicro_wakeword.__file__).parent / "models" / "okay_nabu.tflite"
 def test_recover_writes_three_files_and_tells_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = tmp_path / "new" / "okay_nabu.weights.h5"
     ranges = tmp_path / "ranges.json"
-    assert run(mww, ["recover", str(MODEL), "--output", str(output), "--ranges-output", str(ranges), "--json"]) == 0
+    assert execute(mww, ["recover", str(MODEL), "--output", str(output), "--ranges-output", str(ranges), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == "mww.recover/1"
     assert document["checkpoint"] == str(output)
@@ -28,6 +28,8 @@ def test_a_folder_that_cannot_be_made_is_one_line_and_leaves_nothing(
 ) -> None:
     (tmp_path / "file").touch()
     target = tmp_path / "file" / "x.weights.h5"
-    assert run(mww, ["recover", str(MODEL), "--output", str(target), "--config-output", str(tmp_path / "c.yaml")]) == 2
+    assert (
+        execute(mww, ["recover", str(MODEL), "--output", str(target), "--config-output", str(tmp_path / "c.yaml")]) == 2
+    )
     assert capsys.readouterr().err.startswith("error: cannot write")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

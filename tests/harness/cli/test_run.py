@@ -15,7 +15,7 @@ import numpy.typing as npt
 import psutil
 import pytest
 
-from harness.cli import mww, run
+from harness.cli import execute, mww
 from harness.clips.npz import write_archive
 from harness.golden import Golden, Provenance, RecordedClip, write_golden
 from harness.model import load_model
@@ -51,7 +51,7 @@ def features(tmp_path: Path, spoken: tuple[Slices, ...]) -> Path:
 
 def called(capsys: pytest.CaptureFixture[str], *words: str | Path, code: int = 0) -> dict[str, object]:
     """The document that a run prints; nothing else may be on stdout."""
-    assert run(mww, ["run", *map(str, words), "--json"]) == code
+    assert execute(mww, ["run", *map(str, words), "--json"]) == code
     document = json.loads(capsys.readouterr().out)
     assert isinstance(document, dict)
     return document
@@ -101,7 +101,7 @@ def test_a_difference_is_exit_1(
     assert (document["verdict"], clip["status"], clip["golden_detections"]) == ("fail", "fail", [])
     assert clip["first_mismatch"]["expected"] == 0
     assert clip["mismatches"] > 0
-    assert run(mww, ["run", str(model.path), "--golden", str(golden)]) == 1
+    assert execute(mww, ["run", str(model.path), "--golden", str(golden)]) == 1
     assert "FAIL" in capsys.readouterr().out
 
 
@@ -132,7 +132,7 @@ def test_the_report_and_junit_are_written(
 
 def test_people_see_clips_and_verdict(models: Path, clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["run", str(models / "okay_nabu.json"), "--wav", str(clips / "okay_nabu"), "--engine", "litert"]
-    assert run(mww, words) == 0
+    assert execute(mww, words) == 0
     shown = capsys.readouterr()
     assert "PASS" in shown.out
     assert "tflm" in shown.out
@@ -146,7 +146,7 @@ def test_a_name_cannot_write_to_the_terminal(
 ) -> None:
     features = tmp_path / "features.npz"
     write_archive(features, [("\x1b[2J[red]clip", spoken[0])])
-    assert run(mww, ["run", str(models / "okay_nabu.json"), "--features", str(features)]) == 0
+    assert execute(mww, ["run", str(models / "okay_nabu.json"), "--features", str(features)]) == 0
     shown = capsys.readouterr().out
     assert "\x1b" not in shown
     assert "[2J[red]clip" in shown
@@ -156,7 +156,9 @@ def test_a_short_clip_is_warned_of_on_stderr(
     models: Path, spoken: tuple[Slices, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_archive(tmp_path / "short.npz", [("short", spoken[0][:60])])
-    assert run(mww, ["run", str(models / "okay_nabu.json"), "--features", str(tmp_path / "short.npz"), "--json"]) == 0
+    assert (
+        execute(mww, ["run", str(models / "okay_nabu.json"), "--features", str(tmp_path / "short.npz"), "--json"]) == 0
+    )
     shown = capsys.readouterr()
     assert "--lead-in" in shown.err
     assert any("--lead-in" in warning for warning in json.loads(shown.out)["warnings"])
@@ -232,7 +234,7 @@ def test_the_golden_of_a_run_is_named(
 ) -> None:
     golden = tmp_path / "golden.npz"
     words = ["record", str(models / "alexa.json"), "--wav", str(clips / "alexa"), "--lead-in", "1"]
-    assert run(mww, [*words, "--output", str(golden)]) == 0
+    assert execute(mww, [*words, "--output", str(golden)]) == 0
     capsys.readouterr()
     document = called(capsys, models / "alexa.json", "--golden", golden)
     source = document["golden"]
@@ -276,7 +278,7 @@ def test_an_interrupted_run_resumes_from_its_finished_clips(
         document.pop("started")
         document.pop("seconds")
     assert resumed == whole
-    assert run(mww, ["run", str(models / "okay_nabu.json"), "--features", str(features), "--resume"]) == 2
+    assert execute(mww, ["run", str(models / "okay_nabu.json"), "--features", str(features), "--resume"]) == 2
 
 
 def test_what_failed_is_tried_again_alone(
@@ -302,7 +304,7 @@ def test_features_and_goldens_are_not_taken_for_each_other(
     models: Path, features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     golden, model = tmp_path / "golden.npz", models / "alexa.json"
-    assert run(mww, ["record", str(model), "--features", str(features), "--output", str(golden)]) == 0
+    assert execute(mww, ["record", str(model), "--features", str(features), "--output", str(golden)]) == 0
     capsys.readouterr()
     assert called(capsys, model, "--golden", features, code=2)["error"]["code"] == "golden"  # type: ignore[index]
     assert called(capsys, model, "--features", golden, code=2)["error"]["code"] == "usage"  # type: ignore[index]
@@ -320,7 +322,9 @@ def test_of_several_models_one_that_cannot_be_read_is_told_in_its_place(
     assert [one["verdict"] for one in (cut, good, odd)] == ["error", "pass", "error"]
     assert {clip["error"]["code"] for clip in cut["clips"]} == {"model-file"}
     assert {clip["error"]["code"] for clip in odd["clips"]} == {"manifest"}
-    assert run(mww, ["run", str(tmp_path / "cut.tflite"), str(tmp_path / "absent"), "--features", str(features)]) == 2
+    assert (
+        execute(mww, ["run", str(tmp_path / "cut.tflite"), str(tmp_path / "absent"), "--features", str(features)]) == 2
+    )
 
 
 @pytest.mark.parametrize(

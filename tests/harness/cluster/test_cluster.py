@@ -18,7 +18,7 @@ import pytest
 
 from exporter.errors import MissingPackageError, MwwError
 from harness.check import check, check_models
-from harness.cli import mww, run
+from harness.cli import execute, mww
 from harness.clips.npz import write_archive
 from harness.cluster.parcels import PlacedFile
 from harness.errors import ClusterError
@@ -244,6 +244,6 @@ def test_the_command_line_says_the_same_with_local_workers(
 ) -> None:
     for name, more in (("alone", []), ("spread", ["--cluster", "local:1"])):
         words = ["run", str(models / "alexa.json"), "--wav", str(clips), "--report", str(tmp_path / name), *more]
-        assert run(mww, words) == 0
+        assert execute(mww, words) == 0
         assert "PASS" in capsys.readouterr().out
     assert document(tmp_path / "spread") == document(tmp_path / "alone")

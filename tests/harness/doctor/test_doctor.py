@@ -15,7 +15,7 @@ if sys.version_info >= (3, 11):
 else:
     tomllib = pytest.importorskip("tomllib", reason="tomllib comes with Python 3.11")
 
-from harness.cli import mww, run
+from harness.cli import execute, mww
 from harness.doctor import installation, machine
 from harness.doctor.finding import Finding
 from harness.doctor.installation import BASE, EXTRAS, PYTHONS, look_at_installation
@@ -72,7 +72,7 @@ def test_a_missing_base_package_or_an_old_python_fails(
 ) -> None:
     _without(monkeypatch, "cobs")
     assert _finding("base").status == "fail"
-    assert run(mww, ["doctor", "--json"]) == 1
+    assert execute(mww, ["doctor", "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["ok"] is False
     monkeypatch.setattr(sys, "version_info", (3, 9, 1))
     assert _finding("python").status == "fail"
@@ -98,11 +98,11 @@ def test_without_a_compiler_ziglang_stands_in(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_this_machine_has_a_working_base(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(mww, ["doctor", "--json"]) == 0
+    assert execute(mww, ["doctor", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == "mww.doctor/1"
     assert {"python", "base", "shadowing", "compiler", "cache", "serial-access"} <= {
         check["id"] for check in document["checks"]
     }
-    assert run(mww, ["doctor"]) == 0
+    assert execute(mww, ["doctor"]) == 0
     assert "the base works" in capsys.readouterr().out

@@ -16,7 +16,7 @@ import pytest
 from harness.boards.inventory import Board
 from harness.boards.leases import acquire, acquire_any, hold_port, holder
 from harness.check import check
-from harness.cli import mww, run
+from harness.cli import execute, mww
 from harness.errors import PortMissingError
 from harness.labgrid.address import parse_address
 from harness.labgrid.client import LabgridClient, LabgridMissingError
@@ -52,7 +52,7 @@ def test_a_run_streams_through_the_lab_and_gives_the_board_back(here: Lab, model
 
 def test_a_board_is_flashed_through_the_lab(here: Lab, models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["flash", "--port", ANY, "--firmware", "virtual", "--model", str(models / "alexa.json"), "--json"]
-    assert run(mww, words) == 0
+    assert execute(mww, words) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["verified"]
     assert document["chip"] == "esp32s3"
@@ -141,7 +141,7 @@ def test_a_board_that_is_kept_is_taken_from_nobody(here: Lab) -> None:
 def test_tags_that_no_place_has_are_told(here: Lab) -> None:
     with pytest.raises(PortMissingError, match="no place of the lab has board=esp32p4"):
         holder(Board("none", "esp32p4", port="labgrid:board=esp32p4"))
-    assert run(mww, ["flash", "--port", "labgrid:board=esp32p4", "--firmware", "virtual"]) == 2
+    assert execute(mww, ["flash", "--port", "labgrid:board=esp32p4", "--firmware", "virtual"]) == 2
 
 
 def test_without_labgrid_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,11 +159,11 @@ def test_list_and_check_show_the_lab(here: Lab, tmp_path: Path, capsys: pytest.C
         {"id": "none", "chip": "esp32", "port": "labgrid:board=esp32"},
     ]
     path.write_text(json.dumps({"boards": entries}))
-    assert run(mww, ["boards", "list", "--map", str(path), "--json"]) == 0
+    assert execute(mww, ["boards", "list", "--map", str(path), "--json"]) == 0
     listed = {board["id"]: board for board in json.loads(capsys.readouterr().out)["boards"]}
     assert (listed["any-s3"]["port"], listed["any-s3"]["holder"]) == (ANY, None)
     assert listed["none"]["port"] is None
-    assert run(mww, ["boards", "check", "--map", str(path), "--json"]) == 1
+    assert execute(mww, ["boards", "check", "--map", str(path), "--json"]) == 1
     checked = {board["id"]: board["error"] for board in json.loads(capsys.readouterr().out)["boards"]}
     assert checked["any-s3"] is None
     assert (checked["wrong"]["code"], checked["none"]["code"]) == ("wrong-board", "port-missing")

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from harness.check import check
-from harness.cli import mww, run
+from harness.cli import execute, mww
 from harness.errors import ImageError, QemuError
 from harness.link.session import Timing
 from harness.targets.registry import TargetOptions, open_target
@@ -55,11 +55,11 @@ def test_the_environment_may_name_the_firmware(
 ) -> None:
     clip = sorted((clips / "okay_nabu").rglob("*.wav"))[0]
     words = ["run", str(models / "okay_nabu.json"), "--wav", str(clip), "--target", "qemu", "--json"]
-    assert run(mww, words) == 2
+    assert execute(mww, words) == 2
     error = json.loads(capsys.readouterr().out)["error"]
     assert "mww firmware esp32-s3-devkitc" in error["hint"]
     monkeypatch.setenv("MWW_QEMU_FIRMWARE", str(here / "esp32.bin"))
-    assert run(mww, words) == 0
+    assert execute(mww, words) == 0
     assert json.loads(capsys.readouterr().out)["target"]["chip"] == "esp32"
 
 
@@ -68,7 +68,7 @@ def test_without_qemu_it_is_exit_2_with_how_to_get_it(
 ) -> None:
     monkeypatch.setenv("MWW_QEMU", str(tmp_path))
     words = ["run", str(models / "okay_nabu.json"), "--wav", str(clips), "--target", "qemu", "--json"]
-    assert run(mww, words) == 2
+    assert execute(mww, words) == 2
     error = json.loads(capsys.readouterr().out)["error"]
     assert error["code"] == "qemu-missing"
     assert "idf_tools.py install qemu-xtensa" in error["hint"]
@@ -141,7 +141,7 @@ def test_an_operator_is_looked_for_in_qemu(
 ) -> None:
     clip = sorted((clips / "okay_nabu").rglob("*.wav"))[0]
     words = ["bisect", str(models / "okay_nabu.json"), "--wav", str(clip), "--target", f"qemu:{here / 'esp32s3.bin'}"]
-    assert run(mww, [*words, "--json"]) == 0
+    assert execute(mww, [*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["schema"] == "mww.bisect/1"
     assert list((here / "files").iterdir()) == []
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exporter.errors import InputError
+from harness.cli import execute as run_cli
 from harness.cli import mww
-from harness.cli import run as run_cli
 from harness.report.bundle import write_report
 from harness.report.document import run_document
 from harness.report.recorded import read_runs

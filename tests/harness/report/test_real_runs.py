@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness.boards.leases import hold_port
-from harness.cli import mww, run
+from harness.cli import execute, mww
 from harness.virtual.process import VirtualBoard
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/run.schema.json").read_text())
@@ -25,7 +25,7 @@ def _no_ci(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _run(model: Path, clips: Path, report: Path, *options: str) -> int:
-    return run(mww, ["run", str(model), "--wav", str(clips), "--lead-in", "1", "--report", str(report), *options])
+    return execute(mww, ["run", str(model), "--wav", str(clips), "--lead-in", "1", "--report", str(report), *options])
 
 
 def _document(report: Path) -> dict:
@@ -50,7 +50,7 @@ def test_emulated_and_virtual_runs_are_equal_but_for_where_they_ran(
         found = hashlib.sha256(outputs["0/0/outputs"].tobytes()).hexdigest()
     assert found == virtual["clips"][0]["outputs_sha256"]
     capsys.readouterr()
-    code = run(mww, ["compare-runs", str(tmp_path / "emulated"), str(tmp_path / "virtual"), "--json"])
+    code = execute(mww, ["compare-runs", str(tmp_path / "emulated"), str(tmp_path / "virtual"), "--json"])
     (compared,) = json.loads(capsys.readouterr().out)["runs"]
     assert compared["results"] == []
     assert {"what": "target", "a": "emulator", "b": "virtual"} in compared["conditions"]

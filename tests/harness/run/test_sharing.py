@@ -14,7 +14,7 @@ import pytest
 
 from exporter.errors import UsageError
 from harness.check import check_models
-from harness.cli import mww, run
+from harness.cli import execute, mww
 from harness.clips.npz import write_archive
 from harness.model import load_model
 from harness.run.options import RunOptions
@@ -97,7 +97,7 @@ def test_the_command_line_takes_several_boards_and_reports_the_loss(
         threading.Timer(3.0, os.kill, [mortal.pid, signal.SIGKILL]).start()
         words = ["run", str(models / "okay_nabu.json"), "--features", str(tmp_path / "clips.npz"), "--json"]
         words += ["--target", mortal.port, "--target", other.port, "--report", str(tmp_path / "report")]
-        assert run(mww, words) == 0
+        assert execute(mww, words) == 0
     assert json.loads(capfd.readouterr().out)["verdict"] == "pass"
     assert "was lost at clip" in (tmp_path / "report" / "summary.md").read_text()
     assert "was lost at clip" in (tmp_path / "report" / "report.html").read_text()
