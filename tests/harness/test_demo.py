@@ -33,7 +33,10 @@ def test_the_demo_proves_a_wake_word_on_a_virtual_board(tmp_path: Path) -> None:
 
 
 def test_help_tells_of_it_without_importing_anything_heavy() -> None:
-    code = "import sys\nfrom harness.cli import execute, mww\nexecute(mww, ['demo', '--help'])\nprint('tensorflow' in sys.modules)"
+    code = (
+        "import sys\nfrom harness.cli import execute, mww\n"
+        "execute(mww, ['demo', '--help'])\nprint('tensorflow' in sys.modules)"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--output" in found.stdout
     assert found.stdout.splitlines()[-1] == "False"

@@ -113,8 +113,10 @@ def test_a_missing_checkpoint_is_exit_2(tmp_path: Path, capsys: pytest.CaptureFi
 def test_an_interrupt_is_exit_130_and_leaves_nothing(checkpoint: Path, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "harness.cli", "export", "--checkpoint", str(checkpoint), "--output"]
     words += [str(tmp_path / "out"), "--converter", "tensorflow"]  # the slower one
-    with subprocess.Popen(words, env=None, stderr=subprocess.PIPE) as process:
-        time.sleep(3)
+    with subprocess.Popen(words, stderr=subprocess.PIPE) as process:
+        maps = Path(f"/proc/{process.pid}/maps")
+        while "pywrap_tensorflow" not in maps.read_text():  # in the middle of it, on any machine
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 130

@@ -57,7 +57,7 @@ def test_strict_makes_a_warning_fail(tmp_path: Path, capsys: pytest.CaptureFixtu
 
 def test_the_module_is_the_same_command() -> None:
     command = [sys.executable, "-m", "exporter.verification", str(OKAY_NABU.with_suffix(".json")), "--json"]
-    done = subprocess.execute(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0
     document = json.loads(done.stdout)
     assert document["schema"] == "mww.verify/1"
