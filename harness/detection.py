@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from exporter.contract import FEATURE_STEP_MS, MIN_SLICES_BEFORE_DETECTION, cutoff_byte
 from exporter.errors import UsageError
+
+Sums: TypeAlias = npt.NDArray[np.signedinteger[Any]]
+
+_FIT_INT32: Final = (2**31 - 1) // 255
+"""Outputs whose sum an int32 holds."""
 
 VAD_CUTOFF: Final = 0.5
 VAD_WINDOW: Final = 5
@@ -136,13 +141,11 @@ class Recording:
         self.outputs = _as_bytes(outputs)
         self._window, self._stride = window, stride
         self._sums = _prefix_sums(self.outputs)
-        padded = np.concatenate([np.zeros(min(window, len(self._sums)), np.int64), self._sums])
-        self._window_sums = self._sums[1:] - padded[1 : len(self._sums)] if len(self.outputs) else self._sums[1:]
 
     @property
     def loudest(self) -> float:
         """The highest average of a window: nothing fires at a cutoff byte that is as large."""
-        return float(self._window_sums.max(initial=0)) / self._window
+        return float(self._window_sums().max(initial=0)) / self._window
 
     def detections(
         self, byte: int, vad: Vad | None = None, *, feature_step_size: int = FEATURE_STEP_MS, lead_in: float = 0.0
@@ -163,8 +166,8 @@ class Recording:
         """Yield the checks that fire at a cutoff byte, in order."""
         if byte == 0:  # no output is below 0, so the count never moves and nothing is ever checked
             return
-        below = np.concatenate([[0], np.cumsum(self.outputs < byte)])
-        loud = np.flatnonzero(self._window_sums > byte * self._window)
+        loud = np.flatnonzero(self._window_sums() > byte * self._window)
+        below = _prefix_sums(self.outputs < byte)
         start = consumed = 0  # the first inference since the ring was zeroed, and the slices before that
         while (ready := self._first_check(below, start, consumed)) is not None:
             for inference in self._above(byte, start, ready[0], loud):
@@ -177,7 +180,14 @@ class Recording:
             else:
                 return
 
-    def _first_check(self, below: npt.NDArray[np.int64], start: int, consumed: int) -> tuple[int, int] | None:
+    def _window_sums(self) -> Sums:
+        """The sum of the window that ends at each inference; made anew, since hours of outputs are large."""
+        sums = self._sums[1:].copy()
+        full = max(0, len(sums) - self._window)
+        sums[len(sums) - full :] -= self._sums[1 : full + 1]
+        return sums
+
+    def _first_check(self, below: Sums, start: int, consumed: int) -> tuple[int, int] | None:
         """The first inference that is checked, and at which slice: where the count reaches 0, mid-stride or not.
 
         Until the first inference after a reset, the ring's newest entry is 0 and so each slice counts; from then on
@@ -187,7 +197,8 @@ class Recording:
         if missing <= 0:
             return (start, (start + 1) * self._stride) if start < len(self.outputs) else None
         quiet = -(-missing // self._stride)
-        inference = int(np.searchsorted(below, below[start] + quiet)) - 1
+        wanted = below.dtype.type(below[start] + quiet)  # of another type, all of `below` would be converted
+        inference = int(np.searchsorted(below, wanted)) - 1
         slices = (inference + 1) * self._stride + missing - (quiet - 1) * self._stride - 1
         return (inference, slices) if slices <= len(self.outputs) * self._stride else None
 
@@ -220,6 +231,8 @@ def _fits_bytes(values: npt.NDArray[np.generic]) -> bool:
     return values.dtype.kind in "iu" and int(values.min()) >= 0 and int(values.max()) <= 255
 
 
-def _prefix_sums(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-    """Sums of the first k values, for k from 0 on."""
-    return np.concatenate([[0], np.cumsum(values, dtype=np.int64)])
+def _prefix_sums(values: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) -> Sums:
+    """Sums of the first k values, for k from 0 on; of half the size where they fit, which they do for 70 hours."""
+    sums: Sums = np.zeros(len(values) + 1, np.int32 if len(values) <= _FIT_INT32 else np.int64)
+    np.cumsum(values, dtype=sums.dtype, out=sums[1:])
+    return sums
