@@ -88,12 +88,13 @@ def test_only_what_differs_is_written(models: Path) -> None:
 
 def test_progress_is_told_and_esptool_keeps_quiet(models: Path, capfd: pytest.CaptureFixture[str]) -> None:
     told: list[tuple[str, int, int]] = []
+    before = threading.active_count()  # other tests of this process may have left some
     with VirtualBoard() as board:
         flash(FlashJob(board.port, models=(_record(models / "alexa.json"),)), lambda *step: told.append(step))
     assert told[-1][0] == "writing mww_model"
     assert told[-1][1] == told[-1][2] > 0
     assert capfd.readouterr() == ("", "")
-    assert threading.active_count() == 1
+    assert threading.active_count() <= before
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.harness.test_pytest_plugin import PLUGIN
+from tests.support.plugin import PLUGIN
 from tests.support.rack import rack
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from importlib import metadata
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -23,12 +22,11 @@ from harness.golden import Provenance, RecordedClip, write_golden
 from harness.model import load_model
 from harness.targets.emulator import EmulatorTarget
 from harness.virtual.process import VirtualBoard
+from tests.support.plugin import PLUGIN
 from tests.support.rack import rack
 
 pytest.importorskip("pytest_embedded", reason="needs pytest-embedded, which the extra test installs")
 
-INSTALLED = any(entry.name == "mww" for entry in metadata.entry_points(group="pytest11"))
-PLUGIN = [] if INSTALLED else ["-p", "harness.pytest_plugin"]
 
 INVENTORY = """
 boards:

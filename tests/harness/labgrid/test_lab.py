@@ -23,6 +23,7 @@ from harness.labgrid.client import LabgridClient, LabgridMissingError
 from harness.labgrid.keeper import STALE_SECONDS, Staleness
 from tests.support.lab import Lab, lab
 from tests.support.labgrid_env import labgrid_programs
+from tests.support.plugin import PLUGIN
 
 ANY = "labgrid:board=esp32s3"
 
@@ -183,7 +184,7 @@ def test_alone(mww_target, mww_board, mww_model, number):
 
 def test_four_workers_share_two_exporters_boards(here: Lab, tmp_path: Path, models: Path) -> None:
     (tmp_path / "test_it.py").write_text(_SHARED)
-    words = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "harness.pytest_plugin", "-n", "4"]
+    words = [sys.executable, "-m", "pytest", *PLUGIN, "-q", "-p", "no:cacheprovider", "-n", "4"]
     words += ["--mww-port", ANY, "--mww-chip", "esp32s3", "--mww-model", str(models / "okay_nabu.json")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), *sys.path])}
     environment.pop("PYTEST_XDIST_WORKER", None)

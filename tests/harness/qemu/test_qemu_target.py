@@ -22,6 +22,7 @@ from harness.targets.registry import TargetOptions, open_target
 from harness.virtual.chips import find_chip
 from harness.virtual.factory import factory_image
 from tests.support import qemu_system
+from tests.support.plugin import PLUGIN
 
 
 @pytest.fixture
@@ -154,17 +155,7 @@ def test_tests_run_in_qemu(here: Path, models: Path) -> None:
         "    assert mww_target.load(mww_model).used > 0\n"
         "    assert mww_target.info().kind == 'qemu'\n"
     )
-    words = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "harness.pytest_plugin",
-        "test_it.py",
-    ]
+    words = [sys.executable, "-m", "pytest", *PLUGIN, "-q", "-p", "no:cacheprovider"]
     words += ["test_it.py", "--mww-target", f"qemu:{here / 'esp32.bin'}", "--mww-model", str(models / "okay_nabu.json")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), *sys.path])}
     done = subprocess.run(words, cwd=here, env=environment, capture_output=True, text=True, timeout=120, check=False)
