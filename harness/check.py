@@ -88,23 +88,9 @@ def check(  # noqa: PLR0913 -- the fields of RunOptions
         MwwError: Nothing could be run: an option, file or package is wrong, the target cannot be opened, or it cannot
             load the model.
     """
-    options = RunOptions(
-        target,
-        engine,
-        chip,
-        baud,
-        flash,
-        faults,
-        tolerance,
-        lead_in,
-        vad,
-        labels,
-        jobs,
-        progress,
-        allowances,
-        bisect,
-        cluster=cluster,
-    )
+    where = (target, engine, chip, baud, flash, faults)
+    judged = (tolerance, lead_in, vad, labels)
+    options = RunOptions(*where, *judged, jobs, progress, allowances, bisect, cluster=cluster)
     loaded = model if isinstance(model, Model) else load_model(model)
     return check_models([loaded], clips, options)[0]
 

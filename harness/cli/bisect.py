@@ -84,12 +84,11 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
             raise
     if report_file is not None:
         write_files({report_file: markdown(result, loaded.name).encode()})
-    equal = result.explanation is None
     if as_json:
         emit_json("mww.bisect/1", _document(result, loaded.name))
     else:
         _print(result)
-    return 0 if equal else 1
+    return 0 if result.explanation is None else 1
 
 
 def _document(result: BisectResult, model: str) -> dict[str, object]:
