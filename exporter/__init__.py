@@ -1,3 +1,1 @@
-"""What becomes a model: conversion, verification, arena, manifest, features. Never imports `harness`."""
-
-__version__ = "0.1.0"
+"""A trained checkpoint becomes a streaming INT8 model with its manifest. Imports `mww`, never `harness`."""

@@ -15,27 +15,27 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import numpy.typing as npt
 
-from exporter.architecture import Architecture
-from exporter.arena import ArenaPrediction, predict_arenas
-from exporter.calibration import (
+from exporter.calibration.feature_sets import clips_from_array, load_clips
+from exporter.calibration.sets import (
     RepresentativeDataset,
     create_default_representative_dataset,
     representative_dataset,
 )
 from exporter.checkpoint import Checkpoint, load_checkpoint
-from exporter.configuration import Configuration
 from exporter.conversion.converters import Calibration, Converted, Converter, convert
 from exporter.conversion.recovered_ranges import load_ranges
-from exporter.errors import MwwError, OutputError, UnsupportedModelError, UsageError
-from exporter.feature_sets import clips_from_array, load_clips
-from exporter.files import write_files
 from exporter.manifest import ManifestOptions, generate_manifest, save_manifest
 from exporter.model_analyzer import ModelAnalysis, analyze_model_architecture
-from exporter.model_file import read_model
-from exporter.optimize import optimize_for_edge
-from exporter.phases import Phases
-from exporter.scratch import scratch_folder
-from exporter.verification import VerificationReport, verify_esphome_compatibility
+from exporter.network.architecture import Architecture
+from exporter.network.configuration import Configuration
+from exporter.optimization.optimize import optimize_for_edge
+from mww.core.errors import MwwError, OutputError, UnsupportedModelError, UsageError
+from mww.core.files import write_files
+from mww.core.phases import Phases
+from mww.core.scratch import scratch_folder
+from mww.tflite.model_file import read_model
+from mww.tflm.arena import ArenaPrediction, predict_arenas
+from mww.verification import VerificationReport, verify_esphome_compatibility
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 

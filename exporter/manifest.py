@@ -1,66 +1,35 @@
-"""ESPHome's model manifest: read with suspicion, generated from a model, written in one step.
+"""The manifest of a model: its tensor arena is predicted, the rest is what its maker says.
 
-`exporter.manifest_schema` holds the rules for its JSON; whether its figures suit the model is
-`exporter.verification`'s question.
+The name that users of the former exporter import. Reading, checking and writing is in `mww.esphome.manifest`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any, Final
 
-from exporter import contract
-from exporter.errors import ConfigurationError, ForeignModelError, ManifestError
-from exporter.files import write_files
-from exporter.manifest_schema import is_number, schema_problems
-from exporter.model_file import read_model
+from mww.core.errors import ConfigurationError
+from mww.esphome import contract
+from mww.esphome.manifest import Manifest, load_manifest, save_manifest
+from mww.esphome.manifest_schema import schema_problems
+from mww.tflite.model_file import read_model
+from mww.tflm.arena import DEFAULT_MARGIN, predict_arenas, with_margin
+from mww.tflm.releases import select_runtimes
+
+__all__ = [
+    "DEFAULT_TENSOR_ARENA_SIZE",
+    "Manifest",
+    "ManifestOptions",
+    "calculate_tensor_arena_size",
+    "generate_manifest",
+    "load_manifest",
+    "save_manifest",
+]
 
 DEFAULT_TENSOR_ARENA_SIZE: Final = 22_860
 """Bytes, as in published manifests. Only where there is no model to ask, never in place of a prediction."""
-
-DEFAULT_MARGIN: Final = 0.10
-"""Part of the largest minimum that is added to it, as room for the next release of the runtime."""
-
-MAX_FILE_SIZE: Final = 64 * 1024
-"""Bytes; a published manifest has some 400."""
-
-_HINT: Final = "`mww export` writes a whole manifest; compare with one"
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """A manifest as ESPHome takes it: a version 1 has become version 2's fields, with ESPHome's values.
-
-    Attributes:
-        path: The manifest file.
-        model: The model file, inside the manifest's folder.
-        version: 1 or 2, as written.
-        wake_word: What is said; `vad` makes ESPHome treat the model as a voice activity detector.
-        author: May be empty.
-        website: A URL, or None.
-        trained_languages: Language codes.
-        feature_step_size: Milliseconds a slice, 0..30.
-        tensor_arena_size: Bytes.
-        probability_cutoff: 0..1; the device compares with `contract.cutoff_byte` of it.
-        sliding_window_size: Outputs that detection sums.
-        minimum_esphome_version: Such as `2024.7.0`; None where a version 1 leaves it out.
-    """
-
-    path: Path
-    model: Path
-    version: int
-    wake_word: str
-    author: str
-    website: str | None
-    trained_languages: tuple[str, ...]
-    feature_step_size: int
-    tensor_arena_size: int
-    probability_cutoff: float
-    sliding_window_size: int
-    minimum_esphome_version: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,97 +86,6 @@ class ManifestOptions:
         return replace(cls(), **changes)
 
 
-def is_manifest(path: Path | str) -> bool:
-    """Tell a manifest from a model, by the name that ESPHome demands: `.json`."""
-    return Path(path).suffix.lower() == ".json"
-
-
-def load_manifest(path: Path | str) -> Manifest:
-    """Read a manifest of version 1 or 2.
-
-    Raises:
-        ManifestError: The file is missing, too large, no JSON object, breaks the schema, or names a model that is not a
-            file inside the manifest's own folder.
-    """
-    path = Path(path)
-    content = read_manifest(path)
-    problems = schema_problems(content)
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise ManifestError(f"{path} is no valid manifest: {problems[0]}{more}", hint=_HINT)
-    micro = content["micro"]
-    languages = content.get("trained_languages", ["en"])  # ESPHome's, for a version 1
-    window = micro.get("sliding_window_size", micro.get("sliding_window_average_size"))
-    return Manifest(
-        path=path,
-        model=model_path(path, content["model"]),
-        version=content["version"],
-        wake_word=content["wake_word"],
-        author=content["author"],
-        website=content.get("website"),
-        trained_languages=(languages,) if isinstance(languages, str) else tuple(languages),
-        feature_step_size=micro.get("feature_step_size", contract.V1_FEATURE_STEP_MS),
-        tensor_arena_size=micro.get("tensor_arena_size", contract.V1_TENSOR_ARENA_SIZE),
-        probability_cutoff=float(micro["probability_cutoff"]),
-        sliding_window_size=window,
-        minimum_esphome_version=micro.get("minimum_esphome_version"),
-    )
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Read a manifest's JSON object, whatever is in it; `manifest_schema.schema_problems` judges it.
-
-    Raises:
-        ManifestError: The file is missing, too large, or no JSON object.
-    """
-    try:
-        if not path.is_file():  # a pipe would wait for ever
-            raise ManifestError(f"{path} is {'no file' if path.exists() else 'missing'}")
-        with path.open("rb") as file:
-            raw = file.read(MAX_FILE_SIZE + 1)
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        raise ManifestError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    if len(raw) > MAX_FILE_SIZE:
-        raise ManifestError(f"{path} is larger than {MAX_FILE_SIZE} bytes", hint="is it a manifest?")
-    try:
-        content = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise ManifestError(f"{path} is nested too deeply", hint=_HINT) from error
-    except ValueError as error:
-        raise ManifestError(f"{path} is no JSON: {error}", hint=_HINT) from error
-    if not isinstance(content, dict):
-        raise ManifestError(f"{path} holds no JSON object", hint=_HINT)
-    return content
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def model_path(manifest: Path, name: str) -> Path:
-    """The model file that a manifest names.
-
-    Raises:
-        ForeignModelError: It lies outside the manifest's own folder, links followed.
-        ManifestError: It is missing, or no file.
-    """
-    hint = "a manifest names a file that lies beside it"
-    parts = (*PurePosixPath(name).parts, *PureWindowsPath(name).parts)
-    absolute = PurePosixPath(name).is_absolute() or bool(PureWindowsPath(name).anchor)
-    if absolute or ".." in parts or ":" in name or not name.isprintable():
-        raise ForeignModelError(f"{manifest} names the model {name[:80]!r}, which is outside its folder", hint=hint)
-    try:
-        folder = manifest.parent.resolve(strict=True)
-        target = (folder / name).resolve(strict=True)
-    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
-        raise ManifestError(f"{manifest} names the model {name[:80]!r}, which is missing", hint=hint) from error
-    if not target.is_relative_to(folder):
-        raise ForeignModelError(f"{manifest} names the model {name[:80]!r}, which links out of its folder", hint=hint)
-    if not target.is_file():
-        raise ManifestError(f"{manifest} names the model {name[:80]!r}, which is no file", hint=hint)
-    return manifest.parent / name
-
-
 def calculate_tensor_arena_size(
     path: Path | str | bytes,
     *,
@@ -229,26 +107,10 @@ def calculate_tensor_arena_size(
         UnsupportedModelError: The runtime would refuse the model.
         UnknownRuntimeError: A chip is not known.
     """
-    from exporter.arena import predict_arenas  # half of what reading a manifest would else cost to import
-
     model = read_model(path)
     predictions = [one for runtime in runtimes for one in predict_arenas(model, chips, runtime=runtime)]
     largest = max(prediction.minimum for prediction in predictions)
     return with_margin(largest, margin)
-
-
-def with_margin(size: int, margin: float = DEFAULT_MARGIN) -> int:
-    """Add a margin to a size and round up to 16, in bytes.
-
-    Raises:
-        ConfigurationError: The margin is negative, or no number.
-    """
-    from exporter.tflm.arena_allocator import align_up
-
-    if not is_number(margin) or not 0 <= margin <= 10:
-        raise ConfigurationError(f"the arena margin is {margin}", hint="give the part to add, such as 0.10")
-    millionths = round(margin * 1_000_000)  # in integers: 1.1 times 1600 is 1760, not 1760.0000000000002
-    return align_up(-(-size * (1_000_000 + millionths) // 1_000_000))
 
 
 def generate_manifest(model_path: Path | str, config: ManifestOptions | Mapping[str, Any]) -> dict[str, Any]:
@@ -268,8 +130,6 @@ def generate_manifest(model_path: Path | str, config: ManifestOptions | Mapping[
     options = config if isinstance(config, ManifestOptions) else ManifestOptions.from_mapping(config)
     arena = options.tensor_arena_size
     if arena is None:
-        from exporter.runtimes import select_runtimes
-
         runtimes = select_runtimes(options.runtimes)
         arena = calculate_tensor_arena_size(path, chips=options.chips, margin=options.arena_margin, runtimes=runtimes)
     manifest: dict[str, Any] = {
@@ -299,34 +159,3 @@ def generate_manifest(model_path: Path | str, config: ManifestOptions | Mapping[
 def _in_words(stem: str) -> str:
     """`hey_jarvis` as `Hey Jarvis`; `vad` stays, because ESPHome knows it by that name."""
     return stem if stem == "vad" else stem.replace("_", " ").replace("-", " ").title()
-
-
-def save_manifest(manifest: Mapping[str, Any], path: Path | str) -> Path:
-    """Write a manifest as JSON, whole or not at all.
-
-    Raises:
-        ManifestError: It holds what JSON cannot.
-        OutputError: It cannot be written.
-    """
-    path = Path(path)
-    try:
-        text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ManifestError(f"the manifest cannot be written as JSON: {error}") from error
-    write_files({path: f"{text}\n".encode()})
-    return path
-
-
-def write_tensor_arena_size(manifest: Manifest, size: int) -> Path:
-    """Put another `tensor_arena_size`, in bytes, into a version 2 manifest file, all else as it was.
-
-    Raises:
-        ManifestError: A version 1 has no such key, or the file has changed for the worse since it was read.
-        OutputError: It cannot be written.
-    """
-    content = read_manifest(manifest.path)
-    if manifest.version != 2 or schema_problems(content):
-        hint = "write a version 2 manifest; a version 1 always gets ESPHome's 45672 bytes"
-        raise ManifestError(f"{manifest.path} is a version 1 manifest, which has no tensor_arena_size", hint=hint)
-    content["micro"]["tensor_arena_size"] = size
-    return save_manifest(content, manifest.path)

@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from exporter.calibration import (
+from exporter.calibration.sets import (
     MINIMUM_CLIPS,
     RepresentativeDataset,
     create_default_representative_dataset,
     create_representative_dataset_from_data,
 )
-from exporter.configuration import Configuration, find_configuration, load_configuration, parse_configuration
 from exporter.conversion.converters import Converter
 from exporter.conversion.tensorflow_quietly import tensorflow_quietly
-from exporter.errors import UsageError
 from exporter.export import (
     ChooseCutoff,
     ExportRequest,
@@ -34,11 +32,13 @@ from exporter.export import (
 from exporter.export import (
     manifest_options as _manifest_options,
 )
-from exporter.files import write_files
 from exporter.manifest import ManifestOptions, calculate_tensor_arena_size
-from exporter.optimize import optimize_for_edge
-from exporter.phases import Phases
-from exporter.verification import verify_esphome_compatibility
+from exporter.network.configuration import Configuration, find_configuration, load_configuration, parse_configuration
+from exporter.optimization.optimize import optimize_for_edge
+from mww.core.errors import UsageError
+from mww.core.files import write_files
+from mww.core.phases import Phases
+from mww.verification import verify_esphome_compatibility
 
 if TYPE_CHECKING:
     import keras
@@ -138,7 +138,7 @@ def convert_model_saved(
     """Turn a trained, non-streaming Keras model into the streaming one, and write it as SavedModel.
 
     Args:
-        model: A trainer's model, or one of `exporter.network`.
+        model: A trainer's model, or one of `exporter.conversion.keras_network`.
         config: What the model itself does not tell; see `export_to_tflite`.
         folder: Where the SavedModel is written.
         mode: The one that devices run; no other is converted.
@@ -155,11 +155,10 @@ def convert_model_saved(
         raise UsageError(f"mode {mode!r} is not converted", hint=f"devices run {STREAMING}")
     configuration = _configuration(config, None)
     with tensorflow_quietly():
-        from exporter import network
-        from exporter.conversion import by_tensorflow
+        from exporter.conversion import by_tensorflow, keras_network
 
-        checkpoint = network.checkpoint_of(model, configuration.settings)
-        streaming = network.build_streaming_network(checkpoint.architecture, checkpoint.weights)
+        checkpoint = keras_network.checkpoint_of(model, configuration.settings)
+        streaming = keras_network.build_streaming_network(checkpoint.architecture, checkpoint.weights)
         by_tensorflow.write_saved_model(streaming, Path(folder))
     return streaming
 

@@ -12,16 +12,14 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
-from exporter.errors import MwwError, UsageError
-from harness.allowances.file import AllowanceFile
 from harness.clips.clip import Clip
 from harness.clips.sources import ClipSource, open_clips
 from harness.engines.catalog import DEFAULT_ENGINE
-from harness.evaluation.labels import Label
-from harness.model import Model, load_model
 from harness.run.account import environment, judge_arena, warnings_for
+from harness.run.allowances.file import AllowanceFile
 from harness.run.allowing import account, allowing, proposal, read_allowance_file
 from harness.run.causes import Wrong, bisect_line, name_causes, wrong_clips
+from harness.run.evaluation.labels import Label
 from harness.run.journal import Journal
 from harness.run.judging import Judge, Observed, nothing_but
 from harness.run.options import RunOptions, no_progress
@@ -34,6 +32,8 @@ from harness.run.sharing import ShareClips, run_clips
 from harness.run.workbench import Bench, open_benches
 from harness.targets.base import TargetInfo
 from harness.targets.registry import EMULATOR, target_spec
+from mww.core.errors import MwwError, UsageError
+from mww.esphome.model import Model, load_model
 
 
 def check(  # noqa: PLR0913 -- the fields of RunOptions
@@ -76,7 +76,7 @@ def check(  # noqa: PLR0913 -- the fields of RunOptions
         jobs: Clips at a time, where several of the target can be had.
         progress: Called with the model's name, clips done and clips in all.
         cluster: The address of a Dask scheduler over whose workers clips are spread, or `local:N`; see docs/cluster.md.
-        allowances: The file of differences that were accepted; see `harness.allowances`.
+        allowances: The file of differences that were accepted; see `harness.run.allowances`.
         faults: What goes wrong on the virtual board of the target `virtual`; see `harness.virtual.faults`.
         bisect: Whether wrong outputs that nothing explains are followed to the operator, which gives a board a copy of
             the model; None: on a virtual one.
@@ -125,7 +125,7 @@ def _sharing(options: RunOptions) -> Iterator[ShareClips]:
         raise UsageError(f"--cluster with the target {options.target}", hint=hint)
     if options.jobs != 1:
         raise UsageError("--jobs with --cluster", hint="each thread of the cluster's workers runs a clip at a time")
-    from harness.cluster.connection import Cluster
+    from harness.run.cluster.connection import Cluster
 
     with Cluster(options.cluster) as cluster:
         yield cluster.run_clips

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from exporter.contract import CHIPS
-from exporter.errors import MwwError
+from mww.core.errors import MwwError
+from mww.esphome.contract import CHIPS
 
 if TYPE_CHECKING:
     from harness.boards.allocation import BoardSource
     from harness.boards.inventory import Board
-    from harness.model import Model
     from harness.run.results import RunResult
     from harness.targets.base import Target, TargetInfo
     from harness.targets.registry import TargetOptions
+    from mww.esphome.model import Model
 
 _EMULATOR = "emulator"
 _VIRTUAL = "virtual"
@@ -91,7 +91,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture
 def mww_model(request: pytest.FixtureRequest) -> Model:
     """The model of --mww-model, or the path that the test is parametrised with (`indirect=True`)."""
-    from harness.model import load_model
+    from mww.esphome.model import load_model
 
     path = getattr(request, "param", None)
     if path is None:
@@ -129,9 +129,9 @@ def mww_target(request: pytest.FixtureRequest) -> Iterator[Target]:
 @pytest.fixture
 def mww_check(request: pytest.FixtureRequest) -> Callable[..., RunResult]:
     """`harness.check.check(model, clips, ...)` on this test's target; on a board, that of `mww_board`."""
-    from harness.allowances.file import find_allowances
     from harness.check import check
-    from harness.errors import GONE_CODES
+    from harness.run.allowances.file import find_allowances
+    from mww.core.errors import GONE_CODES
 
     name, options = _place(request)
     config = request.config
@@ -205,7 +205,7 @@ def _make_pool(config: pytest.Config) -> BoardSource | None:
 def _boards(config: pytest.Config, inventory: Path | None, port: str) -> list[Board]:
     """The inventory's boards, or the one at a port, with what the options say about them."""
     from harness.boards.inventory import InventoryError, load_inventory
-    from harness.boards.ports import board_at, scan
+    from harness.serial.ports import board_at, scan
 
     chip, baud = config.getoption("--mww-chip"), config.getoption("--mww-baud")
     if inventory is None:
@@ -269,7 +269,7 @@ def _record(request: pytest.FixtureRequest, info: TargetInfo) -> None:
 @contextmanager
 def _doing_without(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let a board that cannot be reached fail this test, and no later one."""
-    from harness.errors import LinkError
+    from mww.core.errors import LinkError
 
     try:
         yield

@@ -20,12 +20,12 @@ import numpy as np
 
 from benchmarks.reliability.mutation import mutated
 from benchmarks.reliability.processes import published
-from exporter.errors import MwwError
 from harness.link.framing import Frame, FrameDecoder, encode_frame
-from harness.model import Model, load_model
 from harness.targets.device import DeviceTarget
 from harness.targets.registry import TargetOptions
 from harness.virtual.process import VirtualBoard
+from mww.core.errors import MwwError
+from mww.esphome.model import Model, load_model
 
 SECONDS = 120
 """After which a run is taken for hung; the longest wait that the link allows itself is 25 seconds."""

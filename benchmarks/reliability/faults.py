@@ -19,13 +19,12 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.reliability.processes import ROOT, published
-from exporter.errors import MwwError
-from exporter.scratch import FILE_SUFFIX
 from harness.check import check, check_models
-from harness.errors import GONE_CODES
-from harness.model import load_model
 from harness.run.options import RunOptions
 from harness.virtual.process import VirtualBoard
+from mww.core.errors import GONE_CODES, MwwError
+from mww.core.scratch import FILE_SUFFIX
+from mww.esphome.model import load_model
 
 CLIPS = 4
 FRAMES = 300

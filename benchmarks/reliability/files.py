@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.reliability import more_files
 from benchmarks.reliability.mutation import mutated
 from benchmarks.reliability.yaml_bombs import YAML_BOMBS
-from exporter.errors import MwwError
+from mww.core.errors import MwwError
 
 SECONDS = 30
 """For one file; the slowest reader takes well under one."""
@@ -143,15 +143,15 @@ def _features() -> Kind:
 
 
 def _calibration() -> Kind:
-    from exporter.feature_sets import load_clips
+    from exporter.calibration.feature_sets import load_clips
 
     slices = np.random.default_rng(1).integers(0, 600, (300, 40), np.uint16)
     return _npz({"features.npy": _npy(slices)}), ".npz", load_clips, _archives()
 
 
 def _wav() -> Kind:
-    from exporter.frontend import wav_to_features
-    from harness.resources import fixtures_dir
+    from mww.core.resources import fixtures_dir
+    from mww.esphome.frontend import wav_to_features
 
     good = min((fixtures_dir() / "clips").rglob("*.wav"), key=lambda path: path.stat().st_size).read_bytes()
 
@@ -178,10 +178,10 @@ def _wav() -> Kind:
 
 
 def _tflite() -> Kind:
-    from exporter.arena import predict_arena
     from exporter.model_analyzer import analyze_model_architecture
-    from exporter.verification import verify_esphome_compatibility
-    from harness.model import load_model
+    from mww.esphome.model import load_model
+    from mww.tflm.arena import predict_arena
+    from mww.verification import verify_esphome_compatibility
 
     def read(path: Path) -> None:
         for reader in (load_model, verify_esphome_compatibility, predict_arena, analyze_model_architecture):
@@ -194,8 +194,8 @@ def _tflite() -> Kind:
 
 
 def _manifest() -> Kind:
-    from exporter.verification import verify_esphome_compatibility
-    from harness.model import load_model
+    from mww.esphome.model import load_model
+    from mww.verification import verify_esphome_compatibility
 
     good = json.loads((_models() / "okay_nabu.json").read_bytes())
 
@@ -218,10 +218,10 @@ def _manifest() -> Kind:
 
 
 def _configuration() -> Kind:
-    from exporter.configuration import load_configuration
-    from exporter.model_file import read_model
-    from exporter.settings import trainer_configuration
-    from exporter.streaming_graph import read_streaming_graph
+    from exporter.network.configuration import load_configuration
+    from exporter.network.settings import trainer_configuration
+    from mww.tflite.model_file import read_model
+    from mww.tflite.streaming_graph import read_streaming_graph
 
     graph = read_streaming_graph(read_model(_models() / "okay_nabu.tflite"))
     return trainer_configuration(graph.architecture).encode(), ".yaml", load_configuration, YAML_BOMBS
@@ -242,8 +242,8 @@ def _checkpoint(path: Path) -> None:
 
 def _recovered() -> bytes:
     from exporter.checkpoint import weights_file
-    from exporter.model_file import read_model
     from exporter.recover import recover
+    from mww.tflite.model_file import read_model
 
     recovered = recover(read_model(_models() / "okay_nabu.tflite"))
     return weights_file(recovered.architecture, recovered.weights)

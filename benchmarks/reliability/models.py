@@ -11,10 +11,10 @@ import numpy as np
 
 from benchmarks.reliability.mutation import mutated
 from benchmarks.reliability.processes import published
-from exporter.errors import MwwError
 from harness.check import check_models
-from harness.model import load_model
 from harness.run.options import RunOptions
+from mww.core.errors import MwwError
+from mww.esphome.model import load_model
 
 
 def try_models(engine: str, count: int, seed: int) -> Iterator[str | None]:

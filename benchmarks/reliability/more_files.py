@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.reliability.processes import ROOT, published
 from benchmarks.reliability.yaml_bombs import YAML_BOMBS
-from exporter.scratch import scratch_folder
+from mww.core.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from benchmarks.reliability.files import Kind
@@ -62,7 +62,7 @@ def _varint(value: int) -> bytes:
 
 def labels() -> Kind:
     """The CSV of `mww run --labels`."""
-    from harness.evaluation.labels import read_labels
+    from harness.run.evaluation.labels import read_labels
 
     good = b"clip,label,end_s\na/1.wav,positive,0.9\n2.wav,negative,\n"
     crafted = (
@@ -95,11 +95,11 @@ def journal() -> Kind:
     from harness.check import check_models
     from harness.clips.npz import write_archive
     from harness.clips.sources import open_clips
-    from harness.model import load_model
     from harness.run.journal import Journal
     from harness.run.options import RunOptions
     from harness.run.workbench import Setup
     from harness.targets.registry import TargetOptions
+    from mww.esphome.model import load_model
 
     model = load_model(published() / "okay_nabu.json")
     with scratch_folder("mww-hostile-") as folder:
@@ -126,7 +126,7 @@ def journal() -> Kind:
 
 def allowances() -> Kind:
     """The file of allowances."""
-    from harness.allowances.file import read_allowances
+    from harness.run.allowances.file import read_allowances
 
     entry = "model: okay_nabu\n  model_sha256: '%s'\n  chip: esp32\n  reason: r\n  by: me\n  date: '2026-01-01'\n" % (
         "0" * 64
@@ -137,9 +137,9 @@ def allowances() -> Kind:
 
 def factory_images() -> Kind:
     """A firmware's factory image."""
-    from harness.images.factory_image import read_factory_image
     from harness.virtual.chips import find_chip
     from harness.virtual.factory import factory_image
+    from mww.images.factory_image import read_factory_image
 
     def read(path: Path) -> None:
         read_factory_image(path.read_bytes())

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from exporter.scratch import FILE_SUFFIX
+from mww.core.scratch import FILE_SUFFIX
 
 ROOT = Path(__file__).resolve().parents[2]
 GRACE = 15.0
@@ -214,8 +214,8 @@ def _flash(folder: Path) -> Case:
 
 
 def _export(folder: Path, more: Sequence[str]) -> Case:
-    from exporter.model_file import read_model
     from exporter.recover import recover, write_recovered
+    from mww.tflite.model_file import read_model
 
     recovered = recover(read_model(published() / "okay_nabu.tflite"))
     write_recovered(recovered, folder / "trained.weights.h5", config=None, ranges=folder / "ranges.json")

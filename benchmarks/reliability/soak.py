@@ -15,12 +15,12 @@ import psutil
 
 from benchmarks.reliability.page import put_row
 from benchmarks.reliability.processes import published
-from harness.model import load_model
 from harness.targets.base import Target
 from harness.targets.device import DeviceTarget
 from harness.targets.emulator import EmulatorTarget
 from harness.targets.registry import TargetOptions
 from harness.virtual.process import VirtualBoard
+from mww.esphome.model import load_model
 
 HOUR = 120_000
 """Inferences: at a stride of three slices one every 30 ms."""

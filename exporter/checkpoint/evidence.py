@@ -12,12 +12,12 @@ from functools import cache
 from itertools import pairwise
 from typing import Final
 
-from exporter.architecture import ATTENTION_KERNEL, Shape, split_channels
 from exporter.checkpoint.layouts import Drawer
 from exporter.checkpoint.resolution import Evidence
-from exporter.contract import FEATURES
-from exporter.errors import CheckpointError
-from exporter.settings import Setting, Settings
+from exporter.network.architecture import ATTENTION_KERNEL, Shape, split_channels
+from exporter.network.settings import Setting, Settings
+from mww.core.errors import CheckpointError
+from mww.esphome.contract import FEATURES
 
 Drawers = Mapping[Drawer, Sequence[tuple[Shape, ...]]]
 """Shapes of the arrays of each layer, in the trainer's order."""

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from exporter.architecture import MAX_WEIGHTS, FloatArray
-from exporter.errors import CheckpointError, MissingPackageError
+from exporter.network.architecture import MAX_WEIGHTS, FloatArray
+from mww.core.errors import CheckpointError, MissingPackageError
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from exporter.errors import CheckpointError
-from exporter.settings import Setting, Settings, parse_setting
+from exporter.network.settings import Setting, Settings, parse_setting
+from mww.core.errors import CheckpointError
 
 _MAX_CONFIG: Final = 8 * 1024 * 1024
 _MAX_WEIGHTS: Final = 256 * 1024 * 1024

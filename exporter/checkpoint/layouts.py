@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 
-from exporter.architecture import Architecture, FloatArray, Inception, MixedNet, Parameter
+from exporter.network.architecture import Architecture, FloatArray, Inception, MixedNet, Parameter
 
 Drawer: TypeAlias = Literal["cell", "convolution", "depthwise", "norm", "dense"]
 """Where the official trainer's layers of one class lie; `cell` is a convolution inside a `Stream` layer."""

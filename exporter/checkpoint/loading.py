@@ -14,7 +14,6 @@ from typing import Final
 
 import numpy as np
 
-from exporter.architecture import Architecture, FloatArray, MixedNet, Parameter, Weights
 from exporter.checkpoint.evidence import official_evidence
 from exporter.checkpoint.hdf5 import h5py_module, read_arrays
 from exporter.checkpoint.keras_archive import read_keras_archive
@@ -30,8 +29,9 @@ from exporter.checkpoint.layouts import (
 )
 from exporter.checkpoint.resolution import Evidence, check_shapes, resolve
 from exporter.checkpoint.tf_checkpoint import read_tf_checkpoint
-from exporter.errors import CheckpointError
-from exporter.settings import Setting, Settings
+from exporter.network.architecture import Architecture, FloatArray, MixedNet, Parameter, Weights
+from exporter.network.settings import Setting, Settings
+from mww.core.errors import CheckpointError
 
 
 @dataclass(frozen=True, eq=False)

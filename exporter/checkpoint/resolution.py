@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NoReturn, TypeVar
 
-from exporter.architecture import (
+from exporter.network.architecture import (
     ATTENTION_KERNEL,
     Architecture,
     FirstConvolution,
@@ -20,8 +20,8 @@ from exporter.architecture import (
     MixedNet,
     Pooling,
 )
-from exporter.errors import CheckpointError, ConfigurationError
-from exporter.settings import INCEPTION, OURS, Setting, Settings
+from exporter.network.settings import INCEPTION, OURS, Setting, Settings
+from mww.core.errors import CheckpointError, ConfigurationError
 
 T = TypeVar("T")
 

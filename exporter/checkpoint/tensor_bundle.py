@@ -16,7 +16,7 @@ from typing import Final
 
 import numpy as np
 
-from exporter.architecture import FloatArray
+from exporter.network.architecture import FloatArray
 
 MAX_INDEX_SIZE: Final = 4 * 1024 * 1024
 

@@ -8,10 +8,10 @@ from math import prod
 from pathlib import Path
 from typing import Final
 
-from exporter.architecture import MAX_WEIGHTS, FloatArray
 from exporter.checkpoint.layouts import Drawer, Drawers, Layer
 from exporter.checkpoint.tensor_bundle import Bundle, read_bundle
-from exporter.errors import CheckpointError
+from exporter.network.architecture import MAX_WEIGHTS, FloatArray
+from mww.core.errors import CheckpointError
 
 _KEY: Final = re.compile(
     r"(?:model/)?(?:_operations/|_layers/|layer_with_weights-)(\d{1,5})/(cell/|batch_norm/)?"

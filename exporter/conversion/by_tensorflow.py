@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from exporter.architecture import FloatArray
-from exporter.calibration import RepresentativeDataset, check_shape
-from exporter.contract import FEATURES
+from exporter.calibration.sets import RepresentativeDataset, check_shape
 from exporter.conversion.ranges import UnknownOperatorError, calibrated_ranges, check_finite
 from exporter.conversion.recovered_ranges import ranges_of_tensors
-from exporter.errors import CalibrationError, ConversionError
-from exporter.model_file import read_model
-from exporter.phases import Phases
+from exporter.network.architecture import FloatArray
+from mww.core.errors import CalibrationError, ConversionError
+from mww.core.phases import Phases
+from mww.esphome.contract import FEATURES
+from mww.tflite.model_file import read_model
 
 if TYPE_CHECKING:
     import keras

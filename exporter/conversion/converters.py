@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-from exporter.calibration import RepresentativeDataset
+from exporter.calibration.sets import RepresentativeDataset
 from exporter.checkpoint import Checkpoint
 from exporter.conversion.direct.converter import convert_directly
 from exporter.conversion.recovered_ranges import Ranges
 from exporter.conversion.tensorflow_quietly import tensorflow_quietly
-from exporter.errors import UsageError
-from exporter.phases import Phases
-from exporter.scratch import scratch_folder
+from mww.core.errors import UsageError
+from mww.core.phases import Phases
+from mww.core.scratch import scratch_folder
 
 Converter: TypeAlias = Literal["direct", "tensorflow"]
 CONVERTERS: Final[tuple[Converter, ...]] = ("direct", "tensorflow")
@@ -59,10 +59,9 @@ def convert(checkpoint: Checkpoint, calibration: Calibration, converter: Convert
 def _convert_by_tensorflow(checkpoint: Checkpoint, calibration: Calibration, phases: Phases) -> bytes:
     with tensorflow_quietly(), scratch_folder("mww-export-") as folder:
         with phases("tensorflow"):
-            from exporter import network
-            from exporter.conversion import by_tensorflow
+            from exporter.conversion import by_tensorflow, keras_network
         with phases("network"):
-            streaming = network.build_streaming_network(checkpoint.architecture, checkpoint.weights)
+            streaming = keras_network.build_streaming_network(checkpoint.architecture, checkpoint.weights)
         with phases("saved_model"):
             by_tensorflow.write_saved_model(streaming, folder / "saved_model")
         if isinstance(calibration, RepresentativeDataset):

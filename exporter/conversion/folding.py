@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from exporter.architecture import NORM_EPSILON, Architecture, FloatArray, Weights
+from exporter.network.architecture import NORM_EPSILON, Architecture, FloatArray, Weights
 
 
 def fold_norms(architecture: Architecture, weights: Weights) -> Weights:

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from exporter.architecture import NORM_EPSILON, Weights
 from exporter.conversion.topology import Padding
+from exporter.network.architecture import NORM_EPSILON, Weights
 
 _POOLS = {"average": keras.layers.AveragePooling2D, "max": keras.layers.MaxPooling2D}
 

@@ -14,10 +14,18 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from exporter.architecture import FloatArray
-from exporter.errors import ConversionError
-from exporter.model_file import ModelFile, Operator
-from exporter.operator_options import Concatenation, Conv2D, DepthwiseConv2D, Elementwise, Pool2D, Reducer, StridedSlice
+from exporter.network.architecture import FloatArray
+from mww.core.errors import ConversionError
+from mww.tflite.model_file import ModelFile, Operator
+from mww.tflite.operator_options import (
+    Concatenation,
+    Conv2D,
+    DepthwiseConv2D,
+    Elementwise,
+    Pool2D,
+    Reducer,
+    StridedSlice,
+)
 
 Ranges = Mapping[int, tuple[float, float]]
 """Tensor of the main graph to its least and greatest value."""

@@ -11,7 +11,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 
-from exporter.errors import MissingPackageError
+from mww.core.errors import MissingPackageError
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Protocol, TypeVar
 
-from exporter.architecture import (
+from exporter.network.architecture import (
     ATTENTION_KERNEL,
     Architecture,
     Inception,

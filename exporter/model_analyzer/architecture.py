@@ -9,11 +9,11 @@ from typing import Final
 from exporter.model_analyzer.context import context_slices
 from exporter.model_analyzer.cost import Cost, operator_cost
 from exporter.model_analyzer.source import open_source
-from exporter.model_file import ModelFile, Operator, Tensor
-from exporter.operator_options import Conv2D, DepthwiseConv2D, Pool2D
-from exporter.verification.rules import Graph, Subject
-from exporter.verification.state import state_access
-from exporter.verification.streaming import highest_byte
+from mww.tflite.model_file import ModelFile, Operator, Tensor
+from mww.tflite.operator_options import Conv2D, DepthwiseConv2D, Pool2D
+from mww.verification.rules import Graph, Subject
+from mww.verification.state import state_access
+from mww.verification.streaming import highest_byte
 
 _COMPUTING: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "ADD",
                      "MUL", "LOGISTIC", "QUANTIZE")  # fmt: skip

@@ -7,15 +7,15 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from exporter.arena import ArenaPrediction, predict_arenas
-from exporter.contract import CHIPS
-from exporter.errors import UnsupportedModelError
 from exporter.model_analyzer.architecture import ModelAnalysis, analyze_model_architecture
 from exporter.model_analyzer.gpu import GpuReport, check_gpu_compatibility
 from exporter.model_analyzer.performance import PerformanceEstimate, performance_of
 from exporter.model_analyzer.quality import QualityReport, validate_model_quality
 from exporter.model_analyzer.source import Source, open_source
-from exporter.verification import VerificationReport, verify_esphome_compatibility
+from mww.core.errors import UnsupportedModelError
+from mww.esphome.contract import CHIPS
+from mww.tflm.arena import ArenaPrediction, predict_arenas
+from mww.verification import VerificationReport, verify_esphome_compatibility
 
 
 @dataclass(frozen=True, slots=True)

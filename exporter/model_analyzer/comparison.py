@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.arena import predict_arenas
-from exporter.errors import UnsupportedModelError
 from exporter.model_analyzer.architecture import ModelAnalysis, analyze_model_architecture
 from exporter.model_analyzer.differences import OperatorDifference, operator_differences
 from exporter.model_analyzer.pairing import pair_operators
 from exporter.model_analyzer.source import open_source
 from exporter.model_analyzer.weights import WeightDifference, weight_differences
-from exporter.model_file import ModelFile
+from mww.core.errors import UnsupportedModelError
+from mww.tflite.model_file import ModelFile
+from mww.tflm.arena import predict_arenas
 
 
 @dataclass(frozen=True, slots=True)

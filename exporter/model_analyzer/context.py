@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from exporter.model_file import ModelFile, Operator, Subgraph
-from exporter.operator_options import Conv2D, DepthwiseConv2D, Pool2D, Reducer
+from mww.tflite.model_file import ModelFile, Operator, Subgraph
+from mww.tflite.operator_options import Conv2D, DepthwiseConv2D, Pool2D, Reducer
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import Final
 
-from exporter.model_file import ModelFile, Operator, Subgraph, Tensor
-from exporter.operator_options import Pool2D
+from mww.tflite.model_file import ModelFile, Operator, Subgraph, Tensor
+from mww.tflite.operator_options import Pool2D
 
 _WEIGHTED: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from exporter.model_analyzer.pairing import Pair
-from exporter.model_file import ModelFile, Operator, Tensor
-from exporter.operator_options import CallOnce, Options, VarHandle
-from exporter.verification.rules import Subject
-from exporter.verification.state import initialisers, state_access
+from mww.tflite.model_file import ModelFile, Operator, Tensor
+from mww.tflite.operator_options import CallOnce, Options, VarHandle
+from mww.verification.rules import Subject
+from mww.verification.state import initialisers, state_access
 
 
 @dataclass(frozen=True, slots=True)

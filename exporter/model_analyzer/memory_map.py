@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.arena import HEAD_KIND, TAIL_KINDS, ArenaPrediction
-from exporter.model_file import ModelFile
+from mww.tflite.model_file import ModelFile
+from mww.tflm.arena import HEAD_KIND, TAIL_KINDS, ArenaPrediction
 
 WIDTH: Final = 900
 HEIGHT: Final = 360

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Final
 
-from exporter.errors import UnsupportedModelError
-from exporter.model_file import ModelFile, Operator, Tensor
-from exporter.operator_options import Conv2D, DepthwiseConv2D, Pool2D
-from exporter.verification.rules import Graph
-from exporter.verification.state import state_access
+from mww.core.errors import UnsupportedModelError
+from mww.tflite.model_file import ModelFile, Operator, Tensor
+from mww.tflite.operator_options import Conv2D, DepthwiseConv2D, Pool2D
+from mww.verification.rules import Graph
+from mww.verification.state import state_access
 
 
 @dataclass(frozen=True, slots=True)

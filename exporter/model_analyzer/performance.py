@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from exporter.contract import CHIPS, FEATURE_STEP_MS
-from exporter.errors import UnknownRuntimeError
 from exporter.model_analyzer.architecture import ModelAnalysis, analyze_model_architecture
+from mww.core.errors import UnknownRuntimeError
+from mww.esphome.contract import CHIPS, FEATURE_STEP_MS
 
 
 @dataclass(frozen=True, slots=True)

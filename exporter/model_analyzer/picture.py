@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from exporter.model_analyzer.architecture import Layer, ModelAnalysis
-from exporter.model_file import ModelFile, Operator
-from exporter.verification.rules import Graph
-from exporter.verification.state import state_access
+from mww.tflite.model_file import ModelFile, Operator
+from mww.verification.rules import Graph
+from mww.verification.state import state_access
 
 MAX_NODES: Final = 400
 """Beyond this a picture helps nobody; no wake word has more than 150."""

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from exporter.arena import predict_arenas
-from exporter.errors import UnsupportedModelError
 from exporter.model_analyzer.architecture import ModelAnalysis, analyze_model_architecture
 from exporter.model_analyzer.performance import performance_of
 from exporter.model_analyzer.source import open_source
-from exporter.model_file import ModelFile, Tensor
-from exporter.verification import verify_esphome_compatibility
+from mww.core.errors import UnsupportedModelError
+from mww.tflite.model_file import ModelFile, Tensor
+from mww.tflm.arena import predict_arenas
+from mww.verification import verify_esphome_compatibility
 
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 

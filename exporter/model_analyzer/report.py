@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Final, Literal
 
-from exporter.errors import UsageError
-from exporter.files import write_files
 from exporter.model_analyzer.collection import Collection, collect, document
 from exporter.model_analyzer.memory_map import HEIGHT, WIDTH, memory_maps
 from exporter.model_analyzer.picture import draw
 from exporter.model_analyzer.text import as_text
+from mww.core.errors import UsageError
+from mww.core.files import write_files
 
 SCHEMA: Final = "mww.analyze/1"
 _TEMPLATES: Final = Path(__file__).parent / "templates"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.manifest import Manifest, is_manifest, load_manifest
-from exporter.model_file import ModelFile, read_model
+from mww.esphome.manifest import Manifest, is_manifest, load_manifest
+from mww.tflite.model_file import ModelFile, read_model
 
 
 @dataclass(frozen=True, slots=True)

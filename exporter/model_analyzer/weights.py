@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.model_file import ModelFile, Operator
+from mww.tflite.model_file import ModelFile, Operator
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Making a model smaller without changing what it computes: `exporter.optimize` is the way in."""
+"""Making a model smaller without changing what it computes: `exporter.optimization.optimize` is the way in."""

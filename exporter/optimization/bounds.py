@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from exporter.optimization.live_memory import ChipMemory, LiveTensor, Memory
 from exporter.optimization.precedence import Precedence, bits
-from exporter.tflm.arena_allocator import align_up
+from mww.tflm.arena_allocator import align_up
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from exporter.contract import CHIPS
-from exporter.model_file import ModelFile
 from exporter.optimization.precedence import Precedence, union
-from exporter.tflm.arena_allocator import align_up
-from exporter.tflm.memory_planner import BufferRequirement, Lifetimes, plan_greedily
-from exporter.tflm.micro_allocator import MicroAllocator, PlacedBuffer, params_alignment
-from exporter.tflm.runtime import Runtime, Structs, find_runtime
+from mww.esphome.contract import CHIPS
+from mww.tflite.model_file import ModelFile
+from mww.tflm.arena_allocator import align_up
+from mww.tflm.memory_planner import BufferRequirement, Lifetimes, plan_greedily
+from mww.tflm.micro_allocator import MicroAllocator, PlacedBuffer, params_alignment
+from mww.tflm.runtime import Runtime, Structs, find_runtime
 
 
 @dataclass(frozen=True, slots=True)

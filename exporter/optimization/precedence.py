@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from exporter.model_file import ModelFile, Operator, Subgraph
-from exporter.operator_options import VarHandle
+from mww.tflite.model_file import ModelFile, Operator, Subgraph
+from mww.tflite.operator_options import VarHandle
 
 _STATEFUL = ("READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from exporter.flatbuffer import Buffer, MalformedError, Table
+from mww.tflite.flatbuffer import Buffer, MalformedError, Table
 
 if TYPE_CHECKING:
     from flatbuffers import Builder
@@ -62,7 +62,7 @@ def rewrite(content: bytes, order: Sequence[int] | None = None) -> bytes:
     """Write a model again without names, metadata and duplicate buffers.
 
     Args:
-        content: A `.tflite` that `exporter.model_file` has read.
+        content: A `.tflite` that `mww.tflite.model_file` has read.
         order: The main graph's operators in their new order, by their old indices; None: as they are.
 
     Raises:

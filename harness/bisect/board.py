@@ -14,20 +14,19 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from exporter.arena import ArenaPrediction, predict_arena
-from exporter.errors import UnknownRuntimeError, UnsupportedModelError, UsageError
-from exporter.model_file import Tensor
 from harness.bisect.probing import Closing, Progress, exposing, no_progress
 from harness.boards.leases import hold_port
-from harness.errors import DeviceError, LinkError
 from harness.link.client import LinkClient
 from harness.link.messages import FLAG_VIRTUAL, MAX_MODELS, OPEN, STORED
 from harness.link.model_table import ModelRecord
-from harness.link.ports import DEFAULT_BAUD
 from harness.link.session import Timing
-from harness.model import Model
+from harness.serial.connection import DEFAULT_BAUD
 from harness.targets.device import check_engine
 from harness.targets.registry import TargetOptions
+from mww.core.errors import DeviceError, LinkError, UnknownRuntimeError, UnsupportedModelError, UsageError
+from mww.esphome.model import Model
+from mww.tflite.model_file import Tensor
+from mww.tflm.arena import ArenaPrediction, predict_arena
 
 _RECOVERY: Final = Timing(hello=5.0)
 """For a board that was lost, and may be booting."""

@@ -12,9 +12,6 @@ from typing import Final
 
 import numpy as np
 
-from exporter.contract import FEATURES
-from exporter.errors import FeatureError
-from exporter.model_file import read_model
 from harness.bisect.operator_search import Divergence, OperatorSearch
 from harness.bisect.probing import Progress, TensorSource, no_progress
 from harness.bisect.reenactment import (
@@ -27,9 +24,11 @@ from harness.bisect.reenactment import (
     explain_by_reset,
 )
 from harness.clips.clip import Clip
-from harness.errors import GoldenError
-from harness.golden import Golden
-from harness.model import Model
+from harness.clips.golden import Golden
+from mww.core.errors import FeatureError, GoldenError
+from mww.esphome.contract import FEATURES
+from mww.esphome.model import Model
+from mww.tflite.model_file import read_model
 
 _REPEATS: Final = 2
 """Times that a clip that went wrong is run again from the initial state."""

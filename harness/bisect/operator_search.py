@@ -14,11 +14,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from exporter.errors import MwwError
-from exporter.model_file import ModelFile, Operator, Quantization, Subgraph, Tensor
-from exporter.operator_options import Options
 from harness.bisect.probing import MAX_EXPOSED, MAX_EXPOSED_BYTES, Progress, TensorSource
-from harness.errors import DeviceError, LinkError
+from mww.core.errors import DeviceError, LinkError, MwwError
+from mww.tflite.model_file import ModelFile, Operator, Quantization, Subgraph, Tensor
+from mww.tflite.operator_options import Options
 
 Frames = npt.NDArray[np.int8]
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from exporter.flatbuffer import Buffer
-from exporter.model_file import Tensor
 from harness.engines.process import EngineProcess
 from harness.targets.registry import EMULATOR
+from mww.tflite.flatbuffer import Buffer
+from mww.tflite.model_file import Tensor
 
 if TYPE_CHECKING:
     from typing_extensions import Self

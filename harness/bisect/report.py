@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from exporter import __version__
 from harness.bisect.explanation import BisectResult
 from harness.bisect.operator_search import Divergence, TensorFacts
 from harness.bisect.suspicion import suspect
+from mww import __version__
 
 _TABLE = ("| tensor | name | type | shape | scale | zero point |", "|---|---|---|---|---|---|")
 

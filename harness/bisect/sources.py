@@ -8,11 +8,11 @@ from contextlib import ExitStack, contextmanager
 from harness.bisect.board import BoardTensors
 from harness.bisect.probing import EngineTensors, Progress, TensorSource, no_progress
 from harness.engines.catalog import DEFAULT_ENGINE
-from harness.model import Model
-from harness.targets.qemu import open_target as open_qemu
+from harness.targets.qemu.target import open_target as open_qemu
 from harness.targets.registry import EMULATOR, VIRTUAL, TargetOptions, check_faults, is_qemu, target_spec
 from harness.targets.virtual import DEFAULT_CHIP
 from harness.virtual.process import VirtualBoard
+from mww.esphome.model import Model
 
 
 @contextmanager

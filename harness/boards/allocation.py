@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from harness.boards.inventory import Board
 from harness.boards.leases import acquire_any
-from harness.boards.ports import SerialPort, find_port, scan
-from harness.errors import PortMissingError
+from harness.serial.ports import SerialPort, find_port, scan
+from mww.core.errors import PortMissingError
 
 if TYPE_CHECKING:
     from harness.virtual.process import VirtualBoard

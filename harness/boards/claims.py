@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from exporter.errors import MwwError
 from harness.boards.inventory import Board
+from mww.core.errors import MwwError
 
 
 class BoardBusyError(MwwError):

@@ -18,7 +18,7 @@ from typing import Final
 
 from harness.boards.claims import Claim, Holder, LeaseError
 from harness.boards.inventory import Board
-from harness.boards.ports import current_user
+from harness.serial.ports import current_user
 
 _MAX_HOLDER_BYTES: Final = 4096
 _MODE: Final = 0o644  # everybody may see whether it is locked, and by whom

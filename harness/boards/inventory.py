@@ -1,6 +1,6 @@
 """The inventory: which boards belong to this machine, parsed from YAML once, at the edge.
 
-Where a board is plugged in is `harness.boards.ports`' question, who may use it now `harness.boards.leases`'.
+Where a board is plugged in is `harness.serial.ports`' question, who may use it now `harness.boards.leases`'.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
-from exporter.contract import CHIPS
-from exporter.errors import InputError, MwwError, UsageError
-from harness.labgrid.address import in_lab, parse_address
+from harness.boards.labgrid.address import in_lab, parse_address
+from mww.core.errors import InputError, MwwError, UsageError
+from mww.esphome.contract import CHIPS
 
 DEFAULT_MAP: Final = Path("boards.yaml")
 """Where `mww boards` looks without `--map`, after the environment's `MWW_BOARDS`."""
@@ -50,7 +50,7 @@ class Board:
 
     Attributes:
         id: What people call it; unique in its inventory.
-        chip: As `exporter.contract.CHIPS` spells it.
+        chip: As `mww.esphome.contract.CHIPS` spells it.
         product: What is printed on it.
         serial: The USB serial number of its port, which finds it under any tty name.
         mac: The chip's own address; on USB-Serial-JTAG it is also the USB serial number.

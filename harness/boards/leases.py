@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 from harness.boards.claims import BoardBusyError, Claim, Holder, LeaseProvider
 from harness.boards.file_locks import FileLocks
 from harness.boards.inventory import Board
-from harness.boards.ports import board_at, scan
-from harness.labgrid.address import in_lab
+from harness.boards.labgrid.address import in_lab
+from harness.serial.ports import board_at, scan
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -131,7 +131,7 @@ def holder(board: Board) -> Holder | None:
 def _provider(board: Board) -> LeaseProvider:
     if not in_lab(board.port):
         return _FILE_LOCKS
-    from harness.labgrid.leases import Lab
+    from harness.boards.labgrid.leases import Lab
 
     return Lab()
 

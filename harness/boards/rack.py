@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from exporter.errors import MwwError
 from harness.boards.claims import BoardBusyError, Holder
 from harness.boards.inventory import Board, identity
+from harness.boards.labgrid.address import in_lab
 from harness.boards.leases import acquire, holder
-from harness.boards.ports import SerialPort, access, find_port
-from harness.labgrid.address import in_lab
+from harness.serial.ports import SerialPort, access, find_port
+from mww.core.errors import MwwError
 
 if TYPE_CHECKING:
     from harness.link.messages import Welcome
@@ -47,7 +47,7 @@ class BoardState:
 
 
 def look(board: Board, ports: Sequence[SerialPort]) -> BoardState:
-    """See how a board is; `ports` are those that `harness.boards.ports.scan` found."""
+    """See how a board is; `ports` are those that `harness.serial.ports.scan` found."""
     held_by: Holder | None = None
     try:
         held_by = holder(board)

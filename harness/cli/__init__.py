@@ -15,9 +15,9 @@ from typing import Final, NoReturn
 
 import click
 
-from exporter import __version__
-from exporter.errors import MwwError, UsageError
 from harness.cli.output import print_error
+from mww import __version__
+from mww.core.errors import MwwError, UsageError
 
 VERBS: Final = {
     "export": "A trained checkpoint to a streaming INT8 model and its manifest.",

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from exporter.files import write_files
 from exporter.model_analyzer.collection import collect, document
 from exporter.model_analyzer.report import SCHEMA, as_html
 from exporter.model_analyzer.text import as_text
 from harness.cli.output import emit_json, json_option
+from mww.core.files import write_files
 
 
 @click.command("analyze")

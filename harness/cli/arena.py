@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from exporter.arena import HEAD_KIND, TAIL_KINDS, ArenaPrediction, fits, predict_arenas
-from exporter.contract import CHIPS, RuntimeVersions
-from exporter.errors import UsageError
-from exporter.manifest import Manifest, is_manifest, load_manifest, with_margin, write_tensor_arena_size
-from exporter.model_file import ModelFile, read_model
-from exporter.runtimes import select_runtimes
 from harness.cli.arena_runtimes import print_runtimes
 from harness.cli.output import console, emit_json, json_option, printable, warn
 from harness.report.measured_arena import MeasuredArena, read_measured_arena
+from mww.core.errors import UsageError
+from mww.esphome.contract import CHIPS, RuntimeVersions
+from mww.esphome.manifest import Manifest, is_manifest, load_manifest, write_tensor_arena_size
+from mww.tflite.model_file import ModelFile, read_model
+from mww.tflm.arena import HEAD_KIND, TAIL_KINDS, ArenaPrediction, fits, predict_arenas, with_margin
+from mww.tflm.releases import select_runtimes
 
 if TYPE_CHECKING:
     from rich.table import Table

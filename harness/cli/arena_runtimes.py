@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import click
 
-from exporter.arena import ArenaPrediction, fits
 from harness.cli.output import console, printable
+from mww.tflm.arena import ArenaPrediction, fits
 
 
 def print_runtimes(name: str, size: int | None, predictions: Sequence[tuple[ArenaPrediction, ...]]) -> None:

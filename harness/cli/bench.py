@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from exporter.errors import UsageError
 from harness.cli.output import emit_json, json_option, print_error
-from harness.errors import BenchmarkError
+from mww.core.errors import BenchmarkError, UsageError
 
 if TYPE_CHECKING:
-    from harness.benchmarks.catalog import Benchmark, Measured
+    from harness.bench.catalog import Benchmark, Measured
 
 
 @click.command("bench")
@@ -35,9 +34,9 @@ def command(names: tuple[str, ...], quick: bool, write: Path | None, as_list: bo
 
     Exits with 0 if every goal holds (or is not judged: --quick), 1 if one does not, 2 if one could not be measured.
     """
-    from harness.benchmarks.catalog import find_benchmarks, measure
-    from harness.benchmarks.machine import describe_machine
-    from harness.benchmarks.table import SCHEMA, bench_document, former_benchmarks
+    from harness.bench.catalog import find_benchmarks, measure
+    from harness.bench.machine import describe_machine
+    from harness.bench.table import SCHEMA, bench_document, former_benchmarks
 
     chosen = find_benchmarks(names)
     if as_list:
@@ -83,8 +82,8 @@ def _beside(page: Path, *, quick: bool) -> Path:
 
 
 def _write(page: Path, document: Mapping[str, object]) -> None:
-    from exporter.files import write_files
-    from harness.benchmarks.table import bench_page
+    from harness.bench.table import bench_page
+    from mww.core.files import write_files
 
     text = json.dumps(document, indent=2, allow_nan=False)
     write_files({page: bench_page(document).encode(), page.with_suffix(".json"): f"{text}\n".encode()})

@@ -52,7 +52,6 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
     """
     from contextlib import ExitStack
 
-    from exporter.files import write_files
     from harness.bisect.explanation import bisect
     from harness.bisect.probing import EngineTensors
     from harness.bisect.report import markdown
@@ -60,9 +59,10 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
     from harness.clips.clip import check_step
     from harness.clips.sources import open_clips
     from harness.engines.catalog import DEFAULT_ENGINE
-    from harness.errors import LinkError
-    from harness.model import load_model
     from harness.targets.registry import EMULATOR, TargetOptions
+    from mww.core.errors import LinkError
+    from mww.core.files import write_files
+    from mww.esphome.model import load_model
 
     loaded = load_model(model)
     if target == EMULATOR and engine in (None, DEFAULT_ENGINE):

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import click
 
 from harness.boards.inventory import Board, inventory_path, load_inventory
-from harness.boards.ports import SerialPort, access, scan, stable_name
 from harness.boards.rack import BoardState, ask, look
 from harness.cli.output import console, emit_json, json_option, printable, warn
+from harness.serial.ports import SerialPort, access, scan, stable_name
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
+from harness.cli.demo_run import DemoResult, run_demo
 from harness.cli.output import console, emit_json, json_option
-from harness.demo import DemoResult, run_demo
 
 
 @click.command("demo")

@@ -6,9 +6,9 @@ from dataclasses import asdict
 
 import click
 
+from harness.cli.doctor_checks.finding import Finding
+from harness.cli.doctor_checks.machine import examine
 from harness.cli.output import emit_json, json_option, printable
-from harness.doctor.finding import Finding
-from harness.doctor.machine import examine
 
 _MARKS = {
     "ok": ("ok     ", "green"),

@@ -8,17 +8,17 @@ from typing import Any
 
 import click
 
-from exporter.architecture import weight_count
-from exporter.calibration import MINIMUM_CLIPS
-from exporter.contract import CHIPS
+from exporter.calibration.sets import MINIMUM_CLIPS
 from exporter.conversion.converters import CONVERTERS
-from exporter.errors import UsageError
 from exporter.export import ChooseCutoff, ExportResult, RefusedExportError
 from exporter.manifest import ManifestOptions
 from exporter.model_analyzer import ModelAnalysis
-from exporter.settings import architecture_settings
+from exporter.network.architecture import weight_count
+from exporter.network.settings import architecture_settings
 from harness.cli.arena import arena_document
 from harness.cli.output import Progress, emit_json, json_option, printable, progress, warn
+from mww.core.errors import UsageError
+from mww.esphome.contract import CHIPS
 
 _PATH = click.Path(path_type=Path)
 _MANIFEST_OPTIONS = tuple(
@@ -125,7 +125,7 @@ def _export(checkpoint: Path, output: Path, **options: Any) -> ExportResult:
 
 
 def _chooser(folder: Path, target_recall: float | None, bar: Progress) -> ChooseCutoff:
-    from harness.cutoff import DEFAULT_TARGET_RECALL, cutoff_chooser
+    from harness.run.cutoff import DEFAULT_TARGET_RECALL, cutoff_chooser
 
     return cutoff_chooser(folder, target_recall=target_recall or DEFAULT_TARGET_RECALL, progress=bar)
 
@@ -177,7 +177,7 @@ def _cutoff_document(result: ExportResult) -> dict[str, object] | None:
     choice = result.cutoff_choice
     if choice is None:
         return None
-    from harness.cutoff import CutoffChoice
+    from harness.run.cutoff import CutoffChoice
 
     return asdict(choice) if isinstance(choice, CutoffChoice) else None
 

@@ -9,10 +9,10 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from exporter.frontend import quantize_features, wav_to_features
 from harness.cli.output import Progress, emit_json, json_option, printable, progress
 from harness.clips.clip import WavClip, wav_clips
 from harness.clips.npz import write_archive
+from mww.esphome.frontend import quantize_features, wav_to_features
 
 
 @click.command("features")

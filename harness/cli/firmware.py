@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from harness.boards.firmware_project import board_names, write_project
 from harness.cli.output import emit_json, json_option
-from harness.firmware_project import board_names, write_project
 
 
 @click.command("firmware")

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from exporter.errors import InputError
 from harness.cli.output import emit_json, json_option, progress
+from mww.core.errors import InputError
 
 if TYPE_CHECKING:
-    from harness.flashing.writing import FlashReport
+    from harness.boards.flashing.writing import FlashReport
     from harness.link.model_table import ModelRecord
 
 _MAX_FIRMWARE = 32 << 20  # bytes; no supported board has more flash
@@ -48,8 +48,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Flash, and tell what was written."""
+    from harness.boards.flashing.writing import FlashJob, flash
     from harness.boards.leases import hold_port
-    from harness.flashing.writing import FlashJob, flash
 
     records = cache(partial(_load, models))
     if not all(path.is_file() for path in models):
@@ -79,7 +79,7 @@ def command(
 def _load(paths: Sequence[Path]) -> tuple[ModelRecord, ...]:
     """The models as the partition holds them; firmware alone needs nothing of what this imports."""
     from harness.link.model_table import ModelRecord
-    from harness.model import load_model
+    from mww.esphome.model import load_model
 
     models = map(load_model, paths)
     return tuple(ModelRecord(model.content, model.tensor_arena_size or 0) for model in models)

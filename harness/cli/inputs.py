@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
-from exporter.errors import UsageError
 from harness.clips.remote import is_url
+from mww.core.errors import UsageError
 
 if TYPE_CHECKING:
     from harness.clips.sources import ClipSource

@@ -8,9 +8,6 @@ from pathlib import Path
 
 import click
 
-from exporter.contract import CHIPS, EsphomePins
-from exporter.errors import UsageError
-from exporter.files import write_files
 from harness.cli.inputs import Place, clip_options, clip_source, place
 from harness.cli.matrix_table import print_matrix
 from harness.cli.output import emit_json, json_option, progress
@@ -19,6 +16,9 @@ from harness.matrix.prediction import Subject, predict, read_subject
 from harness.matrix.rows import choose_rows
 from harness.matrix.runs import emulate, golden_sources, judge_runs, take_runs
 from harness.run.options import RunOptions
+from mww.core.errors import UsageError
+from mww.core.files import write_files
+from mww.esphome.contract import CHIPS, EsphomePins
 
 _PATH = click.Path(path_type=Path)
 

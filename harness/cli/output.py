@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
-from exporter.errors import MwwError
+from mww.core.errors import MwwError
 
 if TYPE_CHECKING:
     from rich.console import Console

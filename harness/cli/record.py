@@ -9,8 +9,8 @@ import click
 
 from harness.cli.inputs import Place, clip_options, clip_source
 from harness.cli.output import console, emit_json, json_option, printable, progress
-from harness.model import load_model
 from harness.run.recording import Recorded, RecordedSummary, record
+from mww.esphome.model import load_model
 
 
 @click.command("record")

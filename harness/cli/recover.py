@@ -25,10 +25,10 @@ def command(model: Path, output: Path, config_output: Path | None, ranges_output
     The checkpoint has the official trainer's layout, so that it can be trained on, or exported again. With
     --ranges-output and `mww export --calibration-ranges` the export reproduces the model.
     """
-    from exporter.architecture import weight_count
-    from exporter.model_file import read_model
+    from exporter.network.architecture import weight_count
+    from exporter.network.settings import architecture_settings
     from exporter.recover import recover, write_recovered
-    from exporter.settings import architecture_settings
+    from mww.tflite.model_file import read_model
 
     source = read_model(model)
     recovered = recover(source)

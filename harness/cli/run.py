@@ -11,12 +11,12 @@ from typing import Any, Final
 
 import click
 
-from exporter.contract import CHIPS
 from harness.cli.inputs import clip_options, place
 from harness.cli.output import json_option
 from harness.engines.catalog import DEFAULT_ENGINE, ENGINES
 from harness.engines.process import started_ahead
 from harness.targets.registry import EMULATOR
+from mww.esphome.contract import CHIPS
 
 _AHEAD: Final = 4
 """Processes that are started before it is known how many clips there are."""

@@ -9,14 +9,14 @@ from typing import Final
 
 import click
 
-from exporter.errors import UsageError
-from exporter.files import write_files
-from harness.allowances.allowance import propose
-from harness.allowances.file import find_allowances, merged, read_allowances, render
-from harness.boards.ports import current_user
 from harness.cli.output import printable_lines, warn
+from harness.run.allowances.allowance import propose
+from harness.run.allowances.file import find_allowances, merged, read_allowances, render
 from harness.run.allowing import differences, today
 from harness.run.results import RunResult
+from harness.serial.ports import current_user
+from mww.core.errors import UsageError
+from mww.core.files import write_files
 
 _NEVER: Final = ("reset", "slice-order", "output", "detection", "count")
 """Problems that no kernel brings about: what comes of them is not to be accepted."""

@@ -8,8 +8,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from exporter.errors import MwwError, OutputError, UsageError
-from exporter.files import write_files
 from harness.check import check_models
 from harness.cli.inputs import Place, clip_source
 from harness.cli.output import emit_json, progress, warn
@@ -19,16 +17,17 @@ from harness.cli.run_allowances import (
     write_allowances,
 )
 from harness.cli.run_table import print_run
+from harness.clips.golden import is_golden
 from harness.clips.npz import Archive
 from harness.clips.sources import ClipSource, archive_file, open_clips
-from harness.errors import GoldenError
-from harness.evaluation.labels import Label, read_labels
-from harness.golden import is_golden
-from harness.model import Model, load_model, unreadable_model
 from harness.report.document import overall, run_document
+from harness.run.evaluation.labels import Label, read_labels
 from harness.run.journal import NAME
 from harness.run.options import RunOptions
 from harness.run.results import RunResult, Verdict
+from mww.core.errors import GoldenError, MwwError, OutputError, UsageError
+from mww.core.files import write_files
+from mww.esphome.model import Model, load_model, unreadable_model
 
 EXIT_CODES: Final[dict[Verdict, int]] = {"pass": 0, "fail": 1, "error": 2}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from harness.allowances.file import render_entries
 from harness.cli.output import console, printable, printable_lines
 from harness.report.wording import (
     allowance_account,
@@ -16,6 +15,7 @@ from harness.report.wording import (
     problem_account,
     worst_first,
 )
+from harness.run.allowances.file import render_entries
 from harness.run.results import ClipResult, RunResult
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from exporter.verification import Check, VerificationReport, verify_esphome_compatibility
 from harness.cli.output import emit_json, json_option, printable
+from mww.verification import Check, VerificationReport, verify_esphome_compatibility
 
 _MARKS = {"pass": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red")}
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from exporter.errors import OutputError
-from exporter.files import write_files
 from harness.cli.output import emit_json, json_option
+from mww.core.errors import OutputError
+from mww.core.files import write_files
 
 
 @click.command(help="Serve a virtual ESP32, which esptool can flash, until interrupted. It listens on loopback only.")

@@ -14,12 +14,12 @@ from typing import Final, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from exporter.contract import FEATURE_STEP_MS, FEATURES
-from exporter.errors import AudioError, FeatureError, UsageError
-from exporter.frontend import iterate_features, quantize_features
-from exporter.readable import Readable
 from harness.clips.npz import Archive
 from harness.clips.remote import is_url, remote_wavs
+from mww.core.errors import AudioError, FeatureError, UsageError
+from mww.core.readable import Readable
+from mww.esphome.contract import FEATURE_STEP_MS, FEATURES
+from mww.esphome.frontend import iterate_features, quantize_features
 
 Slices: TypeAlias = npt.NDArray[np.int8]
 """int8 `[slices, 40]`."""

@@ -1,7 +1,7 @@
 """Archives of arrays (`.npz`), read with suspicion and in blocks, and written whole or not at all.
 
 No pickles, no bombs, no member that lies about its size; what the arrays mean is for `harness.clips.clip` and
-`harness.golden` to say.
+`harness.clips.golden` to say.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from exporter.errors import FeatureError
-from exporter.files import replacing
-from exporter.readable import Readable
+from mww.core.errors import FeatureError
+from mww.core.files import replacing
+from mww.core.readable import Readable
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
 from urllib.parse import unquote
 
-from exporter.errors import AudioError, InputError, MissingPackageError, MwwError
+from mww.core.errors import AudioError, InputError, MissingPackageError, MwwError
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

@@ -10,12 +10,12 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from exporter.errors import FeatureError, UsageError
-from exporter.readable import Readable
 from harness.clips.clip import ArrayClip, Clip, feature_clips, wav_clips
+from harness.clips.golden import Golden, is_golden
 from harness.clips.npz import Archive
 from harness.clips.remote import is_url, remote_file, without_secrets
-from harness.golden import Golden, is_golden
+from mww.core.errors import FeatureError, UsageError
+from mww.core.readable import Readable
 
 ClipSource: TypeAlias = "Path | str | Mapping[str, npt.NDArray[np.generic]] | Iterable[Path | str]"
 """WAV files and folders; a feature file or golden (`.npz`); any of them by URL; or arrays int8 or uint16 `[slices, 40]`

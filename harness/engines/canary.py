@@ -13,12 +13,12 @@ from typing import Final
 
 from platformdirs import user_cache_path
 
-from exporter.errors import EngineError
+from harness.clips.golden import Golden
 from harness.engines.catalog import DEFAULT_ENGINE
 from harness.engines.process import EngineProcess
-from harness.golden import Golden
-from harness.model import load_model
-from harness.resources import fixtures_dir
+from mww.core.errors import EngineError
+from mww.core.resources import fixtures_dir
+from mww.esphome.model import load_model
 
 MODEL: Final = "canary/canary.tflite"
 GOLDEN: Final = "canary/golden.npz"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from typing import Final
 
-from exporter.errors import MissingPackageError, UsageError
+from mww.core.errors import MissingPackageError, UsageError
 
 DEFAULT_ENGINE: Final = "tflm"
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from exporter.flatbuffer import Buffer
+from mww.tflite.flatbuffer import Buffer
 
 _ARENA_FLOOR: Final = 1024 * 1024
 _ARENA_FACTOR: Final = 10  # of the model's size: tflite-micro's own rule, which is too little for tiny models

@@ -21,7 +21,6 @@ from importlib import util
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-from exporter.errors import EngineError
 from harness.engines.catalog import engine_spec, installed_version
 from harness.engines.protocol import (
     ANSWER,
@@ -36,6 +35,7 @@ from harness.engines.protocol import (
     Operation,
     Status,
 )
+from mww.core.errors import EngineError
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -10,7 +10,7 @@ import struct
 from enum import IntEnum
 from typing import Final
 
-from exporter.tflite_schema import MAX_FILE_SIZE
+from mww.tflite.tflite_schema import MAX_FILE_SIZE
 
 REQUEST: Final = struct.Struct("<II")
 """Operation, number."""

@@ -14,9 +14,15 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from harness.boards.port_users import port_users
-from harness.detection import DeviceDetection
-from harness.errors import (
+from harness.link import messages as wire
+from harness.link.boot_log import BootLog
+from harness.link.model_table import ModelRecord
+from harness.link.reader import LogSink
+from harness.link.session import Session, Timing, rebooted
+from harness.link.wire import Message
+from harness.serial.connection import DEFAULT_BAUD, Port, PortIdentity, identify, open_port, port_busy, reopen_port
+from harness.serial.port_users import port_users
+from mww.core.errors import (
     HungError,
     LinkError,
     NoisyLinkError,
@@ -25,13 +31,7 @@ from harness.errors import (
     RebootedError,
     WireFormatError,
 )
-from harness.link import messages as wire
-from harness.link.boot_log import BootLog
-from harness.link.model_table import ModelRecord
-from harness.link.ports import DEFAULT_BAUD, Port, PortIdentity, identify, open_port, port_busy, reopen_port
-from harness.link.reader import LogSink
-from harness.link.session import Session, Timing, rebooted
-from harness.link.wire import Message
+from mww.esphome.detection import DeviceDetection
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -1,7 +1,7 @@
 """The one registry of what host and board say to each other.
 
 `firmware/components/mww_harness/messages.h` and `docs/reference/wire-protocol.md` are generated from it; run
-`python -m harness.link.codegen` after a change. The rules of the session stand in docs/firmware-core.md.
+`python -m tools.wire` after a change. The rules of the session stand in docs/firmware-core.md.
 """
 
 from dataclasses import dataclass

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from harness.errors import ModelPartitionError, WireFormatError
 from harness.link.messages import MAX_MODELS
 from harness.link.wire import U16, U32, Constant, Fixed, Record, record
+from mww.core.errors import ModelPartitionError, WireFormatError
 
 SECTOR_SIZE: Final = 4096
 TABLE_MAGIC: Final = 0x5457_574D

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from harness.errors import LinkError
 from harness.link.framing import Frame, FrameDecoder, Stray
 from harness.link.messages import Log
-from harness.link.ports import Port
+from harness.serial.connection import Port
+from mww.core.errors import LinkError
 
 LogSink = Callable[[str], None]
 """Takes one line that a board printed; called in the reader's thread."""

@@ -12,7 +12,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from harness.errors import (
+from harness.link.boot_log import RESET_REASON
+from harness.link.error_codes import ERROR_CODES, NO_SESSION, VERSION_MISMATCH
+from harness.link.framing import Frame, encode_frame, wire_size
+from harness.link.messages import PROTOCOL_VERSION, Bye, Error, Gap, Heartbeat, Hello, Welcome
+from harness.link.reader import LogSink, Reader, ReaderCounts, looks_like_text, plain
+from harness.link.window import Window
+from harness.link.wire import Message, messages
+from harness.serial.connection import Port
+from mww.core.errors import (
     BootLoopError,
     DeviceError,
     HungError,
@@ -24,14 +32,6 @@ from harness.errors import (
     WireFormatError,
     WrongFirmwareError,
 )
-from harness.link.boot_log import RESET_REASON
-from harness.link.error_codes import ERROR_CODES, NO_SESSION, VERSION_MISMATCH
-from harness.link.framing import Frame, encode_frame, wire_size
-from harness.link.messages import PROTOCOL_VERSION, Bye, Error, Gap, Heartbeat, Hello, Welcome
-from harness.link.ports import Port
-from harness.link.reader import LogSink, Reader, ReaderCounts, looks_like_text, plain
-from harness.link.window import Window
-from harness.link.wire import Message, messages
 
 _BOOT_LINES: Final = 8
 _LEAST_PAYLOAD: Final = 256

@@ -1,7 +1,7 @@
 """What a declared message is made of: field kinds, and the codec that follows from the declaration.
 
 A message is a frozen dataclass whose fields are `Annotated[type, kind, "doc"]`, registered by `request` or `answer`;
-a `record` is a row that repeats in a message or stands in flash. Little endian throughout. `harness.link.codegen`
+a `record` is a row that repeats in a message or stands in flash. Little endian throughout. `tools.wire`
 reads the same declarations to write the C++ header and the reference page.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar, get_type_hints
 
-from harness.errors import WireFormatError
+from mww.core.errors import WireFormatError
 
 if TYPE_CHECKING:
     from typing_extensions import Self

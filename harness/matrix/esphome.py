@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from exporter.contract import NEWEST_ESP_NN, EsphomePins
-from harness.errors import EsphomeError
-from harness.firmware_project import write_project
+from harness.boards.firmware_project import write_project
 from harness.matrix.findings import Aspect, Finding, Row
 from harness.matrix.prediction import Subject
+from mww.core.errors import EsphomeError
+from mww.esphome.contract import NEWEST_ESP_NN, EsphomePins
 
 BOARDS: Final = {
     "esp32": "esp32-devkit",

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from exporter.contract import RuntimeVersions
-from exporter.runtimes import Build
+from mww.esphome.contract import RuntimeVersions
+from mww.tflm.releases import Build
 
 Aspect = Literal["arena", "manifest", "configuration", "firmware", "run"]
 """`arena`: does the model fit, predicted; `manifest`: does the release take it, by its own minimum version;

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from exporter.arena import ArenaPrediction, fits, predict_arena
-from exporter.errors import UnknownRuntimeError, UnsupportedModelError
-from exporter.manifest import is_manifest, load_manifest
-from exporter.model_file import ModelFile, read_model
 from harness.matrix.findings import Finding, Row
 from harness.matrix.rows import order
+from mww.core.errors import UnknownRuntimeError, UnsupportedModelError
+from mww.esphome.manifest import is_manifest, load_manifest
+from mww.tflite.model_file import ModelFile, read_model
+from mww.tflm.arena import ArenaPrediction, fits, predict_arena
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from exporter.contract import EsphomePins
-from exporter.errors import MwwError, UnknownRuntimeError
-from exporter.runtimes import Build, builds_of, builds_with, esphome_builds, release_key, select_runtimes, told_runtime
 from harness.matrix.findings import Row
 from harness.report.recorded import RecordedRun
+from mww.core.errors import MwwError, UnknownRuntimeError
+from mww.esphome.contract import EsphomePins
+from mww.tflm.releases import Build, builds_of, builds_with, esphome_builds, release_key, select_runtimes, told_runtime
 
 _LAST = (9999, 0, 0, 0)
 

@@ -8,18 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from exporter.errors import InputError
 from harness.check import check_models
 from harness.clips.sources import ClipSource, open_clips
-from harness.errors import GoldenError
 from harness.matrix.findings import Finding, Row
 from harness.matrix.prediction import Predicted, Subject
 from harness.matrix.rows import row_of
-from harness.model import load_model
 from harness.report.comparison import compare_runs
 from harness.report.recorded import RecordedRun, as_recorded, read_runs
 from harness.report.wording import counted
 from harness.run.options import RunOptions
+from mww.core.errors import GoldenError, InputError
+from mww.esphome.model import load_model
 
 _LISTED: Final = 5
 _MEASURING: Final = ("device", "qemu")

@@ -12,12 +12,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from exporter.files import write_files
 from harness.report.document import run_document
 from harness.report.junit import junit_xml
 from harness.report.markdown import markdown_summary
 from harness.report.page import html_page
 from harness.run.results import RunResult
+from mww.core.files import write_files
 
 RUN: Final = "run.json"
 PAGE: Final = "report.html"

@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from harness.detection import Detection
 from harness.report.plots import Curve, Mark, Plot, Tick, percent, round_ticks
 from harness.report.series import HEIGHT, columns_where, downsample, line
 from harness.run.results import ClipResult, RunResult
+from mww.esphome.detection import Detection
 
 COLUMNS: Final = 400
 """Of a chart: each keeps its smallest and largest output."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from harness.allowances.file import allowance_fields
-from harness.detection import Detection
-from harness.evaluation.statistics import Evaluation
+from harness.run.allowances.file import allowance_fields
+from harness.run.evaluation.statistics import Evaluation
 from harness.run.results import SCHEMA, SET_SCHEMA, AllowanceAccount, ClipResult, RunResult, Verdict
+from mww.esphome.detection import Detection
 
 Document = dict[str, object]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NoReturn
 
-from exporter.errors import InputError
+from mww.core.errors import InputError
 
 MAX_BYTES: Final = 256 << 20
 REMEDY: Final = "mww run --report writes a run.json"

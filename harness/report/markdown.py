@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from exporter.errors import OutputError
 from harness.report.document import overall
 from harness.report.wording import (
     allowance_account,
@@ -24,6 +23,7 @@ from harness.report.wording import (
     worst_first,
 )
 from harness.run.results import RunResult
+from mww.core.errors import OutputError
 
 _MARKS: Final = {"pass": "✅ pass", "fail": "❌ fail", "error": "⚠️ error"}
 _LISTED: Final = 20

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from exporter.errors import InputError
-from exporter.manifest_schema import is_integer
 from harness.report.fields import REMEDY
+from mww.core.errors import InputError
+from mww.esphome.manifest_schema import is_integer
 
 MAX_FILE_SIZE: Final = 64 * 1024 * 1024
 """Bytes; a day of clips gives some 10 MB."""

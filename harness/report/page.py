@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from harness.allowances.file import render_entries
 from harness.report import wording
 from harness.report.clip_chart import COLUMNS, clip_plot, difference_strip
 from harness.report.distributions import difference_histogram, latency_histogram
 from harness.report.document import overall
 from harness.report.plots import Histogram, Plot
 from harness.report.sweep_charts import detections_plot, false_accept_plot, recall_plot
+from harness.run.allowances.file import render_entries
 from harness.run.results import ArenaResult, ClipResult, RunResult
 
 if TYPE_CHECKING:

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.errors import InputError
-from harness.detection import Detection
 from harness.report.document import run_document
 from harness.report.fields import REMEDY, Fields
 from harness.run.results import SCHEMA, SET_SCHEMA, VERDICTS, RunResult
+from mww.core.errors import InputError
+from mww.esphome.detection import Detection
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from harness.evaluation.labels import Label
-from harness.evaluation.statistics import Evaluation, LabelledOutputs, Rule, SweepPoint, cutoff_of, sweep
 from harness.report.plots import Curve, Mark, Plot, Tick, percent, round_ticks
 from harness.report.series import area, polyline
+from harness.run.evaluation.labels import Label
+from harness.run.evaluation.statistics import Evaluation, LabelledOutputs, Rule, SweepPoint, cutoff_of, sweep
 from harness.run.results import RunResult
 
 _WIDTH: Final = 1000.0

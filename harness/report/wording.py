@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness.allowances.allowance import Allowance, AllowanceUse
-from harness.evaluation.intervals import Proportion, Rate
-from harness.evaluation.statistics import Delay, Evaluation
+from harness.run.allowances.allowance import Allowance, AllowanceUse
+from harness.run.evaluation.intervals import Proportion, Rate
+from harness.run.evaluation.statistics import Delay, Evaluation
 from harness.run.results import ArenaResult, ClipResult, Latency, Problem, RunResult
 
 _WORST_FIRST = {"error": 0, "fail": 1, "pass": 2}

@@ -6,13 +6,13 @@ import platform
 from collections.abc import Sequence
 from importlib import metadata
 
-from exporter.arena import fits, predict_arena
-from exporter.contract import DEFAULT_RUNTIME, MIN_SLICES_BEFORE_DETECTION
-from exporter.errors import UnknownRuntimeError, UnsupportedModelError
-from exporter.runtimes import told_runtime
-from harness.model import Model
 from harness.run.results import ArenaResult, ClipResult
 from harness.targets.base import ArenaUse, TargetInfo
+from mww.core.errors import UnknownRuntimeError, UnsupportedModelError
+from mww.esphome.contract import DEFAULT_RUNTIME, MIN_SLICES_BEFORE_DETECTION
+from mww.esphome.model import Model
+from mww.tflm.arena import fits, predict_arena
+from mww.tflm.releases import told_runtime
 
 
 def judge_arena(model: Model, info: TargetInfo, use: ArenaUse) -> ArenaResult:

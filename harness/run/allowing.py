@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from harness.allowances.allowance import LIKELY_ROUNDING, Allowance, Difference, propose, usage
-from harness.allowances.file import AllowanceFile, read_allowances
-from harness.model import Model
+from harness.run.allowances.allowance import LIKELY_ROUNDING, Allowance, Difference, propose, usage
+from harness.run.allowances.file import AllowanceFile, read_allowances
 from harness.run.results import AllowanceAccount, ClipResult, Problem
 from harness.targets.base import TargetInfo
+from mww.esphome.model import Model
 
 _NO_ROUNDING = {"reset", "slice-order", "output", "arithmetic"}
 

@@ -13,9 +13,6 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
-from exporter.contract import FEATURES
-from exporter.errors import MwwError
-from harness.allowances.allowance import LIKELY_ROUNDING
 from harness.bisect.reenactment import (
     Difference,
     Explanation,
@@ -25,11 +22,14 @@ from harness.bisect.reenactment import (
     explain_by_reset,
 )
 from harness.clips.clip import Clip, FeatureClip, WavClip
-from harness.model import Model
+from harness.run.allowances.allowance import LIKELY_ROUNDING
 from harness.run.judging import Observed
 from harness.run.results import ClipResult, Problem, ProblemCode
 from harness.run.search import Found
 from harness.targets.registry import TargetOptions
+from mww.core.errors import MwwError
+from mww.esphome.contract import FEATURES
+from mww.esphome.model import Model
 
 Search: TypeAlias = "Callable[[Wrong], Found | None]"
 """Looks for the operator behind a clip's wrong outputs."""

@@ -16,16 +16,16 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from exporter import __version__
-from exporter.errors import InputError, OutputError
-from exporter.readable import Readable
 from harness.clips.clip import Clip, FeatureClip, WavClip
 from harness.clips.remote import RemoteFile
-from harness.detection import DeviceDetection
 from harness.run.judging import Observed
 from harness.run.streaming import Streamed
 from harness.run.workbench import Setup
 from harness.targets.base import TargetInfo
+from mww import __version__
+from mww.core.errors import InputError, OutputError
+from mww.core.readable import Readable
+from mww.esphome.detection import DeviceDetection
 
 NAME: Final = "unfinished.jsonl"
 """Beside run.json; gone once that is written."""

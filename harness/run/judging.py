@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from exporter.errors import MwwError
 from harness.clips.clip import Clip
-from harness.detection import Detection, DeviceDetection, Recording, Vad
-from harness.model import Model
 from harness.run.problems import miscounted
 from harness.run.results import ClipError, ClipResult, Latency, Mismatch, Trace
 from harness.run.streaming import Streamed
+from mww.core.errors import MwwError
+from mww.esphome.detection import Detection, DeviceDetection, Recording, Vad
+from mww.esphome.model import Model
 
 Outputs = npt.NDArray[np.uint8]
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.errors import UsageError
-from harness.allowances.file import AllowanceFile
 from harness.engines.catalog import DEFAULT_ENGINE, EngineSpec, engine_spec
-from harness.evaluation.labels import Label
-from harness.model import Model
+from harness.run.allowances.file import AllowanceFile
+from harness.run.evaluation.labels import Label
 from harness.targets.registry import EMULATOR, TargetOptions
+from mww.core.errors import UsageError
+from mww.esphome.model import Model
 
 
 def no_progress(description: str, done: int, total: int) -> None:

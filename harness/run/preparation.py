@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from exporter.errors import InputError, UsageError
-from exporter.readable import Readable
 from harness.clips.clip import Clip, check_step
+from harness.clips.golden import Golden
 from harness.engines.catalog import DEFAULT_ENGINE, engine_spec, installed_version
-from harness.golden import Golden
-from harness.model import Model, load_model
 from harness.run.options import RunOptions
 from harness.run.results import GoldenSource
 from harness.run.workbench import Setup
 from harness.targets.registry import target_spec
+from mww.core.errors import InputError, UsageError
+from mww.core.readable import Readable
+from mww.esphome.model import Model, load_model
 
 
 def set_up(model: Model, options: RunOptions, recorded: Golden | None) -> Setup:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from harness.detection import Detection
 from harness.run.results import ArenaResult, ClipResult, Problem
+from mww.esphome.detection import Detection
 
 ExpectedOfDevice = Callable[[ClipResult], tuple[Detection, ...]]
 """What ESPHome's rule, without a VAD, makes of a clip's outputs."""

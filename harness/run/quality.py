@@ -1,12 +1,12 @@
-"""How good a model was on the labelled clips of a run: what was seen of them, handed to `harness.evaluation`."""
+"""How good a model was on the labelled clips of a run: what was seen of them, handed to `harness.run.evaluation`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from harness.clips.clip import Clip
-from harness.evaluation.labels import Label, labels_from_names
-from harness.evaluation.statistics import Evaluation, LabelledOutputs, Rule, evaluate
+from harness.run.evaluation.labels import Label, labels_from_names
+from harness.run.evaluation.statistics import Evaluation, LabelledOutputs, Rule, evaluate
 from harness.run.judging import Judge, Observed
 
 

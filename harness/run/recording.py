@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from exporter.contract import FEATURES
 from harness.clips.clip import Clip, Slices, WavClip, check_step
+from harness.clips.golden import Golden, Provenance, RecordedClip, write_golden
 from harness.clips.sources import ClipSource, open_clips
-from harness.errors import GoldenError
-from harness.golden import Golden, Provenance, RecordedClip, write_golden
-from harness.model import Model
 from harness.run.streaming import Feed
 from harness.targets.emulator import EmulatorTarget
+from mww.core.errors import GoldenError
+from mww.esphome.contract import FEATURES
+from mww.esphome.model import Model
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from typing import Final, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from harness.allowances.allowance import Allowance, AllowanceUse
-from harness.detection import Detection
-from harness.evaluation.statistics import Evaluation
+from harness.run.allowances.allowance import Allowance, AllowanceUse
+from harness.run.evaluation.statistics import Evaluation
 from harness.targets.base import TargetInfo
+from mww.esphome.detection import Detection
 
 SCHEMA: Final = "mww.run/1"
 SET_SCHEMA: Final = "mww.run-set/1"
@@ -116,7 +116,7 @@ class ArenaResult:
         source: Whether a chip measured `used`.
         manifest: `tensor_arena_size`; None for a bare model.
         fits: Whether ESPHome can load the model with the manifest's size; None for a bare model.
-        predicted: What `exporter.arena` predicts for the chip; None where it knows no such chip or runtime.
+        predicted: What `mww.tflm.arena` predicts for the chip; None where it knows no such chip or runtime.
     """
 
     used: int

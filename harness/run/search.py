@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from exporter.errors import MwwError
 from harness.clips.clip import Clip
-from harness.model import Model
 from harness.targets.registry import TargetOptions
+from mww.core.errors import MwwError
+from mww.esphome.model import Model
 
 
 @dataclass(frozen=True, slots=True)

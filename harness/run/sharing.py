@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from exporter.errors import MwwError
 from harness.clips.clip import Clip
 from harness.run.judging import Observed, nothing_but
 from harness.run.workbench import Bench
+from mww.core.errors import MwwError
 
 
 @dataclass(frozen=True, slots=True)

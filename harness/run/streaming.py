@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.contract import FEATURES
-from exporter.errors import MwwError
 from harness.clips.clip import Clip, Slices
-from harness.detection import DeviceDetection
 from harness.targets.base import Target
+from mww.core.errors import MwwError
+from mww.esphome.contract import FEATURES
+from mww.esphome.detection import DeviceDetection
 
 
 @dataclass(frozen=True, slots=True)

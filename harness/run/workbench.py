@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from exporter.errors import MwwError, UsageError
 from harness.clips.clip import Clip
-from harness.errors import DeviceError, LinkError
-from harness.golden import Golden
-from harness.model import Model
+from harness.clips.golden import Golden
 from harness.run.judging import Observed, nothing_but
 from harness.run.streaming import Feed, stream
 from harness.targets.base import ArenaUse, TargetInfo
 from harness.targets.emulator import EmulatorTarget
 from harness.targets.registry import TargetOptions, open_target
+from mww.core.errors import DeviceError, LinkError, MwwError, UsageError
+from mww.esphome.model import Model
 
 if TYPE_CHECKING:
     from typing_extensions import Self

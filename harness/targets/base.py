@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from harness.detection import DeviceDetection
-from harness.model import Model
+from mww.esphome.detection import DeviceDetection
+from mww.esphome.model import Model
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -25,7 +25,7 @@ class TargetInfo:
 
     Attributes:
         kind: The sort of place.
-        chip: As `exporter.contract.CHIPS` spells it; for the emulator the chip whose arena is predicted.
+        chip: As `mww.esphome.contract.CHIPS` spells it; for the emulator the chip whose arena is predicted.
         engine: What computes: `tflm`, `tflite-runtime`, `litert`, or the firmware's own name for its interpreter.
         versions: Names and versions of all that could change an output: runtime, kernels, firmware, ESPHome.
     """

@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from exporter.errors import UsageError
 from harness.boards.leases import hold_port
-from harness.errors import (
+from harness.link.client import LinkClient
+from harness.link.messages import FLAG_VIRTUAL, OPEN, STORED, Welcome
+from harness.link.model_table import ModelRecord
+from harness.link.reader import LogSink
+from harness.link.session import Timing
+from harness.serial.connection import DEFAULT_BAUD
+from harness.targets.base import ArenaUse, Inference, TargetInfo
+from harness.targets.registry import TargetOptions
+from mww.core.errors import (
     BootLoopError,
     DeviceError,
     HungError,
     LinkError,
     ModelMissingError,
     NoReplyError,
+    UsageError,
     WrongFirmwareError,
 )
-from harness.link.client import LinkClient
-from harness.link.messages import FLAG_VIRTUAL, OPEN, STORED, Welcome
-from harness.link.model_table import ModelRecord
-from harness.link.ports import DEFAULT_BAUD
-from harness.link.reader import LogSink
-from harness.link.session import Timing
-from harness.model import Model
-from harness.targets.base import ArenaUse, Inference, TargetInfo
-from harness.targets.registry import TargetOptions
+from mww.esphome.model import Model
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from exporter.arena import predict_arena
-from exporter.contract import CHIPS
-from exporter.errors import EngineError, UsageError
 from harness.engines.canary import check_canary
 from harness.engines.catalog import DEFAULT_ENGINE, engine_spec
 from harness.engines.process import EngineProcess
-from harness.model import Model
 from harness.targets.base import ArenaUse, Inference, TargetInfo
 from harness.targets.registry import TargetOptions
+from mww.core.errors import EngineError, UsageError
+from mww.esphome.contract import CHIPS
+from mww.esphome.model import Model
+from mww.tflm.arena import predict_arena
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-from exporter.errors import UsageError
-from harness.labgrid.address import in_lab
+from harness.boards.labgrid.address import in_lab
+from mww.core.errors import UsageError
 
 if TYPE_CHECKING:
     from harness.targets.base import Target
@@ -54,7 +54,7 @@ class TargetSpec:
 _NAMED: Final = {
     EMULATOR: TargetSpec("harness.targets.emulator", several=True),
     VIRTUAL: TargetSpec("harness.targets.virtual", several=True),
-    QEMU: TargetSpec("harness.targets.qemu", several=True),
+    QEMU: TargetSpec("harness.targets.qemu.target", several=True),
 }
 _PORT: Final = TargetSpec("harness.targets.device", several=False)
 

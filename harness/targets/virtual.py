@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from exporter.errors import UsageError
-from harness.flashing.writing import FlashJob, flash
+from harness.boards.flashing.writing import FlashJob, flash
 from harness.link.model_table import ModelRecord
-from harness.model import Model
 from harness.targets.base import ArenaUse, Inference, TargetInfo
 from harness.targets.device import DeviceTarget, check_engine
 from harness.targets.registry import TargetOptions
 from harness.virtual.chips import find_chip
 from harness.virtual.factory import factory_image
 from harness.virtual.process import VirtualBoard
+from mww.core.errors import UsageError
+from mww.esphome.model import Model
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -9,10 +9,10 @@ import ctypes
 from collections.abc import Callable
 from typing import Any, Final
 
-from harness.images.partition_table import Partition
 from harness.virtual import host_abi as abi
 from harness.virtual.engine import INFERENCE_FAILED, Engine, RefusedError
 from harness.virtual.flash import Flash, FlashRangeError
+from mww.images.partition_table import Partition
 
 _OK: Final = 0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.errors import UsageError
+from mww.core.errors import UsageError
 
 MAC_PREFIX: Final = bytes.fromhex("024d5757")
 """Locally administered, so no real chip has it: how `mww flash` knows a virtual board."""
@@ -63,7 +63,7 @@ class Chip:
     """One chip.
 
     Attributes:
-        name: As `exporter.contract.CHIPS` spells it.
+        name: As `mww.esphome.contract.CHIPS` spells it.
         title: As Espressif does.
         image_id: `chip_id` of an image's extended header.
         security_info: Whether the ROM answers GET_SECURITY_INFO.

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from exporter import contract
-from exporter.arena import predict_arena
-from exporter.errors import EngineError, MissingPackageError, ModelFileError
-from exporter.model_file import ModelFile, read_model
 from harness.engines.process import EngineProcess
+from mww.core.errors import EngineError, MissingPackageError, ModelFileError
+from mww.esphome import contract
+from mww.tflite.model_file import ModelFile, read_model
+from mww.tflm.arena import predict_arena
 
 UNSUPPORTED_SCHEMA: Final = 8
 UNREGISTERED_OPERATOR: Final = 9

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from exporter import __version__
-from harness.images import partition_table as table
-from harness.images.esp_image import AppDescriptor, Segment, build_image
-from harness.images.factory_image import PARTITION_TABLE_OFFSET, FlashPart, whole_sectors
-from harness.images.partition_table import MODEL_PARTITION_NAME, Partition, make_partition_table
 from harness.virtual.chips import Chip
+from mww import __version__
+from mww.images import partition_table as table
+from mww.images.esp_image import AppDescriptor, Segment, build_image
+from mww.images.factory_image import PARTITION_TABLE_OFFSET, FlashPart, whole_sectors
+from mww.images.partition_table import MODEL_PARTITION_NAME, Partition, make_partition_table
 
 PROJECT: Final = "mww-harness-virtual"
 """The application's project name, by which a virtual board knows what it can run."""

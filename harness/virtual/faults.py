@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from exporter.errors import UsageError
 from harness.virtual.kernel_fault import ALTERABLE
+from mww.core.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from exporter.errors import InputError
-from exporter.files import replacing
 from harness.virtual.chips import SECTOR
+from mww.core.errors import InputError
+from mww.core.files import replacing
 
 if TYPE_CHECKING:
     from typing_extensions import Self

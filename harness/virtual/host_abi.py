@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from harness.errors import VirtualBoardError
+from mww.core.errors import VirtualBoardError
 
 ABI: Final = 2
 """The version of the header that this module follows."""

@@ -18,10 +18,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from exporter.errors import MissingPackageError
-from exporter.scratch import scratch_folder
-from harness.errors import HostBuildError
-from harness.resources import firmware_dir
+from mww.core.errors import HostBuildError, MissingPackageError
+from mww.core.resources import firmware_dir
+from mww.core.scratch import scratch_folder
 
 _LIBRARY: Final = "libmww_host.so"
 _HINT: Final = "pip install 'mww-harness[virtual]' brings cmake, ninja and a compiler"

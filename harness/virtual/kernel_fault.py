@@ -1,6 +1,6 @@
 """A wrong kernel, as a change to the model: an addition behind each operator of one kind, so that its results are off.
 
-Works on what TFLM interprets; the reader of models for everything else is `exporter.model_file`.
+Works on what TFLM interprets; the reader of models for everything else is `mww.tflite.model_file`.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from exporter.contract import REGISTERED_OPS
-from exporter.errors import MissingPackageError
 from harness.virtual.engine import FAULT, RefusedError
+from mww.core.errors import MissingPackageError
+from mww.esphome.contract import REGISTERED_OPS
 
 ALTERABLE: Final = tuple(operator for operator in REGISTERED_OPS if operator != "VAR_HANDLE")
 """Operators that compute or move data. VAR_HANDLE only names a variable; CALL_ONCE stands for the initial state."""

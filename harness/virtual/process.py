@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from harness.errors import VirtualBoardError
+from mww.core.errors import VirtualBoardError
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from exporter.errors import UsageError
 from harness.virtual.chips import Chip
+from mww.core.errors import UsageError
 
 _XTAL_HZ: Final = 40_000_000
 _WATCHDOG_ENABLED: Final = 1 << 31

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from exporter import contract
 from harness.virtual.engine import FAULT, Engine, Facts, RefusedError
 from harness.virtual.faults import Faults
+from mww.esphome import contract
 
 
 class RebootFault(Exception):

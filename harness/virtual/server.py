@@ -9,8 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from exporter.errors import UsageError
-from exporter.scratch import scratch_folder
 from harness.virtual.board import Board, BoardSettings
 from harness.virtual.boot import Application, ResetCause
 from harness.virtual.chips import Chip
@@ -28,6 +26,8 @@ from harness.virtual.transports.base import Transport
 from harness.virtual.transports.pty import PtyTransport
 from harness.virtual.transports.rfc2217 import Rfc2217Transport
 from harness.virtual.transports.tcp import SocketTransport
+from mww.core.errors import UsageError
+from mww.core.scratch import scratch_folder
 
 _TRANSPORTS: Final[dict[str, Callable[[int | None], Transport]]] = {
     "socket": SocketTransport,

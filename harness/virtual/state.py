@@ -11,11 +11,11 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-from exporter.errors import InputError, OutputError
-from exporter.files import write_files
 from harness.virtual.chips import MAC_PREFIX, Chip
 from harness.virtual.factory import factory_parts
 from harness.virtual.flash import Flash
+from mww.core.errors import InputError, OutputError
+from mww.core.files import write_files
 
 _FLASH: Final = "flash.bin"
 _BOARD: Final = "board.json"

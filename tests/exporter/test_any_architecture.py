@@ -6,7 +6,9 @@ import numpy as np
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from exporter.architecture import (
+from exporter.checkpoint import load_checkpoint, weights_file
+from exporter.conversion.converters import CONVERTERS
+from exporter.network.architecture import (
     ATTENTION_KERNEL,
     Architecture,
     FirstConvolution,
@@ -16,14 +18,12 @@ from exporter.architecture import (
     MixBlock,
     MixedNet,
 )
-from exporter.checkpoint import load_checkpoint, weights_file
-from exporter.configuration import load_configuration
-from exporter.conversion.converters import CONVERTERS
-from exporter.frontend import quantize_features
-from exporter.model_file import read_model
+from exporter.network.configuration import load_configuration
+from exporter.network.settings import trainer_configuration
 from exporter.recover import recover
-from exporter.settings import trainer_configuration
 from exporter.tflite import export_to_tflite
+from mww.esphome.frontend import quantize_features
+from mww.tflite.model_file import read_model
 from tests.support.needs import needs_tensorflow, needs_tflm
 from tests.support.networks import random_slices, random_weights, reference
 from tests.support.same_model import assert_same_model

@@ -11,20 +11,20 @@ import numpy as np
 import pymicro_wakeword
 import pytest
 
-from exporter.calibration import create_default_representative_dataset
+from exporter.calibration.sets import create_default_representative_dataset
 from exporter.checkpoint import weights_file
 from exporter.conversion.recovered_ranges import ranges_document
-from exporter.errors import CalibrationError, CheckpointError, ConfigurationError, MwwError, OutputError, UsageError
-from exporter.files import write_files
-from exporter.frontend import quantize_features, wav_to_features
-from exporter.manifest import load_manifest
-from exporter.model_file import ModelFile, read_model
+from exporter.network.settings import trainer_configuration
 from exporter.recover import recover
-from exporter.settings import trainer_configuration
-from exporter.streaming_graph import read_streaming_graph
 from exporter.tflite import ExportResult, RefusedExportError, convert_to_tflite, export_to_tflite
-from harness.detection import detect
-from harness.resources import fixtures_dir
+from mww.core.errors import CalibrationError, CheckpointError, ConfigurationError, MwwError, OutputError, UsageError
+from mww.core.files import write_files
+from mww.core.resources import fixtures_dir
+from mww.esphome.detection import detect
+from mww.esphome.frontend import quantize_features, wav_to_features
+from mww.esphome.manifest import load_manifest
+from mww.tflite.model_file import ModelFile, read_model
+from mww.tflite.streaming_graph import read_streaming_graph
 from tests.support.needs import needs_tensorflow
 from tests.support.networks import ARCHITECTURES, random_weights
 from tests.support.same_model import assert_same_model

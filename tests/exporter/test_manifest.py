@@ -12,18 +12,10 @@ from typing import Any
 import pymicro_wakeword
 import pytest
 
-from exporter.errors import ConfigurationError, ManifestError, OutputError, UnknownRuntimeError
-from exporter.manifest import (
-    ManifestOptions,
-    calculate_tensor_arena_size,
-    generate_manifest,
-    is_manifest,
-    load_manifest,
-    save_manifest,
-    with_margin,
-    write_tensor_arena_size,
-)
-from exporter.manifest_schema import schema_problems
+from exporter.manifest import ManifestOptions, calculate_tensor_arena_size, generate_manifest, with_margin
+from mww.core.errors import ConfigurationError, ManifestError, OutputError, UnknownRuntimeError
+from mww.esphome.manifest import is_manifest, load_manifest, save_manifest, write_tensor_arena_size
+from mww.esphome.manifest_schema import schema_problems
 from tests.support.esphome_env import esphome_python
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"

@@ -10,13 +10,13 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.architecture import MixedNet
 from exporter.checkpoint import weights_file
 from exporter.checkpoint.layouts import official_paths
-from exporter.errors import ModelFileError, MwwError
-from exporter.model_file import read_model
+from exporter.network.architecture import MixedNet
+from exporter.network.settings import trainer_configuration
 from exporter.recover import recover
-from exporter.settings import trainer_configuration
+from mww.core.errors import ModelFileError, MwwError
+from mww.tflite.model_file import read_model
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
 NAMES = ("okay_nabu", "alexa", "hey_jarvis", "hey_mycroft")

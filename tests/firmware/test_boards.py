@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.firmware_project import board_names, write_project
+from harness.boards.firmware_project import board_names, write_project
 from tests.firmware.conftest import Esphome, published
 
 VARIANTS = {

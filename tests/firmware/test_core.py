@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.resources import firmware_dir
+from mww.core.resources import firmware_dir
 from tests.support.host_build import build_host
 
 FUZZ_SECONDS = float(os.environ.get("MWW_FUZZ_SECONDS", "30"))

@@ -13,14 +13,14 @@ import numpy.typing as npt
 import pymicro_wakeword
 import pytest
 
-from exporter.arena import predict_arena
-from exporter.frontend import quantize_features, wav_to_features
-from exporter.model_file import read_model
 from harness.bisect.probing import with_outputs
 from harness.engines.process import EngineProcess
-from harness.model import Model, load_model
-from harness.resources import fixtures_dir
 from harness.virtual.kernel_fault import alter_kernel
+from mww.core.resources import fixtures_dir
+from mww.esphome.frontend import quantize_features, wav_to_features
+from mww.esphome.model import Model, load_model
+from mww.tflite.model_file import read_model
+from mww.tflm.arena import predict_arena
 from tests.support.every_operator import every_operator
 from tests.support.host_build import build_host
 from tests.support.synthetic import Graph, pack

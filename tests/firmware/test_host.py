@@ -13,15 +13,15 @@ from threading import Timer
 import numpy as np
 import pytest
 
-from exporter import __version__
-from exporter.arena import predict_arena
 from harness.check import check
-from harness.errors import DeviceError, HungError, LinkError, RebootedError
 from harness.link import messages as wire
 from harness.link.client import LinkClient
 from harness.link.session import Timing
-from harness.model import load_model
-from harness.resources import firmware_dir, fixtures_dir
+from mww import __version__
+from mww.core.errors import DeviceError, HungError, LinkError, RebootedError
+from mww.core.resources import firmware_dir, fixtures_dir
+from mww.esphome.model import load_model
+from mww.tflm.arena import predict_arena
 from tests.firmware.conftest import published
 from tests.harness.link.test_client import (  # noqa: F401 -- collected
     flashed,

@@ -12,10 +12,10 @@ from harness.bisect.probing import EngineTensors
 from harness.bisect.sources import open_source
 from harness.clips.clip import ArrayClip
 from harness.link.client import LinkClient
-from harness.model import model_of
 from harness.targets.base import Target
 from harness.targets.registry import TargetOptions, open_target
 from harness.virtual.kernel_fault import alter_kernel
+from mww.esphome.model import model_of
 from tests.harness.targets.test_conformance import (  # noqa: F401 -- collected with this module's `runner`
     expected,
     frames,

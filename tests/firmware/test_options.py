@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.resources import firmware_dir
+from mww.core.resources import firmware_dir
 from tests.firmware.conftest import Esphome
 
 Config = dict[str, object]

@@ -18,14 +18,14 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from exporter.contract import FEATURES
-from exporter.frontend import quantize_features, wav_to_features
 from harness.boards.inventory import Board
 from harness.link.client import LinkClient
 from harness.link.model_table import ModelRecord
-from harness.model import Model, load_model
-from harness.resources import fixtures_dir
 from harness.targets.emulator import EmulatorTarget
+from mww.core.resources import fixtures_dir
+from mww.esphome.contract import FEATURES
+from mww.esphome.frontend import quantize_features, wav_to_features
+from mww.esphome.model import Model, load_model
 
 Frames = npt.NDArray[np.int8]
 Outputs = npt.NDArray[np.uint8]

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from harness.boards.inventory import Board, power_cycle
-from harness.errors import LinkError
 from harness.link.client import LinkClient
 from harness.link.messages import UNKNOWN
-from harness.model import Model
+from mww.core.errors import LinkError
+from mww.esphome.model import Model
 from tests.hardware.conftest import Spoken, record
 
 LOADS = 100

@@ -7,16 +7,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from exporter.arena import predict_arena
 from harness.bisect.probing import with_outputs
-from harness.detection import detect
-from harness.errors import DeviceError
 from harness.link.client import LinkClient
 from harness.link.model_table import ModelRecord
-from harness.model import Model
-from harness.resources import fixtures_dir
 from harness.run.results import RunResult
 from harness.targets.base import Target
+from mww.core.errors import DeviceError
+from mww.core.resources import fixtures_dir
+from mww.esphome.detection import detect
+from mww.esphome.model import Model
+from mww.tflm.arena import predict_arena
 from tests.hardware.conftest import LEAD_IN, Spoken, record
 
 Check = Callable[..., RunResult]

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import pymicro_wakeword
 import pytest
 
-from exporter.frontend import quantize_features, wav_to_features
-from harness.resources import fixtures_dir
+from mww.core.resources import fixtures_dir
+from mww.esphome.frontend import quantize_features, wav_to_features
 
 
 @pytest.fixture(scope="session")

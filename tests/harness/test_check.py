@@ -14,13 +14,12 @@ import numpy.typing as npt
 import psutil
 import pytest
 
-from exporter.errors import FeatureError, UsageError
 from harness.check import check
+from harness.clips.golden import Golden, Provenance, RecordedClip, write_golden
 from harness.clips.npz import write_archive
-from harness.errors import GoldenError
-from harness.golden import Golden, Provenance, RecordedClip, write_golden
-from harness.model import load_model
 from harness.run.results import RunResult
+from mww.core.errors import FeatureError, GoldenError, UsageError
+from mww.esphome.model import load_model
 
 Slices = npt.NDArray[np.int8]
 FOLDER = "okay_nabu"

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from exporter.contract import ESPHOME_VERSION
-from exporter.frontend import quantize_features
-from harness.detection import Detection, detect
-from harness.evaluation.statistics import cutoff_of
-from harness.resources import fixtures_dir
+from harness.run.evaluation.statistics import cutoff_of
+from mww.core.resources import fixtures_dir
+from mww.esphome.contract import ESPHOME_VERSION
+from mww.esphome.detection import Detection, detect
+from mww.esphome.frontend import quantize_features
 
 VECTORS: Any = json.loads((fixtures_dir() / "conformance" / "detection.json").read_text())
 

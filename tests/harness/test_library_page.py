@@ -11,10 +11,10 @@ import yaml
 
 from exporter.checkpoint import weights_file
 from exporter.conversion.tensorflow_quietly import tensorflow_quietly
-from exporter.model_file import read_model
+from exporter.network.settings import trainer_configuration
 from exporter.recover import recover
-from exporter.settings import trainer_configuration
-from harness.resources import fixtures_dir
+from mww.core.resources import fixtures_dir
+from mww.tflite.model_file import read_model
 from tests.support.needs import needs_tensorflow, needs_tflm
 from tests.support.networks import DEFAULT, random_weights
 
@@ -58,7 +58,7 @@ def test_a_keras_model_in_memory_is_converted(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with tensorflow_quietly():
-        from exporter.network import build_network
+        from exporter.conversion.keras_network import build_network
 
         names |= {"model": build_network(DEFAULT, random_weights(DEFAULT)), "config": None}
     names["features"] = names["features"][:, :30]

@@ -16,12 +16,12 @@ import numpy.typing as npt
 import pytest
 import yaml
 
-from harness.allowances.allowance import Difference, propose
-from harness.allowances.file import DEFAULT_NAME, render
-from harness.golden import Provenance, RecordedClip, write_golden
-from harness.model import load_model
+from harness.clips.golden import Provenance, RecordedClip, write_golden
+from harness.run.allowances.allowance import Difference, propose
+from harness.run.allowances.file import DEFAULT_NAME, render
 from harness.targets.emulator import EmulatorTarget
 from harness.virtual.process import VirtualBoard
+from mww.esphome.model import load_model
 from tests.support.plugin import PLUGIN
 from tests.support.rack import rack
 

@@ -1,7 +1,7 @@
 """The real ESPHome, in an environment of its own: it pins packages that would clash with ours.
 
 Made once in the user's cache under a file lock. MWW_ESPHOME_PYTHON names a Python that already has ESPHome;
-MWW_ESPHOME_VERSION another release than the one that `exporter.contract` was read from, or `latest`.
+MWW_ESPHOME_VERSION another release than the one that `mww.esphome.contract` was read from, or `latest`.
 """
 
 import os
@@ -13,9 +13,9 @@ from typing import Final
 
 import pytest
 
-from exporter import contract
-from harness.errors import EsphomeError
 from harness.matrix.esphome import esphome_python as harness_python
+from mww.core.errors import EsphomeError
+from mww.esphome import contract
 
 _TIMEOUT: Final = 900
 _VERSION_SCRIPT: Final = "from esphome.const import __version__; print(__version__)"

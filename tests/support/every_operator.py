@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from exporter.contract import INPUT_SCALE, INPUT_ZERO_POINT
+from mww.esphome.contract import INPUT_SCALE, INPUT_ZERO_POINT
 from tests.support.synthetic import Graph, pack
 
 STRIDE = 3

@@ -15,10 +15,10 @@ from itertools import count
 import numpy as np
 import numpy.typing as npt
 
-from harness.errors import PortMissingError
 from harness.link.model_table import ModelRecord
 from harness.virtual import host_abi as abi
 from harness.virtual.hostlib import host_library
+from mww.core.errors import PortMissingError
 
 PARTITION_SIZE = 256 * 1024
 STRIDE = 3

@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from harness.resources import firmware_dir
 from harness.virtual import hostlib
+from mww.core.resources import firmware_dir
 
 
 def build_host(build: Path, target: str, *definitions: str) -> Path:

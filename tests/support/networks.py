@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from exporter.architecture import (
+from exporter.network.architecture import (
     Architecture,
     FirstConvolution,
     FloatArray,

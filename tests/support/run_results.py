@@ -9,11 +9,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from exporter.contract import cutoff_byte
-from harness.allowances.allowance import Allowance, AllowanceUse
-from harness.detection import detect
-from harness.evaluation.labels import labels_from_names
-from harness.evaluation.statistics import LabelledOutputs, Rule, evaluate
+from harness.run.allowances.allowance import Allowance, AllowanceUse
+from harness.run.evaluation.labels import labels_from_names
+from harness.run.evaluation.statistics import LabelledOutputs, Rule, evaluate
 from harness.run.results import (
     AllowanceAccount,
     ArenaResult,
@@ -28,6 +26,8 @@ from harness.run.results import (
     Verdict,
 )
 from harness.targets.base import TargetInfo
+from mww.esphome.contract import cutoff_byte
+from mww.esphome.detection import detect
 
 Bytes = npt.NDArray[np.uint8]
 

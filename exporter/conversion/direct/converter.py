@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from exporter.calibration import RepresentativeDataset, check_shape
+from exporter.calibration.sets import RepresentativeDataset, check_shape
 from exporter.checkpoint import Checkpoint
 from exporter.conversion.direct.float_graph import float_model
 from exporter.conversion.direct.quantisation import quantise
 from exporter.conversion.folding import fold_norms
 from exporter.conversion.ranges import calibrated_ranges, check_finite
 from exporter.conversion.recovered_ranges import Ranges, ranges_of_tensors
-from exporter.model_file import read_model
-from exporter.phases import Phases
+from mww.core.phases import Phases
+from mww.tflite.model_file import read_model
 
 
 def convert_directly(checkpoint: Checkpoint, calibration: RepresentativeDataset | Ranges, phases: Phases) -> bytes:

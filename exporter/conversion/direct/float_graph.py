@@ -13,13 +13,13 @@ from typing import Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from exporter.architecture import Architecture, Weights
-from exporter.contract import FEATURES
 from exporter.conversion.direct.graph_builder import Buffers, GraphBuilder
 from exporter.conversion.direct.order import as_converted
 from exporter.conversion.topology import Padding, lay
-from exporter.model_writer import write_model
-from exporter.operator_options import (
+from exporter.network.architecture import Architecture, Weights
+from mww.esphome.contract import FEATURES
+from mww.tflite.model_writer import write_model
+from mww.tflite.operator_options import (
     CallOnce,
     Concatenation,
     Conv2D,

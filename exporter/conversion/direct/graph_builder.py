@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from exporter.model_file import Operator, Quantization, Subgraph, Tensor
-from exporter.operator_options import NoOptions, Options
+from mww.tflite.model_file import Operator, Quantization, Subgraph, Tensor
+from mww.tflite.operator_options import NoOptions, Options
 
 _VERSIONS: Final = {
     "CALL_ONCE": 1,

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from exporter.architecture import Architecture, Inception
-from exporter.model_file import Operator, Tensor
+from exporter.network.architecture import Architecture, Inception
+from mww.tflite.model_file import Operator, Tensor
 
 
 def as_converted(

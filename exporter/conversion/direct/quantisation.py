@@ -12,8 +12,6 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from exporter.architecture import FloatArray
-from exporter.contract import OUTPUT_SCALE, OUTPUT_ZERO_POINT
 from exporter.conversion.direct.graph_builder import Buffers, GraphBuilder
 from exporter.conversion.direct.scales import (
     Doubles,
@@ -25,9 +23,11 @@ from exporter.conversion.direct.scales import (
     weight_scales,
 )
 from exporter.conversion.ranges import Ranges
-from exporter.model_file import ModelFile, Operator, Quantization, Subgraph
-from exporter.model_writer import write_model
-from exporter.operator_options import VarHandle
+from exporter.network.architecture import FloatArray
+from mww.esphome.contract import OUTPUT_SCALE, OUTPUT_ZERO_POINT
+from mww.tflite.model_file import ModelFile, Operator, Quantization, Subgraph
+from mww.tflite.model_writer import write_model
+from mww.tflite.operator_options import VarHandle
 
 Integers: TypeAlias = npt.NDArray[np.int8] | npt.NDArray[np.int32]
 

@@ -11,8 +11,8 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from exporter.architecture import FloatArray
-from exporter.model_file import Quantization
+from exporter.network.architecture import FloatArray
+from mww.tflite.model_file import Quantization
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]

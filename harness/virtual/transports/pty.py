@@ -10,9 +10,8 @@ import termios
 import tty
 from typing import Final
 
-from exporter.errors import MwwError
-from harness.errors import VirtualBoardError
 from harness.virtual.transports.base import MAX_READ, Closed, Event, Received
+from mww.core.errors import MwwError, VirtualBoardError
 
 _MAX_PENDING: Final = 4 << 20
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from exporter.checkpoint.hdf5 import read_arrays
-from exporter.errors import CheckpointError
+from mww.core.errors import CheckpointError
 
 h5py = pytest.importorskip("h5py")
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from exporter.architecture import Architecture, FloatArray, Weights
-from exporter.calibration import create_default_representative_dataset
+from exporter.calibration.sets import create_default_representative_dataset
 from exporter.checkpoint import Checkpoint
 from exporter.conversion.converters import CONVERTERS, convert
-from exporter.model_file import read_model
-from exporter.phases import Phases
+from exporter.network.architecture import Architecture, FloatArray, Weights
+from mww.core.phases import Phases
+from mww.tflite.model_file import read_model
 from tests.support.needs import needs_tensorflow
 from tests.support.networks import ARCHITECTURES, random_weights
 from tests.support.same_model import assert_same_model

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.calibration import RepresentativeDataset, create_representative_dataset_from_data
-from exporter.contract import REGISTERED_OPS
+from exporter.calibration.sets import RepresentativeDataset, create_representative_dataset_from_data
 from exporter.conversion.tensorflow_quietly import tensorflow_quietly
-from exporter.errors import CalibrationError, ConversionError
-from exporter.frontend import quantize_features
-from exporter.model_file import ModelFile, read_model
-from exporter.phases import Phases
 from exporter.tflite import convert_model_saved, convert_saved_model_to_tflite
+from mww.core.errors import CalibrationError, ConversionError
+from mww.core.phases import Phases
+from mww.esphome.contract import REGISTERED_OPS
+from mww.esphome.frontend import quantize_features
+from mww.tflite.model_file import ModelFile, read_model
 from tests.support.needs import needs_tensorflow, needs_tflm
 from tests.support.networks import DEFAULT, random_slices, random_weights
 from tests.support.tflm import run_tflm
@@ -38,7 +38,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Converted]:
     dataset = create_representative_dataset_from_data([random_slices(12, seed) for seed in range(500)])
     with tensorflow_quietly():
         from exporter.conversion.by_tensorflow import convert_per_frame
-        from exporter.network import build_network
+        from exporter.conversion.keras_network import build_network
 
         trained = build_network(DEFAULT, random_weights(DEFAULT))
         streaming = convert_model_saved(trained, {}, folder / "saved")
@@ -87,7 +87,7 @@ def test_int8_answers_what_float_answers(converted: Converted) -> None:
     slices = quantize_features(np.rint(random_slices(900, seed=8) * 25.6).astype(np.uint16))
     floats = (slices.astype(np.float32) + 128) * np.float32(26 / 255)
     with tensorflow_quietly():
-        from exporter.network import build_streaming_network
+        from exporter.conversion.keras_network import build_streaming_network
 
         network = build_streaming_network(DEFAULT, random_weights(DEFAULT))
         expected = [float(network(floats[None, at : at + 3])[0, 0]) for at in range(0, 900, 3)]
@@ -98,7 +98,7 @@ def test_int8_answers_what_float_answers(converted: Converted) -> None:
 
 def test_the_same_inputs_give_the_same_bytes(converted: Converted, tmp_path: Path) -> None:
     with tensorflow_quietly():
-        from exporter.network import build_network
+        from exporter.conversion.keras_network import build_network
 
         trained = build_network(DEFAULT, random_weights(DEFAULT))
         convert_model_saved(trained, {}, tmp_path / "saved")

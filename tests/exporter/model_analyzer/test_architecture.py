@@ -6,7 +6,6 @@ import pymicro_wakeword
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from exporter.errors import ModelFileError, UnknownRuntimeError
 from exporter.model_analyzer import (
     QualityThresholds,
     analyze_model_architecture,
@@ -14,6 +13,7 @@ from exporter.model_analyzer import (
     estimate_performance,
     validate_model_quality,
 )
+from mww.core.errors import ModelFileError, UnknownRuntimeError
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
 OKAY_NABU = MODELS / "okay_nabu.tflite"

@@ -11,8 +11,8 @@ import pymicro_wakeword
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from exporter.errors import OutputError, UsageError
 from exporter.model_analyzer import generate_model_report
+from mww.core.errors import OutputError, UsageError
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
 OKAY_NABU = MODELS / "okay_nabu.tflite"

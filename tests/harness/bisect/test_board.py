@@ -10,20 +10,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.arena import predict_arena
-from exporter.errors import UsageError
-from exporter.model_file import read_model
 from harness.bisect.board import BoardTensors, _uninterrupted
 from harness.bisect.explanation import bisect
 from harness.bisect.probing import EngineTensors
 from harness.bisect.sources import open_source
 from harness.clips.clip import ArrayClip
-from harness.errors import DeviceError, HungError, RebootedError
 from harness.link.client import LinkClient
 from harness.link.model_table import ModelRecord
-from harness.model import Model, load_model, model_of
 from harness.targets.registry import TargetOptions
 from harness.virtual.process import VirtualBoard
+from mww.core.errors import DeviceError, HungError, RebootedError, UsageError
+from mww.esphome.model import Model, load_model, model_of
+from mww.tflite.model_file import read_model
+from mww.tflm.arena import predict_arena
 from tests.support.every_operator import every_operator
 
 CLIP = ArrayClip("clip", np.random.default_rng(0).integers(-128, 127, (60, 40), np.int8))

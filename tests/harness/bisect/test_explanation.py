@@ -10,8 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from exporter.errors import FeatureError
-from exporter.model_file import Tensor
 from harness.bisect.explanation import bisect
 from harness.bisect.probing import EngineTensors
 from harness.bisect.reenactment import _orders
@@ -19,12 +17,14 @@ from harness.bisect.report import headline
 from harness.bisect.sources import open_source
 from harness.cli import execute, mww
 from harness.clips.clip import ArrayClip
-from harness.golden import Provenance, RecordedClip, write_golden
+from harness.clips.golden import Provenance, RecordedClip, write_golden
 from harness.link.client import LinkClient
-from harness.model import Model, load_model
 from harness.targets.registry import TargetOptions
 from harness.virtual.kernel_fault import alter_kernel
 from harness.virtual.process import VirtualBoard
+from mww.core.errors import FeatureError
+from mww.esphome.model import Model, load_model
+from mww.tflite.model_file import Tensor
 
 Slices = npt.NDArray[np.int8]
 

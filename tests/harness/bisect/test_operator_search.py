@@ -10,16 +10,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from exporter.contract import REGISTERED_OPS
-from exporter.errors import EngineError
-from exporter.model_file import Tensor, read_model
 from harness.bisect.explanation import BisectResult, bisect
 from harness.bisect.probing import EngineTensors, with_outputs
 from harness.bisect.report import headline
 from harness.cli import execute, mww
 from harness.clips.clip import ArrayClip
-from harness.model import Model, load_model, model_of
 from harness.virtual.kernel_fault import ALTERABLE, alter_kernel
+from mww.core.errors import EngineError
+from mww.esphome.contract import REGISTERED_OPS
+from mww.esphome.model import Model, load_model, model_of
+from mww.tflite.model_file import Tensor, read_model
 from tests.support.every_operator import every_operator
 
 Slices = npt.NDArray[np.int8]

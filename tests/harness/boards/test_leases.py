@@ -119,7 +119,7 @@ def test_who_waits_gets_the_board_when_it_is_free() -> None:
 
 _COUNT = """
 import datetime, json, os, pathlib, sys
-import harness.boards.ports
+import harness.serial.ports
 from harness.boards.inventory import Board
 from harness.boards.leases import acquire
 if sys.argv[2] != str(os.geteuid()):

@@ -14,9 +14,9 @@ import yaml
 from serial.tools.list_ports_common import ListPortInfo
 
 from harness.boards.inventory import load_inventory
-from harness.boards.ports import SerialPort, access, scan, stable_name
-from harness.boards.usb import UDEV_RULE, bridge_name
 from harness.cli import execute, mww
+from harness.serial.ports import SerialPort, access, scan, stable_name
+from harness.serial.usb import UDEV_RULE, bridge_name
 
 Plug = Callable[..., Path]
 

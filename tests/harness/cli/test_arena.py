@@ -9,9 +9,9 @@ from typing import Any
 import pymicro_wakeword
 import pytest
 
-from exporter.contract import CHIPS
-from exporter.model_file import read_model
 from harness.cli import execute, mww
+from mww.esphome.contract import CHIPS
+from mww.tflite.model_file import read_model
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
 ALEXA = MODELS / "alexa.json"  # tensor_arena_size 22348; minimum 22144 on the esp32s3, 16144 on the esp32

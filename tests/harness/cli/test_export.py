@@ -13,7 +13,7 @@ import pymicro_wakeword
 import pytest
 
 from harness.cli import execute, mww
-from harness.resources import fixtures_dir
+from mww.core.resources import fixtures_dir
 from tests.support.needs import needs_tensorflow, needs_tflm
 
 MODEL = Path(pymicro_wakeword.__file__).parent / "models" / "hey_jarvis.tflite"

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.frontend import quantize_features, wav_to_features
 from harness.cli import execute, mww
+from mww.esphome.frontend import quantize_features, wav_to_features
 
 
 def test_clips_become_arrays_named_by_their_paths(

@@ -9,11 +9,11 @@ from typing import Any
 import pymicro_wakeword
 import pytest
 
-from exporter.contract import CHIPS
-from exporter.runtimes import esphome_builds
 from harness.cli import execute, mww
-from tests.exporter.test_arena_synthetic import depthwise_convolutions
+from mww.esphome.contract import CHIPS
+from mww.tflm.releases import esphome_builds
 from tests.harness.matrix.test_runs import WRONG, recorded
+from tests.mww.tflm.test_arena_synthetic import depthwise_convolutions
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
 PUBLISHED = [MODELS / f"{name}.json" for name in ("alexa", "hey_jarvis", "hey_mycroft", "okay_nabu")]

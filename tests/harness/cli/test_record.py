@@ -8,7 +8,7 @@ import pytest
 
 from harness.check import check
 from harness.cli import execute, mww
-from harness.golden import Golden
+from harness.clips.golden import Golden
 
 
 def test_a_recorded_golden_is_what_a_run_gives(

@@ -16,10 +16,10 @@ import psutil
 import pytest
 
 from harness.cli import execute, mww
+from harness.clips.golden import Golden, Provenance, RecordedClip, write_golden
 from harness.clips.npz import write_archive
-from harness.golden import Golden, Provenance, RecordedClip, write_golden
-from harness.model import load_model
 from harness.run.workbench import Bench
+from mww.esphome.model import load_model
 
 Slices = npt.NDArray[np.int8]
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exporter.errors import AudioError, FeatureError, MwwError, UsageError
-from exporter.frontend import quantize_features, wav_to_features
 from harness.clips.clip import ArrayClip, feature_clips, wav_clips
 from harness.clips.npz import Archive, write_archive
+from mww.core.errors import AudioError, FeatureError, MwwError, UsageError
+from mww.esphome.frontend import quantize_features, wav_to_features
 
 RANDOM = np.random.default_rng(0)
 SLICES = RANDOM.integers(-128, 128, (30_000, 40), np.int8)

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.errors import AudioError, FeatureError, InputError, MissingPackageError
-from exporter.frontend import wav_to_features
 from harness.check import check
 from harness.clips.clip import wav_clips
 from harness.clips.npz import write_archive
 from harness.clips.remote import RemoteFile, is_url, remote_file, without_secrets
 from harness.clips.sources import open_clips
 from harness.run.results import RunResult
+from mww.core.errors import AudioError, FeatureError, InputError, MissingPackageError
+from mww.esphome.frontend import wav_to_features
 
 fsspec = pytest.importorskip("fsspec", reason="the extra cluster is absent")
 pytest.importorskip("aiohttp", reason="the extra cluster is absent")

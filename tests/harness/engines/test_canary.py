@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from exporter.contract import REGISTERED_OPS
-from exporter.errors import EngineError
-from exporter.model_file import read_model
 from harness.engines import canary
 from harness.engines.canary import MODEL, check_canary
 from harness.engines.catalog import ENGINES
 from harness.engines.process import EngineProcess
-from harness.resources import fixtures_dir
+from mww.core.errors import EngineError
+from mww.core.resources import fixtures_dir
+from mww.esphome.contract import REGISTERED_OPS
+from mww.tflite.model_file import read_model
 
 
 @pytest.fixture(autouse=True)

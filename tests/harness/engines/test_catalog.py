@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.errors import MissingPackageError, UsageError
 from harness.engines import catalog
 from harness.engines.catalog import ENGINES, engine_spec, installed_version
+from mww.core.errors import MissingPackageError, UsageError
 
 
 def test_versions_are_known_without_loading_an_interpreter() -> None:

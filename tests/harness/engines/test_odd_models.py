@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.errors import EngineError
 from harness.check import check_models
 from harness.engines.catalog import ENGINES
 from harness.engines.process import ATTEMPTS, EngineProcess
 from harness.engines.worker import ADDRESS_SPACE
-from harness.model import load_model
-from harness.resources import fixtures_dir
 from harness.run.options import RunOptions
+from mww.core.errors import EngineError
+from mww.core.resources import fixtures_dir
+from mww.esphome.model import load_model
 from tests.support.synthetic import Graph, pack
 
 CANARY = (fixtures_dir() / "canary" / "canary.tflite").read_bytes()

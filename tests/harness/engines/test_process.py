@@ -14,9 +14,9 @@ import psutil
 import pymicro_wakeword
 import pytest
 
-from exporter.errors import EngineError
 from harness.engines.catalog import ENGINES
 from harness.engines.process import EngineProcess, started_ahead
+from mww.core.errors import EngineError
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
 OKAY_NABU = (MODELS / "okay_nabu.tflite").read_bytes()

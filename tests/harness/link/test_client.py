@@ -12,8 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from harness.detection import detect
-from harness.errors import (
+from harness.link import messages as wire
+from harness.link.client import LinkClient
+from harness.link.framing import Frame, FrameDecoder, encode_frame
+from harness.link.model_table import ModelRecord, partition_image, read_partition
+from harness.link.session import Timing
+from mww.core.errors import (
     DeviceError,
     HungError,
     LinkError,
@@ -23,11 +27,7 @@ from harness.errors import (
     RebootedError,
     WireFormatError,
 )
-from harness.link import messages as wire
-from harness.link.client import LinkClient
-from harness.link.framing import Frame, FrameDecoder, encode_frame
-from harness.link.model_table import ModelRecord, partition_image, read_partition
-from harness.link.session import Timing
+from mww.esphome.detection import detect
 from tests.support.host_board import (
     MODEL,
     PARTITION_SIZE,

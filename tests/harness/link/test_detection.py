@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.link.client import LinkClient
 from harness.link.model_table import ModelRecord
-from harness.resources import fixtures_dir
+from mww.core.resources import fixtures_dir
 from tests.support.host_board import BoardPort, ChainEngine
 
 CASES: Any = json.loads((fixtures_dir() / "conformance" / "detection.json").read_text())["cases"]

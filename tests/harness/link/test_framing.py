@@ -9,11 +9,11 @@ from cobs import cobs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.detection import detect
-from harness.errors import WireFormatError
 from harness.link.framing import Frame, FrameDecoder, Stray, encode_frame, wire_size
 from harness.link.messages import Model, Outputs, Welcome
 from harness.link.wire import Message, messages
+from mww.core.errors import WireFormatError
+from mww.esphome.detection import detect
 from tests.harness.link.test_messages import any_message
 from tests.support import host_codec
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import WireFormatError
-from harness.link.codegen import generated_files
 from harness.link.messages import Hello, Outputs, Sample
 from harness.link.wire import Fixed, Kind, Message, Records, Scalar, Sender, TextKind, messages
+from mww.core.errors import WireFormatError
+from tools.wire.__main__ import generated_files
 
 CHECKOUT = Path(__file__).parents[3]
 
@@ -74,4 +74,4 @@ def test_every_request_names_an_answer_of_the_device() -> None:
 @pytest.mark.parametrize("path", generated_files(CHECKOUT / "firmware"), ids=lambda path: path.name)
 def test_generated_files_are_current(path: Path) -> None:
     expected = generated_files(CHECKOUT / "firmware")[path]
-    assert path.read_text(encoding="utf-8") == expected, "run python -m harness.link.codegen"
+    assert path.read_text(encoding="utf-8") == expected, "run python -m tools.wire"

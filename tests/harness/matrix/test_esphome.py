@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from pymicro_wakeword import __file__ as package
 
-from exporter.contract import DEFAULT_RUNTIME, ESPHOME_VERSION
-from exporter.runtimes import builds_of, builds_with
 from harness.matrix import esphome
 from harness.matrix.esphome import check_configurations, read_pins
 from harness.matrix.findings import Finding
 from harness.matrix.prediction import read_subject
 from harness.matrix.rows import choose_rows
+from mww.esphome.contract import DEFAULT_RUNTIME, ESPHOME_VERSION
+from mww.tflm.releases import builds_of, builds_with
 from tests.support.esphome_env import esphome_python
 
 MODELS = Path(package).parent / "models"

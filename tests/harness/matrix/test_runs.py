@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from pymicro_wakeword import __file__ as package
 
-from exporter.contract import RuntimeVersions
-from exporter.errors import InputError
-from exporter.model_file import read_model
 from harness.matrix.findings import Finding
 from harness.matrix.prediction import predict, read_subject
 from harness.matrix.rows import choose_rows, row_of
 from harness.matrix.runs import judge_runs, take_runs
 from harness.report.recorded import read_runs
+from mww.core.errors import InputError
+from mww.esphome.contract import RuntimeVersions
+from mww.tflite.model_file import read_model
 
 ALEXA = Path(package).parent / "models" / "alexa.json"
 GOOD, WRONG = "a" * 64, "b" * 64

@@ -14,14 +14,14 @@ import jsonschema
 import numpy as np
 import pytest
 
-from exporter.errors import OutputError
-from exporter.scratch import ScratchFile
 from harness.report.bundle import write_report
 from harness.report.document import run_document
 from harness.report.junit import junit_xml
 from harness.report.markdown import append_to_step_summary, markdown_summary
 from harness.report.page import html_page
 from harness.run.results import ArenaResult, Problem, RunResult
+from mww.core.errors import OutputError
+from mww.core.scratch import ScratchFile
 from tests.support.run_results import allowed, altered, clip, mixed_run, run, speech
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/run.schema.json").read_text())
@@ -79,7 +79,7 @@ def test_a_report_that_cannot_be_written_leaves_the_one_before(
                 raise OSError(28, "No space left on device", str(path))
             super().__init__(path)
 
-    monkeypatch.setattr("exporter.files.ScratchFile", FullDisk)
+    monkeypatch.setattr("mww.core.files.ScratchFile", FullDisk)
     with pytest.raises(OutputError, match="No space left"):
         write_report(tmp_path, [mixed])
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before

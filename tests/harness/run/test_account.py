@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pymicro_wakeword import __file__ as package
 
-from harness.model import load_model
 from harness.run.account import judge_arena
 from harness.targets.base import ArenaUse, TargetInfo
+from mww.esphome.model import load_model
 
 ALEXA = Path(package).parent / "models" / "alexa.json"
 

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.errors import EngineError, InputError
 from harness.clips.clip import ArrayClip, Clip, WavClip
-from harness.detection import DeviceDetection
-from harness.model import load_model
 from harness.run.journal import Journal
 from harness.run.judging import Observed, nothing_but
 from harness.run.streaming import Streamed
 from harness.run.workbench import Setup
 from harness.targets.base import TargetInfo
 from harness.targets.registry import TargetOptions
+from mww.core.errors import EngineError, InputError
+from mww.esphome.detection import DeviceDetection
+from mww.esphome.model import load_model
 
 INFO = TargetInfo("device", "esp32s3", "tflm", (("firmware", "1"),))
 SEEN = Observed(

@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.errors import UsageError
 from harness.check import check_models
 from harness.cli import execute, mww
 from harness.clips.npz import write_archive
-from harness.model import load_model
 from harness.run.options import RunOptions
 from harness.virtual.process import VirtualBoard
+from mww.core.errors import UsageError
+from mww.esphome.model import load_model
 
 CLIPS = {f"clip {number}": np.full((300, 40), number, np.int8) for number in range(12)}
 

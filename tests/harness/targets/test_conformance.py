@@ -15,15 +15,15 @@ import numpy.typing as npt
 import psutil
 import pytest
 
-from exporter.arena import predict_arena
-from exporter.errors import MwwError
-from harness.model import load_model
 from harness.targets.base import Target
 from harness.targets.emulator import EmulatorTarget
 from harness.targets.registry import TargetOptions, open_target
 from harness.virtual.chips import find_chip
 from harness.virtual.factory import factory_image
 from harness.virtual.process import VirtualBoard
+from mww.core.errors import MwwError
+from mww.esphome.model import load_model
+from mww.tflm.arena import predict_arena
 from tests.support import qemu_system
 
 Frames = npt.NDArray[np.int8]

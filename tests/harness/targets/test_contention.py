@@ -13,10 +13,10 @@ import pytest
 import serial
 
 from harness.check import check
-from harness.errors import BootLoopError, PortBusyError
 from harness.link.client import LinkClient
 from harness.virtual.process import VirtualBoard
-from tests.harness.boards.test_port_users import held_by_another
+from mww.core.errors import BootLoopError, PortBusyError
+from tests.harness.serial.test_port_users import held_by_another
 
 TRANSPORTS = ("socket", "rfc2217", "pty")
 CLIPS = {f"clip {number}": np.full((60, 40), number, np.int8) for number in range(3)}
@@ -94,8 +94,8 @@ def test_a_board_that_an_earlier_run_left_hanging_is_reset_by_the_next(models: P
 
 
 def hang(client: LinkClient, model: Path) -> None:
-    from harness.errors import HungError
     from harness.link.model_table import ModelRecord
+    from mww.core.errors import HungError
 
     client.upload(0, ModelRecord(model.read_bytes(), 0))
     client.open_model()

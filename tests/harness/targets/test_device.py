@@ -7,17 +7,16 @@ import numpy as np
 import psutil
 import pytest
 
-from exporter.errors import UsageError
+from harness.boards.flashing.writing import FlashJob, flash
 from harness.check import check
-from harness.errors import BootLoopError, DeviceError, LinkError, ModelMissingError
-from harness.flashing.writing import FlashJob, flash
 from harness.link.client import LinkClient
 from harness.link.model_table import ModelRecord
-from harness.model import load_model
 from harness.run.results import RunResult
 from harness.targets.device import DeviceTarget
 from harness.targets.registry import TargetOptions
 from harness.virtual.process import VirtualBoard
+from mww.core.errors import BootLoopError, DeviceError, LinkError, ModelMissingError, UsageError
+from mww.esphome.model import load_model
 
 CLIPS = ("okay_nabu", "hey_jarvis")
 
@@ -193,7 +192,7 @@ def test_a_port_that_is_none_is_an_error_of_the_link() -> None:
 def _erase_application(port: str) -> None:
     from esptool.cmds import erase_region, run_stub
 
-    from harness.flashing.bootloader import connected
+    from harness.boards.flashing.bootloader import connected
 
     with connected(port, "default-reset") as connection:
         erase_region(run_stub(connection.rom), 0x10000, 0x1000)

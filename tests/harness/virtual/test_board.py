@@ -17,12 +17,12 @@ import psutil
 import pytest
 import serial
 
-from harness.errors import VirtualBoardError
 from harness.link.client import LinkClient
 from harness.virtual import slip
 from harness.virtual.process import VirtualBoard
 from harness.virtual.protocol import SYNC_PACKET
 from harness.virtual.server import TRANSPORT_NAMES
+from mww.core.errors import VirtualBoardError
 
 
 @pytest.fixture(scope="module", params=["socket", "pty"])

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.errors import ImageError
-from harness.images.esp_image import AppDescriptor, Segment, build_image, parse_image
-from harness.images.factory_image import read_factory_image
-from harness.images.partition_table import Partition, make_partition_table, parse_partition_table
 from harness.virtual.boot import ResetCause, boot, download_log
 from harness.virtual.chips import CHIPS, Chip, find_chip
 from harness.virtual.factory import PARTITIONS, PROJECT, factory_image, factory_parts
 from harness.virtual.flash import Flash
+from mww.core.errors import ImageError
+from mww.images.esp_image import AppDescriptor, Segment, build_image, parse_image
+from mww.images.factory_image import read_factory_image
+from mww.images.partition_table import Partition, make_partition_table, parse_partition_table
 
 
 @pytest.fixture

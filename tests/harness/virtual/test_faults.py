@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.errors import UsageError
 from harness.virtual.faults import NO_FAULTS, Faults, parse_faults
 from harness.virtual.noise import Noise
 from harness.virtual.wire import Wire
+from mww.core.errors import UsageError
 
 FRAMES = st.lists(st.binary(min_size=1, max_size=60).map(lambda data: data.replace(b"\0", b"\1")), max_size=12)
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.errors import InputError
 from harness.virtual.flash import Flash, FlashRangeError
+from mww.core.errors import InputError
 
 SIZE = 0x10000
 

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from exporter.errors import MissingPackageError
-from harness.errors import HostBuildError
-from harness.resources import firmware_dir
 from harness.virtual import hostlib
 from harness.virtual.host_abi import ABI
+from mww.core.errors import HostBuildError, MissingPackageError
+from mww.core.resources import firmware_dir
 
 
 @pytest.fixture

@@ -1,0 +1,145 @@
+"""Features to calibrate with, from the files in which people keep them: `.npz`, WAV clips, the trainer's mmap folders.
+
+Here they become one float32 array [slices, 40] a clip, on the scale 0..26 that models are trained on; whether they are
+what they should be is `exporter.calibration.sets`'s question.
+"""
+
+from __future__ import annotations
+
+import tokenize
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.network.architecture import FloatArray
+from mww.core.errors import CalibrationError
+from mww.esphome.contract import FEATURE_FLOAT_SCALE, FEATURES, INPUT_SCALE, INPUT_ZERO_POINT
+from mww.esphome.frontend import wav_to_features
+
+MAX_CLIPS: Final = 4000
+"""Clips taken from a folder; of more, a choice that is the same each time."""
+
+_MAX_BYTES: Final = 2**31
+_METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_DAMAGE: Final = (
+    *(OSError, ValueError, EOFError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, RuntimeError),  # RuntimeError: an encrypted member
+    tokenize.TokenError,  # a header that numpy tries to mend as one of Python 2's
+)
+_SEED: Final = 0
+_RAW: Final = np.dtype(np.uint16)
+_HINT: Final = "give front-end features as uint16, or floats 0..26, in [slices, 40] a clip"
+
+
+def load_clips(path: Path) -> list[FloatArray]:
+    """Read all clips of an `.npz` file, a folder of WAVs, or a folder of mmap folders.
+
+    Raises:
+        CalibrationError: There is nothing to read, or it is of another shape or type.
+        AudioError: A clip is not 16 kHz mono 16-bit PCM.
+    """
+    if not path.exists():
+        raise CalibrationError(f"{path} does not exist", hint="--calibration takes an .npz file or a folder")
+    if not path.is_dir():
+        return _load_npz(path)
+    if mmaps := _find_mmaps(path):
+        return _load_mmaps(path, mmaps)
+    wavs = sorted(found for found in path.rglob("*") if found.suffix.lower() == ".wav" and found.is_file())
+    if not wavs:
+        raise CalibrationError(f"{path} holds neither WAV clips nor *_mmap folders")
+    return [_as_floats(wav_to_features(wavs[index]), wavs[index].name) for index in _choose(len(wavs))]
+
+
+def clips_from_array(features: npt.ArrayLike) -> list[FloatArray]:
+    """Take an array [clips, slices, 40], or a sequence of arrays [slices, 40].
+
+    Raises:
+        CalibrationError: Another shape or type.
+    """
+    entries = features if isinstance(features, (list, tuple)) else np.asarray(features)
+    if isinstance(entries, np.ndarray) and entries.ndim != 3:
+        raise CalibrationError(f"the features have shape {list(entries.shape)}", hint="give [clips, slices, 40]")
+    return [_as_floats(np.asarray(entry), f"clip {index}") for index, entry in enumerate(entries)]
+
+
+def _choose(count: int) -> list[int]:
+    if count <= MAX_CLIPS:
+        return list(range(count))
+    chosen: list[int] = sorted(np.random.default_rng(_SEED).choice(count, MAX_CLIPS, replace=False).tolist())
+    return chosen
+
+
+def _as_floats(clip: npt.NDArray[np.generic], name: str) -> FloatArray:
+    """Bring a clip to 0..26 by its type: uint16 is the front-end's, int8 the device's, floats are as they are."""
+    if clip.ndim != 2 or clip.shape[1] != FEATURES:
+        raise CalibrationError(f"{name} has shape {list(clip.shape)}, not [slices, {FEATURES}]", hint=_HINT)
+    if clip.dtype == _RAW:
+        return clip.astype(np.float32) / np.float32(FEATURE_FLOAT_SCALE)
+    if clip.dtype == np.int8:
+        return (clip.astype(np.float32) - np.float32(INPUT_ZERO_POINT)) * np.float32(INPUT_SCALE)
+    if not np.issubdtype(clip.dtype, np.floating):
+        raise CalibrationError(f"{name} is {clip.dtype}, which does not tell its scale", hint=_HINT)
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and is refused as such
+        return clip.astype(np.float32)
+
+
+def _load_npz(path: Path) -> list[FloatArray]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
+                raise CalibrationError(f"{path} unpacks to more than {_MAX_BYTES >> 30} GiB")
+            if any(entry.compress_type not in _METHODS for entry in archive.infolist()):
+                raise CalibrationError(f"{path} is packed as numpy never does", hint=_HINT)
+        with np.load(path, allow_pickle=False) as file:
+            if "features" in file.files:
+                return clips_from_array(_member(path, "features", file["features"]))
+            return [_as_floats(_member(path, name, file[name]), f"{path.name}: {name}") for name in file.files]
+    except _DAMAGE as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CalibrationError(f"{path} is not a readable .npz file: {reason}", hint=_HINT) from error
+
+
+def _member(path: Path, name: str, found: npt.NDArray[np.generic] | bytes) -> npt.NDArray[np.generic]:
+    """An array; numpy gives the bytes of a member that is none."""
+    if isinstance(found, bytes):
+        raise CalibrationError(f"{path}: {name} is no array", hint=_HINT)
+    return found
+
+
+def _find_mmaps(path: Path) -> list[Path]:
+    """The trainer's RaggedMmap folders: the path itself, or those under its `training` part, or all under it."""
+    if (path / "data.ninja").is_file():
+        return [path]
+    training = sorted(found.parent for found in path.glob("**/training/**/data.ninja"))
+    found = training or sorted(entry.parent for entry in path.glob("**/data.ninja"))
+    inner = ("starts", "ends", "shapes", "flattened_shapes")
+    return [folder for folder in found if folder.name not in inner]
+
+
+def _load_mmaps(path: Path, folders: list[Path]) -> list[FloatArray]:
+    """Read clips of the `mmap_ninja` package's format: one flat array, with the start and end of each clip."""
+    try:
+        spans = []
+        for folder in folders:
+            data, starts, ends = (_read_ninja(part) for part in (folder, folder / "starts", folder / "ends"))
+            spans += [(data, int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
+        clips = []
+        for index in _choose(len(spans)):
+            data, start, end = spans[index]
+            if not 0 <= start <= end <= len(data) or (end - start) % FEATURES:
+                raise CalibrationError(f"{path} has a clip from {start} to {end} of {len(data)} values")
+            clips.append(_as_floats(data[start:end].reshape(-1, FEATURES), f"{path.name}: clip {index}"))
+    except (OSError, ValueError, TypeError) as error:
+        raise CalibrationError(f"{path} is not a readable mmap folder: {error}") from error
+    return clips
+
+
+def _read_ninja(folder: Path) -> npt.NDArray[np.generic]:
+    name = (folder / "dtype.ninja").read_text("ascii").strip()
+    if name not in ("uint16", "int8", "float16", "float32", "float64", "int32", "int64", "uint32", "uint64"):
+        raise ValueError(f"data of type {name[:20]!r}")
+    return np.memmap(folder / "data.ninja", dtype=name, mode="r")

@@ -1,0 +1,146 @@
+"""What a model is calibrated with: clips on the right scale, anchored at both ends of the input's range, as frames.
+
+A wrongly scaled set gives a model that loads, looks right and never wakes; so the scale is judged before the anchors
+hide it. Where the clips come from is `exporter.calibration.feature_sets`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.calibration.feature_sets import clips_from_array
+from exporter.network.architecture import FloatArray
+from mww.core.errors import CalibrationError
+from mww.esphome.contract import FEATURE_FLOAT_SCALE, FEATURE_MAX, FEATURES
+
+MINIMUM_CLIPS: Final = 500
+"""What the official trainer calibrates with."""
+
+_LEAST_PEAK: Final = 2.0
+_GREATEST_PEAK: Final = 27.0
+"""A set of front-end features peaks between these; 26 stands for int8 127, and loud clips go a little beyond."""
+
+_RANDOM_SLICES: Final = 99
+
+
+@dataclass(frozen=True, eq=False)
+class RepresentativeDataset:
+    """Frames in the order in which the network hears them; call it for what TensorFlow's converter takes.
+
+    Attributes:
+        frames: float32 [frames, stride, 40], 0..26, the first frame anchored at 0.0 and 26.0.
+        clips: Number of clips that they come from.
+        source: A path, or `random`.
+    """
+
+    frames: FloatArray
+    clips: int
+    source: str
+
+    def __call__(self) -> Iterator[list[FloatArray]]:
+        """Yield one `[float32 [1, stride, 40]]` a frame."""
+        for frame in self.frames:
+            yield [frame[None]]
+
+    @property
+    def is_random(self) -> bool:
+        """Whether no clip was given, so that nothing is known about how the network answers its wake word."""
+        return self.source == RANDOM
+
+
+RANDOM: Final = "random"
+
+
+def create_default_representative_dataset(
+    *, stride: int = 3, clips: int = MINIMUM_CLIPS, seed: int = 0
+) -> RepresentativeDataset:
+    """Make random features, anchored at 0.0 and 26.0: a stand-in where there are no real ones."""
+    random = np.random.default_rng(seed)
+    features = random.uniform(0, FEATURE_MAX, (clips, _RANDOM_SLICES, FEATURES)).astype(np.float32)
+    return RepresentativeDataset(anchored_frames(list(features), stride), clips, RANDOM)
+
+
+def create_representative_dataset_from_data(
+    features: npt.ArrayLike, *, stride: int = 3, minimum: int = MINIMUM_CLIPS
+) -> RepresentativeDataset:
+    """Make a representative dataset of front-end features.
+
+    Args:
+        features: [clips, slices, 40], or a sequence of [slices, 40]: uint16 as the front-end gives them, or floats
+            0..26.
+        stride: Slices a frame.
+        minimum: Number of clips that there must be.
+
+    Raises:
+        CalibrationError: Too few clips, another shape or type, NaN, or another scale.
+    """
+    return representative_dataset(clips_from_array(features), "features", stride=stride, minimum=minimum)
+
+
+def representative_dataset(
+    clips: Sequence[FloatArray], source: str, *, stride: int, minimum: int = MINIMUM_CLIPS
+) -> RepresentativeDataset:
+    """Judge clips on the scale 0..26, and make frames of them.
+
+    Raises:
+        CalibrationError: Too few clips, NaN, or another scale.
+    """
+    if stride < 1:
+        raise CalibrationError(f"a stride of {stride}")
+    clips = [clip for clip in clips if len(clip)]
+    if len(clips) < max(minimum, 1):
+        raise CalibrationError(
+            f"{len(clips)} calibration clips; at least {max(minimum, 1)} are needed",
+            hint="give more clips, or --allow-small-calibration",
+        )
+    check_scale(clips)
+    return RepresentativeDataset(anchored_frames(clips, stride), len(clips), source)
+
+
+def check_shape(frames: FloatArray, shape: tuple[int, ...]) -> None:
+    """Refuse frames [frames, stride, 40] that a model with an input of another shape does not take.
+
+    Raises:
+        CalibrationError: They are of another shape.
+    """
+    if (1, *frames.shape[1:]) != shape:
+        found = f"the calibration frames have shape {[1, *frames.shape[1:]]}, the model takes {list(shape)}"
+        raise CalibrationError(found, hint="give the dataset the model's stride")
+
+
+def check_scale(clips: Sequence[FloatArray]) -> None:
+    """Refuse features that are not on the scale 0..26.
+
+    Raises:
+        CalibrationError: They are not; the message names the likely cause.
+    """
+    lows, peaks = (np.array([limit(clip) for clip in clips]) for limit in (np.min, np.max))
+    if not np.isfinite([lows, peaks]).all():  # min and max of anything with a NaN are NaN
+        raise CalibrationError("the calibration features hold NaN or infinity", hint="find out which clip is broken")
+    lowest, peak = lows.min(), peaks.max()
+    found = f"the calibration features go from {lowest:.4g} to {peak:.4g}, not from 0 to about {FEATURE_MAX:g}"
+    if lowest < 0:
+        raise CalibrationError(found, hint="front-end features are never negative: were they normalised?")
+    if peak < _LEAST_PEAK:
+        raise CalibrationError(found, hint=f"scaled to 0..1? Multiply by {FEATURE_MAX:g}, or give uint16 features")
+    if peak > _GREATEST_PEAK:
+        cause = f"raw front-end values? Give them as uint16, or divide by {FEATURE_FLOAT_SCALE}"
+        raise CalibrationError(found, hint=cause)
+
+
+def anchored_frames(clips: Sequence[FloatArray], stride: int) -> FloatArray:
+    """All clips after each other as frames [frames, stride, 40]; two cells of the first pin the input's range.
+
+    No slice is dropped: the last one is repeated where the last frame is not full. Values above 26 become 26, as on
+    the device, whose int8 ends there.
+    """
+    line = np.concatenate(clips)
+    line = np.concatenate([line, np.repeat(line[-1:], -len(line) % stride, axis=0)])
+    np.clip(line, 0, FEATURE_MAX, out=line)
+    line[0, :2] = 0.0, FEATURE_MAX
+    return line.reshape(-1, stride, FEATURES)

@@ -1,0 +1,77 @@
+"""An architecture as a Keras model, in the form that was trained and in the form that streams.
+
+Importing this module imports TensorFlow. What a network is made of is told in `exporter.conversion.topology`, and made
+by the layers of `exporter.conversion.keras_forms`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+from exporter.checkpoint import Checkpoint, load_checkpoint
+from exporter.conversion.folding import fold_norms
+from exporter.conversion.keras_forms import Causal, Streaming, Valid
+from exporter.conversion.topology import lay
+from exporter.network.architecture import Architecture, MixedNet, Weights
+from exporter.network.settings import Settings
+from mww.core.scratch import scratch_folder
+from mww.esphome.contract import FEATURES
+
+layers = keras.layers
+
+
+def build_network(architecture: Architecture, weights: Weights) -> keras.Model:
+    """The network as it was trained: float32 [batch, training_slices, 40] to [batch, 1]."""
+    causal = isinstance(architecture, MixedNet) and architecture.causal
+    inputs = keras.Input((architecture.training_slices, FEATURES), name="features")
+    network = _build(architecture, weights, inputs, Causal(weights) if causal else Valid(weights))
+    network.mww_architecture = architecture  # for `checkpoint_of`
+    return network
+
+
+def build_streaming_network(architecture: Architecture, weights: Weights) -> keras.Model:
+    """The network that takes one frame after the other: float32 [1, stride, 40] to [1, 1], with ring buffers."""
+    inputs = keras.Input((architecture.stride, FEATURES), batch_size=1, name="features")
+    folded = fold_norms(architecture, weights)
+    return _build(architecture, folded, inputs, Streaming(folded))
+
+
+def checkpoint_of(model: keras.Model, configured: Settings) -> Checkpoint:
+    """Read architecture and weights out of a model in memory, by way of the `.keras` file that it would be saved as.
+
+    Raises:
+        CheckpointError: It is no wake word network, or contradicts the configuration.
+        ConfigurationError: Neither it nor the configuration tells something.
+    """
+    architecture = getattr(model, "mww_architecture", None)
+    if architecture is not None:
+        roles = [parameter.role for parameter in architecture.parameters]
+        return Checkpoint(architecture, {role: tuple(model.get_layer(role).get_weights()) for role in roles}, "network")
+    with scratch_folder("mww-model-") as folder:
+        path = folder / "model.keras"
+        model.save(path)
+        return load_checkpoint(path, configured)
+
+
+def _build(architecture: Architecture, weights: Weights, inputs: Any, layers: Valid) -> keras.Model:
+    with _float32():
+        slices = keras.layers.Reshape((inputs.shape[1], 1, FEATURES), name="slices")(inputs)
+        model = keras.Model(inputs, lay(architecture, layers, slices), name="network")
+    for role, arrays in weights.items():
+        model.get_layer(role).set_weights(list(arrays))
+    return model
+
+
+@contextmanager
+def _float32() -> Iterator[None]:
+    """Whatever precision a trainer has set for its own layers, the exported ones are float32."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)

@@ -1,0 +1,1 @@
+"""Architectures and configurations of the networks that trainers make."""

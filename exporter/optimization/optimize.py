@@ -1,0 +1,96 @@
+"""A model made smaller for the device, computing the same byte for byte: less file, and a smaller tensor arena.
+
+What an arena needs depends on the order of the operators, since that decides what is alive at once. The order is
+searched in `exporter.optimization`; the predictions of `mww.tflm.arena` decide what is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from exporter.optimization.bounds import Limit, lowest_minimum
+from exporter.optimization.live_memory import measure
+from exporter.optimization.precedence import find_precedence
+from exporter.optimization.rewriting import NotRewritableError, rewrite
+from exporter.optimization.search import search
+from mww.esphome.contract import CHIPS
+from mww.tflite.model_file import ModelFile, read_model
+from mww.tflm.arena import predict_arenas
+
+_MAX_OPERATORS: Final = 400
+"""Beyond this the order stays as it is; a wake word has 30 to 100."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorOrder:
+    """The best order found for a model's main graph.
+
+    Attributes:
+        order: The operators by their old indices.
+        before: The largest minimum over the chips as the file was, bytes.
+        after: The largest minimum over the chips in this order, bytes.
+        proven: Whether it is known that no legal order needs less.
+    """
+
+    order: tuple[int, ...]
+    before: int
+    after: int
+    proven: bool
+
+
+def optimize_for_edge(model: bytes, *, chips: tuple[str, ...] | None = None) -> bytes:
+    """Strip a model of what no runtime reads, and order its operators for the smallest arena.
+
+    Names, metadata, signatures and duplicate buffers go. The operators are put into the legal order whose largest
+    `minimum` over the chips is the smallest that was found, on no chip larger than before. The result computes every
+    output byte as before; the same model gives the same bytes. A file with parts that cannot be kept as they are, such
+    as sparse weights, is returned as it is.
+
+    Args:
+        model: A `.tflite`.
+        chips: The chips to make it small on, of `contract.CHIPS`; None: all.
+
+    Raises:
+        ModelFileError: The file cannot be read as a model.
+        UnsupportedModelError: The runtime would refuse the model.
+        UnknownRuntimeError: A chip is not known.
+    """
+    found = find_operator_order(read_model(model), chips=chips)
+    try:
+        return rewrite(model, found.order)
+    except NotRewritableError:
+        return model
+
+
+def order_limit(model: ModelFile, chip: str) -> Limit:
+    """What no order of the operators can bring a chip's minimum below, and why.
+
+    Raises:
+        UnsupportedModelError: The runtime would refuse the model.
+        UnknownRuntimeError: The chip is not known.
+    """
+    memory = measure(model, find_precedence(model), (chip,))
+    (asked,) = (each for each in memory.chips if each.asked)
+    return lowest_minimum(memory, asked)
+
+
+def find_operator_order(model: ModelFile, *, chips: tuple[str, ...] | None = None) -> OperatorOrder:
+    """Search the order of the main graph's operators that needs the smallest arena.
+
+    Raises:
+        UnsupportedModelError: The runtime would refuse the model.
+        UnknownRuntimeError: A chip is not known.
+    """
+    operators = len(model.main.operators)
+    if operators > _MAX_OPERATORS:
+        before = max(prediction.minimum for prediction in predict_arenas(model, chips))
+        return OperatorOrder(tuple(range(operators)), before, before, proven=False)
+    memory = measure(model, find_precedence(model), chips or CHIPS)
+    bounds = tuple(lowest_minimum(memory, chip).size for chip in memory.chips)
+    found = search(memory, bounds)
+    before, after = (
+        max(size for size, chip in zip(sizes, memory.chips, strict=True) if chip.asked)
+        for sizes in ([chip.minimum for chip in memory.chips], found.minima)
+    )
+    return OperatorOrder(found.order, before, after, found.best)

@@ -1,0 +1,97 @@
+"""Exporting: a checkpoint to a verified model, against the official converter calibrating frame by frame."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.bench.inputs import WAKE_WORD, calibration_file, model_file, spoken
+from harness.bench.measuring import Goal, Plan, Row
+from harness.bench.programs import bare, mww, run
+from harness.engines.process import EngineProcess
+from mww.core.errors import BenchmarkError
+
+_IMPORT: Final = "tensorflow"
+"""The phase of an export that imports it."""
+_FURTHEST: Final = 4
+"""Of 255: how far apart the outputs of the two models may be, whose ranges differ in the last bits."""
+_OFFICIAL: Final = "the official way, frame by frame"
+
+
+@dataclass(frozen=True, slots=True)
+class _Export:
+    """Seconds of a whole process, and of the work in it after the imports."""
+
+    whole: float
+    work: float
+
+
+def export(plan: Plan) -> list[Row]:
+    """Export with TensorFlow."""
+    return _export(plan, "tensorflow", Goal("at most", 0.55), Goal("at most", 0.40))
+
+
+def export_direct(plan: Plan) -> list[Row]:
+    """Export without it."""
+    return _export(plan, "direct", Goal("at most", 0.10), Goal("at most", 0.10))
+
+
+def _export(plan: Plan, converter: str, whole: Goal, work: Goal) -> list[Row]:
+    checkpoint = plan.scratch / f"{WAKE_WORD}.weights.h5"
+    run(mww("recover", model_file(), "--output", checkpoint))
+    clips = plan.size(500, 30)
+    calibration = calibration_file(plan.scratch / "calibration.npz", clips=clips)
+    model, official = plan.scratch / f"{WAKE_WORD}.tflite", plan.scratch / "official.tflite"
+    words = mww("export", "--checkpoint", checkpoint, "--calibration", calibration, "--output", plan.scratch)
+    words += ["--converter", converter, "--allow-small-calibration", "--json"]
+
+    def ours() -> _Export:
+        finished = run(words)
+        seconds = finished.document["seconds"]
+        return _Export(finished.seconds, sum(seconds.values()) - seconds.get(_IMPORT, 0.0))
+
+    def theirs() -> _Export:
+        finished = run(bare("official_export", checkpoint, calibration, official))
+        return _Export(finished.seconds, json.loads(Path(f"{official}.json").read_text())["seconds"])
+
+    mine, others = plan.by_turns(ours, theirs)
+    same = _compared(model, official)
+    command = f"`mww export --converter {converter}`, {clips} clips"
+    return [
+        _row(command, _OFFICIAL, [one.whole for one in mine], [one.whole for one in others], whole, same),
+        _row(
+            f"{command}, without start and import",
+            f"{_OFFICIAL}, likewise",
+            [one.work for one in mine],
+            [one.work for one in others],
+            work,
+            same,
+        ),
+    ]
+
+
+def _row(what: str, against: str, ours: list[float], theirs: list[float], goal: Goal, same: str) -> Row:
+    return Row(what, against, "s", tuple(ours), tuple(theirs), "ratio", goal, same)
+
+
+def _compared(ours: Path, theirs: Path) -> str:
+    """How far the outputs of the two models are apart on speech; they must be near."""
+    with EngineProcess("tflm") as engine:
+        mine, other = (_outputs(engine, path.read_bytes()) for path in (ours, theirs))
+    differences = np.abs(mine - other)
+    if differences.max() > _FURTHEST:
+        raise BenchmarkError(f"the two models differ by {differences.max()} of 255")
+    near = f"at most {differences.max()} of 255 apart, {differences.mean():.4f} on average"
+    return f"checkpoint and calibration, and on {len(mine)} frames of speech the models' outputs are {near}"
+
+
+def _outputs(engine: EngineProcess, content: bytes) -> npt.NDArray[np.int64]:
+    engine.load(content)
+    slices = spoken().tobytes()
+    outputs = engine.infer(slices[: len(slices) // engine.frame_size * engine.frame_size])
+    return np.frombuffer(outputs, np.uint8).astype(np.int64)

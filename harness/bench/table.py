@@ -1,0 +1,165 @@
+"""Benchmarks as a document for scripts, and that document as a page for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from harness.bench.catalog import BENCHMARKS, REPETITIONS, Measured
+from harness.bench.machine import Machine
+from harness.bench.measuring import Row
+from mww.core.errors import InputError
+
+SCHEMA: Final = "mww.bench/1"
+
+_HEAD: Final = """# Benchmarks
+
+How fast it is, and how small. `mww bench --write docs/benchmarks.md` writes this page, together with
+[benchmarks.json](benchmarks.json), where every repetition is; `mww bench NAME...` measures some.
+
+Each line compares ours with what a user would otherwise do, or with a limit that nobody can pass. Both are done by
+turns, five times each where nothing else is said; the figure is the median of the repetitions' ratios (differences,
+values), in brackets the smallest and the largest. *Undisturbed* compares each side's best repetition, which says most
+on a machine that also does other things. Before anything is divided, both sides are checked to have done the same.
+"""
+
+
+def bench_document(
+    measured: Sequence[Measured], machine: Machine, *, quick: bool, former: Sequence[Any] = ()
+) -> dict[str, object]:
+    """All that was measured, as `mww bench --json` prints it below its schema.
+
+    `former` are benchmarks of an earlier document of the same machine; those that were not measured again stay.
+    """
+    found = {one["name"]: one for one in (*former, *map(_benchmark_document, measured))}
+    benchmarks = [found[name] for name in BENCHMARKS if name in found]
+    return {
+        "holds": all(one["error"] is None and all(row["holds"] for row in one["rows"]) for one in benchmarks),
+        "quick": quick,
+        "repetitions": 1 if quick else REPETITIONS,
+        "environment": {**asdict(machine), "versions": dict(machine.versions)},
+        "benchmarks": benchmarks,
+    }
+
+
+def former_benchmarks(path: Path, machine: Machine) -> Sequence[Any]:
+    """The benchmarks of a document that was written before on this machine; none where there is no such file.
+
+    Raises:
+        InputError: It is no such document, or another machine's, with which nothing here can be compared.
+    """
+    try:
+        document: Any = json.loads(path.read_bytes())
+        if (document["schema"], document["quick"]) != (SCHEMA, False):
+            raise ValueError(document["schema"])
+        measured_on, benchmarks = document["environment"], list(document["benchmarks"])
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is no result of mww bench: {error}", hint="measure all into another file") from error
+    if measured_on != {**asdict(machine), "versions": dict(machine.versions)}:
+        raise InputError(f"{path} was measured on another machine or with other versions", hint="measure all of them")
+    return benchmarks
+
+
+def _benchmark_document(one: Measured) -> dict[str, Any]:
+    problem = one.problem
+    return {
+        "name": one.benchmark.name,
+        "question": one.benchmark.question,
+        "seconds": round(one.seconds, 1),
+        "load": one.load,
+        "error": problem and {"code": problem.code, "message": problem.message, "hint": problem.hint},
+        "rows": [_row_document(row) for row in one.rows],
+    }
+
+
+def _row_document(row: Row) -> dict[str, object]:
+    return {
+        "what": row.what,
+        "against": row.against,
+        "unit": row.unit,
+        "ours": [_rounded(value) for value in row.ours],
+        "theirs": [_rounded(value) for value in row.theirs],
+        "comparison": row.comparison,
+        "median": _rounded(row.figure),
+        "min": _rounded(min(row.figures)),
+        "max": _rounded(max(row.figures)),
+        "undisturbed": _rounded(row.undisturbed),
+        "goal": asdict(row.goal),
+        "holds": row.holds,
+        "same": row.same,
+        "notes": dict(row.notes),
+    }
+
+
+def bench_page(document: Any) -> str:
+    """A `mww.bench/1` document as Markdown."""
+    parts = [_HEAD, *_machine(document["environment"])]
+    for benchmark in document["benchmarks"]:
+        parts += _section(benchmark)
+    return "\n".join(parts)
+
+
+def _machine(machine: Any) -> Iterator[str]:
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    yield f"Measured on: {machine['cpu']}, {machine['cores']} cores, {machine['memory_gb']:g} GB; {machine['system']};"
+    yield f"{machine['python']}; {versions}.\n"
+
+
+def _section(benchmark: Any) -> Iterator[str]:
+    yield f"## {benchmark['name']}\n\n{benchmark['question']}\n"
+    if benchmark["error"] is not None:
+        yield f"Could not be measured: {benchmark['error']['message']}.\n"
+        return
+    yield "| ours | against | ours, median | theirs, median | figure | undisturbed | goal | |"
+    yield "|---|---|---:|---:|---:|---:|---:|---|"
+    for row in benchmark["rows"]:
+        yield _line(row)
+    same = dict.fromkeys(row["same"] for row in benchmark["rows"])
+    yield f"\nThe same on both sides: {'; '.join(same)}. Load in the minute before: {benchmark['load']:g}.\n"
+    for row in benchmark["rows"]:
+        yield from _notes(row)
+
+
+def _line(row: Any) -> str:
+    unit = row["unit"]
+    ours, theirs = (f"{_number(_median(row[side]))} {unit}" if row[side] else "" for side in ("ours", "theirs"))
+    spread = f" ({_number(row['min'])} to {_number(row['max'])})" if row["min"] != row["max"] else ""
+    own = "" if row["comparison"] == "ratio" else f" {unit}"
+    goal = f"{row['goal']['relation']} {_number(row['goal']['value'])}{own}"
+    cells = [
+        row["what"],
+        row["against"],
+        ours,
+        theirs,
+        f"{_number(row['median'])}{spread}",
+        _number(row["undisturbed"]),
+    ]
+    return f"| {' | '.join([*cells, goal, 'holds' if row['holds'] else '**does not hold**'])} |"
+
+
+def _notes(row: Any) -> Iterator[str]:
+    if row["notes"]:
+        yield f"{row['what']}:\n"
+        yield from (f"- {name}: {text}" for name, text in row["notes"].items())
+        yield ""
+
+
+def _median(values: Sequence[float]) -> float:
+    ordered = sorted(values)
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def _rounded(value: float) -> float:
+    """Four digits; whole numbers stay as they are."""
+    return float(f"{value:.4g}") if abs(value) < 1000 else round(value)
+
+
+def _number(value: float) -> str:
+    """Three digits, or all of a whole number."""
+    return f"{value:.0f}" if abs(value) >= 100 or value == round(value) else f"{value:.3g}"

@@ -1,0 +1,170 @@
+"""ESPHome projects: the harness's firmware for a board, and the real micro_wake_word with a model that was exported.
+
+Writes YAML and sources; ESPHome builds them, and `harness.boards.flashing.writing` takes the result.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from mww.core.errors import OutputError, UsageError
+from mww.core.files import write_files
+from mww.core.resources import firmware_dir
+from mww.esphome.manifest import Manifest, load_manifest
+from mww.tflite.model_file import read_model
+
+SOURCES: Final = "mww_harness"
+"""Folder of a project that belongs to us, and is replaced as a whole."""
+
+_MODELS: Final = "models"
+_WAKE_WORD_FILE: Final = "wake-word.yaml"
+_COMPONENT: Final = "mww_harness"
+_COMPONENT_SUFFIXES: Final = (".py", ".h", ".cpp")
+_BUILT: Final = ".esphome/build/{name}/.pioenvs/{name}/firmware.factory.bin"
+"""Where `esphome compile` leaves the image to flash (esphome 2026.6.5, PlatformIO toolchain)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirmwareProject:
+    """A project as it was written.
+
+    Attributes:
+        board: Board name.
+        config: The YAML to build; it is the user's, and an existing one is kept.
+        image: Where `esphome compile` will leave the factory image.
+        wake_word: The YAML with the real micro_wake_word, or None without a manifest.
+    """
+
+    board: str
+    config: Path
+    image: Path
+    wake_word: Path | None
+
+
+def board_names() -> tuple[str, ...]:
+    """The boards that there is firmware for."""
+    return tuple(sorted(path.stem for path in (firmware_dir() / "boards").glob("*.yaml")))
+
+
+def write_project(board: str, folder: Path, *, manifest: Path | None = None) -> FirmwareProject:
+    """Write the firmware's project for a board into a folder and, with a manifest, the wake word's own.
+
+    Raises:
+        UsageError: There is no such board.
+        InputError: The manifest or its model cannot be used.
+        OutputError: The folder cannot be written.
+    """
+    if board not in board_names():
+        raise UsageError(f"there is no board {board}", hint=f"one of {', '.join(board_names())}")
+    config = folder / f"{board}.yaml"
+    contents = {folder / SOURCES / name: content for name, content in _sources()}
+    if not config.exists():
+        contents[config] = _config(board).encode()
+    wake_word = folder / _WAKE_WORD_FILE if manifest else None
+    if manifest and wake_word:
+        contents.update(_wake_word_files(board, wake_word, load_manifest(manifest)))
+    write_files(contents)
+    _remove_stale(folder / SOURCES, set(contents))
+    name = f"mww-{board}"
+    return FirmwareProject(board, config, folder / _BUILT.format(name=name), wake_word)
+
+
+def _sources() -> Iterator[tuple[Path, bytes]]:
+    """The component and the boards, by their path in the project."""
+    firmware = firmware_dir()
+    for path in sorted((firmware / "components" / _COMPONENT).iterdir()):
+        if path.suffix in _COMPONENT_SUFFIXES:
+            yield path.relative_to(firmware), path.read_bytes()
+    for path in sorted((firmware / "boards").rglob("*.yaml")):
+        yield path.relative_to(firmware), path.read_bytes()
+
+
+def _remove_stale(folder: Path, kept: set[Path]) -> None:
+    """Remove an older version's files, which ESPHome would build too."""
+    try:
+        for path in folder.rglob("*"):
+            if path.suffix in _COMPONENT_SUFFIXES and path not in kept:
+                path.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot remove {error.filename}: {error.strerror}") from error
+
+
+def _config(board: str) -> str:
+    return (
+        f"# The firmware of mww-harness for {board}. Build it:  esphome compile {board}.yaml\n"
+        f"# Options added here, such as another pin, take the place of those in {SOURCES}.\n"
+        "substitutions:\n"
+        f"  components: {SOURCES}/components\n"
+        "\n"
+        "packages:\n"
+        f"  board: !include {SOURCES}/boards/{board}.yaml\n"
+    )
+
+
+def _wake_word_files(board: str, path: Path, manifest: Manifest) -> Iterator[tuple[Path, bytes]]:
+    """The wake word's YAML, with its manifest and model beside it."""
+    models = path.parent / _MODELS
+    yield models / manifest.path.name, manifest.path.read_bytes()
+    yield models / manifest.model.name, read_model(manifest.model).content
+    yield path, wake_word_config(board, path.name, f"{_MODELS}/{manifest.path.name}", manifest).encode()
+
+
+def wake_word_config(board: str, file_name: str, model: str, manifest: Manifest) -> str:
+    """A board's YAML with the real micro_wake_word; `model` is where the manifest lies, relative to it."""
+    from jinja2 import Environment, StrictUndefined
+
+    examples = firmware_dir() / "examples"
+    microphone = yaml.safe_load((examples / "microphones.yaml").read_text("utf-8"))[board]
+    hardware = _hardware(firmware_dir() / "boards" / f"{board}.yaml")
+    # The template writes YAML, where HTML's escapes would be wrong; what comes from a manifest is quoted here.
+    template = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False).from_string(
+        (examples / "wake-word.yaml.j2").read_text("utf-8")
+    )
+    return template.render(
+        wake_word="".join(filter(str.isprintable, manifest.wake_word)),
+        board=board,
+        file_name=file_name,
+        minimum_esphome_version=manifest.minimum_esphome_version,
+        hardware="\n".join(yaml.safe_dump({key: section}, sort_keys=False) for key, section in hardware.items()),
+        microphone=microphone["hardware"],
+        channel=microphone["channel"],
+        gain_factor=microphone["gain_factor"],
+        model=json.dumps(model),
+    )
+
+
+class _BoardLoader(yaml.SafeLoader):
+    """Reads our own boards' YAML; an `!include` stays the path that it names."""
+
+
+def _include(loader: _BoardLoader, node: yaml.Node) -> str:
+    if isinstance(node, yaml.MappingNode):
+        return str(loader.construct_mapping(node)["file"])
+    assert isinstance(node, yaml.ScalarNode)
+    return str(loader.construct_scalar(node))
+
+
+_BoardLoader.add_constructor("!include", _include)
+
+
+def _hardware(path: Path) -> dict[str, Any]:
+    """The `esp32` and `psram` sections of a board, with those of the packages that it includes."""
+    content = yaml.load(path.read_text("utf-8"), _BoardLoader)
+    merged: dict[str, Any] = {}
+    for included in content.get("packages", {}).values():
+        merged = _merge(merged, _hardware(path.parent / included))
+    return _merge(merged, {key: content[key] for key in ("esp32", "psram") if key in content})
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(over)
+    for key, value in base.items():
+        nested = isinstance(value, dict) and isinstance(over.get(key), dict)
+        merged[key] = _merge(value, over[key]) if nested else over.get(key, value)
+    return merged

@@ -1,0 +1,183 @@
+"""labgrid's own command line, called for what a lease needs.
+
+It lives in an environment of its own, because it brings a pyserial of its own; so nothing of it is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import yaml
+
+from harness.boards.claims import LeaseError
+from harness.boards.labgrid.address import LabAddress
+from mww.core.errors import MwwError
+
+_ANSWER_SECONDS: Final = 20.0
+_SERIAL: Final = "NetworkSerialPort"
+_TOKEN: Final = re.compile(r"Reservation '(\w+)':")
+_OTHERS: Final = ("LG_ENV", "LG_PLACE", "PLACE", "LG_STATE", "STATE", "LG_TOKEN", "LG_INITIAL_STATE", "PYTHONPATH")
+"""What in a user's environment would have labgrid do something else."""
+
+
+class LabgridMissingError(MwwError):
+    """labgrid's command line is not installed."""
+
+    code = "labgrid-missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place of a lab, as the coordinator tells.
+
+    Attributes:
+        name: Unique in the lab.
+        tags: Each `key=value`.
+        holder: `host/user` that has acquired it; empty when it is free.
+        reservation: The token of the reservation that it was given to; empty without.
+        changed: When anything about it changed last, as text: only whether it stays the same means something.
+    """
+
+    name: str
+    tags: frozenset[str]
+    holder: str
+    reservation: str
+    changed: str
+
+
+def find_client() -> str:
+    """The `labgrid-client` to call: what `MWW_LABGRID` names, else the one in the path.
+
+    Raises:
+        LabgridMissingError: There is none.
+    """
+    name = os.environ.get("MWW_LABGRID") or "labgrid-client"
+    program = shutil.which(name)
+    if program is None:
+        hint = "pip install labgrid in an environment of its own; MWW_LABGRID names its labgrid-client"
+        raise LabgridMissingError(f"there is no {name}", hint=hint)
+    return program
+
+
+@dataclass(frozen=True, slots=True)
+class LabgridClient:
+    """The command line for one lab and, where it acquires, in the name of one `host/user`."""
+
+    address: LabAddress
+    host: str = ""
+    user: str = ""
+    _program: str = field(default_factory=find_client)
+
+    def places(self) -> tuple[Place, ...]:
+        """Every place that has the tags.
+
+        Raises:
+            LeaseError: The coordinator cannot be reached.
+        """
+        wanted = set(self.address.tags)
+        return tuple(place for place in _parse_places(self._run("-v", "places")) if wanted <= place.tags)
+
+    def reserve(self) -> tuple[str, bool]:
+        """Queue for a place with the tags: the reservation's token, and whether it has one already.
+
+        labgrid forgets a reservation that nobody polls for 60 seconds, unless its place is acquired.
+        """
+        said = self._run("reserve", *self.address.tags)
+        token = _TOKEN.search(said)
+        if token is None:
+            hint = "the command line of labgrid 26.0 is what is understood"
+            raise LeaseError("labgrid-client reserve says nothing that is known", hint=hint)
+        return token[1], "state: allocated" in said
+
+    def wait(self, token: str) -> subprocess.Popen[bytes]:
+        """Start to poll a reservation; the process ends when it has a place."""
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(
+            self._words("wait", token), stdin=quiet, stdout=quiet, stderr=quiet, env=self._environment()
+        )
+
+    def acquire(self, token: str) -> None:
+        """Acquire the place that a reservation has."""
+        self._run("-p", f"+{token}", "acquire")
+
+    def serial_port(self, token: str) -> tuple[str, str]:
+        """The place that was acquired, and its serial port as pyserial opens it.
+
+        Raises:
+            LeaseError: It has none, or several.
+        """
+        ((place, target),) = yaml.safe_load(self._run("-p", f"+{token}", "env"))["targets"].items()
+        found = [port for resource in target["resources"] for kind, port in resource.items() if kind == _SERIAL]
+        if len(found) != 1 or not found[0].get("port"):
+            hint = "its match must name one, such as EXPORTER/GROUP/NetworkSerialPort"
+            raise LeaseError(f"place {place} of the lab has {len(found)} serial ports", hint=hint)
+        return str(place), _url(str(found[0]["host"]), int(found[0]["port"]), str(found[0].get("protocol", "rfc2217")))
+
+    def touch(self, token: str) -> None:
+        """Change nothing about the place that was acquired but when it changed last."""
+        self._run("-p", f"+{token}", "allow", self._holder)
+
+    def release(self, token: str) -> None:
+        """Release the place that was acquired."""
+        self._run("-p", f"+{token}", "release-from", self._holder)
+
+    def release_from(self, place: Place) -> None:
+        """Release a place, if it is still its holder's who has it."""
+        self._run("-p", place.name, "release-from", place.holder)
+
+    def cancel(self, token: str) -> None:
+        """End a reservation."""
+        self._run("cancel-reservation", token)
+
+    @property
+    def _holder(self) -> str:
+        return f"{self.host}/{self.user}"
+
+    def _words(self, *words: str) -> list[str]:
+        return [self._program, "-x", self.address.coordinator, *words]
+
+    def _environment(self) -> dict[str, str]:
+        environment = {name: value for name, value in os.environ.items() if name not in _OTHERS}
+        return environment | ({"LG_HOSTNAME": self.host, "LG_USERNAME": self.user} if self.user else {})
+
+    def _run(self, *words: str) -> str:
+        hint = f"is LG_COORDINATOR right, and does it run? labgrid-client -x {self.address.coordinator} places"
+        try:
+            done = subprocess.run(
+                self._words(*words),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_ANSWER_SECONDS,
+                env=self._environment(),
+                check=False,
+            )
+        except OSError as error:
+            raise LeaseError(f"cannot run {self._program}: {error.strerror}") from error
+        except subprocess.TimeoutExpired as error:
+            raise LeaseError(f"the lab's coordinator {self.address.coordinator} does not answer", hint=hint) from error
+        if done.returncode != 0:
+            said = (done.stderr or done.stdout).strip().splitlines()
+            raise LeaseError(f"labgrid-client fails: {said[-1] if said else ' '.join(words)}", hint=hint)
+        return done.stdout
+
+
+def _parse_places(text: str) -> Iterator[Place]:
+    for block in re.split(r"^Place '", text, flags=re.MULTILINE)[1:]:
+        name, _, rest = block.partition("':\n")
+        told = {key: value for key, _, value in (line.strip().partition(": ") for line in rest.splitlines())}
+        tags = frozenset({f"name={name}", *told.get("tags", "").split(", ")})
+        holder = told.get("acquired", "None").removeprefix("None")
+        yield Place(name, tags, holder, told.get("reservation", ""), told.get("changed", ""))
+
+
+def _url(host: str, port: int, protocol: str) -> str:
+    """As pyserial opens it; an exporter's ser2net does not confirm control lines that a port does not have."""
+    bracketed = f"[{host}]" if ":" in host else host
+    return f"socket://{bracketed}:{port}" if protocol == "raw" else f"rfc2217://{bracketed}:{port}?ign_set_control"

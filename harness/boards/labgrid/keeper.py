@@ -1,0 +1,154 @@
+"""The process that has a place of a lab for another process, and gives it back when that one ends, however it ends.
+
+labgrid keeps a place acquired until somebody releases it. So the keeper outlives a run that is killed, by the second
+that it takes; and should its whole host die, the place stops changing, by which the next who waits for it can tell.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from types import FrameType
+from typing import Final, NoReturn, TypeVar
+
+from harness.boards.claims import LeaseError
+from harness.boards.labgrid.address import LabAddress
+from harness.boards.labgrid.client import LabgridClient, Place
+from harness.serial.ports import current_user
+from mww.core.errors import MwwError, PortMissingError
+
+_Argument = TypeVar("_Argument")
+
+STALE_SECONDS: Final = 120.0
+"""How long a place of ours may stay unchanged before who waits for it takes it away."""
+
+_BEAT_SECONDS: Final = 30.0
+_LOOK_SECONDS: Final = 10.0
+_POLL_SECONDS: Final = 0.2
+_PORT_SECONDS: Final = 5.0  # until an exporter that has started its server has told the coordinator
+_MARK: Final = ".mww-"
+_STDIN: Final = 0
+
+
+class Staleness:
+    """Finds places whose keeper is gone, by that they stopped changing; no two hosts' clocks are compared."""
+
+    def __init__(self, client: LabgridClient) -> None:
+        self._client = client
+        self._seen: dict[str, tuple[Place, float]] = {}
+
+    def free(self, now: float) -> None:
+        """Look at the places, and release those that a keeper had and that have not changed for `STALE_SECONDS`.
+
+        Raises:
+            PortMissingError: There is no place with the tags.
+        """
+        places = self._client.places()
+        if not places:
+            raise PortMissingError(f"no place of the lab has {self._client.address}", hint="labgrid-client -v places")
+        for place in places:
+            before, since = self._seen.get(place.name, (None, now))
+            if before != place:
+                self._seen[place.name] = place, now
+            elif _MARK in place.holder and now - since >= STALE_SECONDS:
+                quietly(self._client.release_from, place)
+                quietly(self._client.cancel, place.reservation)
+
+
+def unique_user() -> str:
+    """A user name for one lease: labgrid lets all processes of one user share a place."""
+    return re.sub(r"[^\w.-]", "_", current_user()) + _MARK + secrets.token_hex(3)
+
+
+def holder_name(holder: str) -> str:
+    """A `host/user` of the coordinator for people."""
+    host, _, user = holder.partition("/")
+    return f"{user.partition(_MARK)[0]} on {host}"
+
+
+def main(words: list[str]) -> NoReturn:
+    """Keep a place with the coordinator and tags in `words` until standard input ends, and tell about it in JSON."""
+    signal.signal(signal.SIGTERM, _end)
+    coordinator, *tags = words
+    try:
+        _keep(LabgridClient(LabAddress(tuple(tags), coordinator), socket.gethostname(), unique_user()))
+    except MwwError as error:
+        _say({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+    sys.exit()
+
+
+def _keep(client: LabgridClient) -> None:
+    with ExitStack() as stack:
+        token, is_ready = client.reserve()
+        stack.callback(quietly, client.cancel, token)
+        if not is_ready:
+            _wait(client, token, stack)
+        stack.callback(quietly, client.release, token)  # also where acquiring fails half-way
+        client.acquire(token)
+        place, url = _serial_port(client, token)
+        _say({"place": place, "port": url})
+        while not _parent_gone(_BEAT_SECONDS):
+            quietly(client.touch, token)
+
+
+def _wait(client: LabgridClient, token: str, stack: ExitStack) -> None:
+    """Wait until the reservation has a place, or the parent is gone."""
+    staleness = Staleness(client)
+    staleness.free(time.monotonic())
+    waiting = client.wait(token)
+    stack.callback(_stop, waiting)
+    look_at = time.monotonic() + _LOOK_SECONDS
+    while waiting.poll() is None:
+        if _parent_gone(_POLL_SECONDS):
+            sys.exit()
+        if time.monotonic() >= look_at:
+            staleness.free(time.monotonic())
+            look_at = time.monotonic() + _LOOK_SECONDS
+
+
+def _serial_port(client: LabgridClient, token: str) -> tuple[str, str]:
+    """The place and its port, once the exporter has told the coordinator."""
+    deadline = time.monotonic() + _PORT_SECONDS
+    while True:
+        try:
+            return client.serial_port(token)
+        except LeaseError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(_POLL_SECONDS)
+
+
+def _parent_gone(patience: float) -> bool:
+    """Whether standard input ends within that many seconds; nothing is ever written there."""
+    return bool(select.select([_STDIN], [], [], patience)[0])
+
+
+def quietly(call: Callable[[_Argument], object], argument: _Argument) -> None:
+    """Do what the lab may refuse: the coordinator may be away, or the place be somebody else's by now."""
+    with suppress(MwwError):
+        call(argument)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+def _say(document: dict[str, object]) -> None:
+    with suppress(BrokenPipeError):
+        sys.stdout.write(json.dumps(document) + "\n")
+        sys.stdout.flush()
+
+
+def _end(signum: int, frame: FrameType | None) -> NoReturn:
+    """Give everything back on SIGTERM, too."""
+    sys.exit()

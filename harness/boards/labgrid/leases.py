@@ -1,0 +1,136 @@
+"""Leases of a lab's boards: each by a keeper, a process of its own that ends with this one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from typing import Final
+
+from harness.boards.claims import Claim, Holder, LeaseError
+from harness.boards.inventory import Board
+from harness.boards.labgrid.address import LabAddress, parse_address
+from harness.boards.labgrid.client import LabgridClient, find_client
+from harness.boards.labgrid.keeper import holder_name
+from mww.core.errors import MwwError, PortMissingError
+
+_START_SECONDS: Final = 30.0
+_QUEUE_SECONDS: Final = 600.0
+_RELEASE_SECONDS: Final = 60.0
+_TELL_SECONDS: Final = 10.0
+
+_log = logging.getLogger(__name__)
+
+# The keeper gets this process' import path as it stands: `-m` would put the working directory before it.
+_KEEPER: Final = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from harness.boards.labgrid.keeper import main; "
+    "main(sys.argv[2:])"
+)
+
+
+class Lab:
+    """The provider for boards whose port is an address in a lab."""
+
+    patience = _START_SECONDS
+    queue = _QUEUE_SECONDS
+
+    def claim(self, board: Board, purpose: str) -> Claim:
+        """See `LeaseProvider`; whoever looks at the lab sees the user and the host, and no purpose.
+
+        Raises:
+            LabgridMissingError: labgrid is not installed.
+        """
+        address = parse_address(board.port)
+        find_client()  # to hear here, not from the keeper, that labgrid is not installed
+        return _KeptPlace(board, address)
+
+    def holder(self, board: Board) -> Holder | None:
+        """See `LeaseProvider`; a board is held when every place that it could be is.
+
+        Raises:
+            LabgridMissingError: labgrid is not installed.
+            LeaseError: The coordinator cannot be reached.
+            PortMissingError: No place fits.
+        """
+        address = parse_address(board.port)
+        places = LabgridClient(address).places()
+        if not places:
+            raise PortMissingError(f"no place of the lab has {address}", hint="labgrid-client -v places lists them")
+        if not all(place.holder for place in places):
+            return None
+        longest = min(places, key=lambda place: place.changed)
+        purpose = f"labgrid place {longest.name}" if len(places) == 1 else f"all {len(places)} places of the lab"
+        return Holder(longest.name, 0, holder_name(longest.holder), longest.changed, purpose)
+
+
+class _KeptPlace:
+    """A claim: the keeper asks while its standard input is open, and says when it has the place.
+
+    The board is then called by its place, since the tags may have meant any of several.
+    """
+
+    def __init__(self, board: Board, address: LabAddress) -> None:
+        self._board, self._address = board, address
+        self._said, self._tell_at = b"", time.monotonic() + _TELL_SECONDS
+        words = [sys.executable, "-c", _KEEPER, json.dumps(sys.path), address.coordinator, *address.tags]
+        self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for us, who end the keeper
+        )
+
+    def poll(self) -> Board | None:
+        """See `Claim`.
+
+        Raises:
+            MwwError: What the lab says.
+        """
+        if self._process is None or self._process.stdout is None:
+            raise LeaseError("the place was given back")
+        if not select.select([self._process.stdout], [], [], 0)[0]:
+            if time.monotonic() > self._tell_at:
+                self._tell_at = float("inf")
+                _log.warning("waiting for a place of the lab with %s", self._address)
+            return None
+        piece = os.read(self._process.stdout.fileno(), 4096)
+        self._said += piece
+        if piece and not self._said.endswith(b"\n"):
+            return None
+        try:
+            document = json.loads(self._said)
+        except ValueError:
+            raise LeaseError("the process that keeps the lab's place ended") from None
+        if "error" in document:
+            raise _error(document["error"])
+        return replace(self._board, id=self._address.of_place(document["place"]), port=str(document["port"]))
+
+    def release(self) -> None:
+        """See `Claim`; waits until the lab has the place back."""
+        process, self._process = self._process, None
+        if process is None or process.stdin is None or process.stdout is None:
+            return
+        process.stdin.close()
+        try:
+            process.wait(_RELEASE_SECONDS)
+        except subprocess.TimeoutExpired:
+            _log.warning("the lab has not taken the place back yet; process %d goes on trying", process.pid)
+        process.stdout.close()
+
+    def forget(self) -> None:
+        """Close this process' end of the keeper's standard input."""
+        process, self._process = self._process, None
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
+
+
+def _error(told: dict[str, str]) -> MwwError:
+    error = LeaseError(told["message"], hint=told["hint"])
+    error.code = told["code"]
+    return error

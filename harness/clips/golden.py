@@ -1,0 +1,170 @@
+"""Goldens: recorded features with the outputs that the device's runtime gives for them, and where both came from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.clips.clip import FeatureClip, Slices, check_clip
+from harness.clips.npz import Archive, write_archive
+from mww.core.errors import FeatureError, GoldenError
+from mww.core.readable import Readable
+from mww.esphome.model import Model
+
+SCHEMA: Final = "mww.golden/1"
+_PROVENANCE: Final = "golden.json"
+_FEATURES: Final = "features/"
+_OUTPUTS: Final = "outputs/"
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where a golden came from.
+
+    Attributes:
+        model: The model's name.
+        model_sha256: Of the `.tflite`.
+        stride: Slices an inference.
+        engine: What computed the outputs.
+        versions: Names and versions of the packages that had a part in it.
+        lead_in: Seconds of silence in front of each clip; the features contain them.
+    """
+
+    model: str
+    model_sha256: str
+    stride: int
+    engine: str
+    versions: tuple[tuple[str, str], ...]
+    lead_in: float
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedClip:
+    """A clip with its outputs: int8 `[slices, 40]`, and uint8 `[inferences]`, one for each whole frame."""
+
+    name: str
+    features: Slices
+    outputs: npt.NDArray[np.uint8]
+
+
+def is_golden(archive: Archive) -> bool:
+    """Whether an archive says where its outputs came from."""
+    return _PROVENANCE in archive
+
+
+class Golden:
+    """A golden file opened for reading."""
+
+    def __init__(self, path: Readable) -> None:
+        """Open a golden and check that every clip has its outputs.
+
+        Raises:
+            GoldenError: The file cannot be read, or is no golden of this schema.
+        """
+        try:
+            self._archive = Archive(path)
+            try:
+                self.provenance = _read_provenance(self._archive)
+                self.clips = self._checked()
+            except BaseException:
+                self.close()
+                raise
+        except FeatureError as error:
+            raise GoldenError(error.message, hint="mww record makes a golden") from error
+
+    def outputs(self, name: str) -> npt.NDArray[np.uint8]:
+        """The recorded outputs of a clip, uint8 `[inferences]`.
+
+        Raises:
+            GoldenError: They are damaged.
+        """
+        try:
+            return self._archive.array(_OUTPUTS + name).astype(np.uint8, casting="no")
+        except FeatureError as error:
+            raise GoldenError(error.message, hint=error.hint) from error
+
+    def check_model(self, model: Model) -> None:
+        """Refuse another model than the one that was recorded.
+
+        Raises:
+            GoldenError: It is another.
+        """
+        if self.provenance.model_sha256 != model.sha256:
+            said = f"{self.path} was recorded from {self.provenance.model}, sha256 "
+            said += f"{self.provenance.model_sha256[:12]}, not from {model.path}, {model.sha256[:12]}"
+            raise GoldenError(said, hint="mww record makes a golden of this model")
+
+    @property
+    def path(self) -> Readable:
+        """The file."""
+        return self._archive.path
+
+    def close(self) -> None:
+        """Close the file."""
+        self._archive.close()
+
+    def _checked(self) -> tuple[FeatureClip, ...]:
+        archive = self._archive
+        names = [name.removeprefix(_FEATURES) for name in archive.names if name.startswith(_FEATURES)]
+        for name in names:
+            outputs, features = archive.info(_OUTPUTS + name), archive.info(_FEATURES + name)
+            check_clip(f"{archive.path}: {name}", features.dtype, features.shape)
+            inferences = features.shape[0] // self.provenance.stride
+            if outputs.dtype != np.uint8 or outputs.shape != (inferences,):
+                said = f"{archive.path}: {name} has outputs {outputs.dtype} {list(outputs.shape)}"
+                raise FeatureError(f"{said} for {inferences} inferences")
+        if not names:
+            raise FeatureError(f"{archive.path} holds no clips")
+        return tuple(FeatureClip(name, archive, _FEATURES + name, self.provenance.lead_in) for name in names)
+
+
+def write_golden(path: Path, provenance: Provenance, clips: Iterable[RecordedClip]) -> None:
+    """Write a golden, whole or not at all; the same recording gives the same bytes.
+
+    Each clip is written before the next is asked for.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    document = {"schema": SCHEMA, **asdict(provenance), "versions": dict(provenance.versions)}
+    write_archive(path, _arrays(clips), {_PROVENANCE: json.dumps(document, indent=2)})
+
+
+def _arrays(clips: Iterable[RecordedClip]) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
+    for clip in clips:
+        yield _FEATURES + clip.name, clip.features
+        yield _OUTPUTS + clip.name, clip.outputs
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _read_provenance(archive: Archive) -> Provenance:
+    if not is_golden(archive):
+        raise FeatureError(f"{archive.path} is no golden: it does not say where it came from")
+    try:
+        document: Any = json.loads(archive.text(_PROVENANCE))
+        if document["schema"] != SCHEMA:
+            raise FeatureError(f"{archive.path} is a golden of schema {document['schema']!r}, not {SCHEMA}")
+        provenance = Provenance(
+            model=_text(document["model"]),
+            model_sha256=_text(document["model_sha256"]),
+            stride=int(document["stride"]),
+            engine=_text(document["engine"]),
+            versions=tuple((name, _text(version)) for name, version in document["versions"].items()),
+            lead_in=float(document["lead_in"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise FeatureError(f"{archive.path} has no readable provenance: {error}") from error
+    if provenance.stride < 1 or not 0 <= provenance.lead_in < 1e9:
+        raise FeatureError(f"{archive.path} says stride {provenance.stride} and lead-in {provenance.lead_in}")
+    return provenance

@@ -1,0 +1,220 @@
+"""Clips as they travel: where a worker finds the file, or what is in it where the worker does not see it.
+
+A file of this machine counts as the same elsewhere when path, size and time are: a shared folder, a copy that kept its
+times. Its name in errors stays what it is here.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, Final, Literal, TypeAlias
+
+import numpy as np
+
+from harness.clips.clip import ArrayClip, Clip, FeatureClip, Slices, WavClip
+from harness.clips.npz import Archive
+from harness.clips.remote import RemoteFile
+from mww.core.errors import ClusterError, FeatureError, MwwError
+from mww.core.readable import Readable
+from mww.esphome.contract import FEATURES, SAMPLE_RATE
+
+LARGEST_SENT: Final = 256 * 1024**2
+"""Bytes of a clip that is sent to a worker which does not see its file: two hours."""
+
+_UNKNOWN_SECONDS: Final = 10.0
+_BYTES_A_SECOND: Final = SAMPLE_RATE * 2
+_SLICES_A_SECOND: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedFile:
+    """A file of this machine, which a worker may see too: `modified` is in nanoseconds."""
+
+    shown: str
+    path: str
+    size: int
+    modified: int
+
+    def __str__(self) -> str:
+        return self.shown
+
+    def open(self, mode: Literal["rb"]) -> BinaryIO:
+        """Open it."""
+        return Path(self.path).open(mode)
+
+    def is_here(self) -> bool:
+        """Whether it is the same file where this is asked."""
+        return _status(self.path) == (self.size, self.modified)
+
+
+@dataclass(frozen=True, slots=True)
+class SentFile:
+    """What is in a file, or the number and text of why it cannot be read."""
+
+    shown: str
+    content: bytes = field(repr=False)
+    problem: tuple[int, str] | None = None
+
+    def __str__(self) -> str:
+        return self.shown
+
+    def open(self, mode: Literal["rb"]) -> BinaryIO:
+        """Open it as it was opened here."""
+        if self.problem is not None:
+            raise OSError(*self.problem)
+        return io.BytesIO(self.content)
+
+
+class CarriedError(MwwError):
+    """An error of a clip or worker, as it came over the network."""
+
+    def __init__(self, code: str, message: str, hint: str | None = None, inference: int | None = None) -> None:
+        super().__init__(message, hint=hint, inference=inference)
+        self.code = code
+
+    def __reduce__(self) -> tuple[type[CarriedError], tuple[str, str, str | None, int | None]]:
+        return CarriedError, (self.code, self.message, self.hint, self.inference)
+
+
+def carried(error: MwwError) -> CarriedError:
+    """An error that can travel; some of the tree cannot be pickled."""
+    return CarriedError(error.code, error.message, error.hint, error.inference)
+
+
+@dataclass(frozen=True, slots=True)
+class SentClip:
+    """A clip's slices, and why there are no more where it could not be read to its end."""
+
+    name: str
+    slices: Slices = field(repr=False)
+    lead_in: float
+    problem: CarriedError | None
+
+    def blocks(self) -> Iterator[Slices]:
+        """The slices at once, then the problem."""
+        if len(self.slices):
+            yield self.slices
+        if self.problem is not None:
+            raise self.problem
+
+
+@dataclass(frozen=True, slots=True)
+class MemberOf:
+    """A clip of an archive that the worker opens."""
+
+    name: str
+    file: Readable
+    member: str
+    lead_in: float
+    slices: int
+
+
+Parcel: TypeAlias = "WavClip | ArrayClip | SentClip | MemberOf"
+
+
+def pack(clip: Clip) -> Parcel | None:
+    """A clip by its place; None for one that has none that a worker could see."""
+    if isinstance(clip, ArrayClip):
+        return clip
+    if isinstance(clip, WavClip):
+        file = _placed(clip.path)
+        return None if file is None else WavClip(clip.name, file, clip.lead_in)
+    if isinstance(clip, FeatureClip):
+        file = _placed(clip.archive.path)
+        return None if file is None else MemberOf(clip.name, file, clip.member, clip.lead_in, _slices(clip))
+    return None
+
+
+def pack_whole(clip: Clip) -> Parcel:
+    """A clip with all that is in it.
+
+    Raises:
+        ClusterError: That is too much.
+    """
+    if isinstance(clip, WavClip):
+        return WavClip(clip.name, _sent(clip.path), clip.lead_in)
+    blocks: list[Slices] = [np.empty((0, FEATURES), np.int8)]
+    size, problem = 0, None
+    try:
+        for block in clip.blocks():
+            size += block.nbytes
+            _check_size(clip.name, size)
+            blocks.append(block)
+    except ClusterError:
+        raise
+    except MwwError as error:
+        problem = carried(error)
+    return SentClip(clip.name, np.concatenate(blocks), clip.lead_in, problem)
+
+
+def unpack(parcel: Parcel, archive: Callable[[Readable], Archive]) -> Clip | None:
+    """The clip of a parcel where it arrived; None where its file is not to be seen. `archive` opens archives.
+
+    Raises:
+        MwwError: An archive cannot be opened.
+    """
+    file = parcel.path if isinstance(parcel, WavClip) else parcel.file if isinstance(parcel, MemberOf) else None
+    if isinstance(file, PlacedFile) and not file.is_here():
+        return None
+    if isinstance(parcel, MemberOf):
+        return FeatureClip(parcel.name, archive(parcel.file), parcel.member, parcel.lead_in)
+    return parcel
+
+
+def seconds(parcel: Parcel) -> float:
+    """How long a clip is, as far as can be told without reading it."""
+    if isinstance(parcel, ArrayClip):
+        return len(parcel.features) / _SLICES_A_SECOND
+    if isinstance(parcel, SentClip):
+        return len(parcel.slices) / _SLICES_A_SECOND
+    if isinstance(parcel, MemberOf):
+        return parcel.slices / _SLICES_A_SECOND
+    size = len(parcel.path.content) if isinstance(parcel.path, SentFile) else getattr(parcel.path, "size", None)
+    return _UNKNOWN_SECONDS if size is None else size / _BYTES_A_SECOND
+
+
+def _placed(file: Readable) -> Readable | None:
+    """Where a worker would find a file; None where none can."""
+    if isinstance(file, RemoteFile):
+        if file.in_memory:
+            return None
+        if (path := file.local_path) is None:
+            return file
+    else:
+        path = str(Path(str(file)).absolute())
+    status = _status(path)
+    return None if status is None else PlacedFile(str(file), path, *status)
+
+
+def _slices(clip: FeatureClip) -> int:
+    try:
+        return clip.archive.info(clip.member).shape[0]
+    except FeatureError:  # the worker will find the same
+        return 0
+
+
+def _sent(file: Readable) -> SentFile:
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(LARGEST_SENT + 1)
+    except OSError as error:
+        return SentFile(str(file), b"", (error.errno or 0, error.strerror or str(error)))
+    _check_size(str(file), len(content))
+    return SentFile(str(file), content)
+
+
+def _check_size(name: str, size: int) -> None:
+    if size > LARGEST_SENT:
+        hint = "put it where workers see it: a shared folder or a URL"
+        raise ClusterError(f"{name} is too large to be sent to a worker that does not see it", hint=hint)
+
+
+def _status(path: str) -> tuple[int, int] | None:
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns

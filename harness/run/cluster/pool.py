@@ -1,0 +1,153 @@
+"""What runs inside a Dask worker: benches kept between tasks, and a task of some clips on one of them.
+
+A pool is data of the worker, like any other result: Dask makes a copy where a task needs one, makes it anew when its
+worker died, and drops it when the run that asked for it has ended, however it ended. Its benches end with it.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from harness.clips.npz import Archive
+from harness.run.cluster.parcels import CarriedError, Parcel, carried, unpack
+from harness.run.cluster.versions import Versions, differences, versions_here
+from harness.run.judging import Observed, nothing_but
+from harness.run.workbench import Bench, Setup
+from mww.core.errors import ClusterError, MwwError
+from mww.core.readable import Readable
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every task of a run has in common; it travels to each worker once.
+
+    Attributes:
+        key: Under which Dask keeps the pool.
+        setup: The models among it, by content; without a recorded golden, which the caller compares with.
+        target: The target's name.
+        names: The packages whose versions count.
+        versions: Those of the machine that the run was started on.
+    """
+
+    key: str
+    setup: Setup
+    target: str
+    names: tuple[str, ...]
+    versions: Versions
+
+
+class BenchPool:
+    """The benches of one worker: as many as it has threads that run clips at a time."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._checked = False
+        self._free: list[Bench] = []
+        self._archives: dict[str, Archive] = {}
+        self._turn = threading.Lock()
+        weakref.finalize(self, _close, self._free, self._archives)
+
+    def __reduce__(self) -> tuple[type[BenchPool], tuple[Job]]:
+        return BenchPool, (self.job,)
+
+    @contextmanager
+    def bench(self) -> Iterator[Bench]:
+        """A bench with the models loaded, for one thread until it is done with it.
+
+        Raises:
+            MwwError: This worker has other versions, or cannot open a bench or load a model.
+        """
+        bench = self._take() or self._make()
+        try:
+            yield bench
+        except BaseException:
+            bench.close()
+            raise
+        with self._turn:
+            self._free.append(bench)
+
+    def archive(self, file: Readable) -> Archive:
+        """An archive, opened once for all its clips.
+
+        Raises:
+            FeatureError: It cannot be read.
+        """
+        with self._turn:
+            if str(file) not in self._archives:
+                self._archives[str(file)] = Archive(file)
+            return self._archives[str(file)]
+
+    def _take(self) -> Bench | None:
+        with self._turn:
+            return self._free.pop() if self._free else None
+
+    def _make(self) -> Bench:
+        job = self.job
+        if not self._checked:
+            if found := differences(job.versions, versions_here(job.names)):
+                raise ClusterError(f"it has {found}", hint="install the same versions on every worker")
+            self._checked = True
+        bench = Bench(job.setup, job.target)
+        try:
+            bench.load()
+        except BaseException:
+            bench.close()
+            raise
+        return bench
+
+
+def make_pool(job: Job) -> BenchPool:
+    """The task whose result is a pool."""
+    return BenchPool(job)
+
+
+def run_batch(pool: BenchPool, parcels: tuple[Parcel, ...]) -> list[Observed | None]:
+    """The task of some clips: what was seen of each, None for one whose file this worker does not see.
+
+    It ends early, with a result that nobody waits for, when the pool is no longer wanted.
+
+    Raises:
+        CarriedError: This worker cannot run clips at all; the message names it.
+    """
+    from distributed import get_worker
+
+    worker = get_worker()
+
+    def stopped() -> bool:
+        return pool.job.key not in worker.data
+
+    seen: list[Observed | None] = []
+    try:
+        with pool.bench() as bench:
+            for parcel in parcels:
+                seen.append(_run(pool, bench, parcel, stopped))
+                if stopped():
+                    break
+    except MwwError as error:
+        raise CarriedError(error.code, f"worker {worker.address}: {error.message}", error.hint) from None
+    return seen
+
+
+def _run(pool: BenchPool, bench: Bench, parcel: Parcel, stopped: Callable[[], bool]) -> Observed | None:
+    try:
+        clip = unpack(parcel, pool.archive)
+    except MwwError as error:
+        return nothing_but(carried(error))
+    if clip is None:
+        return None
+    observed = bench.run(clip, stopped)
+    problem = observed.streamed.error
+    if problem is None:
+        return observed
+    return replace(observed, streamed=replace(observed.streamed, error=carried(problem)))
+
+
+def _close(benches: list[Bench], archives: dict[str, Archive]) -> None:
+    for bench in benches:
+        bench.close()
+    for archive in archives.values():
+        archive.close()

@@ -1,0 +1,172 @@
+"""What is asked of a Dask scheduler: tasks, their results, its workers; waits only while there is someone to wait for.
+
+The one module that knows Dask's client; its errors leave as `ClusterError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import queue
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from mww.core.errors import ClusterError, MwwError
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+R = TypeVar("R")
+
+PATIENCE: Final = 30.0
+"""Seconds without a worker after which a cluster counts as gone; a worker that died is started again within two."""
+
+_POLL_SECONDS: Final = 1.0
+_ANSWER_SECONDS: Final = 30.0
+_RETRIES: Final = 2  # of a task that failed on a worker: on another, it may not
+_RESUME: Final = "what was finished is kept with --report DIR; the same command with --resume goes on"
+
+
+class WorkersDiedError(ClusterError):
+    """Workers died of a task, or beside it, more often than the scheduler allows."""
+
+
+class Scheduler:
+    """A client's view of its scheduler, for one thread."""
+
+    def __init__(self, client: Client, address: str) -> None:
+        self.address = address
+        self._client = client
+        self._done: queue.SimpleQueue[Future] = queue.SimpleQueue()
+        self._alone_since: float | None = None
+        self._asked = 0.0
+        self.threads = 0
+
+    def wait_for_workers(self) -> None:
+        """Wait until there is a worker.
+
+        Raises:
+            ClusterError: None comes.
+        """
+        self._watch()
+        while not self.threads:
+            time.sleep(_POLL_SECONDS)
+            self._watch()
+
+    def ask_workers(self, function: Callable[..., R], *words: object) -> dict[str, R]:
+        """Call a function on every worker, each in turn free or not.
+
+        Raises:
+            ClusterError: One cannot: it has no mww-harness, or another.
+        """
+        answers: dict[str, Any] = self._wait(
+            self._client.run(function, *words, on_error="return", asynchronous=True), _ANSWER_SECONDS
+        )
+        for worker, answer in answers.items():
+            if isinstance(answer, BaseException):
+                said = f"worker {worker} cannot run mww-harness: {type(answer).__name__}: {answer}"
+                raise ClusterError(said, hint="install the same mww-harness on every worker")
+        return answers
+
+    def submit(self, function: Callable[..., object], *words: object, key: str, told: bool = True) -> Future:
+        """Start a task; `finished` will tell of it where it is to be `told`."""
+        future = self._client.submit(function, *words, key=key, pure=False, retries=_RETRIES)
+        if told:
+            future.add_done_callback(self._done.put)
+        return future
+
+    def finished(self) -> list[Future]:
+        """The tasks that ended since the last time, at least one.
+
+        Raises:
+            ClusterError: There is nobody left to end any.
+        """
+        ended: list[Future] = []
+        while not ended:
+            self._watch()
+            try:
+                ended.append(self._done.get(timeout=_POLL_SECONDS))
+                while True:
+                    ended.append(self._done.get_nowait())
+            except queue.Empty:
+                continue
+        return ended
+
+    def results(self, futures: Sequence[Future]) -> list[Any]:
+        """What ended tasks gave; for each that workers died of, a `WorkersDiedError` in its place.
+
+        Raises:
+            ClusterError: The scheduler is gone, or a worker cannot run clips.
+        """
+        from distributed import KilledWorker
+
+        given: dict[str, Any] = {}
+        for future in futures:
+            if future.status in ("cancelled", "lost"):
+                raise self._gone()
+            if future.status != "error":
+                continue
+            error = future.exception(_ANSWER_SECONDS)
+            if isinstance(error, KilledWorker):
+                given[future.key] = WorkersDiedError("workers died")
+            elif isinstance(error, MwwError):
+                raise error
+            else:
+                raise ClusterError(f"a worker failed: {type(error).__name__}: {error}", hint="see the worker's log")
+        good = [future for future in futures if future.key not in given]
+        gathered = self._wait(self._client.gather(good, asynchronous=True), None)
+        given.update(zip((future.key for future in good), gathered, strict=True))
+        return [given[future.key] for future in futures]
+
+    def cancel(self, futures: Sequence[Future]) -> None:
+        """Have no more of some tasks; nothing comes of it where nobody is there to hear."""
+        try:
+            self._wait(self._client.cancel(list(futures), force=True, asynchronous=True), _POLL_SECONDS)
+        except ClusterError:
+            return
+
+    def _watch(self) -> None:
+        """Count the workers now and then; give up where none is left for long, or the scheduler does not answer."""
+        now = time.monotonic()
+        if now - self._asked < _POLL_SECONDS:
+            return
+        if self._client.status not in ("running", "connecting"):
+            raise self._gone()
+        workers: dict[str, int] = self._wait(self._client.nthreads(asynchronous=True), _ANSWER_SECONDS)
+        self.threads, self._asked = sum(workers.values()), now
+        if self.threads:
+            self._alone_since = None
+            return
+        self._alone_since = self._alone_since or now
+        if now - self._alone_since > PATIENCE:
+            said = f"the scheduler at {self.address} has had no worker for {PATIENCE:.0f} s"
+            raise ClusterError(said, hint=f"start workers with `dask worker {self.address}`; {_RESUME}")
+
+    def _wait(self, coroutine: Coroutine[Any, Any, R], limit: float | None) -> R:
+        """The result of what the client does in its own thread; without a limit as long as there are workers."""
+        loop = self._client.loop.asyncio_loop
+        future = asyncio.run_coroutine_threadsafe(_whole(coroutine), loop)
+        started = time.monotonic()
+        try:
+            while True:
+                try:
+                    return future.result(_POLL_SECONDS)
+                except concurrent.futures.TimeoutError:
+                    if future.done():
+                        raise self._gone() from None
+                    if limit is None:
+                        self._watch()
+                    elif time.monotonic() - started > limit:
+                        raise self._gone() from None
+        except (OSError, concurrent.futures.CancelledError) as error:
+            raise self._gone() from error
+        finally:
+            future.cancel()
+
+    def _gone(self) -> ClusterError:
+        return ClusterError(f"the Dask scheduler at {self.address} went away", hint=_RESUME)
+
+
+async def _whole(coroutine: Coroutine[Any, Any, R]) -> R:
+    return await coroutine

@@ -1,0 +1,116 @@
+"""Which clips hold the wake word: from folders named `positive` and `negative`, or from a CSV file."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final, Literal
+
+from mww.core.errors import InputError
+
+LabelKind = Literal["positive", "negative"]
+LABELS: Final[dict[str, LabelKind]] = {"positive": "positive", "negative": "negative"}
+
+_MAX_BYTES: Final = 64 << 20
+_COLUMNS: Final = ("clip", "label", "end_s")
+
+
+class LabelError(InputError):
+    """A file of labels that cannot be used."""
+
+    code = "labels"
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What a clip holds; `end_s` is where the wake word ends in it, in seconds, None where nobody said."""
+
+    kind: LabelKind
+    end_s: float | None = None
+
+
+def labels_from_names(names: Iterable[str]) -> dict[str, Label]:
+    """Label the clips that lie in a folder called `positive` or `negative`; the innermost such folder decides."""
+    labels: dict[str, Label] = {}
+    for name in names:
+        folders = [folder for folder in PurePosixPath(name).parts[:-1] if folder in LABELS]
+        if folders:
+            labels[name] = Label(LABELS[folders[-1]])
+    return labels
+
+
+def read_labels(path: Path | str, names: Iterable[str]) -> dict[str, Label]:
+    """Read a CSV with the columns `clip`, `label` and, if wanted, `end_s`; `clip` is a clip's name or file name.
+
+    Raises:
+        LabelError: It cannot be read, a value is no label, or a line fits no clip or several.
+    """
+    path = Path(path)
+    known = _by_ending(names)
+    labels: dict[str, Label] = {}
+    for number, row in enumerate(_rows(path), start=2):
+        where = f"{path}, line {number}"
+        kind = (row.get("label") or "").strip()
+        if kind not in LABELS:
+            raise LabelError(f"{where} has label {kind[:40]!r}", hint="positive or negative")
+        label = Label(LABELS[kind], _seconds(where, row.get("end_s")))
+        labels[_match(where, (row.get("clip") or "").strip(), known)] = label
+    return labels
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+        text = content.decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabelError(f"cannot read {path} as a CSV file in UTF-8") from error
+    if len(content) > _MAX_BYTES:
+        raise LabelError(f"{path} is larger than {_MAX_BYTES} bytes")
+    try:
+        reader = csv.DictReader(text.splitlines(), strict=True)
+        rows = list(reader)
+    except csv.Error as error:
+        raise LabelError(f"{path} is no CSV file: {error}") from error
+    fields = reader.fieldnames or []
+    if not {"clip", "label"} <= set(fields) or not set(fields) <= set(_COLUMNS) or any(None in row for row in rows):
+        raise LabelError(f"{path} has other columns than {', '.join(_COLUMNS)}", hint="the first line names them")
+    return rows
+
+
+def _seconds(where: str, text: str | None) -> float | None:
+    if not (text or "").strip():
+        return None
+    try:
+        seconds = float(text or "")
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise LabelError(f"{where} has end_s {str(text)[:40]!r}, which is no number of seconds")
+    return seconds
+
+
+def _by_ending(names: Iterable[str]) -> dict[str, list[str]]:
+    """Clips by their names, and by every ending of these that begins after a slash."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        parts = name.split("/")
+        for start in range(len(parts)):
+            found.setdefault("/".join(parts[start:]), []).append(name)
+    return found
+
+
+def _match(where: str, clip: str, known: dict[str, list[str]]) -> str:
+    """The one clip of that name, or whose path ends in it."""
+    found = known.get(clip, []) if clip else []
+    if clip in found:
+        return clip
+    if len(found) != 1:
+        fits = "no clip" if not found else f"{len(found)} clips"
+        raise LabelError(
+            f"{where}: {clip[:80]!r} fits {fits} of this run", hint="give its whole name, as run.json has it"
+        )
+    return found[0]

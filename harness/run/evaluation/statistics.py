@@ -1,0 +1,206 @@
+"""How good a wake word is on labelled clips, under the device's own detection rule, from outputs recorded once.
+
+Every statistic that a report, a cutoff or a comparison states is computed here, with its interval; nothing is run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.run.evaluation.intervals import Proportion, Rate, binomial_proportion, poisson_rate
+from harness.run.evaluation.labels import Label
+from mww.esphome import contract
+from mww.esphome.detection import Check, Recording, Vad
+
+SWEEP_BYTES: Final = tuple(sorted({contract.cutoff_byte(step / 100) for step in range(20, 100)} | {253, 254}))
+"""Cutoff bytes of a sweep: those of the cutoffs 0.20 to 0.99, and the two above."""
+
+_SECONDS_AN_HOUR: Final = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledOutputs:
+    """One clip's outputs and what it holds.
+
+    Attributes:
+        name: The clip's.
+        label: What it holds.
+        outputs: uint8 `[n]`.
+        seconds: Its length without the lead-in.
+        lead_in: Seconds of silence in front, that `outputs` include.
+        vad: The VAD model's outputs on the same slices; None where there is no VAD.
+    """
+
+    name: str
+    label: Label
+    outputs: npt.NDArray[np.uint8]
+    seconds: float
+    lead_in: float = 0.0
+    vad: Vad | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What the detection rule needs besides the cutoff: window, slices an inference, milliseconds a slice."""
+
+    window: int
+    stride: int
+    feature_step_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class SweepPoint:
+    """Recall on positive clips and false accepts on negative ones at one cutoff.
+
+    Attributes:
+        cutoff_byte: As the device compares it.
+        cutoff: The smallest cutoff with four decimals that a manifest can say for it.
+        recall: Positive clips with a detection.
+        false_accepts: Detections in negative clips, an hour.
+    """
+
+    cutoff_byte: int
+    cutoff: float
+    recall: Proportion
+    false_accepts: Rate
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """Seconds from the end of the wake word to the first detection, over the positive clips that tell that end."""
+
+    clips: int
+    p50: float
+    p95: float
+    max: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A model on labelled clips.
+
+    Attributes:
+        at: The point of the model's own cutoff.
+        missed: Positive clips without a detection.
+        false_accept_clips: Negative clips with one.
+        delay: None where no label says where the word ends.
+        sweep: The other cutoffs, rising.
+    """
+
+    at: SweepPoint
+    missed: tuple[str, ...]
+    false_accept_clips: tuple[str, ...]
+    delay: Delay | None
+    sweep: tuple[SweepPoint, ...]
+
+
+def evaluate(clips: Iterable[LabelledOutputs], rule: Rule, cutoff_byte: int) -> Evaluation:
+    """Judge recorded outputs at a model's own cutoff, and at all of `SWEEP_BYTES`."""
+    tally = _Tally((cutoff_byte, *SWEEP_BYTES))
+    missed, false_accepts, delays = [], [], []
+    for clip in clips:
+        prepared = _Prepared(clip, rule)
+        tally.add(prepared)
+        found = prepared.detected(cutoff_byte)
+        if prepared.positive:
+            delays.append(prepared.delay(cutoff_byte))
+            if not found:
+                missed.append(clip.name)
+        elif found:
+            false_accepts.append(clip.name)
+    return Evaluation(
+        at=tally.point(cutoff_byte),
+        missed=tuple(missed),
+        false_accept_clips=tuple(false_accepts),
+        delay=_delay(delays),
+        sweep=tuple(tally.point(byte) for byte in SWEEP_BYTES),
+    )
+
+
+def sweep(clips: Iterable[LabelledOutputs], rule: Rule, bytes_: Iterable[int] = SWEEP_BYTES) -> tuple[SweepPoint, ...]:
+    """Recall and false accepts at each cutoff byte, in the order given."""
+    asked = tuple(bytes_)
+    tally = _Tally(asked)
+    for clip in clips:
+        tally.add(_Prepared(clip, rule))
+    return tuple(tally.point(byte) for byte in asked)
+
+
+def cutoff_of(byte: int) -> float:
+    """The smallest cutoff with four decimals that the device holds as `byte`."""
+    cutoff = math.ceil(byte / 255 * 10_000) / 10_000
+    return cutoff if contract.cutoff_byte(cutoff) == byte else round(cutoff + 0.0001, 4)
+
+
+class _Prepared:
+    """A clip whose running sums are made once for all cutoffs."""
+
+    def __init__(self, clip: LabelledOutputs, rule: Rule) -> None:
+        self.name, self.seconds = clip.name, clip.seconds
+        self.positive = clip.label.kind == "positive"
+        self._clip, self._step = clip, rule.feature_step_size / 1000
+        self._recording = Recording(clip.outputs, window=rule.window, stride=rule.stride)
+        self._loudest = self._recording.loudest
+
+    def wakes(self, byte: int) -> Iterator[Check]:
+        """The checks that wake the device."""
+        if self._loudest <= byte:  # no sum is above the threshold: most clips, at most cutoffs
+            return iter(())
+        return (check for check in self._recording.checks(byte, self._clip.vad) if not check.vad_blocked)
+
+    def detections(self, byte: int) -> int:
+        """How often the model wakes the device."""
+        return sum(1 for _ in self.wakes(byte))
+
+    def detected(self, byte: int) -> bool:
+        """Whether it does at all."""
+        return next(self.wakes(byte), None) is not None
+
+    def delay(self, byte: int) -> float | None:
+        """Seconds from the end of the word to the first detection; None where either is missing."""
+        end = self._clip.label.end_s
+        first = next(self.wakes(byte), None)
+        return None if end is None or first is None else first.slices * self._step - self._clip.lead_in - end
+
+
+class _Tally:
+    """Counts at several cutoffs, a clip at a time: of a corpus, no clip's running sums are held beside another's."""
+
+    def __init__(self, bytes_: Iterable[int]) -> None:
+        self._recalled = dict.fromkeys(bytes_, 0)
+        self._accepts = dict(self._recalled)
+        self._positive, self._seconds = 0, 0.0
+
+    def add(self, clip: _Prepared) -> None:
+        """Count a clip."""
+        if clip.positive:
+            self._positive += 1
+            for byte in self._recalled:
+                self._recalled[byte] += clip.detected(byte)
+        else:
+            self._seconds += clip.seconds
+            for byte in self._accepts:
+                self._accepts[byte] += clip.detections(byte)
+
+    def point(self, byte: int) -> SweepPoint:
+        """The counts at one of the cutoffs."""
+        return SweepPoint(
+            cutoff_byte=byte,
+            cutoff=cutoff_of(byte),
+            recall=binomial_proportion(self._recalled[byte], self._positive),
+            false_accepts=poisson_rate(self._accepts[byte], self._seconds / _SECONDS_AN_HOUR),
+        )
+
+
+def _delay(found: Iterable[float | None]) -> Delay | None:
+    delays = np.array([delay for delay in found if delay is not None])
+    if not delays.size:
+        return None
+    p50, p95 = np.percentile(delays, (50, 95), method="inverted_cdf")
+    return Delay(len(delays), float(p50), float(p95), float(delays.max()))

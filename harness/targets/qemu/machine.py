@@ -1,0 +1,163 @@
+"""What Espressif's QEMU emulates, where its programs are, and what each machine has to be told.
+
+Sources: `tools/idf_py_actions/qemu_ext.py` of ESP-IDF, and `qemu/*/README.md` of esp-toolchain-docs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from mww.core.errors import MwwError, UsageError
+
+_ANSWER_SECONDS: Final = 10.0
+
+
+class QemuMissingError(MwwError):
+    """Espressif's QEMU is not installed."""
+
+    code = "qemu-missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Efuses:
+    """The eFuses of a chip: their size in bytes, and the bits that are burnt, as (byte, value)."""
+
+    size: int
+    burnt: tuple[tuple[int, int], ...]
+
+    def encode(self) -> bytes:
+        """The file that QEMU reads them from."""
+        content = bytearray(self.size)
+        for at, value in self.burnt:
+            content[at] = value
+        return bytes(content)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A chip as QEMU has it.
+
+    Attributes:
+        chip: As `mww.esphome.contract.CHIPS` spells it, which is QEMU's name of the machine, too.
+        image_id: `chip_id` in the header of its firmware's images.
+        program: QEMU's executable.
+        package: What ESP-IDF's `idf_tools.py install` calls it.
+        timers: Classes of the timer groups, whose watchdogs must not bite: emulated time runs ahead of what a busy
+            computer computes. The ESP32-S3 had the ESP32-C3's before it had its own; QEMU only warns of an unknown one.
+        efuses: The chip's revision: without one it is v0.0, which an ESP32-C3's firmware refuses.
+        board: What `mww firmware` calls a board whose firmware runs here: its link is UART0, and it needs no PSRAM.
+    """
+
+    chip: str
+    image_id: int
+    program: str
+    package: str
+    timers: tuple[str, ...]
+    efuses: Efuses
+    board: str
+
+    def command(self, program: str, flash: Path, efuses: Path, port: int) -> list[str]:
+        """The words that start it, with its UART0 at a port of the loopback interface."""
+        words = [program, "-M", self.chip]
+        words += ["-drive", f"file={flash},if=mtd,format=raw"]
+        words += ["-drive", f"file={efuses},if=none,format=raw,id=efuse"]
+        words += ["-global", f"driver=nvram.{self.chip}.efuse,property=drive,value=efuse"]
+        for timer in self.timers:
+            words += ["-global", f"driver={timer},property=wdt_disable,value=true"]
+        return [*words, "-nographic", "-serial", f"tcp:127.0.0.1:{port},server,nowait"]
+
+
+_REVISION_3_ESP32: Final = Efuses(124, ((13, 0x80), (22, 0x10)))  # CHIP_VER_REV1, CHIP_VER_REV2
+_REVISION_03: Final = Efuses(1024, ((38, 0x0C),))  # WAFER_VERSION_MINOR_LO = 3
+
+MACHINES: Final = (
+    Machine("esp32", 0, "qemu-system-xtensa", "qemu-xtensa", ("timer.esp32.timg",), _REVISION_3_ESP32, "esp32-devkit"),
+    Machine(
+        "esp32s3",
+        9,
+        "qemu-system-xtensa",
+        "qemu-xtensa",
+        ("timer.esp32s3.timg", "timer.esp32c3.timg"),
+        _REVISION_03,
+        "esp32-s3-devkitc",
+    ),
+    Machine("esp32c3", 5, "qemu-system-riscv32", "qemu-riscv32", ("timer.esp32c3.timg",), _REVISION_03, "esp32-c3"),
+)
+DEFAULT_CHIP: Final = "esp32s3"
+
+
+def find_machine(chip: str) -> Machine:
+    """The machine of a chip.
+
+    Raises:
+        UsageError: QEMU has none.
+    """
+    for machine in MACHINES:
+        if machine.chip == chip:
+            return machine
+    names = ", ".join(machine.chip for machine in MACHINES)
+    raise UsageError(f"Espressif's QEMU has no {chip}", hint=f"chips: {names}")
+
+
+def find_program(machine: Machine) -> str:
+    """QEMU's executable: what `MWW_QEMU` names, or one in that folder; else one in the path; else ESP-IDF's newest.
+
+    One that has no such machine, as Debian's, is passed over.
+
+    Raises:
+        QemuMissingError: There is none.
+    """
+    found = list(_candidates(machine))
+    for program in found:
+        if _has(program, machine.chip):
+            return program
+    named = os.environ.get("MWW_QEMU")
+    message = f"{found[0]} is not Espressif's QEMU: it has no {machine.chip}" if found else f"no {machine.program}"
+    if named and not found:
+        message = f"MWW_QEMU names no {machine.program}: {named}"
+    hint = f"python $IDF_PATH/tools/idf_tools.py install {machine.package}, or let MWW_QEMU name it"
+    raise QemuMissingError(message, hint=hint)
+
+
+def version_of(program: str) -> str:
+    """What a QEMU says that it is, such as `9.2.2 (esp_develop_9.2.2_20250817)`; empty where it says nothing."""
+    return next(iter(_ask(program, "--version").splitlines()), "").removeprefix("QEMU emulator version ").strip()
+
+
+def _candidates(machine: Machine) -> Iterator[str]:
+    named = os.environ.get("MWW_QEMU")
+    if named:
+        places: list[str] = [str(Path(named) / machine.program) if Path(named).is_dir() else named]
+    else:
+        tools = Path(os.environ.get("IDF_TOOLS_PATH") or "~/.espressif").expanduser() / "tools" / machine.package
+        installed = sorted(tools.glob(f"*/qemu/bin/{machine.program}"), key=_age)
+        places = [machine.program, *map(str, installed)]
+    return (found for place in places if (found := shutil.which(place)) is not None)
+
+
+def _has(program: str, chip: str) -> bool:
+    """Whether a QEMU has a chip; one that does not list its machines is believed to."""
+    listed = [line.split()[0] for line in _ask(program, "-M", "help").splitlines()[1:] if line.strip()]
+    return not listed or chip in listed
+
+
+def _ask(program: str, *words: str) -> str:
+    quiet = subprocess.DEVNULL
+    try:
+        done = subprocess.run(
+            [program, *words], stdin=quiet, capture_output=True, text=True, timeout=_ANSWER_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _age(path: Path) -> float:
+    """Newest first."""
+    return -path.stat().st_mtime

@@ -1,0 +1,111 @@
+"""A QEMU that runs, in a process group of its own that ends with this process."""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
+
+from harness.targets.qemu.machine import Machine
+from harness.targets.qemu.supervisor import LOG
+from mww.core.errors import QemuError
+from mww.core.scratch import scratch_folder
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_END_SECONDS: Final = 10.0
+_MAX_LOG: Final = 65_536
+
+# The child gets the parent's import path as it stands: `-m` would put the working directory before it.
+_SUPERVISOR: Final = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from harness.targets.qemu.supervisor import main; "
+    "main(sys.argv[2:])"
+)
+
+
+class QemuProcess:
+    """An emulated chip from here to `close`.
+
+    Attributes:
+        port: Its UART0, as pyserial opens it; QEMU listens there a moment after it starts.
+    """
+
+    def __init__(self, machine: Machine, program: str, flash: bytes) -> None:
+        """Write the flash to a file of its own and start QEMU.
+
+        Raises:
+            QemuError: The flash cannot be written.
+        """
+        number = _free_port()
+        self.port = f"socket://127.0.0.1:{number}"
+        self._scratch = ExitStack()
+        try:
+            self._folder = self._scratch.enter_context(scratch_folder("mww-qemu-"))
+            flash_file, efuse_file = self._folder / "flash.bin", self._folder / "efuse.bin"
+            flash_file.write_bytes(flash)
+            efuse_file.write_bytes(machine.efuses.encode())
+        except OSError as error:
+            raise QemuError(
+                f"cannot write QEMU's flash: {error.strerror}", hint="TMPDIR names another folder"
+            ) from error
+        words = [str(self._folder), *machine.command(program, flash_file, efuse_file, number)]
+        self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
+            [sys.executable, "-c", _SUPERVISOR, json.dumps(sys.path), *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,  # Ctrl-C is for us, who end QEMU
+        )
+
+    @property
+    def ended(self) -> bool:
+        """Whether QEMU has ended by itself."""
+        return (
+            self._process is None
+            or self._process.stdout is None
+            or bool(select.select([self._process.stdout], [], [], 0)[0])
+        )
+
+    def log(self) -> list[str]:
+        """The lines that QEMU itself has printed, such as why it does not start."""
+        try:
+            with (self._folder / LOG).open("rb") as stream:
+                content = stream.read(_MAX_LOG)
+        except OSError:
+            return []
+        return [line for line in content.decode(errors="replace").splitlines() if line.strip()]
+
+    def close(self) -> None:
+        """End QEMU and remove its files; harmless a second time."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.close()
+        try:
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+        self._scratch.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _free_port() -> int:
+    """A port that was free a moment ago; QEMU has to be told one."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])

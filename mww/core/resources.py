@@ -1,0 +1,41 @@
+"""Where firmware sources, fixtures and published models are: in a wheel as package data, in a checkout at its top."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from mww.core.errors import MissingPackageError
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+IMPORT_ROOT = _PACKAGE.parent
+"""The folder that the three roots are imported from: a checkout, or site-packages."""
+
+
+def _directory(name: str) -> Path:
+    packaged = _PACKAGE / "data" / name
+    return packaged if packaged.is_dir() else _PACKAGE.parent / name
+
+
+def firmware_dir() -> Path:
+    """The folder with `components`, `boards` and `host`; read-only, since it may be in a system's site-packages."""
+    return _directory("firmware")
+
+
+def fixtures_dir() -> Path:
+    """The folder with clips, calibration features and goldens; read-only."""
+    return _directory("fixtures")
+
+
+def published_models() -> Path:
+    """The folder with the published models and their manifests, in a package of ESPHome's makers.
+
+    Raises:
+        MissingPackageError: It is not installed.
+    """
+    package = find_spec("pymicro_wakeword")
+    if package is None or not package.submodule_search_locations:
+        hint = "pip install 'mww-harness[demo]'"
+        raise MissingPackageError("the published models come with pymicro-wakeword, which is missing", hint=hint)
+    return Path(next(iter(package.submodule_search_locations))) / "models"

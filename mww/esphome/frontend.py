@@ -1,0 +1,107 @@
+"""WAV clips to the features that a device computes from them, and those to the int8 that its model sees.
+
+The front-end is `pymicro-features`, ESPHome's own compiled for the host; the integer rule is ESPHome's. What a model
+makes of them is the harness's business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mww.core.errors import FeatureError, UsageError
+from mww.core.readable import Readable
+from mww.esphome.contract import (
+    FEATURE_FLOAT_SCALE,
+    FEATURE_STEP_MS,
+    FEATURES,
+    QUANTIZE_VALUE_DIV,
+    QUANTIZE_VALUE_SCALE,
+    SAMPLE_RATE,
+)
+from mww.esphome.wav import MAX_SECONDS, read_samples
+
+_STEP_BYTES: Final = SAMPLE_RATE * FEATURE_STEP_MS // 1000 * 2
+_UINT16_MAX: Final = 65535
+
+
+def wav_to_features(path: Readable | str, *, lead_in: float = 0.0) -> npt.NDArray[np.uint16]:
+    """Compute a clip's features as the device's front-end gives them.
+
+    Args:
+        path: 16 kHz mono 16-bit PCM WAV.
+        lead_in: Seconds of digital silence in front of the clip, heard by the front-end too.
+
+    Returns:
+        uint16 `[slices, 40]`, one slice each 10 ms once the first 30 ms window is full; 0 to about 670.
+
+    Raises:
+        AudioError: The clip cannot be read or is of another format.
+        UsageError: `lead_in` is negative, not finite, or longer than a clip may be.
+    """
+    blocks = list(iterate_features(path, lead_in=lead_in))
+    return np.concatenate(blocks) if blocks else np.empty((0, FEATURES), np.uint16)
+
+
+def iterate_features(path: Readable | str, *, lead_in: float = 0.0) -> Iterator[npt.NDArray[np.uint16]]:
+    """Compute the same as `wav_to_features`, some seconds at a time, so that hours need no more memory than seconds."""
+    from pymicro_features import MicroFrontend
+
+    frontend = MicroFrontend()
+    pending = b""
+    for block in _with_silence(read_samples(Path(path) if isinstance(path, str) else path), lead_in):
+        samples = pending + block
+        whole = len(samples) - len(samples) % _STEP_BYTES
+        pending = samples[whole:]
+        slices = [
+            features
+            for start in range(0, whole, _STEP_BYTES)
+            if (features := frontend.process_samples(samples[start : start + _STEP_BYTES]).features)
+        ]
+        if slices:
+            # The package gives floats, the device's uint16 divided by 25.6: times that they are whole numbers again.
+            yield np.rint(np.asarray(slices) * FEATURE_FLOAT_SCALE).astype(np.uint16)
+
+
+def quantize_features(features: npt.ArrayLike) -> npt.NDArray[np.int8]:
+    """Turn front-end features into the model's input by ESPHome's integer rule.
+
+    `clamp((feature * 256 + 333) / 666 - 128)` in int32 (`micro_wake_word.cpp`, `generate_features_`). The features are
+    never negative, so that C's division and numpy's are the same.
+
+    Args:
+        features: Whole numbers 0..65535, of any integer type and any shape.
+
+    Returns:
+        int8 of the same shape.
+
+    Raises:
+        FeatureError: Not integers, or outside uint16: floats have lost what the rule rounds.
+    """
+    values = np.asarray(features)
+    if values.dtype.kind not in "iu":
+        hint = "multiply floats 0..26 by 25.6 and round them, if they came from the front-end unchanged"
+        raise FeatureError(f"features to quantise are {values.dtype}, not the front-end's uint16", hint=hint)
+    if values.dtype != np.uint16 and values.size and not 0 <= int(values.min()) <= int(values.max()) <= _UINT16_MAX:
+        found = f"{values.min()}..{values.max()}"
+        raise FeatureError(f"features to quantise are {found}, outside the front-end's 0..{_UINT16_MAX}")
+    scaled = (values.astype(np.int32) * QUANTIZE_VALUE_SCALE + QUANTIZE_VALUE_DIV // 2) // QUANTIZE_VALUE_DIV
+    return np.clip(scaled - 128, -128, 127).astype(np.int8)
+
+
+def _with_silence(blocks: Iterator[bytes], lead_in: float) -> Iterator[bytes]:
+    if not (math.isfinite(lead_in) and 0 <= lead_in <= MAX_SECONDS):
+        raise UsageError(f"a lead-in of {lead_in} seconds", hint=f"0 to {MAX_SECONDS} seconds")
+    first = next(blocks, b"")  # so that a bad clip is refused before hours of silence are heard
+    left = round(lead_in * SAMPLE_RATE) * 2
+    while left:
+        silence = bytes(min(left, 10 * SAMPLE_RATE * 2))
+        left -= len(silence)
+        yield silence
+    yield first
+    yield from blocks

@@ -1,0 +1,151 @@
+"""A model as it is deployed: the `.tflite`, with what its manifest says about running it.
+
+Whether ESPHome could load it is `mww.verification`'s question; here only what every run relies on is checked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mww.core.errors import MwwError, UnsupportedModelError
+from mww.esphome import contract
+from mww.esphome.manifest import is_manifest, load_manifest
+from mww.tflite.model_file import ModelFile, Tensor, read_model
+
+_MAX_UNREADABLE = 16 * 1024 * 1024  # bytes of a file to name it by
+_MAX_STRIDE = 255  # streaming_model.cpp keeps the stride in a uint8_t
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A deployed model; cutoff, window, step and arena are the manifest's, or the defaults for a bare `.tflite`.
+
+    Attributes:
+        name: The file's name without its suffix.
+        path: The manifest, or the bare `.tflite`.
+        content: The bytes of the `.tflite`.
+        sha256: Hexadecimal, of `content`.
+        stride: Slices an inference.
+        probability_cutoff: 0..1; the device compares with `cutoff_byte`.
+        sliding_window_size: Outputs that detection sums.
+        feature_step_size: Milliseconds a slice.
+        tensor_arena_size: Bytes, as the manifest gives them; None for a bare `.tflite`.
+        from_manifest: Whether `path` is a manifest.
+        problem: Why it could not be read, of a model that stands for its file in a run of several; else None.
+    """
+
+    name: str
+    path: Path
+    content: bytes = field(repr=False)
+    sha256: str
+    stride: int
+    probability_cutoff: float
+    sliding_window_size: int
+    feature_step_size: int
+    tensor_arena_size: int | None
+    from_manifest: bool
+    problem: MwwError | None = field(default=None, compare=False)
+
+    @property
+    def cutoff_byte(self) -> int:
+        """The cutoff as the device holds it."""
+        return contract.cutoff_byte(self.probability_cutoff)
+
+
+def load_model(path: Path | str) -> Model:
+    """Read a manifest with its model, or a bare `.tflite`.
+
+    Raises:
+        ManifestError: The manifest cannot be read, or breaks a rule of ESPHome's.
+        ModelFileError: The `.tflite` cannot be read as a model.
+        UnsupportedModelError: Its input is not int8 `[1, stride, 40]`, or its output not uint8 `[1, 1]`.
+    """
+    path = Path(path)
+    manifest = load_manifest(path) if is_manifest(path) else None
+    source = manifest.model if manifest else path
+    file = read_model(source)
+    return Model(
+        name=path.stem,
+        path=path,
+        content=file.content,
+        sha256=file.sha256,
+        stride=_stride(source, file),
+        probability_cutoff=manifest.probability_cutoff if manifest else contract.DEFAULT_PROBABILITY_CUTOFF,
+        sliding_window_size=manifest.sliding_window_size if manifest else contract.DEFAULT_SLIDING_WINDOW_SIZE,
+        feature_step_size=manifest.feature_step_size if manifest else contract.FEATURE_STEP_MS,
+        tensor_arena_size=manifest.tensor_arena_size if manifest else None,
+        from_manifest=manifest is not None,
+    )
+
+
+def unreadable_model(path: Path, problem: MwwError) -> Model:
+    """What stands for a file that is there and that `load_model` refused, so that a run can tell why beside others."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_UNREADABLE)
+    except OSError:
+        raise problem from None
+    return Model(
+        name=path.stem,
+        path=path,
+        content=content,
+        sha256=hashlib.sha256(content).hexdigest(),
+        stride=1,
+        probability_cutoff=contract.DEFAULT_PROBABILITY_CUTOFF,
+        sliding_window_size=contract.DEFAULT_SLIDING_WINDOW_SIZE,
+        feature_step_size=contract.FEATURE_STEP_MS,
+        tensor_arena_size=None,
+        from_manifest=False,
+        problem=problem,
+    )
+
+
+def model_of(content: bytes, *, sliding_window_size: int, feature_step_size: int) -> Model:
+    """A model that is not in a file yet, as its manifest will have it but for cutoff and arena.
+
+    Raises:
+        ModelFileError: `content` cannot be read as a model.
+        UnsupportedModelError: As for `load_model`.
+    """
+    path = Path("model.tflite")
+    file = read_model(content)
+    return Model(
+        name=path.stem,
+        path=path,
+        content=content,
+        sha256=file.sha256,
+        stride=_stride(path, file),
+        probability_cutoff=contract.DEFAULT_PROBABILITY_CUTOFF,
+        sliding_window_size=sliding_window_size,
+        feature_step_size=feature_step_size,
+        tensor_arena_size=None,
+        from_manifest=False,
+    )
+
+
+def _stride(path: Path, file: ModelFile) -> int:
+    """The stride, from an input and an output that the runtime accepts (`StreamingModel::load_model_`)."""
+    if file.version != contract.SCHEMA_VERSION:
+        raise _unsupported(path, f"schema version {file.version}, not {contract.SCHEMA_VERSION}")
+    main = file.main
+    if len(main.inputs) != 1 or len(main.outputs) != 1:
+        raise _unsupported(path, f"{len(main.inputs)} inputs and {len(main.outputs)} outputs, not one of each")
+    source, output = main.tensors[main.inputs[0]], main.tensors[main.outputs[0]]
+    shape = source.shape
+    if source.dtype != "INT8" or len(shape) != 3 or shape[0] != 1 or shape[2] != contract.FEATURES:
+        raise _unsupported(path, f"input {_describe(source)}, not int8 [1, stride, {contract.FEATURES}]")
+    if not 1 <= shape[1] <= _MAX_STRIDE:
+        raise _unsupported(path, f"stride {shape[1]}, not 1 to {_MAX_STRIDE}")
+    if output.dtype != "UINT8" or output.shape != (1, 1):
+        raise _unsupported(path, f"output {_describe(output)}, not uint8 [1, 1]")
+    return shape[1]
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{tensor.dtype.lower()} {list(tensor.shape)}"
+
+
+def _unsupported(path: Path, found: str) -> UnsupportedModelError:
+    return UnsupportedModelError(f"{path} has {found}", hint=f"mww verify {path} lists all that ESPHome would refuse")

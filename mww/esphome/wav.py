@@ -1,0 +1,114 @@
+"""The one sound format that the front-end takes, 16 kHz mono 16-bit PCM WAV, read in blocks and trusted in nothing."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import BinaryIO, Final
+
+from mww.core.errors import AudioError
+from mww.core.readable import Readable
+from mww.esphome.contract import SAMPLE_RATE
+
+MAX_SECONDS: Final = 24 * 3600
+"""Longest clip that is read."""
+
+_PCM, _FLOAT, _EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
+_CODEC_NAMES: Final = {_FLOAT: "float", 0x0006: "A-law", 0x0007: "mu-law", 0x0002: "ADPCM", 0x0055: "MP3"}
+_MAX_CHUNKS: Final = 1024
+_BLOCK_SAMPLES: Final = 10 * SAMPLE_RATE
+
+
+@dataclass(frozen=True, slots=True)
+class _Format:
+    codec: int
+    channels: int
+    rate: int
+    bits: int
+
+
+def read_samples(path: Readable) -> Iterator[bytes]:
+    """Yield a clip's samples, little-endian int16, some seconds at a time.
+
+    Raises:
+        AudioError: The file cannot be read, is no WAV, is of another rate, channel count or sample format, or its
+            header says more than the file holds. Everything but a file that shrinks meanwhile is found before the
+            first block.
+    """
+    try:
+        with path.open("rb") as file:
+            left = _find_samples(path, file)
+            while left:
+                block = file.read(min(left, _BLOCK_SAMPLES * 2))
+                if not block:
+                    raise AudioError(f"{path} became shorter while it was read")
+                left -= len(block)
+                yield block
+    except OSError as error:
+        raise AudioError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _find_samples(path: Readable, file: BinaryIO) -> int:
+    """Check the header, go to the first sample and return the bytes of samples that follow."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    start = file.read(12)
+    if len(start) < 12 or start[:4] != b"RIFF" or start[8:] != b"WAVE":
+        raise AudioError(f"{path} is no WAV file", hint=_convert(path))
+    found: _Format | None = None
+    for _ in range(_MAX_CHUNKS):
+        head = file.read(8)
+        if len(head) < 8:
+            break
+        name, length = head[:4], int.from_bytes(head[4:], "little")
+        left = size - file.tell()
+        if length > left:
+            said = f"{path} is cut short or its header is wrong: chunk {name!r} says {length} bytes, {left} follow"
+            raise AudioError(said, hint=_convert(path))
+        if name == b"data":
+            if left and not length:  # what a recorder leaves that was killed before it wrote the size
+                raise AudioError(f"{path} says that it holds no samples, but {left} bytes follow", hint=_convert(path))
+            return _check(path, found, length)
+        body = file.read(min(length, 64)) if name == b"fmt " else b""
+        if name == b"fmt ":
+            found = _format(path, body)
+        file.seek(length + length % 2 - len(body), 1)
+    raise AudioError(f"{path} has no samples: the WAV file ends without a data chunk", hint=_convert(path))
+
+
+def _format(path: Readable, body: bytes) -> _Format:
+    if len(body) < 16:
+        raise AudioError(f"{path} has a format chunk of {len(body)} bytes, not 16 or more", hint=_convert(path))
+    codec, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", body)
+    if codec == _EXTENSIBLE and len(body) >= 26:  # the real codec is the first field of the sub-format's GUID
+        codec = int.from_bytes(body[24:26], "little")
+    return _Format(codec, channels, rate, bits)
+
+
+def _check(path: Readable, found: _Format | None, length: int) -> int:
+    if found is None:
+        raise AudioError(f"{path} has samples before it says in which format", hint=_convert(path))
+    if found != _Format(_PCM, 1, SAMPLE_RATE, 16):
+        codec = "PCM" if found.codec == _PCM else _CODEC_NAMES.get(found.codec, f"codec 0x{found.codec:04x}")
+        channels = {1: "mono", 2: "stereo"}.get(found.channels, f"{found.channels} channels")
+        said = f"{path} is {found.rate} Hz {channels} {found.bits}-bit {codec}, not {SAMPLE_RATE} Hz mono 16-bit PCM"
+        raise AudioError(said, hint=_convert(path))
+    if length % 2:
+        raise AudioError(f"{path} ends in the middle of a sample", hint=_convert(path))
+    if length > MAX_SECONDS * SAMPLE_RATE * 2:
+        raise AudioError(f"{path} is longer than {MAX_SECONDS // 3600} hours", hint="cut it into several clips")
+    return length
+
+
+def _convert(path: Readable) -> str:
+    name = PurePosixPath(str(path))
+    here = name.name if "://" in str(path) else name
+    source, target = shlex.quote(str(path)), shlex.quote(f"{PurePosixPath(here).with_suffix('')}-16k.wav")
+    return (
+        f"convert it: sox {source} -r {SAMPLE_RATE} -c 1 -b 16 {target}, "
+        f"or ffmpeg -i {source} -ar {SAMPLE_RATE} -ac 1 -c:a pcm_s16le {target}"
+    )

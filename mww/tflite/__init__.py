@@ -1,0 +1,1 @@
+"""The TFLite file format: read, checked and written here, and nowhere else."""

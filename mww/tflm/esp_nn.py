@@ -1,0 +1,51 @@
+"""Which scratch functions a version of esp-nn has on which chip; data for `runtime`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from mww.tflm import esp_nn_p4 as p4
+from mww.tflm import esp_nn_s3 as s3
+from mww.tflm.scratch import ScratchSize, no_scratch
+
+
+@dataclass(frozen=True, slots=True)
+class Kernels:
+    """The scratch functions of one chip."""
+
+    conv: ScratchSize
+    depthwise_conv: ScratchSize
+
+
+def _chips(conv_s3: ScratchSize, depthwise_s3: ScratchSize, conv_p4: ScratchSize) -> dict[str, Kernels]:
+    """The table of a version; esp-nn's portable kernels, on all other chips, ask nothing."""
+    portable = Kernels(no_scratch, no_scratch)
+    return {
+        "esp32": portable,
+        "esp32s2": portable,
+        "esp32s3": Kernels(conv_s3, depthwise_s3),
+        "esp32c3": portable,
+        "esp32c6": portable,
+        "esp32p4": Kernels(conv_p4, no_scratch),
+    }
+
+
+_1_0: Final = _chips(s3.conv_1_1, s3.depthwise_1_1, no_scratch)
+_1_1: Final = _chips(s3.conv_1_1, s3.depthwise_1_1, s3.conv_1_1)
+_1_2_0: Final = _chips(s3.conv_1_1, s3.depthwise_1_2_0, s3.conv_1_1)
+_1_2_1: Final = _chips(s3.conv_1_2_1, s3.depthwise_1_2_1, s3.conv_1_1)
+_1_2_3: Final = _chips(s3.conv_1_2_3, s3.depthwise_1_2_1, p4.conv_1_2_3)
+
+KERNELS: Final[dict[str, dict[str, Kernels]]] = {
+    "1.0.2": _1_0,
+    "1.1.0": _1_1,
+    "1.1.1": _1_1,
+    "1.1.2": _1_1,
+    "1.2.0": _1_2_0,
+    "1.2.0~1": _1_2_0,
+    "1.2.1": _1_2_1,
+    "1.2.2": _1_2_1,
+    "1.2.3": _1_2_3,
+}
+"""esp-nn version to chip to scratch functions, from `include/esp_nn*.h` and `src/convolution/`."""

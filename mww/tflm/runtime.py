@@ -1,0 +1,156 @@
+"""What a version of the runtime fixes: sizes of TFLM's structs and kernels' data on a 32-bit ESP32, as tables.
+
+A new release is a new entry here (and in `esp_nn`), not a change of the algorithm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+from mww.core.errors import UnknownRuntimeError
+from mww.esphome.contract import DEFAULT_RUNTIME, RuntimeVersions
+from mww.tflm.esp_nn import KERNELS, Kernels
+
+
+@dataclass(frozen=True, slots=True)
+class Structs:
+    """`sizeof` of what TFLM puts into the arena, in bytes, and where versions of its kernels do other things.
+
+    Pointers and `size_t` take 4 bytes, a `double` is aligned to 8.
+    """
+
+    single_arena_buffer_allocator: int
+    greedy_memory_planner: int
+    micro_allocator: int
+    micro_builtin_data_allocator: int
+    subgraph_allocations: int
+    eval_tensor: int
+    node_and_registration: int
+    tflite_tensor: int
+    affine_quantization: int
+    scratch_buffer_request: int
+    scratch_buffer_handle: int
+    allocation_info: int
+    planner_per_buffer: int
+    max_scratch_buffers_per_op: int
+    builtin_params: Mapping[str, int]
+    """Operator to the size of the `TfLite...Params` that its parser allocates."""
+    op_data: Mapping[str, int]
+    """Operator to the size of the `OpData` that its `Init` allocates."""
+    concatenation_keeps_scales: bool = False
+    """Whether CONCATENATION keeps its int8 inputs' scales and zero points, instead of comparing them."""
+    depthwise_needs_bias: bool = False
+    """Whether DEPTHWISE_CONV_2D crashes while it prepares without a bias."""
+    fully_connected_per_channel: tuple[str, ...] = ("INT8",)
+    """Input types for which FULLY_CONNECTED takes weights with several scales."""
+    mean_iterates_in_scratch: bool = False
+    """Whether MEAN asks scratch memory for its position in the input and for its axes."""
+    pool_keeps_quantization: bool = False
+    """Whether a pool refuses an output that is quantised otherwise than its input."""
+
+
+_1_3_3: Final = Structs(
+    single_arena_buffer_allocator=36,
+    greedy_memory_planner=44,
+    micro_allocator=36,
+    micro_builtin_data_allocator=8,
+    subgraph_allocations=8,
+    eval_tensor=12,
+    node_and_registration=32,
+    tflite_tensor=40,
+    affine_quantization=12,
+    scratch_buffer_request=12,
+    scratch_buffer_handle=4,
+    allocation_info=24,
+    planner_per_buffer=40,
+    max_scratch_buffers_per_op=12,
+    builtin_params={
+        "CONV_2D": 28,
+        "DEPTHWISE_CONV_2D": 28,
+        "AVERAGE_POOL_2D": 40,
+        "MAX_POOL_2D": 40,
+        "FULLY_CONNECTED": 16,
+        "ADD": 8,
+        "MUL": 4,
+        "MEAN": 1,
+        "RESHAPE": 36,
+        "STRIDED_SLICE": 24,
+        "CONCATENATION": 8,
+        "CALL_ONCE": 4,
+        "VAR_HANDLE": 8,
+        "PACK": 8,
+        "SPLIT_V": 4,
+    },
+    op_data={
+        "CONV_2D": 56,
+        "DEPTHWISE_CONV_2D": 60,
+        "AVERAGE_POOL_2D": 32,
+        "MAX_POOL_2D": 32,
+        "FULLY_CONNECTED": 48,
+        "ADD": 60,
+        "MUL": 36,
+        "MEAN": 40,
+        "LOGISTIC": 16,
+        "QUANTIZE": 32,
+        "STRIDED_SLICE": 84,
+        "CONCATENATION": 24,
+        "PAD": 56,
+        "CALL_ONCE": 8,
+        "VAR_HANDLE": 4,
+    },
+)
+_1_3_1: Final = replace(
+    _1_3_3,
+    op_data={**_1_3_3.op_data, "FULLY_CONNECTED": 36},
+    concatenation_keeps_scales=True,
+    depthwise_needs_bias=True,
+    fully_connected_per_channel=(),
+)
+_1_3_4: Final = replace(
+    _1_3_3,
+    op_data={**_1_3_3.op_data, "CONV_2D": 60},
+    fully_connected_per_channel=("INT8", "INT16"),
+    pool_keeps_quantization=True,
+)
+_1_3_7: Final = replace(_1_3_4, op_data={**_1_3_4.op_data, "MEAN": 44}, mean_iterates_in_scratch=True)
+
+ESP_TFLITE_MICRO: Final[dict[str, Structs]] = {
+    "1.3.1": _1_3_1,
+    "1.3.3~1": _1_3_3,
+    "1.3.4": _1_3_4,
+    "1.3.5": _1_3_4,
+    "1.3.7": _1_3_7,
+    "1.3.8": _1_3_7,
+    "1.4.0": _1_3_7,
+}
+"""esp-tflite-micro version to struct sizes: of 1.3.1, 1.3.3~1 and 1.3.8 measured on 32-bit builds with the kernels of
+`kernels/esp_nn`, of the others read from their sources, which for 1.3.7 and 1.4.0 are those of 1.3.8 here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """One runtime on one chip."""
+
+    versions: RuntimeVersions
+    chip: str
+    structs: Structs
+    esp_nn: Kernels
+
+
+def find_runtime(chip: str, versions: RuntimeVersions = DEFAULT_RUNTIME) -> Runtime:
+    """Look up the tables of a chip and runtime version.
+
+    Raises:
+        UnknownRuntimeError: There are none; the hint says which there are.
+    """
+    if versions.esp_tflite_micro not in ESP_TFLITE_MICRO:
+        hint = f"known: {', '.join(ESP_TFLITE_MICRO)}"
+        raise UnknownRuntimeError(f"esp-tflite-micro {versions.esp_tflite_micro} is not known", hint=hint)
+    if versions.esp_nn not in KERNELS:
+        raise UnknownRuntimeError(f"esp-nn {versions.esp_nn} is not known", hint=f"known: {', '.join(KERNELS)}")
+    chips = KERNELS[versions.esp_nn]
+    if chip not in chips:
+        raise UnknownRuntimeError(f"chip {chip!r} is not known", hint=f"known: {', '.join(chips)}")
+    return Runtime(versions, chip, ESP_TFLITE_MICRO[versions.esp_tflite_micro], chips[chip])

@@ -1,0 +1,58 @@
+"""Whether a model will run on ESPHome's micro_wake_word, and do there what it did when it was trained.
+
+No interpreter runs and no TensorFlow is imported: each rule of the runtime, and each thing that the runtime relies on
+without checking, is one check with a stable id. `docs/reference/checks.md` lists them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from mww.esphome.manifest import is_manifest, load_manifest, model_path, read_manifest
+from mww.tflite.model_file import read_model
+from mww.verification import interface, kernels, manifest, state, streaming, structure, traps
+from mww.verification.report import Check, VerificationReport
+from mww.verification.rules import MANIFEST_RULES, REGISTERED, ManifestText, Rule, Subject, check_all
+
+__all__ = ["MANIFEST_RULES", "RULES", "Check", "VerificationReport", "verify_esphome_compatibility"]
+
+_RULE_MODULES: Final = (traps, structure, interface, state, streaming, kernels, manifest)
+"""In the order of a report: what went wrong before what it broke. Importing them registers their rules."""
+
+_ORDER: Final = [module.__name__ for module in _RULE_MODULES]
+
+RULES: Final[dict[str, Rule[Subject]]] = {
+    identifier: rule
+    for identifier, rule in sorted(REGISTERED.items(), key=lambda item: _ORDER.index(item[1].judge.__module__))
+}
+"""The rules for a model, and for a manifest with its model, by id."""
+
+
+def verify_esphome_compatibility(path: Path | str) -> VerificationReport:
+    """Check a model, or a manifest with the model that it names, against every rule that applies.
+
+    Args:
+        path: A `.tflite` file, or a manifest (`.json`). A model outside the manifest's folder is never opened.
+
+    Raises:
+        ModelFileError: The model is missing or cannot be parsed; a parseable one that breaks a rule is reported.
+        ManifestError: The manifest is missing or no JSON object, or the model that it names is missing.
+    """
+    path = Path(path)
+    if is_manifest(path):
+        return _verify_manifest(path)
+    model = read_model(path)
+    return VerificationReport(str(path), model.sha256, check_all(RULES, Subject(model)))
+
+
+def _verify_manifest(path: Path) -> VerificationReport:
+    text = ManifestText(path, read_manifest(path))
+    checks = {check.id: check for check in check_all(MANIFEST_RULES, text)}
+    if checks["manifest-model"].status == "fail":
+        return VerificationReport(str(text.content.get("model", "")), None, tuple(checks.values()))
+    location = model_path(path, text.content["model"])
+    model = read_model(location)
+    valid = checks["manifest-schema"].status == "pass"
+    subject = Subject(model, load_manifest(path) if valid else None)
+    return VerificationReport(str(location), model.sha256, (*checks.values(), *check_all(RULES, subject)))

@@ -1,0 +1,127 @@
+"""CONV_2D and DEPTHWISE_CONV_2D (esp-tflite-micro kernels/esp_nn/conv.cc, depthwise_conv.cc, conv_common.cc)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mww.tflite.model_file import Tensor
+from mww.tflite.operator_options import Conv2D, DepthwiseConv2D
+from mww.verification.kernels.node import Node, Problem, operands
+from mww.verification.kernels.windows import Window, window_problems
+
+_TYPES = {
+    "FLOAT32": (("FLOAT32",), ("FLOAT32",)),
+    "INT8": (("INT8", "INT4"), ("INT32",)),
+    "INT16": (("INT8",), ("INT64", "INT32")),
+}
+"""Input type: filter types, bias types. Anything else is a hybrid, which TFLM refuses."""
+
+
+@operands((2, 3), (1,), required=2)
+def conv_2d(node: Node) -> Iterator[Problem]:
+    """Types, channels, per-channel scales on dimension 0, bias, and the output's shape."""
+    options = node.operator.options
+    assert isinstance(options, Conv2D)
+    problems = [*_operands(node), *node.activation(options.activation)]
+    yield from problems
+    if problems:
+        return
+    source, weights = node.input(0), node.input(1)
+    if weights.shape[3] != source.shape[3]:
+        message = f"its filter has {weights.shape[3]} input channels; esp-nn knows no grouped convolution"
+        yield Problem(message, str(source.shape[3]), str(weights.shape[3]))
+    yield from _weights(node, weights, channels=0)
+    yield from _bias(node, weights, weights.shape[0])
+    window = Window(weights.shape[1:3], options.stride, options.dilation, options.padding)
+    yield from window_problems(node, window, weights.shape[0])
+
+
+@operands((2, 3), (1,), required=2)
+def depthwise_conv_2d(node: Node) -> Iterator[Problem]:
+    """The same, with the filter [1, height, width, channels] and per-channel scales on dimension 3."""
+    options = node.operator.options
+    assert isinstance(options, DepthwiseConv2D)
+    problems = [*_operands(node), *node.activation(options.activation)]
+    yield from problems
+    if problems:
+        return
+    source, weights = node.input(0), node.input(1)
+    if weights.shape[0] != 1:
+        yield Problem(f"its filter's first dimension is {weights.shape[0]}", "1", str(weights.shape[0]))
+    channels = source.shape[3] * options.depth_multiplier
+    if not channels or weights.shape[3] != channels:
+        yield Problem(f"its filter has {weights.shape[3]} channels", str(channels), str(weights.shape[3]))
+    yield from _weights(node, weights, channels=3)
+    yield from _bias(node, weights, weights.shape[3])
+    window = Window(weights.shape[1:3], options.stride, options.dilation, options.padding)
+    yield from window_problems(node, window, weights.shape[3])
+
+
+def _operands(node: Node) -> Iterator[Problem]:
+    source, weights = node.input(0), node.input(1)
+    for tensor, what in ((source, "input"), (weights, "filter"), (node.output, "output")):
+        yield from node.rank(tensor, (4,), what)
+    yield from operand_types(node, source, weights)
+
+
+def operand_types(node: Node, source: Tensor, weights: Tensor) -> Iterator[Problem]:
+    """Input, filter and output types that the convolution and dense kernels have code for."""
+    yield from node.dtype(source, tuple(_TYPES), "input")
+    if source.dtype in _TYPES:
+        yield from node.dtype(weights, _TYPES[source.dtype][0], "filter")
+        yield from node.dtype(node.output, (source.dtype,), "output")
+    yield from node.quantised(source, "input")
+    yield from node.quantised(node.output, "output")
+
+
+def _weights(node: Node, weights: Tensor, *, channels: int) -> Iterator[Problem]:
+    if weights.dtype == "FLOAT32":
+        return
+    quantization = weights.quantization
+    if quantization is None:
+        yield Problem("its filter has no quantisation", "a scale a channel")
+        return
+    count, expected = len(quantization.scales), weights.shape[channels]
+    if count not in (1, expected):
+        yield Problem(f"its filter has {count} scales", f"1 or {expected}", str(count))
+    elif count > 1 and quantization.dimension != channels:
+        found = str(quantization.dimension)
+        yield Problem(f"its filter is quantised along dimension {found}", str(channels), found)
+    yield from symmetric(weights)
+
+
+def symmetric(weights: Tensor) -> Iterator[Problem]:
+    """Zero points of weights are 0: esp-nn takes no filter offset."""
+    if weights.quantization is not None and any(weights.quantization.zero_points):
+        found = next(str(point) for point in weights.quantization.zero_points if point)
+        yield Problem(f"its filter has the zero point {found}", "0", found)
+
+
+def _bias(node: Node, weights: Tensor, channels: int) -> Iterator[Problem]:
+    bias = node.optional(2)
+    if bias is None:
+        return
+    source = node.input(0)
+    yield from node.dtype(bias, _TYPES[source.dtype][1], "bias")
+    yield from node.elements(bias, channels, "bias")
+    if source.quantization is None or weights.quantization is None or bias.quantization is None:
+        return
+    output = node.output.quantization
+    scales = bias.quantization.scales
+    if output is None or len(scales) != len(weights.quantization.scales):
+        return
+    for weight, scale in zip(weights.quantization.scales, scales, strict=True):
+        yield from bias_scale(source.quantization.scale * weight, scale, output.scale)
+        if not abs(source.quantization.scale * weight - scale) <= BIAS_TOLERANCE * output.scale:
+            return
+
+
+BIAS_TOLERANCE = 0.02
+"""Of the output's scale; `GetQuantizedConvolutionMultipler` (kernel_util.cc) refuses more."""
+
+
+def bias_scale(product: float, scale: float, output: float) -> Iterator[Problem]:
+    """The bias is added to the sum of products as it stands, so its scale must be theirs."""
+    if not abs(product - scale) <= BIAS_TOLERANCE * output:
+        message = f"its bias has the scale {scale:.6g}, input times filter {product:.6g}"
+        yield Problem(message, f"{product:.6g}", f"{scale:.6g}")

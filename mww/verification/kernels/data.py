@@ -1,0 +1,110 @@
+"""CONCATENATION, PACK, RESHAPE and PAD: kernels that move bytes, and never rescale them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mww.tflite.model_file import Tensor
+from mww.tflite.operator_options import Concatenation, Pack
+from mww.verification.kernels.node import Node, Problem, operands, parameters
+
+_MAX_CONCATENATION_INPUTS = 10
+"""kMaxInputNum of concatenation.cc."""
+_MAX_CONCATENATION_RANK = 6
+"""RuntimeShape::kMaxSmallSize."""
+_CONCATENATION_TYPES = ("INT8", "INT16", "INT32", "INT64", "FLOAT32", "BOOL")
+_PACK_TYPES = ("INT8", "INT32", "INT64", "FLOAT32")
+_PAD_TYPES = ("INT8", "INT16", "INT32", "FLOAT32")
+_MAX_PAD_RANK = 5
+"""PadKernelMaxDimensionCount."""
+
+
+@operands(range(1, _MAX_CONCATENATION_INPUTS + 1), (1,))
+def concatenation(node: Node) -> Iterator[Problem]:
+    """At most ten inputs of one type and exactly one quantisation, no activation, sizes that add up."""
+    options = node.operator.options
+    assert isinstance(options, Concatenation)
+    if options.activation != "NONE":
+        yield Problem(f"it has the activation {options.activation}", "NONE", options.activation)
+    sources = [node.input(index) for index in range(len(node.inputs))]
+    output = node.output
+    yield from node.dtype(output, _CONCATENATION_TYPES, "output")
+    for index, source in enumerate(sources):
+        yield from node.dtype(source, (output.dtype,), f"input {index}")
+        yield from node.quantised(source, f"input {index}")
+        yield from node.same_quantisation(source, output, f"input {index} and output")
+    rank = len(output.shape)
+    yield from node.rank(output, range(1, _MAX_CONCATENATION_RANK + 1), "output")
+    if any(len(source.shape) != rank for source in sources) or not -rank <= options.axis < rank:
+        yield Problem(f"its inputs have no common axis {options.axis}", f"{rank} dimensions each")
+        return
+    axis = options.axis % rank
+    for index, source in enumerate(sources):
+        expected = [*output.shape]
+        expected[axis] = source.shape[axis]
+        yield from node.shape(source, expected, f"input {index}")
+    total = sum(source.shape[axis] for source in sources)
+    if total != output.shape[axis]:
+        yield Problem(f"its inputs make {total} along axis {axis}", str(output.shape[axis]), str(total))
+
+
+@operands(None, (1,))
+def pack(node: Node) -> Iterator[Problem]:
+    """As many inputs as the options say, of one type and shape; there is no Prepare to check them."""
+    options = node.operator.options
+    assert isinstance(options, Pack)
+    if len(node.inputs) != options.count:
+        yield Problem(f"it has {len(node.inputs)} inputs", str(options.count), str(len(node.inputs)))
+    output, first = node.output, node.input(0)
+    yield from node.dtype(output, _PACK_TYPES, "output")
+    for index in range(len(node.inputs)):
+        source = node.input(index)
+        yield from node.dtype(source, (output.dtype,), f"input {index}")
+        yield from node.shape(source, first.shape, f"input {index}")
+        yield from node.same_quantisation(source, output, f"input {index} and output")
+    rank = len(first.shape) + 1
+    if not -rank <= options.axis < rank:
+        yield Problem(f"its axis {options.axis} does not exist", f"-{rank}..{rank - 1}", str(options.axis))
+        return
+    axis = options.axis % rank
+    yield from node.shape(output, (*first.shape[:axis], len(node.inputs), *first.shape[axis:]), "output")
+
+
+@operands((1, 2), (1,), required=1)
+def reshape(node: Node) -> Iterator[Problem]:
+    """The same type, elements and quantisation on both ends; the new shape is the output tensor's."""
+    source, output = node.input(0), node.output
+    yield from node.dtype(output, (source.dtype,), "output")
+    yield from node.elements(output, source.elements, "output")
+    yield from node.same_quantisation(source, output, "input and output")
+
+
+@operands((2, 3), (1,))
+def pad(node: Node) -> Iterator[Problem]:
+    """Constant paddings for at most five dimensions, and a scalar value of the output's quantisation."""
+    source, paddings, output = node.input(0), node.input(1), node.output
+    yield from node.dtype(source, _PAD_TYPES, "input")
+    yield from node.dtype(output, (source.dtype,), "output")
+    yield from node.quantised(output, "output")
+    yield from node.same_quantisation(source, output, "input and output")
+    yield from node.rank(source, range(1, _MAX_PAD_RANK + 1), "input")
+    value = node.optional(2)
+    if value is not None:
+        yield from _pad_value(node, value)
+    yield from node.rank(output, (len(source.shape),), "output")
+    yield from node.elements(paddings, 2 * len(source.shape), "paddings")
+    amounts = node.integers(paddings, 2 * len(source.shape), "paddings")
+    if isinstance(amounts, Problem):
+        yield amounts
+        return
+    if any(amount < 0 for amount in amounts):
+        yield Problem("it pads by a negative amount", ">= 0", str(min(amounts)))
+    expected = [size + amounts[2 * axis] + amounts[2 * axis + 1] for axis, size in enumerate(source.shape)]
+    yield from node.shape(output, expected, "output")
+
+
+def _pad_value(node: Node, value: Tensor) -> Iterator[Problem]:
+    yield from node.dtype(value, (node.input(0).dtype,), "padding value")
+    yield from node.elements(value, 1, "padding value")
+    if value.dtype == "INT8" and parameters(value) != parameters(node.output):
+        yield Problem("its padding value is quantised differently from its output")

@@ -1,0 +1,128 @@
+"""The rules for a manifest: its schema, the model it names, and figures that must suit that model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mww.core.errors import ForeignModelError, UnsupportedModelError
+from mww.esphome.contract import ESPHOME_VERSION, FEATURE_STEP_MS, V1_FEATURE_STEP_MS, cutoff_byte
+from mww.esphome.manifest import Manifest, model_path
+from mww.esphome.manifest_schema import schema_problems
+from mww.tflm.arena import fits, predict_arenas
+from mww.verification.rules import Finding, ManifestText, Subject, manifest_rule, rule
+
+
+@manifest_rule(
+    "manifest-schema",
+    "The manifest obeys ESPHome's schema",
+    hint="write it as docs/reference/manifest.md shows, or generate it with mww export",
+)
+def schema(text: ManifestText) -> Iterator[Finding]:
+    """`MANIFEST_SCHEMA_V1` and `MANIFEST_SCHEMA_V2`, and no value that the device would take for another."""
+    for problem in schema_problems(text.content):
+        yield Finding(problem)
+
+
+@manifest_rule(
+    "manifest-model",
+    "The model lies in the manifest's own folder",
+    hint="put the model beside the manifest and name the file alone",
+)
+def model(text: ManifestText) -> Iterator[Finding]:
+    """Any other file is never opened."""
+    name = text.content.get("model")
+    if not isinstance(name, str) or not name:
+        yield Finding("the manifest names no model", "a file name")
+        return
+    try:
+        model_path(text.path, name)
+    except ForeignModelError as error:
+        yield Finding(error.message, "a file in the manifest's folder", name[:80])
+
+
+def _has_manifest(subject: Subject) -> bool:
+    return subject.manifest is not None
+
+
+def _manifest(subject: Subject) -> Manifest:
+    assert subject.manifest is not None
+    return subject.manifest
+
+
+@rule(
+    "manifest-esphome-version",
+    f"The manifest asks for no newer ESPHome than {ESPHOME_VERSION}",
+    hint="lower minimum_esphome_version; 2024.7.0 is the first release that takes version 2 manifests",
+    applies=lambda subject: subject.manifest is not None and subject.manifest.minimum_esphome_version is not None,
+)
+def esphome_version(subject: Subject) -> Iterator[Finding]:
+    """`validate_esphome_version` refuses it."""
+    minimum = _manifest(subject).minimum_esphome_version or ""
+    if _release(minimum) > _release(ESPHOME_VERSION):
+        yield Finding(f"minimum_esphome_version is {minimum}", f"<= {ESPHOME_VERSION}", minimum)
+
+
+def _release(version: str) -> tuple[int, ...]:
+    numbers = (part for part in version.replace("-", ".").split("."))
+    return tuple(int(part) for part in list(numbers)[:3] if part.isascii() and part.isdigit() and len(part) < 10)
+
+
+@rule(
+    "manifest-cutoff",
+    "The cutoff is a byte that a sum of outputs can exceed",
+    hint="set probability_cutoff so that int(cutoff * 255) is 1..254; mww run shows what the model gives on speech",
+    applies=_has_manifest,
+)
+def cutoff(subject: Subject) -> Iterator[Finding]:
+    """The device compares with `int(cutoff * 255)`, and detects above it alone."""
+    value = _manifest(subject).probability_cutoff
+    byte = cutoff_byte(value)
+    if 1 <= byte <= 254:
+        yield Finding(f"the cutoff {value:g} is byte {byte} on the device", "1..254", str(byte), status="pass")
+    else:
+        effect = "nothing is ever detected" if byte > 254 else "everything is detected"
+        yield Finding(f"the cutoff {value:g} is byte {byte} on the device: {effect}", "1..254", str(byte))
+
+
+@rule(
+    "manifest-feature-step",
+    "The feature step is the one that such models are trained on",
+    hint="use the step of the training's front-end: 10 ms (window_step_ms) for version 2, 20 ms for version 1",
+    applies=_has_manifest,
+    severity=("fail", "warn"),
+)
+def feature_step(subject: Subject) -> Iterator[Finding]:
+    """The file does not say its step; one that streams several slices a frame was trained at 10 ms."""
+    manifest = _manifest(subject)
+    step = manifest.feature_step_size
+    source = subject.input
+    stride = source.shape[1] if source is not None and len(source.shape) == 3 else 0
+    if step == 0:
+        yield Finding("feature_step_size is 0, which the front-end divides by", str(FEATURE_STEP_MS), "0")
+    elif manifest.version == 1 and stride > 1:
+        message = f"ESPHome runs a version 1 manifest at {V1_FEATURE_STEP_MS} ms, but the model takes {stride} slices"
+        yield Finding(message, "a version 2 manifest", "version 1", status="warn")
+    elif manifest.version == 2 and step != FEATURE_STEP_MS:
+        message = f"feature_step_size is {step} ms; all published version 2 models were trained at {FEATURE_STEP_MS} ms"
+        yield Finding(message, str(FEATURE_STEP_MS), str(step), status="warn")
+
+
+@rule(
+    "manifest-arena",
+    "The tensor arena suffices on every chip",
+    hint="set tensor_arena_size as mww arena says: the largest minimum plus 10 %",
+    applies=_has_manifest,
+)
+def arena(subject: Subject) -> Iterator[Finding]:
+    """The prediction for the runtime that ESPHome pins; at its first attempt, without the 1.5x and 2x that follow."""
+    size = _manifest(subject).tensor_arena_size
+    try:
+        predictions = predict_arenas(subject.model, manifest_size=size)
+    except UnsupportedModelError as error:
+        yield Finding(f"no arena suffices: {error.message}", hint=error.hint)
+        return
+    for prediction in predictions:
+        if not fits(prediction.minimum, size):
+            loads = f"loads by ESPHome's probe, with {prediction.probe}" if prediction.probe else "does not load at all"
+            message = f"{prediction.chip} needs {prediction.minimum} bytes, the manifest gives {size}: {loads}"
+            yield Finding(message, f">= {prediction.minimum}", str(size))

@@ -1,0 +1,182 @@
+"""The form of a rule, the one registry of them, and what a rule is given to look at.
+
+A rule is a generator of findings; without any, it holds. The rules themselves stand in this package's other modules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Generic, TypeAlias, TypeVar
+
+from mww.esphome.manifest import Manifest
+from mww.tflite.model_file import ModelFile, Operator, Subgraph, Tensor
+from mww.verification.report import Check, Status
+
+_SHOWN: Final = 3
+"""Findings of one rule that its message spells out; a broken file can have thousands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One place where a rule is broken, or in doubt ("warn"), or what it found to hold ("pass").
+
+    `hint` replaces the rule's own.
+    """
+
+    message: str
+    expected: str | None = None
+    found: str | None = None
+    status: Status = "fail"
+    hint: str | None = None
+
+
+class Graph:
+    """A subgraph with its producers and consumers indexed once."""
+
+    def __init__(self, subgraph: Subgraph) -> None:
+        self.subgraph = subgraph
+        self.producers: dict[int, Operator] = {}
+        self.consumers: dict[int, list[Operator]] = {}
+        for operator in subgraph.operators:
+            for tensor in operator.outputs:
+                self.producers.setdefault(tensor, operator)
+            for tensor in operator.inputs:
+                if tensor >= 0:
+                    self.consumers.setdefault(tensor, []).append(operator)
+
+    def tensors(self, indices: Sequence[int]) -> list[Tensor | None]:
+        """Tensors by index; None where an optional one is left out."""
+        return [self.subgraph.tensors[index] if index >= 0 else None for index in indices]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is verified: a parsed model, and the manifest that names it, if one does and obeys the schema."""
+
+    model: ModelFile
+    manifest: Manifest | None = None
+
+    @cached_property
+    def graphs(self) -> tuple[Graph, ...]:
+        """Every subgraph, indexed."""
+        return tuple(Graph(subgraph) for subgraph in self.model.subgraphs)
+
+    @property
+    def main(self) -> Graph:
+        """The subgraph that the runtime invokes."""
+        return self.graphs[0]
+
+    @property
+    def input(self) -> Tensor | None:
+        """The tensor that the runtime writes slices into."""
+        subgraph = self.main.subgraph
+        return subgraph.tensors[subgraph.inputs[0]] if subgraph.inputs else None
+
+    @property
+    def output(self) -> Tensor | None:
+        """The tensor that the runtime reads the probability from."""
+        subgraph = self.main.subgraph
+        return subgraph.tensors[subgraph.outputs[0]] if subgraph.outputs else None
+
+    @cached_property
+    def ops(self) -> frozenset[str]:
+        """Names of all operators in the file."""
+        return frozenset(operator.op for _, operator in self.model.operators())
+
+
+@dataclass(frozen=True)
+class ManifestText:
+    """A manifest before its model is known: the JSON object, whatever is in it."""
+
+    path: Path
+    content: Mapping[str, Any]
+
+
+S = TypeVar("S", Subject, ManifestText)
+Judge: TypeAlias = Callable[[S], Iterator[Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule(Generic[S]):
+    """One rule.
+
+    Attributes:
+        id: Stable name, as in reports and in the reference.
+        holds: What is so when the rule holds, one sentence without a full stop.
+        hint: What to do when it does not.
+        applies: Whether there is anything to judge; a rule that does not apply is not reported.
+        severity: What its findings can be, `pass` apart.
+        judge: Generates the findings.
+    """
+
+    id: str
+    holds: str
+    hint: str
+    applies: Callable[[S], bool]
+    severity: tuple[Status, ...]
+    judge: Judge[S]
+
+    def check(self, subject: S) -> Check | None:
+        """Judge a subject; None when the rule does not apply."""
+        if not self.applies(subject):
+            return None
+        findings = list(self.judge(subject))
+        if not findings:
+            return Check(self.id, "pass", self.holds)
+        worst = max(findings, key=lambda finding: _SEVERITY.index(finding.status))
+        findings = [finding for finding in findings if finding.status == worst.status]
+        shown = "; ".join(finding.message for finding in findings[:_SHOWN])
+        more = f"; and {len(findings) - _SHOWN} more" if len(findings) > _SHOWN else ""
+        hint = None if worst.status == "pass" else worst.hint or self.hint
+        return Check(self.id, worst.status, shown + more, hint, worst.expected, worst.found)
+
+
+_SEVERITY: Final[tuple[Status, ...]] = ("pass", "warn", "fail")
+
+MANIFEST_RULES: Final[dict[str, Rule[ManifestText]]] = {}
+"""The rules for a manifest by itself, by id, in the order of the reference."""
+
+REGISTERED: Final[dict[str, Rule[Subject]]] = {}
+"""The rules for a model, and for a manifest with its model, as they were registered; the package puts them in order."""
+
+
+def check_all(rules: Mapping[str, Rule[S]], subject: S) -> tuple[Check, ...]:
+    """Judge a subject by every rule that applies to it."""
+    outcomes = (rule.check(subject) for rule in rules.values())
+    return tuple(check for check in outcomes if check is not None)
+
+
+def always(_: object) -> bool:
+    """Apply to everything."""
+    return True
+
+
+def rule(
+    identifier: str,
+    holds: str,
+    *,
+    hint: str,
+    applies: Callable[[Subject], bool] = always,
+    severity: tuple[Status, ...] = ("fail",),
+) -> Callable[[Judge[Subject]], Judge[Subject]]:
+    """Register a generator of findings as a rule for models."""
+
+    def register(judge: Judge[Subject]) -> Judge[Subject]:
+        assert identifier not in REGISTERED, identifier
+        REGISTERED[identifier] = Rule(identifier, holds, hint, applies, severity, judge)
+        return judge
+
+    return register
+
+
+def manifest_rule(identifier: str, holds: str, *, hint: str) -> Callable[[Judge[ManifestText]], Judge[ManifestText]]:
+    """Register a generator of findings as a rule for a manifest by itself."""
+
+    def register(judge: Judge[ManifestText]) -> Judge[ManifestText]:
+        MANIFEST_RULES[identifier] = Rule(identifier, holds, hint, always, ("fail",), judge)
+        return judge
+
+    return register

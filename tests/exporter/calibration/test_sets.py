@@ -1,0 +1,194 @@
+"""Calibration features: from every file that people have, on one scale, whole, anchored, and the same each time."""
+
+import struct
+import wave
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from exporter.calibration.feature_sets import MAX_CLIPS, load_clips
+from exporter.calibration.sets import (
+    create_default_representative_dataset,
+    create_representative_dataset_from_data,
+    representative_dataset,
+)
+from mww.core.errors import AudioError, CalibrationError, MwwError
+from mww.esphome.frontend import quantize_features, wav_to_features
+
+
+def _raw(clips: int, slices: int, seed: int = 0) -> npt.NDArray[np.uint16]:
+    features = np.random.default_rng(seed).integers(0, 666, (clips, slices, 40)).astype(np.uint16)
+    features[0, 0, :3] = 665
+    return features
+
+
+def test_no_slice_is_dropped_and_clips_follow_each_other() -> None:
+    features = _raw(7, 10)
+    dataset = create_representative_dataset_from_data(features, stride=3, minimum=7)
+    frames = [inputs for inputs in dataset()]
+    assert all(len(inputs) == 1 and inputs[0].shape == (1, 3, 40) for inputs in frames)
+    heard = np.concatenate([inputs[0][0] for inputs in frames])
+    assert heard.dtype == np.float32
+    assert len(heard) == 72
+    np.testing.assert_allclose(heard[1:70], features.reshape(70, 40)[1:] / 25.6, rtol=1e-6)
+    np.testing.assert_array_equal(heard[70:], heard[69:70].repeat(2, axis=0))
+
+
+def test_both_ends_of_the_input_are_anchored() -> None:
+    quiet = np.full((500, 9, 40), 5.0)
+    for dataset in (create_representative_dataset_from_data(quiet), create_default_representative_dataset()):
+        assert dataset.frames[0, 0, :2].tolist() == [0.0, 26.0]
+        assert (dataset.frames.min(), dataset.frames.max()) == (0.0, 26.0)
+        assert dataset.clips == 500
+
+
+def test_what_the_device_cannot_hear_is_cut_off() -> None:
+    loud = np.full((500, 9, 40), 26.7)
+    assert create_representative_dataset_from_data(loud).frames.max() == 26.0
+
+
+def test_every_kind_of_number_comes_to_the_same_scale() -> None:
+    raw = _raw(500, 6)
+    floats = (raw / 25.6).astype(np.float32)
+    device = quantize_features(raw)
+    datasets = [
+        create_representative_dataset_from_data(kind) for kind in (raw, floats, floats.astype(np.float16), device)
+    ]
+    for dataset in datasets[1:]:
+        np.testing.assert_allclose(dataset.frames, datasets[0].frames, atol=0.15)
+
+
+def test_random_features_are_the_same_for_a_seed() -> None:
+    one, two, other = (create_default_representative_dataset(clips=3, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one.frames, two.frames)
+    assert not np.array_equal(one.frames, other.frames)
+
+
+@pytest.mark.parametrize(
+    ("features", "words"),
+    [
+        (np.full((500, 3, 40), 1.0), "0..1"),
+        (np.full((500, 3, 40), 28.0), "raw front-end values"),
+        (np.full((500, 3, 40), 26, np.uint16), "0..1"),
+        (np.full((500, 3, 40), 40_000, np.uint16), "raw front-end values"),
+        (np.full((500, 3, 40), np.inf), "broken"),
+        (np.full((500, 3, 40), 1e300), "broken"),
+        (np.full((500, 3, 40), -3.0), "normalised"),
+        (np.full((500, 3, 40), 20, np.uint8), "uint16"),
+        (np.full((500, 3, 40), "x"), "uint16"),
+        (np.full((500, 120), 20.0), "clips, slices, 40"),
+        (np.zeros((500, 0, 40)), "more clips"),
+        (np.full((499, 3, 40), 20.0), "more clips"),
+    ],
+)
+def test_features_that_would_make_a_deaf_model_are_refused_by_the_cause(
+    features: npt.NDArray[np.generic], words: str
+) -> None:
+    with pytest.raises(CalibrationError) as error:
+        create_representative_dataset_from_data(features)
+    assert words in (error.value.hint or "")
+
+
+def test_one_broken_clip_among_good_ones_is_found() -> None:
+    features = np.full((500, 3, 40), 20.0)
+    features[321, 2, 39] = np.nan
+    with pytest.raises(CalibrationError, match="NaN"):
+        create_representative_dataset_from_data(features)
+
+
+def test_an_npz_holds_one_array_or_one_a_clip(tmp_path: Path) -> None:
+    raw = _raw(3, 8)
+    np.savez(tmp_path / "one.npz", features=raw)
+    np.savez(tmp_path / "many.npz", **{f"clip {index}": clip[: 5 + index] for index, clip in enumerate(raw)})
+    assert [clip.shape for clip in load_clips(tmp_path / "one.npz")] == [(8, 40)] * 3
+    many = load_clips(tmp_path / "many.npz")
+    assert [clip.shape for clip in many] == [(5, 40), (6, 40), (7, 40)]
+    np.testing.assert_allclose(many[0], raw[0, :5] / 25.6, rtol=1e-6)
+
+
+def test_no_pickle_is_ever_opened(tmp_path: Path) -> None:
+    np.savez(tmp_path / "evil.npz", features=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(CalibrationError, match="npz"):
+        load_clips(tmp_path / "evil.npz")
+
+
+def _write_wav(path: Path, rate: int = 16_000) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    samples = (np.random.default_rng(0).normal(0, 3000, 8000)).astype("<i2")
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.writeframes(samples.tobytes())
+
+
+def test_a_folder_of_wavs_is_heard_by_the_front_end(tmp_path: Path) -> None:
+    _write_wav(tmp_path / "a" / "one.wav")
+    _write_wav(tmp_path / "two.WAV")
+    clips = load_clips(tmp_path)
+    assert len(clips) == 2
+    np.testing.assert_allclose(clips[0], wav_to_features(tmp_path / "two.WAV") / 25.6, rtol=1e-6)
+
+
+def test_a_clip_at_another_rate_is_refused(tmp_path: Path) -> None:
+    _write_wav(tmp_path / "one.wav", rate=44_100)
+    with pytest.raises(AudioError, match="44100"):
+        load_clips(tmp_path)
+
+
+def _write_mmap(folder: Path, clips: list[npt.NDArray[np.generic]]) -> None:
+    """A folder as the `mmap_ninja` package writes it, with which microWakeWord keeps its features."""
+
+    def array(where: Path, values: npt.NDArray[np.generic]) -> None:
+        where.mkdir(parents=True, exist_ok=True)
+        (where / "data.ninja").write_bytes(values.tobytes())
+        (where / "type.ninja").write_text("numpy")
+        (where / "dtype.ninja").write_text(values.dtype.name)
+        (where / "order.ninja").write_text("C")
+        (where / "shape.ninja").write_bytes(struct.pack(f"<{values.ndim}Q", *values.shape))
+
+    ends = np.cumsum([clip.size for clip in clips])
+    array(folder, np.concatenate([clip.ravel() for clip in clips]))
+    array(folder / "ends", ends)
+    array(folder / "starts", ends - [clip.size for clip in clips])
+    array(folder / "shapes", np.array([clip.shape for clip in clips]))
+    array(folder / "flattened_shapes", np.array([clip.shape for clip in clips]).ravel())
+
+
+def test_the_trainers_mmap_folders_are_read_its_training_part_alone(tmp_path: Path) -> None:
+    clips = [_raw(1, slices, slices)[0] for slices in (5, 9, 7)]
+    _write_mmap(tmp_path / "training" / "wakeword_mmap", clips[:2])
+    _write_mmap(tmp_path / "testing" / "wakeword_mmap", clips[2:])
+    found = load_clips(tmp_path)
+    assert [clip.shape for clip in found] == [(5, 40), (9, 40)]
+    np.testing.assert_allclose(found[1], clips[1] / 25.6, rtol=1e-6)
+    assert len(load_clips(tmp_path / "testing" / "wakeword_mmap")) == 1
+
+
+def test_a_mmap_folder_that_points_outside_itself_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "x_mmap"
+    _write_mmap(folder, [_raw(1, 4)[0]])
+    (folder / "ends" / "data.ninja").write_bytes(np.array([4000]).tobytes())
+    with pytest.raises(CalibrationError, match="4000 of 160"):
+        load_clips(folder)
+    (folder / "dtype.ninja").write_text("object")
+    with pytest.raises(CalibrationError, match="mmap"):
+        load_clips(folder)
+
+
+def test_of_very_many_clips_the_same_are_chosen_each_time(tmp_path: Path) -> None:
+    clips = [np.full((1, 40), index % 600, np.uint16) for index in range(MAX_CLIPS + 500)]
+    _write_mmap(tmp_path / "x_mmap", list(clips))
+    one, two = (np.concatenate(load_clips(tmp_path)) for _ in range(2))
+    assert len(one) == MAX_CLIPS
+    np.testing.assert_array_equal(one, two)
+
+
+def test_a_stride_of_one_and_a_nonsensical_one() -> None:
+    assert representative_dataset([np.full((4, 40), 9, np.float32)], "x", stride=1, minimum=1).frames.shape == (
+        4,
+        1,
+        40,
+    )
+    with pytest.raises(MwwError):
+        representative_dataset([np.full((4, 40), 9, np.float32)], "x", stride=0, minimum=1)

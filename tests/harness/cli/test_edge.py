@@ -1,0 +1,82 @@
+"""The edge of the process: exit codes, `--json` errors, no heavy import for help."""
+
+import json
+import subprocess
+import sys
+
+import click
+import pytest
+
+from harness.cli import execute
+from harness.cli.output import printable
+from mww.core.errors import InputError, UnsupportedModelError
+
+
+def _command(error: BaseException) -> click.Command:
+    def fail() -> None:
+        raise error
+
+    return click.Command(
+        "fail", callback=fail, params=[click.Option(["--json", "as_json"], is_flag=True, expose_value=False)]
+    )
+
+
+def test_an_error_is_one_line_and_a_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(_command(InputError("no such clip", hint="give a WAV")), []) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "error: no such clip\n hint: give a WAV\n"
+
+
+def test_a_verdict_is_exit_1_and_an_interrupt_130() -> None:
+    assert execute(_command(UnsupportedModelError("breaks a rule")), []) == 1
+    assert execute(_command(KeyboardInterrupt()), []) == 130
+
+
+def test_with_json_an_error_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(_command(InputError("no such clip")), ["--json"]) == 2
+    document = json.loads(capsys.readouterr().out)
+    assert document == {"schema": "mww.error/1", "error": {"code": "input", "message": "no such clip", "hint": None}}
+
+
+def test_a_traceback_only_with_debug() -> None:
+    with pytest.raises(InputError):
+        execute(_command(InputError("no such clip")), ["--debug"])
+
+
+def test_usage_errors_are_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(_command(InputError("unused")), ["--frobnicate", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["code"] == "usage"
+
+
+def test_names_from_files_cannot_write_escape_sequences() -> None:
+    assert "\x1b" not in printable("clip\x1b[31m.wav\n")
+
+
+@pytest.mark.parametrize("module", ["exporter", "harness", "mww.tflite.model_file"])
+def test_imports_stay_light(module: str) -> None:
+    heavy = "{'tensorflow', 'keras', 'h5py', 'rich', 'esptool', 'serial', 'jinja2'}"
+    code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"]])
+def test_help_imports_nothing_heavy(words: list[str]) -> None:
+    code = (
+        f"import sys\nfrom harness.cli import execute, mww\nexecute(mww, {words})\n"
+        "print(sorted({'tensorflow', 'numpy', 'rich', 'esptool', 'serial'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "[]"
+
+
+def test_verbs_can_be_called_one_after_the_other_in_one_process() -> None:
+    code = (
+        "from harness.cli import main\n"
+        "for _ in range(2):\n"
+        "    try:\n        main(['run', '--help'])\n"
+        "    except SystemExit as stop:\n        print(stop.code)\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "0"

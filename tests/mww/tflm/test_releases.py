@@ -1,0 +1,88 @@
+"""Runtimes by name, and what releases of ESPHome build with."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from mww.core.errors import MwwError, UnknownRuntimeError, UsageError
+from mww.esphome.contract import CHIPS, DEFAULT_RUNTIME, ESPHOME_PINS, ESPHOME_VERSION, NEWEST_ESP_NN, RuntimeVersions
+from mww.tflm.releases import builds_with, esphome_builds, known_runtimes, parse_runtime, release_key, select_runtimes
+from mww.tflm.runtime import find_runtime
+
+
+def test_the_release_that_all_facts_are_from_builds_with_the_default() -> None:
+    (build,) = builds_with(ESPHOME_VERSION)
+    assert build.runtime == DEFAULT_RUNTIME
+    assert build.pinned
+    assert build.probes
+
+
+@pytest.mark.parametrize(
+    "release, esp_nn, probes",
+    [
+        ("2024.7.0", ["1.0.2", NEWEST_ESP_NN], False),
+        ("2024.12.4", ["1.1.0"], False),
+        ("2025.12.0", ["1.1.1", NEWEST_ESP_NN], False),
+        ("2026.3.3", ["1.1.1", NEWEST_ESP_NN], False),
+        ("2026.4.0b1", ["1.1.1", NEWEST_ESP_NN], False),
+        ("2026.4.0b2", ["1.2.1"], True),
+        ("2026.4.0b3", ["1.1.2"], True),
+        ("2026.4.0", ["1.1.2"], True),
+    ],
+)
+def test_a_release_builds_with_what_its_package_pins(release: str, esp_nn: list[str], probes: bool) -> None:
+    builds = builds_with(release)
+    assert [build.runtime.esp_nn for build in builds] == esp_nn
+    assert all(build.probes == probes and build.pinned == (len(builds) == 1) for build in builds)
+
+
+def test_the_pins_are_in_order_and_end_where_the_facts_do() -> None:
+    keys = [release_key(pins.since) for pins in ESPHOME_PINS]
+    assert keys == sorted(set(keys))
+    assert keys[-1] < release_key(ESPHOME_VERSION)
+    assert release_key("2026.4.0b10") < release_key("2026.4.0") < release_key("2026.4.1")
+
+
+def test_there_are_figures_for_every_known_runtime_on_every_chip() -> None:
+    runtimes = known_runtimes()
+    assert DEFAULT_RUNTIME in runtimes
+    assert {build.runtime for build in esphome_builds()} <= set(runtimes)
+    assert len(set(runtimes)) == len(runtimes)
+    for runtime in runtimes:
+        for chip in CHIPS:
+            assert find_runtime(chip, runtime).versions == runtime
+
+
+@pytest.mark.parametrize("release", ["2024.6.6", "2027.1.0"])
+def test_a_release_that_nobody_looked_at_is_an_error_that_says_so(release: str) -> None:
+    with pytest.raises(UnknownRuntimeError, match=re.escape(release)) as error:
+        builds_with(release)
+    assert "2024.7.0" in str(error.value.hint)
+
+
+@pytest.mark.parametrize("release", ["", "latest", "2026.4", "2026.4.0-dev", "2026.4.0b", "v2026.4.0", "٢٠٢٦.4.0"])
+def test_what_is_no_release_is_a_usage_error(release: str) -> None:
+    with pytest.raises(UsageError):
+        builds_with(release)
+
+
+def test_a_runtime_is_named_by_one_version_or_both() -> None:
+    assert parse_runtime("1.2.1") == parse_runtime("esp-nn=1.2.1") == RuntimeVersions("1.3.3~1", "1.2.1")
+    assert parse_runtime("esp-tflite-micro=1.3.8, esp-nn=1.2.3") == RuntimeVersions("1.3.8", "1.2.3")
+    for wrong in ("", "esp-nn", "=1.1.2", "esp-nn=", "esp-nn=1.1.2,1.2.3", "esp-idf=5.5", "esp-tflite-micro=1.3.8,"):
+        with pytest.raises(UsageError, match="names no runtime"):
+            parse_runtime(wrong)
+    for wrong in ("esp-nn=9.9", "esp-tflite-micro=1.2.1"):
+        with pytest.raises(MwwError):
+            parse_runtime(wrong)
+
+
+def test_each_runtime_is_asked_once() -> None:
+    assert select_runtimes(()) == (DEFAULT_RUNTIME,)
+    assert select_runtimes(["1.1.2", "1.2.1"], ["2026.4.0b2", "2026.6.5"]) == (
+        DEFAULT_RUNTIME,
+        RuntimeVersions("1.3.3~1", "1.2.1"),
+    )
+    assert select_runtimes(["all"]) == known_runtimes()

@@ -1,0 +1,1 @@
+"""Generators for developers; not part of the package."""
