@@ -1,7 +1,7 @@
 """A published streaming `.tflite` back to what it was exported from: trained weights, and the calibrated ranges.
 
 Norms are folded into the convolutions of a published model; a norm that changes nothing but adds the bias stands in
-their place. The graph is read by `mww.tflite.streaming_graph`, the checkpoint is encoded by `exporter.checkpoint`.
+their place. `streaming_graph` reads the graph, `exporter.checkpoint` encodes the checkpoint.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ import numpy.typing as npt
 from exporter.checkpoint import weights_file
 from exporter.conversion.recovered_ranges import Ranges, ranges_document, recovered_ranges
 from exporter.network.architecture import NORM_EPSILON, Architecture, FloatArray, Parameter, Weights
+from exporter.network.graph_walk import constant_operand
 from exporter.network.settings import trainer_configuration
+from exporter.network.streaming_graph import read_streaming_graph
 from mww.core.errors import ModelFileError
 from mww.core.files import write_files
-from mww.tflite.graph_walk import constant_operand
 from mww.tflite.model_file import ModelFile, Operator
-from mww.tflite.streaming_graph import read_streaming_graph
 
 
 @dataclass(frozen=True, slots=True)

@@ -220,8 +220,8 @@ def _manifest() -> Kind:
 def _configuration() -> Kind:
     from exporter.network.configuration import load_configuration
     from exporter.network.settings import trainer_configuration
+    from exporter.network.streaming_graph import read_streaming_graph
     from mww.tflite.model_file import read_model
-    from mww.tflite.streaming_graph import read_streaming_graph
 
     graph = read_streaming_graph(read_model(_models() / "okay_nabu.tflite"))
     return trainer_configuration(graph.architecture).encode(), ".yaml", load_configuration, YAML_BOMBS

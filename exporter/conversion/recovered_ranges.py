@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from exporter.network.streaming_graph import StreamingGraph, read_streaming_graph
 from mww.core.errors import CalibrationError, ModelFileError
 from mww.tflite.model_file import ModelFile
-from mww.tflite.streaming_graph import StreamingGraph, read_streaming_graph
 
 Ranges: TypeAlias = Mapping[str, tuple[float, float]]
 """Role of an operator (`input` for the features) to the least and greatest value of its output."""

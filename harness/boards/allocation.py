@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from harness.boards.inventory import Board
 from harness.boards.leases import acquire_any
-from harness.serial.ports import SerialPort, find_port, scan
+from harness.boards.location import find_port
+from harness.serial.ports import SerialPort, scan
 from mww.core.errors import PortMissingError
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from harness.boards.claims import BoardBusyError, Claim, Holder, LeaseProvider
 from harness.boards.file_locks import FileLocks
 from harness.boards.inventory import Board
 from harness.boards.labgrid.address import in_lab
-from harness.serial.ports import board_at, scan
+from harness.boards.location import board_at
+from harness.serial.ports import scan
 
 if TYPE_CHECKING:
     from typing_extensions import Self

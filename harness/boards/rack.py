@@ -10,7 +10,8 @@ from harness.boards.claims import BoardBusyError, Holder
 from harness.boards.inventory import Board, identity
 from harness.boards.labgrid.address import in_lab
 from harness.boards.leases import acquire, holder
-from harness.serial.ports import SerialPort, access, find_port
+from harness.boards.location import find_port
+from harness.serial.ports import SerialPort, access
 from mww.core.errors import MwwError
 
 if TYPE_CHECKING:

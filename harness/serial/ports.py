@@ -1,31 +1,30 @@
-"""Serial ports of this machine: which there are, at which one a board is, and why one cannot be opened."""
+"""Serial ports of this machine: which exist, and why a port cannot be opened."""
 
 from __future__ import annotations
 
 import grp
 import os
 import pwd
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from harness.boards.inventory import Board, identity
-from harness.boards.labgrid.address import in_lab
 from harness.serial.usb import UDEV_RULE, bridge_name
-from mww.core.errors import PortMissingError
 
 if TYPE_CHECKING:
     from serial.tools.list_ports_common import ListPortInfo
 
 _BY_PATH: Final = Path("/dev/serial/by-path")
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]+:")
 _TELLING: Final = 6
 """Characters of a serial number that is a port's own: bridges fresh from the factory say `0001`."""
 
 
 def is_url(port: str) -> bool:
     """Whether a port is an address that only opening it can judge, and no device path."""
-    return "://" in port or in_lab(port)
+    return _SCHEME.match(port) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,55 +64,15 @@ def _describe(port: ListPortInfo) -> SerialPort:
     )
 
 
-def find_port(board: Board, ports: Sequence[SerialPort]) -> str:
-    """The port a board is at now, as pyserial opens it.
-
-    The serial number decides; the inventory's port only where no listed port has it, or several do. A port whose own
-    serial number is another's is never taken.
-
-    Raises:
-        PortMissingError: The board is at no port, or it cannot be told at which.
-    """
-    if in_lab(board.port):
-        return board.port
-    mine = [port.device for port in ports if port.serial and identity(port.serial) in board.identities]
-    if len(mine) == 1 or board.port in mine:
-        return board.port if board.port in mine else mine[0]
-    if mine:
-        message = f"board {board.id} may be at any of {', '.join(mine)}: they have the same serial number"
-        raise PortMissingError(message, hint="name one of them as the board's port in the inventory")
-    if "://" in board.port:
-        return board.port
-    there = next((port for port in ports if _same_device(port.device, board.port)), None)
-    if there is not None and not _belongs_to_another(board, there):
-        return board.port
-    if there is None and board.port and Path(board.port).exists():
-        return board.port
-    wanted = board.serial or board.mac
-    hint = f"nothing listed has {wanted}: is it plugged in, and by a data cable? mww boards scan lists what is"
-    raise PortMissingError(f"board {board.id} is at no port", hint=hint)
-
-
 def stable_name(port: SerialPort, folder: Path = _BY_PATH) -> str:
     """The port under a name that stays as long as the cable does, as udev makes it; its device where there is none."""
     links = sorted(folder.iterdir()) if folder.is_dir() else []
-    return next((str(link) for link in links if _same_device(str(link), port.device)), port.device)
+    return next((str(link) for link in links if same_device(str(link), port.device)), port.device)
 
 
-def _same_device(device: str, hint: str) -> bool:
+def same_device(device: str, hint: str) -> bool:
+    """Whether two paths are one device, links followed."""
     return bool(hint) and os.path.realpath(device) == os.path.realpath(hint)
-
-
-def _belongs_to_another(board: Board, port: SerialPort) -> bool:
-    """Whether the port names itself, and not by a name that this board could have."""
-    named = identity(port.serial) if port.serial else ""
-    return bool(named) and (bool(board.serial) or named.startswith("mac:"))
-
-
-def board_at(port: str, ports: Sequence[SerialPort]) -> Board:
-    """The board at a port that no inventory names, known by the port's serial number, or else by the port itself."""
-    there = next((one for one in ports if _same_device(one.device, port)), None)
-    return Board(id=port, chip="", serial=there.serial if there and there.serial else port, port=port)
 
 
 @dataclass(frozen=True, slots=True)

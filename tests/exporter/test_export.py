@@ -15,6 +15,7 @@ from exporter.calibration.sets import create_default_representative_dataset
 from exporter.checkpoint import weights_file
 from exporter.conversion.recovered_ranges import ranges_document
 from exporter.network.settings import trainer_configuration
+from exporter.network.streaming_graph import read_streaming_graph
 from exporter.recover import recover
 from exporter.tflite import ExportResult, RefusedExportError, convert_to_tflite, export_to_tflite
 from mww.core.errors import CalibrationError, CheckpointError, ConfigurationError, MwwError, OutputError, UsageError
@@ -24,7 +25,6 @@ from mww.esphome.detection import detect
 from mww.esphome.frontend import quantize_features, wav_to_features
 from mww.esphome.manifest import load_manifest
 from mww.tflite.model_file import ModelFile, read_model
-from mww.tflite.streaming_graph import read_streaming_graph
 from tests.support.needs import needs_tensorflow
 from tests.support.networks import ARCHITECTURES, random_weights
 from tests.support.same_model import assert_same_model

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.boards.inventory import Board
-from harness.serial.ports import SerialPort, access, find_port, permission_hint, scan
+from harness.boards.location import find_port
+from harness.serial.ports import SerialPort, access, permission_hint, scan
 from mww.core.errors import PortMissingError
 
 JTAG = SerialPort("/dev/ttyACM1", "F4:12:FA:5B:8C:20", "USB JTAG", "303a:1001", "1-2")

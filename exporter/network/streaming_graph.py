@@ -20,8 +20,8 @@ from exporter.network.architecture import (
     MixBlock,
     MixedNet,
 )
+from exporter.network.graph_walk import GraphWalk, Site, has_bias
 from mww.core.errors import ConfigurationError, ModelFileError
-from mww.tflite.graph_walk import GraphWalk, Site, has_bias
 from mww.tflite.model_file import ModelFile, Operator
 from mww.tflite.operator_options import Conv2D, DepthwiseConv2D, Elementwise
 

@@ -1,6 +1,6 @@
 """Walking a streaming `.tflite`: which operator computes with whose values, seen through ring buffers and slices.
 
-What the operators make up is `mww.tflite.streaming_graph`'s question.
+What the operators make up is `exporter.network.streaming_graph`'s question.
 """
 
 from __future__ import annotations
