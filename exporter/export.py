@@ -155,7 +155,7 @@ def file_name(name: str | None, checkpoint: Path) -> str:
     """The name that was given, or the checkpoint's without its endings.
 
     Raises:
-        UsageError: It is no plain file name.
+        UsageError: It is not a plain file name.
     """
     chosen = checkpoint.name.split(".")[0] if name is None else name
     if not _NAME.fullmatch(chosen):
@@ -190,7 +190,7 @@ def _check_folder(folder: Path) -> None:
     """Find out early, not after the conversion, that nothing can be written."""
     existing = next((parent for parent in (folder, *folder.absolute().parents) if parent.exists()), Path("/"))
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        reason = "is no folder" if not existing.is_dir() else "cannot be written to"
+        reason = "is not a folder" if not existing.is_dir() else "cannot be written to"
         raise OutputError(f"{existing} {reason}", hint="choose another --output")
 
 

@@ -148,7 +148,7 @@ def convert_model_saved(
 
     Raises:
         UsageError: Another mode.
-        CheckpointError: The model is no wake word network, or contradicts the configuration.
+        CheckpointError: The model is not a wake word network, or contradicts the configuration.
         ConfigurationError: Something is told by neither.
     """
     if mode.lower() != STREAMING:

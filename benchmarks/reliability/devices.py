@@ -188,7 +188,7 @@ LIES: dict[str, Lie] = {
 
 
 def try_strangers(name: str) -> str | None:
-    """Meet something at a port that is no board; the host must say so in one error, in time."""
+    """Meet something at a port that is not a board; the host must say so in one error, in time."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         stop = threading.Event()
         thread = threading.Thread(target=_talk, args=(listener, STRANGERS[name], stop))

@@ -106,7 +106,7 @@ def _load_npz(path: Path) -> list[FloatArray]:
 def _member(path: Path, name: str, found: npt.NDArray[np.generic] | bytes) -> npt.NDArray[np.generic]:
     """An array; numpy gives the bytes of a member that is none."""
     if isinstance(found, bytes):
-        raise CalibrationError(f"{path}: {name} is no array", hint=_HINT)
+        raise CalibrationError(f"{path}: {name} is not an array", hint=_HINT)
     return found
 
 

@@ -49,7 +49,7 @@ def read_arrays(source: Path | bytes, name: str) -> Mapping[str, FloatArray]:
         name: What to call it in errors.
 
     Raises:
-        CheckpointError: It is no HDF5 file, is broken, or holds more than any network that can be exported.
+        CheckpointError: It is not an HDF5 file, is broken, or holds more than any network that can be exported.
     """
     h5py = h5py_module()
     arrays: dict[str, FloatArray] = {}

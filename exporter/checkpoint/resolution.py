@@ -194,7 +194,7 @@ def _head(settings: _Settings, dense_inputs: int, width: int, told: int | None) 
             settings.need("spectrogram_length", int)
         return ("max" if settings.need("max_pool", bool) else "average"), told or 0, attention
     if not width or dense_inputs % width:
-        raise CheckpointError(f"the dense layer takes {dense_inputs} inputs, which are no multiple of {width} filters")
+        raise CheckpointError(f"the dense layer takes {dense_inputs} inputs, which are not multiple of {width} filters")
     frames = dense_inputs // width + lost
     if told is not None and told != frames:
         _disagree(frames, told)
@@ -209,7 +209,7 @@ def _inception(settings: _Settings, dense_inputs: int) -> Inception:
     blocks = tuple(InceptionBlock(*values) for values in settings.columns(*_INCEPTION[3:]))
     width = blocks[-1].filters if blocks else 0
     if not width or dense_inputs % width:
-        raise CheckpointError(f"the dense layer takes {dense_inputs} inputs, which are no multiple of {width} filters")
+        raise CheckpointError(f"the dense layer takes {dense_inputs} inputs, which are not multiple of {width} filters")
     net = Inception(tuple(InceptionStem(*values) for values in stems), blocks, dense_inputs // width)
     slices = settings.get("spectrogram_length", int)
     if slices is not None and slices != net.training_slices:

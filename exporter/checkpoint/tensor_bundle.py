@@ -58,11 +58,11 @@ class Bundle:
 
         Raises:
             OSError: Its file cannot be read.
-            ValueError: It is no whole tensor of floats, or is damaged.
+            ValueError: It is not a whole tensor of floats, or is damaged.
         """
         entry = self.entries[key]
         if entry.dtype not in _FLOATS or entry.sliced:
-            raise ValueError(f"{key[:80]} is no whole tensor of floats")
+            raise ValueError(f"{key[:80]} is not a whole tensor of floats")
         kind = np.dtype(_FLOATS[entry.dtype])
         if entry.size != prod(entry.shape) * kind.itemsize:
             raise ValueError(f"{key[:80]} has {entry.size} bytes for shape {list(entry.shape)[:8]}")
@@ -82,7 +82,7 @@ def read_bundle(prefix: Path) -> Bundle:
 
     Raises:
         OSError: It cannot be read.
-        ValueError: It is no index, or is damaged.
+        ValueError: It is not an index, or is damaged.
     """
     with prefix.with_name(f"{prefix.name}.index").open("rb") as file:
         content = file.read(MAX_INDEX_SIZE + 1)
@@ -123,7 +123,7 @@ def _table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The keys and values of a sorted table, whose last block tells where the others lie."""
     footer = content[-_FOOTER:]
     if len(footer) < _FOOTER or int.from_bytes(footer[-8:], "little") != _MAGIC:
-        raise ValueError("it is no index of a checkpoint")
+        raise ValueError("it is not an index of a checkpoint")
     _, at = _handle(footer, 0)
     blocks, _ = _handle(footer, at)
     left = len(content)
@@ -207,7 +207,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
             yield number, message[at : at + length]
             at += length
         else:
-            raise ValueError("the index holds something that is no field")
+            raise ValueError("the index holds something that is not a field")
 
 
 def _varint(content: bytes, at: int) -> tuple[int, int]:

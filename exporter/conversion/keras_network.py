@@ -44,7 +44,7 @@ def checkpoint_of(model: keras.Model, configured: Settings) -> Checkpoint:
     """Read architecture and weights out of a model in memory, by way of the `.keras` file that it would be saved as.
 
     Raises:
-        CheckpointError: It is no wake word network, or contradicts the configuration.
+        CheckpointError: It is not a wake word network, or contradicts the configuration.
         ConfigurationError: Neither it nor the configuration tells something.
     """
     architecture = getattr(model, "mww_architecture", None)

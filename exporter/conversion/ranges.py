@@ -158,7 +158,7 @@ class _Run:
         count, _, steps, _, channels = newest.shape
         length = self.tensors[output].shape[1]
         if new in self._readers or length != history + steps:
-            raise UnknownOperatorError("a concatenation in time that is no ring buffer")
+            raise UnknownOperatorError("a concatenation in time that is not a ring buffer")
         held = self._held.get(variable, np.zeros((history, channels), np.float32))
         line = np.concatenate([held[-history:] if history else held[:0], newest.reshape(count * steps, channels)])
         windows = np.lib.stride_tricks.sliding_window_view(line, length, axis=0)[::steps]

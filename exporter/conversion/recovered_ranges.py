@@ -75,12 +75,12 @@ def load_ranges(path: Path) -> Ranges:
     except OSError as error:
         raise CalibrationError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise CalibrationError(f"{path} is no JSON: {error}", hint=hint) from error
+        raise CalibrationError(f"{path} is not JSON: {error}", hint=hint) from error
     if not isinstance(document, dict) or document.get("schema") != RANGES_SCHEMA:
         raise CalibrationError(f"{path} holds no calibration ranges", hint=hint)
     entries = document.get("ranges")
     if not isinstance(entries, dict) or not all(_is_range(limits) for limits in entries.values()):
-        raise CalibrationError(f"{path} holds something that is no range", hint=hint)
+        raise CalibrationError(f"{path} holds something that is not a range", hint=hint)
     return {role: (float(low), float(high)) for role, (low, high) in entries.items()}
 
 

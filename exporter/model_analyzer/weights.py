@@ -38,7 +38,7 @@ class WeightDifference:
 def weight_differences(
     a: ModelFile, b: ModelFile, pairs: list[tuple[Operator, Operator]]
 ) -> tuple[int, tuple[WeightDifference, ...]]:
-    """Count the values compared, and tell which constants differ; those of other shapes are no weights of the same."""
+    """Count the values compared, and tell which constants differ; those of other shapes are not weights of the same."""
     compared = 0
     differences: list[WeightDifference] = []
     for one, other in pairs:

@@ -89,13 +89,13 @@ def _parse_yaml(path: Path, content: bytes) -> object:
 
     def construct_tuple(loader: yaml.SafeLoader, node: yaml.Node) -> tuple[object, ...]:
         if not isinstance(node, yaml.SequenceNode):
-            raise yaml.constructor.ConstructorError(None, None, "a tuple that is no sequence", node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, "a tuple that is not a sequence", node.start_mark)
         return tuple(loader.construct_sequence(node))
 
     Loader.add_constructor("tag:yaml.org,2002:python/tuple", construct_tuple)
     try:
         return yaml.load(content, Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a timestamp that is no date
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a timestamp that is not a date
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
@@ -111,7 +111,7 @@ def parse_configuration(document: Mapping[Any, Any]) -> Configuration:
     if isinstance(document.get("flags"), Mapping):
         return _official(document)
     if not all(isinstance(name, str) for name in document):
-        raise ConfigurationError("a name in the configuration is no text")
+        raise ConfigurationError("a name in the configuration is not text")
     if _SARPEL_SECTIONS & document.keys():
         return _sarpel(document)
     _refuse_unknown(document, _OUR_SECTIONS, "the configuration")

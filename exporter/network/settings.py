@@ -175,7 +175,7 @@ def _parse_list(name: str, value: object) -> list[object]:
         try:
             value = ast.literal_eval(value.strip())
         except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-            raise ConfigurationError(f"{name} is {_shown(value)}, which is no list") from error
+            raise ConfigurationError(f"{name} is {_shown(value)}, which is not a list") from error
     if isinstance(value, (list, tuple)) and len(value) <= 1000:
         return [list(entry) if isinstance(entry, tuple) else entry for entry in value]
     if isinstance(value, int):

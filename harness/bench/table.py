@@ -59,7 +59,9 @@ def former_benchmarks(path: Path, machine: Machine) -> Sequence[Any]:
     except FileNotFoundError:
         return ()
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no result of mww bench: {error}", hint="measure all into another file") from error
+        raise InputError(
+            f"{path} is not a result of mww bench: {error}", hint="measure all into another file"
+        ) from error
     if measured_on != {**asdict(machine), "versions": dict(machine.versions)}:
         raise InputError(f"{path} was measured on another machine or with other versions", hint="measure all of them")
     return benchmarks

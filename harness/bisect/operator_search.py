@@ -275,7 +275,7 @@ class OperatorSearch:
 
 
 def _is_lost(error: MwwError) -> bool:
-    """Whether the board is gone, or its link, which is no answer about an operator."""
+    """Whether the board is gone, or its link, which is not an answer about an operator."""
     return isinstance(error, LinkError) and not isinstance(error, DeviceError)
 
 

@@ -174,7 +174,7 @@ def _open_locked(path: Path) -> int | None:
 def _regular(path: Path, lock: int) -> int:
     if not stat.S_ISREG(os.fstat(lock).st_mode):
         os.close(lock)
-        raise LeaseError(f"{path} is no lock file", hint="somebody put something else there: remove it")
+        raise LeaseError(f"{path} is not a lock file", hint="somebody put something else there: remove it")
     return lock
 
 

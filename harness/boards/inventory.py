@@ -107,7 +107,9 @@ def load_inventory(path: Path | str) -> tuple[Board, ...]:
     document = _read_yaml(path)
     entries = document.get("boards") if isinstance(document, dict) and set(document) == {"boards"} else None
     if not isinstance(entries, list) or not entries:
-        raise InventoryError(f"{path} is no inventory", hint="it needs one key, boards, with a list of boards under it")
+        raise InventoryError(
+            f"{path} is not an inventory", hint="it needs one key, boards, with a list of boards under it"
+        )
     if len(entries) > _MAX_BOARDS:
         raise InventoryError(f"{path} lists {len(entries)} boards, more than {_MAX_BOARDS}")
     boards = tuple(_parse_board(f"{path}, board {number}", entry) for number, entry in enumerate(entries, start=1))
@@ -136,7 +138,7 @@ def _read_yaml(path: Path) -> object:
 
 def _parse_board(where: str, entry: object) -> Board:
     if not isinstance(entry, dict):
-        raise InventoryError(f"{where} is no mapping of keys to values")
+        raise InventoryError(f"{where} is not a mapping of keys to values")
     known = [field.name for field in fields(Board)]
     for key in entry:
         if key not in known:
@@ -180,7 +182,7 @@ def _text(where: str, key: str, value: object) -> str:
         return "yes" if value is True else str(value)
     if not isinstance(value, str):
         hint = "put it in quotes: YAML reads bare digits and colons as a number"
-        raise InventoryError(f"{where} has a {key} that is no text: {str(value)[:60]}", hint=hint)
+        raise InventoryError(f"{where} has a {key} that is not text: {str(value)[:60]}", hint=hint)
     if len(value) > _MAX_TEXT:
         raise InventoryError(f"{where} has a {key} longer than {_MAX_TEXT} characters")
     return value
@@ -197,7 +199,7 @@ def _argv(where: str, value: object) -> tuple[str, ...]:
         return ()
     if not isinstance(value, list) or not value or not all(isinstance(word, str) and word for word in value):
         hint = "a list of words, such as [uhubctl, --action, cycle, --ports, '2']; no shell reads it"
-        raise InventoryError(f"{where} has a power_cycle that is no command", hint=hint)
+        raise InventoryError(f"{where} has a power_cycle that is not a command", hint=hint)
     return tuple(value)
 
 

@@ -122,7 +122,7 @@ def _entry(state: BoardState) -> dict[str, object]:
 
 
 def _inventory_lines(port: SerialPort) -> str:
-    """What to write for a port; where its serial number is no name for it, the MAC and the socket are."""
+    """What to write for a port; where its serial number is not a name for it, the MAC and the socket are."""
     head = f"  - id: {Path(port.device).name}\n    chip: esp32s3 # or what it is"
     if port.own_serial:
         return f'{head}\n    serial: "{printable(port.own_serial)}"'

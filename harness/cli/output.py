@@ -29,7 +29,7 @@ def emit_json(schema: str, document: Mapping[str, object]) -> None:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Make a rich console; it drops colour and box drawing's width where the stream is no terminal."""
+    """Make a rich console; it drops colour and box drawing's width where the stream is not a terminal."""
     from rich.console import Console
 
     width = None if (sys.stderr if stderr else sys.stdout).isatty() else 120

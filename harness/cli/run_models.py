@@ -127,7 +127,9 @@ def _check_kind(given: Place, *, recorded: bool) -> None:
     with Archive(path) as archive:
         found = is_golden(archive)
     if recorded and not found:
-        raise GoldenError(f"{path} is no golden: it does not say where it came from", hint="mww record makes a golden")
+        raise GoldenError(
+            f"{path} is not a golden: it does not say where it came from", hint="mww record makes a golden"
+        )
     if found and not recorded:
         raise UsageError(f"{path} is a golden", hint=f"--golden {path}")
 

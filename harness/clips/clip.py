@@ -111,7 +111,7 @@ def feature_clips(archive: Archive) -> tuple[FeatureClip, ...]:
     """Every array of a feature file, in its order, each checked to be a clip.
 
     Raises:
-        FeatureError: There is none, or an array is no clip.
+        FeatureError: There is none, or an array is not a clip.
     """
     if not archive.names:
         raise FeatureError(f"{archive.path} holds no arrays", hint="mww features writes one for each clip")

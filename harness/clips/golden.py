@@ -65,7 +65,7 @@ class Golden:
         """Open a golden and check that every clip has its outputs.
 
         Raises:
-            GoldenError: The file cannot be read, or is no golden of this schema.
+            GoldenError: The file cannot be read, or is not a golden of this schema.
         """
         try:
             self._archive = Archive(path)
@@ -144,13 +144,13 @@ def _arrays(clips: Iterable[RecordedClip]) -> Iterator[tuple[str, npt.NDArray[np
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not text")
     return value
 
 
 def _read_provenance(archive: Archive) -> Provenance:
     if not is_golden(archive):
-        raise FeatureError(f"{archive.path} is no golden: it does not say where it came from")
+        raise FeatureError(f"{archive.path} is not a golden: it does not say where it came from")
     try:
         document: Any = json.loads(archive.text(_PROVENANCE))
         if document["schema"] != SCHEMA:

@@ -95,7 +95,7 @@ class Archive:
         return member in self._members
 
     def text(self, member: str) -> str:
-        """A member that is no array, as text.
+        """A member that is not an array, as text.
 
         Raises:
             FeatureError: It is absent, damaged, or too large.

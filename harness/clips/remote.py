@@ -30,7 +30,7 @@ _BUFFER: Final = 256 * 1024
 _WHOLE: Final = 64 * 1024**2
 _DEEPEST: Final = 16  # folders below the one that is named: a page of links can name itself
 _ASKED_AT_ONCE: Final = 16
-_NAMING: Final = ("name", "url", "Key")  # what `info` says of a file that is no trace of its content
+_NAMING: Final = ("name", "url", "Key")  # what `info` says of a file that is not a trace of its content
 
 
 def is_url(text: str) -> bool:

@@ -65,7 +65,7 @@ class OperatorTime:
 
 
 class LinkClient:
-    """A session with a board. Not thread-safe. After a LinkError that is no DeviceError, `reconnect` or `close`."""
+    """A session with a board. Not thread-safe. After a LinkError that is not a DeviceError, `reconnect` or `close`."""
 
     def __init__(
         self,

@@ -65,7 +65,7 @@ def row_of(run: RecordedRun) -> Row:
 
 
 def order(release: str | None) -> tuple[int, int, int, int] | None:
-    """A release's place in order; None for what is no single release."""
+    """A release's place in order; None for what is not a single release."""
     try:
         return release_key(release or "")
     except MwwError:

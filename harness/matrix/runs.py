@@ -58,14 +58,14 @@ def golden_sources(places: Sequence[Path | str], subjects: Sequence[Subject]) ->
     """The golden of each model by the model's name; models without one are left out.
 
     Raises:
-        GoldenError: A file is no golden, or of none of the models.
+        GoldenError: A file is not a golden, or of none of the models.
     """
     sources: dict[str, ClipSource] = {}
     for place in places:
         with ExitStack() as stack:
             _, golden = open_clips(place, 0.0, stack)
         if golden is None:
-            raise GoldenError(f"{place} is no golden", hint="mww record makes a golden")
+            raise GoldenError(f"{place} is not a golden", hint="mww record makes a golden")
         recorded = golden.provenance.model_sha256
         names = [subject.name for subject in subjects if subject.file.sha256 == recorded]
         if not names:

@@ -64,7 +64,9 @@ def _runs(path: Path) -> list[Mapping[str, object]]:
         return [content]
     if isinstance(content, dict) and content.get("schema") == _RUN_SET and isinstance(content.get("runs"), list):
         return [run for run in content["runs"] if isinstance(run, dict)]
-    raise InputError(f"{path} is no result of `mww run`", hint="give the run.json that `mww run --report DIR` writes")
+    raise InputError(
+        f"{path} is not a result of `mww run`", hint="give the run.json that `mww run --report DIR` writes"
+    )
 
 
 def _read_json(path: Path) -> object:
@@ -77,4 +79,4 @@ def _read_json(path: Path) -> object:
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON: {error}") from error
+        raise InputError(f"{path} is not JSON: {error}") from error

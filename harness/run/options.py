@@ -67,7 +67,7 @@ class RunOptions:
         """The largest difference of an output byte that passes.
 
         Raises:
-            UsageError: The tolerance is no difference of bytes.
+            UsageError: The tolerance is not a difference of bytes.
         """
         if self.tolerance is None:
             return self.emulated.tolerance if self.emulated else 0

@@ -104,7 +104,7 @@ class _Queue:
         with self._change:
             self._running -= 1
             self._change.notify_all()
-            if self._stopped.is_set():  # what was stopped in the middle is no clip that ended
+            if self._stopped.is_set():  # what was stopped in the middle is not a clip that ended
                 return True
             error = observed.streamed.error
             if lost is not None and error is not None:

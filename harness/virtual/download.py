@@ -61,7 +61,7 @@ class Download:
         return inflated
 
     def _program(self, data: bytes) -> None:
-        """Program at the next address; padding that would stick out of the flash is no data."""
+        """Program at the next address; padding that would stick out of the flash is not data."""
         data = data[: max(0, self._flash.size - self._next)] + data[max(0, self._flash.size - self._next) :].rstrip(
             b"\xff"
         )

@@ -104,7 +104,7 @@ def parse_faults(specifications: Iterable[str]) -> Faults:
     """Read `--fault` options.
 
     Raises:
-        UsageError: One of them is no fault, comes twice, or has a value that the fault does not take.
+        UsageError: One of them is not a fault, comes twice, or has a value that the fault does not take.
     """
     faults, seen = NO_FAULTS, set[str]()
     for specification in specifications:

@@ -20,7 +20,7 @@ _CHUNK: Final = 1 << 20
 
 
 class FlashRangeError(ValueError):
-    """An access beyond the flash, or an erase that is no whole number of sectors; the bootloader's to report."""
+    """An access beyond the flash, or an erase that is not a whole number of sectors; the bootloader's to report."""
 
 
 class Flash:
@@ -62,7 +62,7 @@ class Flash:
     def erase(self, offset: int, length: int) -> None:
         """Set all bits of whole sectors."""
         if offset % SECTOR or length % SECTOR:
-            raise FlashRangeError(f"erase of {length:#x} bytes at {offset:#x} is no whole number of sectors")
+            raise FlashRangeError(f"erase of {length:#x} bytes at {offset:#x} is not a whole number of sectors")
         self._check(offset, length)
         for start in range(offset, offset + length, _CHUNK):
             end = min(start + _CHUNK, offset + length)

@@ -98,7 +98,7 @@ SYNC_PACKET: Final = _HEADER.pack(_REQUEST, Command.SYNC, len(SYNC_BODY), 0) + S
 
 
 def parse_request(packet: bytes) -> Request | None:
-    """Read a packet; None for what is no request."""
+    """Read a packet; None for what is not a request."""
     if len(packet) < _HEADER.size:
         return None
     direction, opcode, length, check = _HEADER.unpack_from(packet)

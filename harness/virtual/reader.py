@@ -41,7 +41,7 @@ class FlashReader:
         return self._send(acknowledged=0)
 
     def acknowledge(self, packet: bytes) -> bytes:
-        """Take the host's count, and return what may follow; a packet that is no count ends the read."""
+        """Take the host's count, and return what may follow; a packet that is not a count ends the read."""
         if len(packet) != 4:
             self.done = True
             return b""

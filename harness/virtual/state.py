@@ -61,7 +61,9 @@ def _read_mac(path: Path, chip: Chip) -> bytes:
             board = json.loads(stream.read(_MAX_BOARD_FILE))
         name, mac = board["chip"], bytes.fromhex(board["mac"].replace(":", ""))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is no virtual board's", hint="give another --state, or delete the folder") from error
+        raise InputError(
+            f"{path} is not a virtual board's", hint="give another --state, or delete the folder"
+        ) from error
     if name != chip.name or len(mac) != 6:
         raise InputError(f"{path.parent} holds a board of chip {name}", hint=f"--chip {name}, or another --state")
     return mac

@@ -72,7 +72,7 @@ def load_manifest(path: Path | str) -> Manifest:
     problems = schema_problems(content)
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise ManifestError(f"{path} is no valid manifest: {problems[0]}{more}", hint=_HINT)
+        raise ManifestError(f"{path} is not a valid manifest: {problems[0]}{more}", hint=_HINT)
     micro = content["micro"]
     languages = content.get("trained_languages", ["en"])  # ESPHome's, for a version 1
     window = micro.get("sliding_window_size", micro.get("sliding_window_average_size"))
@@ -112,14 +112,14 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except RecursionError as error:
         raise ManifestError(f"{path} is nested too deeply", hint=_HINT) from error
     except ValueError as error:
-        raise ManifestError(f"{path} is no JSON: {error}", hint=_HINT) from error
+        raise ManifestError(f"{path} is not JSON: {error}", hint=_HINT) from error
     if not isinstance(content, dict):
         raise ManifestError(f"{path} holds no JSON object", hint=_HINT)
     return content
 
 
 def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def model_path(manifest: Path, name: str) -> Path:
@@ -142,7 +142,7 @@ def model_path(manifest: Path, name: str) -> Path:
     if not target.is_relative_to(folder):
         raise ForeignModelError(f"{manifest} names the model {name[:80]!r}, which links out of its folder", hint=hint)
     if not target.is_file():
-        raise ManifestError(f"{manifest} names the model {name[:80]!r}, which is no file", hint=hint)
+        raise ManifestError(f"{manifest} names the model {name[:80]!r}, which is not a file", hint=hint)
     return manifest.parent / name
 
 

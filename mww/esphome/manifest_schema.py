@@ -115,4 +115,4 @@ def _problems(content: Mapping[str, object], rules: Mapping[str, Rule], prefix: 
             yield f"{prefix}{key} must be {rule.must_be}"
     for key in content:
         if key not in rules:
-            yield f"{prefix}{key[:40]} is no key of a manifest"
+            yield f"{prefix}{key[:40]} is not a key of a manifest"

@@ -35,7 +35,7 @@ def read_samples(path: Readable) -> Iterator[bytes]:
     """Yield a clip's samples, little-endian int16, some seconds at a time.
 
     Raises:
-        AudioError: The file cannot be read, is no WAV, is of another rate, channel count or sample format, or its
+        AudioError: The file cannot be read, is not a WAV, is of another rate, channel count or sample format, or its
             header says more than the file holds. Everything but a file that shrinks meanwhile is found before the
             first block.
     """
@@ -58,7 +58,7 @@ def _find_samples(path: Readable, file: BinaryIO) -> int:
     file.seek(0)
     start = file.read(12)
     if len(start) < 12 or start[:4] != b"RIFF" or start[8:] != b"WAVE":
-        raise AudioError(f"{path} is no WAV file", hint=_convert(path))
+        raise AudioError(f"{path} is not a WAV file", hint=_convert(path))
     found: _Format | None = None
     for _ in range(_MAX_CHUNKS):
         head = file.read(8)

@@ -201,12 +201,14 @@ def _pad(node: Node) -> Iterator[Request]:
     padded = tuple(size + int(pair.sum()) for size, pair in zip(source.shape, pairs, strict=True))
     node.ensure(padded == output.shape, f"it pads to {list(padded)}, its output is {list(output.shape)}")
     if value is not None:
-        node.ensure(value.dtype == source.dtype and value.elements == 1, "its value is no scalar of the input's type")
+        node.ensure(
+            value.dtype == source.dtype and value.elements == 1, "its value is not a scalar of the input's type"
+        )
     if value is not None and source.dtype == "INT8":
         same = (node.scale(value), node.zero_point(value)) == (node.scale(output), node.zero_point(output))
         node.ensure(same, "its value and output are quantised differently")
     elif source.dtype == "INT8":
-        node.ensure(-128 <= node.zero_point(output) <= 127, "its output zero point is no int8")
+        node.ensure(-128 <= node.zero_point(output) <= 127, "its output zero point is not an int8")
 
 
 def _split_v(node: Node) -> Iterator[Request]:

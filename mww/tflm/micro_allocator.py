@@ -182,14 +182,14 @@ class MicroAllocator:
         node.counts((1,), 1)
         handle = node.input(0)
         self._allocate_temp_tensor(handle)
-        node.ensure(handle.dtype == "RESOURCE" and handle.elements == 1, "its input is no resource handle")
+        node.ensure(handle.dtype == "RESOURCE" and handle.elements == 1, "its input is not a resource handle")
 
     def _assign_variable(self, node: Node) -> None:
         """`MicroResourceVariables::Allocate`: the state buffer, when its variable is first assigned."""
         node.counts((2,), 0)
         handle, value = node.input(0), node.input(1)
         is_handle = handle.dtype in ("RESOURCE", "INT32") and handle.elements == 1
-        node.ensure(is_handle and not self._model.is_constant(handle), "its first input is no resource handle")
+        node.ensure(is_handle and not self._model.is_constant(handle), "its first input is not a resource handle")
         self._allocate_temp_tensor(value)
         resource = self._handles.get((node.subgraph.index, handle.index))
         if resource is not None and resource not in self._allocated_resources:

@@ -114,7 +114,7 @@ def builds_with(release: str) -> tuple[Build, ...]:
     """What building with one release of ESPHome gives: two builds where esp-nn is not pinned, then and today.
 
     Raises:
-        UsageError: It is no release number.
+        UsageError: It is not a release number.
         UnknownRuntimeError: The release is older or newer than what is known.
     """
     key = release_key(release)
@@ -141,5 +141,7 @@ def release_key(release: str) -> tuple[int, int, int, int]:
     """
     match = _RELEASE.fullmatch(release)
     if match is None or match[5]:
-        raise UsageError(f"{release[:40]!r} is no release of ESPHome", hint=f"such as {ESPHOME_VERSION} or 2026.4.0b2")
+        raise UsageError(
+            f"{release[:40]!r} is not a release of ESPHome", hint=f"such as {ESPHOME_VERSION} or 2026.4.0b2"
+        )
     return int(match[1]), int(match[2]), int(match[3]), int(match[4]) if match[4] else _FINAL

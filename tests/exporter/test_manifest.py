@@ -132,8 +132,8 @@ BREAKS_THE_SCHEMA: list[tuple[dict[str, Any], str, object, str]] = [
     (V2, "model", 7, "model must be a file name"),
     (V2, "trained_languages", [1], "trained_languages must be"),
     (V2, "micro", [], "micro must be an object"),
-    (V2, "surprise", 1, "surprise is no key"),
-    (V2, "micro.surprise", 1, "micro.surprise is no key"),
+    (V2, "surprise", 1, "surprise is not a key"),
+    (V2, "micro.surprise", 1, "micro.surprise is not a key"),
     (V2, "micro.feature_step_size", 31, "from 0 to 30"),
     (V2, "micro.feature_step_size", -1, "from 0 to 30"),
     (V2, "micro.tensor_arena_size", "many", "tensor_arena_size must be an integer"),
@@ -148,7 +148,7 @@ BREAKS_THE_SCHEMA: list[tuple[dict[str, Any], str, object, str]] = [
     (V2, "micro.minimum_esphome_version", "soon", "minimum_esphome_version must be"),
     (V2, "micro.minimum_esphome_version", ..., "minimum_esphome_version is missing"),
     (V1, "micro.sliding_window_average_size", ..., "sliding_window_average_size is missing"),
-    (V1, "micro.tensor_arena_size", 1000, "tensor_arena_size is no key"),
+    (V1, "micro.tensor_arena_size", 1000, "tensor_arena_size is not a key"),
 ]
 
 
@@ -170,12 +170,12 @@ def test_a_number_that_is_none_is_refused(value: str, folder: Path) -> None:
 @pytest.mark.parametrize(
     "text, reason",
     [
-        ("", "no JSON"),
+        ("", "not JSON"),
         ("[]", "no JSON object"),
         ("[" * 60_000, "nested too deeply"),
-        ('{"version": ' + "9" * 50_000 + "}", "no JSON"),
+        ('{"version": ' + "9" * 50_000 + "}", "not JSON"),
         (" " * 70_000, "larger than"),
-        ("{\ud800}", "no JSON"),
+        ("{\ud800}", "not JSON"),
     ],
 )
 def test_what_is_no_json_object_is_refused(text: str, reason: str, folder: Path) -> None:

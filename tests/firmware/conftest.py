@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.conftest import clips, models, spoken  # noqa: F401 -- fixtures
 from tests.support.esphome_env import esphome_python
 from tests.support.esphome_host import build_host_firmware
 

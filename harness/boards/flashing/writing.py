@@ -88,7 +88,7 @@ def flash(job: FlashJob, progress: Progress = lambda what, done, total: None) ->
         UsageError: Nothing is to be written.
         PortMissingError: The port cannot be opened.
         PortBusyError: Another process has it.
-        ImageError: The firmware is no factory image, or for another chip.
+        ImageError: The firmware is not a factory image, or for another chip.
         ModelPartitionError: The models do not fit into the partition.
         FlashingError: There is no board, its security features forbid it, or writing failed.
     """

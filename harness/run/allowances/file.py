@@ -53,7 +53,7 @@ def read_allowances(path: Path | str) -> AllowanceFile:
     """Read a file of allowances.
 
     Raises:
-        AllowanceError: It cannot be read, or says something that is no allowance.
+        AllowanceError: It cannot be read, or says something that is not an allowance.
     """
     path = Path(path)
     try:
@@ -150,7 +150,7 @@ def _text(where: str, key: str, value: object) -> str:
         return value.isoformat()
     if not isinstance(value, str) or len(value) > _MAX_TEXT:
         hint = "put it in quotes: YAML reads bare digits as a number"
-        raise AllowanceError(f"{where} has {str(value)[:60]!r} under {key}, which is no text", hint=hint)
+        raise AllowanceError(f"{where} has {str(value)[:60]!r} under {key}, which is not text", hint=hint)
     return value
 
 

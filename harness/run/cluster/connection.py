@@ -58,7 +58,7 @@ class Cluster:
         """Note where the cluster is.
 
         Raises:
-            UsageError: That is no address.
+            UsageError: That is not an address.
         """
         local = _LOCAL.fullmatch(address)
         if not local and not _REMOTE.fullmatch(address):

@@ -46,7 +46,7 @@ def read_labels(path: Path | str, names: Iterable[str]) -> dict[str, Label]:
     """Read a CSV with the columns `clip`, `label` and, if wanted, `end_s`; `clip` is a clip's name or file name.
 
     Raises:
-        LabelError: It cannot be read, a value is no label, or a line fits no clip or several.
+        LabelError: It cannot be read, a value is not a label, or a line fits no clip or several.
     """
     path = Path(path)
     known = _by_ending(names)
@@ -74,7 +74,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
         reader = csv.DictReader(text.splitlines(), strict=True)
         rows = list(reader)
     except csv.Error as error:
-        raise LabelError(f"{path} is no CSV file: {error}") from error
+        raise LabelError(f"{path} is not a CSV file: {error}") from error
     fields = reader.fieldnames or []
     if not {"clip", "label"} <= set(fields) or not set(fields) <= set(_COLUMNS) or any(None in row for row in rows):
         raise LabelError(f"{path} has other columns than {', '.join(_COLUMNS)}", hint="the first line names them")
@@ -89,7 +89,7 @@ def _seconds(where: str, text: str | None) -> float | None:
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise LabelError(f"{where} has end_s {str(text)[:40]!r}, which is no number of seconds")
+        raise LabelError(f"{where} has end_s {str(text)[:40]!r}, which is not a number of seconds")
     return seconds
 
 

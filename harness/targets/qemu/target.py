@@ -46,7 +46,7 @@ class QemuTarget:
         Raises:
             UsageError: An option has no meaning for QEMU, or QEMU has no such chip.
             QemuMissingError: There is no QEMU for the firmware's chip.
-            ImageError: It is no firmware, or for another chip.
+            ImageError: It is not firmware, or for another chip.
         """
         self._factory = _read(firmware)
         self._image = read_factory_image(self._factory)

@@ -105,7 +105,7 @@ class Node:
         """The first `count` values of a constant int32 tensor, or why there are none."""
         data = self.model.buffers[tensor.buffer]
         if tensor.dtype != "INT32" or not data.size or data.external:
-            return Problem(f"its {what} is no int32 constant", "an int32 constant", tensor.dtype)
+            return Problem(f"its {what} is not an int32 constant", "an int32 constant", tensor.dtype)
         if tensor.elements < count or data.size != tensor.nbytes:
             return Problem(f"its {what} has {tensor.elements} values", f">= {count}", str(tensor.elements))
         return [int(value) for value in self.model.constant(tensor).reshape(-1)[:count]]

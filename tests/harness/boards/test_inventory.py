@@ -51,16 +51,16 @@ def test_a_mac_is_one_board_however_it_is_written() -> None:
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("boards: []", "is no inventory", "one key, boards"),
-        ("- id: x", "is no inventory", "one key, boards"),
+        ("boards: []", "is not an inventory", "one key, boards"),
+        ("- id: x", "is not an inventory", "one key, boards"),
         ("boards: [{id: a, chip: esp32, seriel: x}]", "unknown key 'seriel'", "did you mean serial"),
         ("boards: [{id: a, chip: esp32s9, serial: x}]", "unknown chip 'esp32s9'", "esp32s3"),
         ("boards: [{id: a, chip: esp32}]", "neither serial nor mac", "mww boards scan"),
         ("boards: [{chip: esp32, serial: x}]", "has no id", None),
         ("boards: [{id: a, chip: esp32, mac: 24:0a}]", "has mac '24:0a', which is none", "in quotes"),
-        ("boards: [{id: a, chip: esp32, serial: 0001}]", "serial that is no text", "in quotes"),
+        ("boards: [{id: a, chip: esp32, serial: 0001}]", "serial that is not text", "in quotes"),
         ("boards: [{id: a, chip: esp32, serial: x, baud: 0}]", "baud '0'", None),
-        ("boards: [{id: a, chip: esp32, serial: x, power_cycle: reboot now}]", "no command", "a list of words"),
+        ("boards: [{id: a, chip: esp32, serial: x, power_cycle: reboot now}]", "not a command", "a list of words"),
         ("boards: [{id: a, chip: esp32, serial: x}, {id: a, chip: esp32, serial: y}]", "id a twice", None),
         (
             "boards: [{id: a, chip: esp32, serial: x}, {id: b, chip: esp32, serial: X}]",

@@ -191,7 +191,7 @@ def test_a_link_in_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
         acquire(BOARD, purpose="us")
     lock.unlink()
     os.mkfifo(lock)
-    with pytest.raises(LeaseError, match="is no lock file"):
+    with pytest.raises(LeaseError, match="is not a lock file"):
         acquire(BOARD, purpose="us")
     assert precious.read_text() == "untouched"
 

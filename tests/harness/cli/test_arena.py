@@ -125,7 +125,7 @@ def test_the_run_of_one_model_is_found_in_a_set(
 @pytest.mark.parametrize(
     "changes, reason",
     [
-        ({"schema": "mww.arena/1"}, "no result of"),
+        ({"schema": "mww.arena/1"}, "not a result of"),
         ({"model_sha256": "0" * 64}, "another model"),
         ({"model_sha256": None}, "another model"),
         ({"arena": {"used": 22140, "source": "predicted"}}, "not measured"),

@@ -127,8 +127,8 @@ SOUND = speechlike(1).tobytes()
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no WAV"),
-        (b"RIFF\0\0\0\0AVI ", "no WAV"),
+        (b"", "not a WAV"),
+        (b"RIFF\0\0\0\0AVI ", "not a WAV"),
         (riff(chunk(b"fmt ", PCM)), "no samples"),
         (riff(chunk(b"data", SOUND)), "before it says"),
         (riff(chunk(b"fmt ", b"\1\0\1\0"), chunk(b"data", SOUND)), "format chunk of 4 bytes"),

@@ -55,8 +55,8 @@ def test_what_is_written_reads_the_same(tmp_path_factory: pytest.TempPathFactory
         ("clips", {"a.wav": 0}, "above 0"),
         ("clips", {"a.wav": True}, "above 0"),
         ("max_difference", -1, "above 0"),
-        ("reason", None, "no text"),
-        ("reason", "x" * 5000, "no text"),
+        ("reason", None, "not text"),
+        ("reason", "x" * 5000, "not text"),
         ("raeson", "typo", "raeson"),
     ],
 )

@@ -23,7 +23,7 @@ pool._run = deadly
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> Path:
-    """A folder of 25 clips: 24 of 15 s, and one that is no WAV."""
+    """A folder of 25 clips: 24 of 15 s, and one that is not a WAV."""
     folder = tmp_path_factory.mktemp("corpus")
     samples = []
     for path in sorted(clips.rglob("*.wav")):
