@@ -16,7 +16,7 @@ from mww.esphome.manifest import Manifest, load_manifest, save_manifest
 from mww.esphome.manifest_schema import schema_problems
 from mww.tflite.model_file import read_model
 from mww.tflm.arena import DEFAULT_MARGIN, predict_arenas, with_margin
-from mww.tflm.releases import select_runtimes
+from mww.tflm.builds import select_runtimes
 
 __all__ = [
     "DEFAULT_TENSOR_ARENA_SIZE",

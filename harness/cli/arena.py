@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from harness.cli.arena_runtimes import print_runtimes
 from harness.cli.output import console, emit_json, json_option, printable, warn
 from harness.report.measured_arena import MeasuredArena, read_measured_arena
 from mww.core.errors import UsageError
@@ -17,7 +16,8 @@ from mww.esphome.contract import CHIPS, RuntimeVersions
 from mww.esphome.manifest import Manifest, is_manifest, load_manifest, write_tensor_arena_size
 from mww.tflite.model_file import ModelFile, read_model
 from mww.tflm.arena import HEAD_KIND, TAIL_KINDS, ArenaPrediction, fits, predict_arenas, with_margin
-from mww.tflm.releases import select_runtimes
+from mww.tflm.builds import assumed_warning, builds_with, select_runtimes, slow_convolutions
+from mww.tflm.libraries import basis_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -74,6 +74,8 @@ def command(
     figure to give.
     """
     runtimes = select_runtimes(names, releases)
+    if newer := assumed_warning(build for release in releases for build in builds_with(release)):
+        warn(newer, "name the library versions with --runtime where you know them")
     asked = _read(file, manifest_size)
     document: dict[str, object] = {}
     if from_run is not None:
@@ -91,7 +93,7 @@ def command(
     elif len(predictions) == 1:
         _print(asked, predictions[0])
     else:
-        print_runtimes(asked.path.name, asked.size, predictions)
+        _print_runtimes(asked.path.name, asked.size, predictions)
     return 0 if all(_holds(asked, prediction) for one in predictions for prediction in one) else 1
 
 
@@ -123,7 +125,7 @@ def _holds(asked: _Asked, prediction: ArenaPrediction) -> bool:
 def _document(asked: _Asked, predictions: Sequence[tuple[ArenaPrediction, ...]]) -> dict[str, object]:
     size = asked.size if asked.manifest else None
     documents = [arena_document(one, size) for one in predictions]
-    runtimes = [{key: document[key] for key in ("runtime", "chips")} for document in documents]
+    runtimes = [{key: document[key] for key in ("runtime", "basis", "chips")} for document in documents]
     return {
         "model": str(asked.manifest.model if asked.manifest else asked.path),
         "model_sha256": asked.model.sha256,
@@ -149,6 +151,7 @@ def arena_document(predictions: tuple[ArenaPrediction, ...], manifest_size: int 
             chips[prediction.chip]["fits"] = fits(prediction.minimum, manifest_size)
     document: dict[str, object] = {
         "runtime": {"esp-tflite-micro": versions.esp_tflite_micro, "esp-nn": versions.esp_nn},
+        "basis": basis_of(versions),
         "chips": chips,
     }
     return document if manifest_size is None else {**document, "manifest_size": manifest_size}
@@ -162,6 +165,7 @@ def _print(asked: _Asked, predictions: tuple[ArenaPrediction, ...]) -> None:
     screen.print(_breakdown(groups))
     runtime = f"esp-tflite-micro {versions.esp_tflite_micro} and esp-nn {versions.esp_nn}"
     click.echo(f"Predicted in bytes for {runtime}, an arena at a multiple of 16.")
+    _print_notes([versions])
 
 
 def _group(predictions: tuple[ArenaPrediction, ...]) -> list[tuple[str, ArenaPrediction]]:
@@ -211,3 +215,73 @@ def _breakdown(groups: list[tuple[str, ArenaPrediction]]) -> Table:
         if any(kind in breakdown for breakdown in breakdowns):
             table.add_row(words, *(f"{breakdown.get(kind, 0):,}" for breakdown in breakdowns))
     return table
+
+
+def _print_runtimes(name: str, size: int | None, predictions: Sequence[tuple[ArenaPrediction, ...]]) -> None:
+    """Print the table; `predictions` has the same chips for each runtime, `size` is the manifest's."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    columns = _alike_chips(predictions)
+    table = Table(title=Text(f"Minimum of {printable(name)}", style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("esp-tflite-micro")
+    table.add_column("esp-nn")
+    for chips in columns:
+        table.add_column("\n".join(chips), justify="right")
+    for tflite_micro, esp_nn, row in _alike_runtimes(predictions):
+        minimums = {prediction.chip: prediction.minimum for prediction in row}
+        cells = [_cell(minimums[chips[0]], size) for chips in columns]
+        table.add_row(", ".join(tflite_micro), _marked(tflite_micro[0], esp_nn), *(Text(*cell) for cell in cells))
+    console().print(table)
+    click.echo("Predicted in bytes, an arena at a multiple of 16", nl=False)
+    click.echo(f"; the manifest has {size:,}." if size is not None else ".")
+    _print_notes([row[0].runtime for row in predictions])
+
+
+def _marked(tflite_micro: str, esp_nn: Sequence[str]) -> str:
+    """Versions of esp-nn, with a star where a source was not seen."""
+    unseen = {version for version in esp_nn if basis_of(RuntimeVersions(tflite_micro, version)) == "unseen"}
+    return ", ".join(f"{version}*" if version in unseen else version for version in esp_nn)
+
+
+def _print_notes(runtimes: Sequence[RuntimeVersions]) -> None:
+    """What a user must know about the figures of some versions."""
+    unseen = [runtime for runtime in runtimes if basis_of(runtime) == "unseen"]
+    if unseen:
+        mark = "* " if len(runtimes) > 1 else ""
+        click.echo(f"{mark}The source of this version was not seen; the figures are of the nearest source that was.")
+    for note in dict.fromkeys(filter(None, map(slow_convolutions, runtimes if len(runtimes) == 1 else ()))):
+        click.echo(note)
+
+
+def _cell(minimum: int, size: int | None) -> tuple[str, str]:
+    if size is None:
+        return f"{minimum:,}", ""
+    return (f"{minimum:,}", "green") if fits(minimum, size) else (f"{minimum:,}, {minimum - size:,} short", "red")
+
+
+def _alike_chips(predictions: Sequence[tuple[ArenaPrediction, ...]]) -> list[list[str]]:
+    """Chips that have the same figures with every runtime."""
+    groups: dict[tuple[int, ...], list[str]] = {}
+    for column in zip(*predictions, strict=True):
+        groups.setdefault(_minimums(column), []).append(column[0].chip)
+    return list(groups.values())
+
+
+def _alike_runtimes(
+    predictions: Sequence[tuple[ArenaPrediction, ...]],
+) -> list[tuple[list[str], list[str], tuple[ArenaPrediction, ...]]]:
+    """Versions that have the same figures on every chip: of esp-nn with one esp-tflite-micro, then of that too."""
+    by_esp_nn: dict[tuple[object, ...], tuple[list[str], tuple[ArenaPrediction, ...]]] = {}
+    for row in predictions:
+        key = row[0].runtime.esp_tflite_micro, *_minimums(row)
+        by_esp_nn.setdefault(key, ([], row))[0].append(row[0].runtime.esp_nn)
+    alike: dict[tuple[object, ...], tuple[list[str], list[str], tuple[ArenaPrediction, ...]]] = {}
+    for esp_nn, row in by_esp_nn.values():
+        alike.setdefault((*esp_nn, *_minimums(row)), ([], esp_nn, row))[0].append(row[0].runtime.esp_tflite_micro)
+    return list(alike.values())
+
+
+def _minimums(row: tuple[ArenaPrediction, ...]) -> tuple[int, ...]:
+    return tuple(prediction.minimum for prediction in row)

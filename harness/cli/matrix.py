@@ -5,22 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
 import click
 
 from harness.cli.inputs import Place, clip_options, clip_source, place
-from harness.cli.matrix_table import print_matrix
-from harness.cli.output import emit_json, json_option, progress
+from harness.cli.output import console, emit_json, json_option, printable, progress, warn
 from harness.matrix.document import SCHEMA, Matrix, matrix_document
+from harness.matrix.findings import Row
 from harness.matrix.prediction import Subject, predict, read_subject
 from harness.matrix.rows import choose_rows
 from harness.matrix.runs import emulate, golden_sources, judge_runs, take_runs
+from harness.matrix.tables import Table, sentences, tables
 from harness.run.options import RunOptions
 from mww.core.errors import UsageError
 from mww.core.files import write_files
-from mww.esphome.contract import CHIPS, EsphomePins
+from mww.esphome.contract import CHIPS
+from mww.esphome.releases import Release
+from mww.tflm.builds import assumed_warning, builds_with
 
 _PATH = click.Path(path_type=Path)
+
+_COLOURS: Final = {True: "green", False: "red", None: ""}
 
 
 @click.command("matrix")
@@ -73,7 +79,9 @@ def command(  # noqa: PLR0913 -- one for each option
         sources = golden_sources(goldens, subjects) if goldens else dict.fromkeys(names, source)
         with progress() as shown:
             taken += emulate(subjects, sources, RunOptions(lead_in=lead_in, progress=shown))
-    rows = choose_rows(releases, runtimes, [one.run for one in taken], _pins_reader() if check_config else None)
+    rows = choose_rows(releases, runtimes, [one.run for one in taken], _reader() if check_config else None)
+    if not check_config and (newer := assumed_warning(b for release in releases for b in builds_with(release))):
+        warn(newer, "--check-config reads the release itself")
     predicted = [predict(subject, rows, chips or CHIPS) for subject in subjects]
     predictions = tuple(one for figures, _ in predicted for one in figures)
     findings = [finding for _, found in predicted for finding in found]
@@ -88,10 +96,10 @@ def command(  # noqa: PLR0913 -- one for each option
     return 0 if matrix.holds else 1
 
 
-def _pins_reader() -> Callable[[str], EsphomePins]:
-    from harness.matrix.esphome import read_pins
+def _reader() -> Callable[[str], Release]:
+    from harness.matrix.esphome import read_installed
 
-    return read_pins
+    return read_installed
 
 
 def _show(matrix: Matrix, report: Path | None, *, as_json: bool) -> None:
@@ -108,7 +116,7 @@ def _show(matrix: Matrix, report: Path | None, *, as_json: bool) -> None:
     if as_json:
         emit_json(SCHEMA, document)
     else:
-        print_matrix(matrix)
+        _print_matrix(matrix)
 
 
 def _subjects(paths: Sequence[str]) -> tuple[Subject, ...]:
@@ -125,3 +133,35 @@ def _name(place: Path, places: Sequence[Path]) -> str:
     ends = (place.parts[-length:] for length in range(1, len(place.parts)))
     own = (end for end in ends if sum(other.parts[-len(end) :] == end for other in places) == 1)
     return "/".join(next(own, place.parts))
+
+
+def _print_matrix(matrix: Matrix) -> None:
+    """Print the tables, the changes and the verdict."""
+    for table in tables(matrix):
+        _print_table(table)
+    for sentence in sentences(matrix):
+        how, _, rest = sentence.partition(": ")
+        click.secho(f"{how}: ", nl=False, fg={"lost": "red", "regained": "green"}.get(how))
+        click.echo(printable(rest))
+    click.secho("PASS" if matrix.holds else "FAIL", fg=_COLOURS[matrix.holds], bold=True)
+
+
+def _print_table(table: Table) -> None:
+    from rich import box
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid(title=Text(printable(table.title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("ESPHome", "esp-tflite-micro", "esp-nn"):
+        grid.add_column(name)
+    for column in table.columns:
+        grid.add_column(Text("\n".join((column.aspect, *column.chips))))
+    for row, cells in table.lines:
+        said = [Text(printable(cell.said), style=_COLOURS[cell.holds]) if cell else Text() for cell in cells]
+        grid.add_row(*(Text(printable(text)) for text in _versions(row)), *said)
+    console().print(grid)
+
+
+def _versions(row: Row) -> tuple[str, str, str]:
+    where = ", ".join(filter(None, (row.esphome, row.place)))
+    return (where, row.runtime.esp_tflite_micro, row.runtime.esp_nn) if row.runtime else (where, "", "")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,8 @@ from harness.boards.firmware_project import write_project
 from harness.matrix.findings import Aspect, Finding, Row
 from harness.matrix.prediction import Subject
 from mww.core.errors import EsphomeError
-from mww.esphome.contract import NEWEST_ESP_NN, EsphomePins
+from mww.esphome.release_source import read_release
+from mww.esphome.releases import Release, python_of, release_key
 
 BOARDS: Final = {
     "esp32": "esp32-devkit",
@@ -29,63 +31,84 @@ BOARDS: Final = {
 }
 """The board that stands for a chip; the firmware has none with an S2 or P4."""
 
+_NEWEST_PYTHON: Final = 14
 _INSTALL_TIMEOUT: Final = 1800
 _ESPHOME_TIMEOUT: Final = 300
 _GENERATED: Final = "Successfully generated source code"
 _TRACEBACK: Final = "Traceback (most recent call last)"
 _NOISE: Final = re.compile(r"^(INFO|WARNING|DEBUG|\x1b\[\d+m(INFO|WARNING))|^\s*$|^Failed config")
 _SHOWN: Final = 3
-_PIN: Final = re.compile(
-    r'add_idf_component\(\s*name="(?:espressif/)?(esp-tflite-micro|esp-nn)",\s*(?:repo="[^"]*",\s*)?ref="v?([^"]+)"'
-)
-"""The two forms over ESPHome's releases: a git tag such as v1.3.3.1, and the component registry's 1.3.3~1."""
 
 Progress = Callable[[str, int, int], None]
 
 
 def esphome_python(release: str) -> Path:
-    """A Python that has the release, or with `latest` the newest; made on the first call.
+    """A Python that has the release, or with `latest` the newest on the package index; made on the first call.
 
     Raises:
-        EsphomeError: It cannot be installed.
+        EsphomeError: It cannot be installed, or no Python here runs it.
     """
     import platformdirs
     from filelock import FileLock
 
-    series = f"py{sys.version_info.major}.{sys.version_info.minor}"
-    folder = platformdirs.user_cache_path("mww-harness", ensure_exists=True) / f"esphome-{release}-{series}"
+    wanted = _newest_listed() if release == "latest" else release
+    interpreter, series = _interpreter_for(wanted)
+    folder = platformdirs.user_cache_path("mww-harness", ensure_exists=True) / f"esphome-{wanted}-py{series}"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     with FileLock(f"{folder}.lock"):
-        if release == "latest" or not (folder / ".complete").exists():
-            _install(folder, python, "esphome" if release == "latest" else f"esphome=={release}")
+        if not (folder / ".complete").exists():
+            _install(interpreter, folder, python, f"esphome=={wanted}")
     return python
 
 
-def read_pins(release: str) -> EsphomePins:
-    """What a release's own `micro_wake_word` pins, from its installed source.
+def _interpreter_for(release: str) -> tuple[str, str]:
+    """A Python that a release runs on, and its version as text: this one, or a newer one on PATH.
 
     Raises:
-        EsphomeError: It cannot be installed, or its source says it in another way.
+        EsphomeError: There is none.
     """
-    where = "import esphome.components.micro_wake_word as component; print(component.__path__[0])"
-    found = _run([str(esphome_python(release)), "-c", where], _ESPHOME_TIMEOUT)
-    folder = Path(found.stdout.strip())
-    try:
-        source = (folder / "__init__.py").read_text("utf-8")
-        header = (folder / "streaming_model.h").read_text("utf-8")
-    except OSError as error:
-        raise EsphomeError(f"ESPHome {release} has no micro_wake_word that can be read") from error
-    versions = {name: re.sub(r"^(\d+\.\d+\.\d+)\.", r"\1~", version) for name, version in _PIN.findall(source)}
-    if "esp-tflite-micro" not in versions:
-        hint = "name the library versions with --runtime"
-        raise EsphomeError(f"ESPHome {release} pins its runtime in a way that is not known", hint=hint)
-    return EsphomePins(
-        since=release,
-        esp_tflite_micro=versions["esp-tflite-micro"],
-        esp_nn=versions.get("esp-nn"),
-        esp_nn_then=NEWEST_ESP_NN,
-        probes="probe_arena_size_" in header,
+    needed = python_of(release)
+    if sys.version_info[:2] >= needed:
+        return sys.executable, f"{sys.version_info.major}.{sys.version_info.minor}"
+    for minor in range(needed[1], _NEWEST_PYTHON + 1):
+        if (path := shutil.which(f"python3.{minor}")) is not None:
+            return path, f"3.{minor}"
+    hint = f"install python3.{needed[1]} or newer; this is Python {sys.version_info.major}.{sys.version_info.minor}"
+    raise EsphomeError(f"ESPHome {release} needs Python {needed[0]}.{needed[1]} or newer", hint=hint)
+
+
+def _newest_listed() -> str:
+    """The newest final release on the package index, whatever Python it needs.
+
+    Raises:
+        EsphomeError: pip lists none.
+    """
+    command = [sys.executable, "-m", "pip", "index", "versions", "esphome", "--ignore-requires-python"]
+    listed = re.findall(r"\b\d{4}\.\d{1,2}\.\d{1,2}\b", _run(command, _ESPHOME_TIMEOUT).stdout)
+    if not listed:
+        raise EsphomeError("pip lists no release of ESPHome", hint="check the package index that pip is set up for")
+    newest: str = max(listed, key=release_key)
+    return newest
+
+
+def read_installed(release: str) -> Release:
+    """What a release's own source says, from its installed package.
+
+    Raises:
+        EsphomeError: It cannot be installed, or its source has another form.
+    """
+    where = (
+        "import esphome, importlib.metadata as m; print(esphome.__path__[0]); print(m.distribution('esphome')._path)"
     )
+    answer = _run([str(esphome_python(release)), "-c", where], _ESPHOME_TIMEOUT)
+    package, _, info = answer.stdout.strip().partition("\n")
+    root = Path(package).parent
+    try:
+        metadata = (Path(info) / "METADATA").read_text("utf-8")
+        return Release(release, read_release(release, metadata, lambda name: (root / name).read_text("utf-8")), None)
+    except OSError as error:
+        hint = "name the library versions with --runtime"
+        raise EsphomeError(f"ESPHome {release} has no micro_wake_word that can be read", hint=hint) from error
 
 
 def check_configurations(
@@ -135,8 +158,8 @@ def _generate(python: Path, config: Path) -> str | None:
     return " ".join(objections[:_SHOWN]).replace(str(config.parent), ".")
 
 
-def _install(folder: Path, python: Path, requirement: str) -> None:
-    made = _run([sys.executable, "-m", "venv", str(folder)], _INSTALL_TIMEOUT)
+def _install(interpreter: str, folder: Path, python: Path, requirement: str) -> None:
+    made = _run([interpreter, "-m", "venv", str(folder)], _INSTALL_TIMEOUT)
     if made.returncode == 0:
         made = _run([str(python), "-m", "pip", "install", "--quiet", "--upgrade", requirement], _INSTALL_TIMEOUT)
     if made.returncode:

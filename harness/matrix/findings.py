@@ -11,10 +11,11 @@ from itertools import pairwise
 from typing import Literal
 
 from mww.esphome.contract import RuntimeVersions
-from mww.tflm.releases import Build
+from mww.tflm.builds import Build
 
-Aspect = Literal["arena", "manifest", "configuration", "firmware", "run"]
-"""`arena`: does the model fit, predicted; `manifest`: does the release take it, by its own minimum version;
+Aspect = Literal["arena", "kernels", "manifest", "configuration", "firmware", "run"]
+"""`arena`: does the model fit, predicted; `kernels`: do the libraries use the chip's kernels;
+`manifest`: does the release take it, by its own minimum version;
 `configuration`, `firmware`: does the real ESPHome take the wake word's YAML and the harness's; `run`: a verdict."""
 
 

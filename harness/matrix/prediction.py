@@ -11,6 +11,11 @@ from mww.core.errors import UnknownRuntimeError, UnsupportedModelError
 from mww.esphome.manifest import is_manifest, load_manifest
 from mww.tflite.model_file import ModelFile, read_model
 from mww.tflm.arena import ArenaPrediction, fits, predict_arena
+from mww.tflm.builds import slow_convolutions
+from mww.tflm.libraries import basis_of
+
+_UNSEEN = " (source not seen)"
+"""Marks a figure for a version whose source was not at hand; see `mww.tflm.libraries`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +72,9 @@ def predict(
                 continue
             predicted = _judge(subject, index, row, arena)
             predictions.append(predicted)
-            said = _said(subject.size, predicted)
+            said = _said(subject.size, predicted) + (_UNSEEN if basis_of(row.runtime) == "unseen" else "")
             findings.append(Finding(subject.name, index, chip, "arena", predicted.fits, said, str(arena.minimum)))
-    return tuple(predictions), (*findings, *_acceptance(subject, rows))
+    return tuple(predictions), (*findings, *_kernels(subject, rows), *_acceptance(subject, rows))
 
 
 def _judge(subject: Subject, index: int, row: Row, arena: ArenaPrediction) -> Predicted:
@@ -84,6 +89,19 @@ def _said(size: int | None, predicted: Predicted) -> str:
         return f"{predicted.arena.minimum:,}"
     end = "ESPHome's probe finds more" if predicted.loads else "does not load"
     return f"{predicted.arena.minimum:,}, {predicted.arena.minimum - size:,} short: {end}"
+
+
+def _kernels(subject: Subject, rows: Sequence[Row]) -> Iterator[Finding]:
+    """Whether a pair of libraries sends the model's convolutions to reference code; nothing where no row does.
+
+    It is slower and computes the same, so it holds nothing back: a change is shown, and no verdict hangs on it.
+    """
+    slow = {index: slow_convolutions(row.runtime) for index, row in enumerate(rows) if row.runtime}
+    if not any(slow.values()) or not any(operator.op == "CONV_2D" for _, operator in subject.file.operators()):
+        return
+    for index, reason in slow.items():
+        said = "reference code, 2 to 10 times slower" if reason else "the chip's own"
+        yield Finding(subject.name, index, None, "kernels", None, said, said, (reason,) if reason else ())
 
 
 def _acceptance(subject: Subject, rows: Sequence[Row]) -> Iterator[Finding]:

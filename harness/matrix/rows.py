@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from harness.matrix.findings import Row
 from harness.report.recorded import RecordedRun
 from mww.core.errors import MwwError, UnknownRuntimeError
-from mww.esphome.contract import EsphomePins
-from mww.tflm.releases import Build, builds_of, builds_with, esphome_builds, release_key, select_runtimes, told_runtime
+from mww.esphome.releases import Release, release_key
+from mww.tflm.builds import Build, builds_of, builds_with, esphome_builds, runtime_among, select_runtimes
 
 _LAST = (9999, 0, 0, 0)
 
@@ -17,7 +17,7 @@ def choose_rows(
     releases: Sequence[str],
     runtimes: Sequence[str],
     runs: Sequence[RecordedRun],
-    read_pins: Callable[[str], EsphomePins] | None = None,
+    read_installed: Callable[[str], Release] | None = None,
 ) -> tuple[Row, ...]:
     """Rows in the order of releases, each once; what has no release comes last.
 
@@ -27,13 +27,14 @@ def choose_rows(
         releases: Of ESPHome.
         runtimes: Names, as `select_runtimes` takes them.
         runs: Their targets tell their versions.
-        read_pins: Tells what a release pins that `contract` does not know; None: such a release is refused.
+        read_installed: Reads a release that is newer than the data from its own package; None: the newest known
+            pins stand in.
 
     Raises:
         UsageError: A name is none.
         UnknownRuntimeError: Nothing is known of a version.
     """
-    asked = [Row.of(build) for release in releases for build in _builds(release, read_pins)]
+    asked = [Row.of(build) for release in releases for build in _builds(release, read_installed)]
     asked += [Row(None, runtime) for runtime in (select_runtimes(runtimes) if runtimes else ())]
     made = [row_of(run) for run in runs]
     if not asked and not any(row.runtime for row in made):
@@ -41,19 +42,22 @@ def choose_rows(
     return tuple(sorted(dict.fromkeys([*asked, *made]), key=lambda row: order(row.esphome) or _LAST))
 
 
-def _builds(release: str, read_pins: Callable[[str], EsphomePins] | None) -> tuple[Build, ...]:
+def _builds(release: str, read_installed: Callable[[str], Release] | None) -> tuple[Build, ...]:
     try:
-        return builds_with(release)
+        builds = builds_with(release)
     except UnknownRuntimeError as error:
-        if read_pins is None:
-            hint = "--check-config asks the release itself; --runtime names library versions"
+        if read_installed is None:
+            hint = "--check-config reads the release itself; --runtime names library versions"
             raise UnknownRuntimeError(error.message, hint=hint) from error
-        return builds_of(read_pins(release), release)
+    else:
+        if read_installed is None or not builds[0].assumed:
+            return builds
+    return builds_of(read_installed(release), release)
 
 
 def row_of(run: RecordedRun) -> Row:
     """The row that a run was made on, by the versions that its target told."""
-    esphome, built = dict(run.versions).get("esphome"), told_runtime(run.versions)
+    esphome, built = dict(run.versions).get("esphome"), runtime_among(run.versions)
     if run.kind != "device":
         told = "" if built else ", ".join(f"{name} {version}" for name, version in run.versions)
         return Row(esphome, built, place=", ".join(filter(None, (run.kind, told))))

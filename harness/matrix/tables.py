@@ -12,7 +12,7 @@ from harness.report.markdown import escape
 from harness.report.page import page_environment
 
 _MARKS: Final = {True: "✅", False: "❌", None: ""}
-_ORDER: Final[tuple[Aspect, ...]] = ("arena", "manifest", "configuration", "firmware", "run")
+_ORDER: Final[tuple[Aspect, ...]] = ("arena", "kernels", "manifest", "configuration", "firmware", "run")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def sentences(matrix: Matrix) -> list[str]:
     grouped: dict[tuple[object, ...], tuple[Change, list[str]]] = {}
     for change in matrix.changes:
         before, after = change.before, change.after
-        if not (change.lost or change.regained or before.aspect == "run"):
+        if not (change.lost or change.regained or before.aspect in ("run", "kernels")):
             continue  # a figure that moved and still holds: the table shows it
         key = before.model, before.aspect, before.row, after.row, before.said, after.said
         grouped.setdefault(key, (change, []))[1].append(before.chip or "")

@@ -12,7 +12,7 @@ from mww.core.errors import UnknownRuntimeError, UnsupportedModelError
 from mww.esphome.contract import DEFAULT_RUNTIME, MIN_SLICES_BEFORE_DETECTION
 from mww.esphome.model import Model
 from mww.tflm.arena import fits, predict_arena
-from mww.tflm.releases import told_runtime
+from mww.tflm.builds import runtime_among
 
 
 def judge_arena(model: Model, info: TargetInfo, use: ArenaUse) -> ArenaResult:
@@ -22,7 +22,7 @@ def judge_arena(model: Model, info: TargetInfo, use: ArenaUse) -> ArenaResult:
     the predicted minimum is too.
     """
     try:
-        runtime = told_runtime(info.versions) or DEFAULT_RUNTIME
+        runtime = runtime_among(info.versions) or DEFAULT_RUNTIME
         predicted = predict_arena(model.content, info.chip, runtime=runtime)
     except (UnknownRuntimeError, UnsupportedModelError):
         predicted = None

@@ -1,16 +1,14 @@
 """What ESPHome's `micro_wake_word` accepts and relies on: the one place where its numbers stand.
 
 Read from ESPHome 2026.6.5, `esphome/components/micro_wake_word/` (`__init__.py`, `micro_wake_word.cpp`,
-`streaming_model.cpp`, `streaming_model.h`, `preprocessor_settings.h`); the source stands beside each number.
+`streaming_model.cpp`, `streaming_model.h`, `preprocessor_settings.h`), and compared function by function up to
+2026.10.0; the source stands beside each number. What differs between releases stands in `releases.yaml`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final
-
-ESPHOME_VERSION: Final = "2026.6.5"
-"""The ESPHome release that these facts were read from."""
 
 # --- The model -------------------------------------------------------------------------------------------------------
 SCHEMA_VERSION: Final = 3
@@ -97,43 +95,8 @@ class RuntimeVersions:
 
 
 DEFAULT_RUNTIME: Final = RuntimeVersions(esp_tflite_micro="1.3.3~1", esp_nn="1.1.2")
-"""What ESPHome 2026.6.5 pins."""
+"""What ESPHome has pinned since 2026.4.0b3; a test compares it with the newest entry of `releases.yaml`."""
 
-
-@dataclass(frozen=True, slots=True)
-class EsphomePins:
-    """What ESPHome's `micro_wake_word/__init__.py` has pinned since a release, until the next entry.
-
-    Attributes:
-        since: The first release.
-        esp_tflite_micro: The version pinned.
-        esp_nn: The version pinned; None where ESP-IDF's component manager takes the newest 1.x on the day of the build.
-        esp_nn_then: The newest esp-nn when the release came out.
-        probes: Whether a model that does not load in the manifest's size is tried with more (`probe_arena_size_`).
-    """
-
-    since: str
-    esp_tflite_micro: str
-    esp_nn: str | None
-    esp_nn_then: str
-    probes: bool
-
-
-ESPHOME_PINS: Final = (
-    EsphomePins("2024.7.0", "1.3.1", None, esp_nn_then="1.0.2", probes=False),
-    EsphomePins("2024.10.0", "1.3.1", "1.1.0", esp_nn_then="1.1.0", probes=False),
-    EsphomePins("2025.5.0", "1.3.3~1", None, esp_nn_then="1.1.1", probes=False),
-    EsphomePins("2026.4.0b2", "1.3.3~1", "1.2.1", esp_nn_then="1.2.1", probes=True),  # esphome#15628
-    EsphomePins("2026.4.0b3", "1.3.3~1", "1.1.2", esp_nn_then="1.2.1", probes=True),  # esphome#15703
-)
-"""ESPHome's pins over its releases from 2024.7.0, the first that takes V2 manifests, to `ESPHOME_VERSION`.
-
-Read from the packages of 22 of these releases, those around each change among them; all register the same 20
-operators. esp-nn 1.2.0 is of 2026-04-06, 1.2.1 of 2026-04-08.
-"""
-
-NEWEST_ESP_NN: Final = "1.2.3"
-"""The newest esp-nn that is known, of 2026-04-27: what a build takes that does not pin one."""
 
 CHIPS: Final = ("esp32", "esp32s2", "esp32s3", "esp32c3", "esp32c6", "esp32p4")
 

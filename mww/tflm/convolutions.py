@@ -185,4 +185,5 @@ def _convolution(
         stride_width=setting.stride[1],
         stride_height=setting.stride[0],
         multiplier=multiplier,
+        filter_channels=weights.shape[3] if node.runtime.structs.passes_filter_channels else 0,
     )

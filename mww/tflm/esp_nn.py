@@ -18,7 +18,9 @@ class Kernels:
     depthwise_conv: ScratchSize
 
 
-def _chips(conv_s3: ScratchSize, depthwise_s3: ScratchSize, conv_p4: ScratchSize) -> dict[str, Kernels]:
+def _chips(
+    conv_s3: ScratchSize, depthwise_s3: ScratchSize, conv_p4: ScratchSize, depthwise_p4: ScratchSize = no_scratch
+) -> dict[str, Kernels]:
     """The table of a version; esp-nn's portable kernels, on all other chips, ask nothing."""
     portable = Kernels(no_scratch, no_scratch)
     return {
@@ -27,25 +29,20 @@ def _chips(conv_s3: ScratchSize, depthwise_s3: ScratchSize, conv_p4: ScratchSize
         "esp32s3": Kernels(conv_s3, depthwise_s3),
         "esp32c3": portable,
         "esp32c6": portable,
-        "esp32p4": Kernels(conv_p4, no_scratch),
+        "esp32p4": Kernels(conv_p4, depthwise_p4),
     }
 
 
-_1_0: Final = _chips(s3.conv_1_1, s3.depthwise_1_1, no_scratch)
-_1_1: Final = _chips(s3.conv_1_1, s3.depthwise_1_1, s3.conv_1_1)
-_1_2_0: Final = _chips(s3.conv_1_1, s3.depthwise_1_2_0, s3.conv_1_1)
-_1_2_1: Final = _chips(s3.conv_1_2_1, s3.depthwise_1_2_1, s3.conv_1_1)
-_1_2_3: Final = _chips(s3.conv_1_2_3, s3.depthwise_1_2_1, p4.conv_1_2_3)
-
-KERNELS: Final[dict[str, dict[str, Kernels]]] = {
-    "1.0.2": _1_0,
-    "1.1.0": _1_1,
-    "1.1.1": _1_1,
-    "1.1.2": _1_1,
-    "1.2.0": _1_2_0,
-    "1.2.0~1": _1_2_0,
-    "1.2.1": _1_2_1,
-    "1.2.2": _1_2_1,
-    "1.2.3": _1_2_3,
+TABLES: Final[dict[str, dict[str, Kernels]]] = {
+    "1.0": _chips(s3.conv_1_1, s3.depthwise_1_1, no_scratch),
+    "1.1": _chips(s3.conv_1_1, s3.depthwise_1_1, s3.conv_1_1),
+    "1.2.0": _chips(s3.conv_1_1, s3.depthwise_1_2_0, s3.conv_1_1),
+    "1.2.1": _chips(s3.conv_1_2_1, s3.depthwise_1_2_1, s3.conv_1_1),
+    "1.2.3": _chips(s3.conv_1_2_3, s3.depthwise_1_2_1, p4.conv_1_2_3),
+    "2026-11": _chips(s3.conv_2026_11, s3.depthwise_2026_11, p4.conv_2026_11, p4.depthwise_2026_11),
 }
-"""esp-nn version to chip to scratch functions, from `include/esp_nn*.h` and `src/convolution/`."""
+"""Scratch functions by chip, from `include/esp_nn*.h` and `src/convolution/`, under the first version that has them.
+
+`2026-11` is from single files of the repository that are newer than 1.2.3 (`src/convolution/esp_nn_conv_esp32s3.c` at
+commit 25cae54, and the S3's depthwise and the P4's `riscv_pie` kernels of the same months), whose version is not known.
+"""

@@ -1,6 +1,6 @@
 """What a version of the runtime fixes: sizes of TFLM's structs and kernels' data on a 32-bit ESP32, as tables.
 
-A new release is a new entry here (and in `esp_nn`), not a change of the algorithm.
+A new release is a line in `libraries.yaml`, and where sizes changed an entry here or in `esp_nn`; the algorithm stays.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Final
 
 from mww.core.errors import UnknownRuntimeError
 from mww.esphome.contract import DEFAULT_RUNTIME, RuntimeVersions
-from mww.tflm.esp_nn import KERNELS, Kernels
+from mww.tflm.esp_nn import TABLES, Kernels
+from mww.tflm.libraries import ESP_NN, ESP_TFLITE_MICRO, find_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ class Structs:
     """Whether MEAN asks scratch memory for its position in the input and for its axes."""
     pool_keeps_quantization: bool = False
     """Whether a pool refuses an output that is quantised otherwise than its input."""
+    passes_filter_channels: bool = False
+    """Whether CONV_2D passes the filter's channels to esp-nn: without them newer kernels run as reference code."""
 
 
 _1_3_3: Final = Structs(
@@ -114,19 +117,16 @@ _1_3_4: Final = replace(
     fully_connected_per_channel=("INT8", "INT16"),
     pool_keeps_quantization=True,
 )
-_1_3_7: Final = replace(_1_3_4, op_data={**_1_3_4.op_data, "MEAN": 44}, mean_iterates_in_scratch=True)
+_1_3_7: Final = replace(
+    _1_3_4,
+    op_data={**_1_3_4.op_data, "MEAN": 44},
+    mean_iterates_in_scratch=True,
+    passes_filter_channels=True,
+)
 
-ESP_TFLITE_MICRO: Final[dict[str, Structs]] = {
-    "1.3.1": _1_3_1,
-    "1.3.3~1": _1_3_3,
-    "1.3.4": _1_3_4,
-    "1.3.5": _1_3_4,
-    "1.3.7": _1_3_7,
-    "1.3.8": _1_3_7,
-    "1.4.0": _1_3_7,
-}
-"""esp-tflite-micro version to struct sizes: of 1.3.1, 1.3.3~1 and 1.3.8 measured on 32-bit builds with the kernels of
-`kernels/esp_nn`, of the others read from their sources, which for 1.3.7 and 1.4.0 are those of 1.3.8 here."""
+STRUCTS: Final = {"1.3.1": _1_3_1, "1.3.3": _1_3_3, "1.3.4": _1_3_4, "1.3.7": _1_3_7}
+"""Struct sizes under the first version that has them: of 1.3.1, 1.3.3~1 and 1.3.8 measured on 32-bit builds with the
+kernels of `kernels/esp_nn`, of the others read from their sources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +143,10 @@ def find_runtime(chip: str, versions: RuntimeVersions = DEFAULT_RUNTIME) -> Runt
     """Look up the tables of a chip and runtime version.
 
     Raises:
-        UnknownRuntimeError: There are none; the hint says which there are.
+        UnknownRuntimeError: A version or the chip is not known; the hint lists those that are.
     """
-    if versions.esp_tflite_micro not in ESP_TFLITE_MICRO:
-        hint = f"known: {', '.join(ESP_TFLITE_MICRO)}"
-        raise UnknownRuntimeError(f"esp-tflite-micro {versions.esp_tflite_micro} is not known", hint=hint)
-    if versions.esp_nn not in KERNELS:
-        raise UnknownRuntimeError(f"esp-nn {versions.esp_nn} is not known", hint=f"known: {', '.join(KERNELS)}")
-    chips = KERNELS[versions.esp_nn]
+    structs = STRUCTS[find_version(ESP_TFLITE_MICRO, versions.esp_tflite_micro).tables]
+    chips = TABLES[find_version(ESP_NN, versions.esp_nn).tables]
     if chip not in chips:
         raise UnknownRuntimeError(f"chip {chip!r} is not known", hint=f"known: {', '.join(chips)}")
-    return Runtime(versions, chip, ESP_TFLITE_MICRO[versions.esp_tflite_micro], chips[chip])
+    return Runtime(versions, chip, structs, chips[chip])

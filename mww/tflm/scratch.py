@@ -9,7 +9,10 @@ from typing import TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """What esp-nn's scratch functions are told of a convolution; pairs are (width, height) in elements."""
+    """What esp-nn's scratch functions receive about a convolution, in elements.
+
+    `filter_channels` is 0 where TFLM does not pass it, which sends newer kernels to reference code.
+    """
 
     input_width: int
     input_height: int
@@ -24,6 +27,7 @@ class Convolution:
     stride_width: int
     stride_height: int
     multiplier: int
+    filter_channels: int
 
     @property
     def padded(self) -> bool:
@@ -51,6 +55,13 @@ class Convolution:
         """Bytes of the int8 input with its padding on both sides."""
         width, height = self.input_width + 2 * self.pad_width, self.input_height + 2 * self.pad_height
         return width * height * self.channels
+
+    @property
+    def trailing(self) -> tuple[int, int]:
+        """Columns right of the input and rows below it that the filter's last position still needs."""
+        right = (self.output_width - 1) * self.stride_width + self.filter_width - self.pad_width - self.input_width
+        below = (self.output_height - 1) * self.stride_height + self.filter_height - self.pad_height - self.input_height
+        return max(0, right), max(0, below)
 
     @property
     def overrun_width(self) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mww.core.errors import ForeignModelError, UnsupportedModelError
-from mww.esphome.contract import ESPHOME_VERSION, FEATURE_STEP_MS, V1_FEATURE_STEP_MS, cutoff_byte
+from mww.esphome.contract import FEATURE_STEP_MS, V1_FEATURE_STEP_MS, cutoff_byte
 from mww.esphome.manifest import Manifest, model_path
 from mww.esphome.manifest_schema import schema_problems
+from mww.esphome.releases import newest_release
 from mww.tflm.arena import fits, predict_arenas
 from mww.verification.rules import Finding, ManifestText, Subject, manifest_rule, rule
 
@@ -51,15 +52,17 @@ def _manifest(subject: Subject) -> Manifest:
 
 @rule(
     "manifest-esphome-version",
-    f"The manifest asks for no newer ESPHome than {ESPHOME_VERSION}",
-    hint="lower minimum_esphome_version; 2024.7.0 is the first release that takes version 2 manifests",
+    "The manifest asks for a release of ESPHome that is known",
+    hint="lower minimum_esphome_version if an older release is enough; 2024.7.0 is the first that takes version 2",
     applies=lambda subject: subject.manifest is not None and subject.manifest.minimum_esphome_version is not None,
+    severity=("warn",),
 )
 def esphome_version(subject: Subject) -> Iterator[Finding]:
-    """`validate_esphome_version` refuses it."""
-    minimum = _manifest(subject).minimum_esphome_version or ""
-    if _release(minimum) > _release(ESPHOME_VERSION):
-        yield Finding(f"minimum_esphome_version is {minimum}", f"<= {ESPHOME_VERSION}", minimum)
+    """An older ESPHome refuses the manifest (`validate_esphome_version`)."""
+    minimum, newest = _manifest(subject).minimum_esphome_version or "", newest_release()
+    if _release(minimum) > _release(newest):
+        message = f"minimum_esphome_version is {minimum}, and {newest} is the newest release that is known here"
+        yield Finding(message, f"<= {newest}", minimum, "warn")
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """The real ESPHome, in an environment of its own: it pins packages that would clash with ours.
 
 Made once in the user's cache under a file lock. MWW_ESPHOME_PYTHON names a Python that already has ESPHome;
-MWW_ESPHOME_VERSION another release than the one that `mww.esphome.contract` was read from, or `latest`.
+MWW_ESPHOME_VERSION names a release, or `latest`; otherwise it is the newest known one that this Python runs.
 """
 
 import os
@@ -15,7 +15,7 @@ import pytest
 
 from harness.matrix.esphome import esphome_python as harness_python
 from mww.core.errors import EsphomeError
-from mww.esphome import contract
+from mww.esphome.releases import newest_release
 
 _TIMEOUT: Final = 900
 _VERSION_SCRIPT: Final = "from esphome.const import __version__; print(__version__)"
@@ -26,9 +26,7 @@ def esphome_python() -> Path:
     """A Python that has ESPHome; skips the test where that cannot be had."""
     if named := os.environ.get("MWW_ESPHOME_PYTHON"):
         return Path(named)
-    if sys.version_info < (3, 11):
-        pytest.skip("ESPHome needs Python 3.11")
-    wanted = os.environ.get("MWW_ESPHOME_VERSION", contract.ESPHOME_VERSION)
+    wanted = os.environ.get("MWW_ESPHOME_VERSION", newest_release(sys.version_info[:2]))
     try:
         return harness_python(wanted)
     except EsphomeError as error:

@@ -12,6 +12,7 @@ import pytest
 from harness.cli import execute, mww
 from mww.esphome.contract import CHIPS
 from mww.tflite.model_file import read_model
+from mww.tflm.libraries import newest_version
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
 ALEXA = MODELS / "alexa.json"  # tensor_arena_size 22348; minimum 22144 on the esp32s3, 16144 on the esp32
@@ -188,11 +189,21 @@ def test_another_runtime_takes_the_default_s_place(capsys: pytest.CaptureFixture
 
 def test_a_release_that_pins_no_esp_nn_gives_both_builds(capsys: pytest.CaptureFixture[str]) -> None:
     code, document = arena(capsys, ALEXA, "--esphome", "2026.3.3", "--chip", "esp32s3")
-    assert code == 1
+    assert code == 0
     runtimes = document["runtimes"]
-    assert [one["runtime"]["esp-nn"] for one in runtimes] == ["1.1.1", "1.2.3"]
-    assert [one["chips"]["esp32s3"]["fits"] for one in runtimes] == [True, False]
-    assert {key: document[key] for key in ("runtime", "chips")} == runtimes[0]
+    assert [entry["runtime"]["esp-nn"] for entry in runtimes] == ["1.1.1", newest_version("esp-nn")]
+    assert [entry["basis"] for entry in runtimes] == ["measured", "unseen"]
+    assert [entry["chips"]["esp32s3"]["fits"] for entry in runtimes] == [True, True]
+    assert {key: document[key] for key in ("runtime", "basis", "chips")} == runtimes[0]
+
+
+def test_a_release_that_is_newer_than_the_data_gets_the_newest_pins_and_a_warning(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert execute(mww, ["arena", str(ALEXA), "--esphome", "2099.12.0", "--json"]) == 0
+    written = capsys.readouterr()
+    assert json.loads(written.out)["runtime"] == {"esp-tflite-micro": "1.3.3~1", "esp-nn": "1.1.2"}
+    assert "2099.12.0 is newer than the data" in written.err
 
 
 def test_people_get_one_row_for_runtimes_that_are_alike(capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,5 +211,6 @@ def test_people_get_one_row_for_runtimes_that_are_alike(capsys: pytest.CaptureFi
     said = " ".join(capsys.readouterr().out.split())
     assert "1.3.3~1 1.1.0, 1.1.1, 1.1.2, 1.2.0, 1.2.0~1 16,144 22,144 22,128" in said
     assert "1.3.3~1 1.2.1, 1.2.2 16,144 30,112, 7,764 short 22,128" in said
-    assert "1.3.3~1, 1.3.4, 1.3.5, 1.3.7," in said
-    assert "1.2.3 16,144 30,144, 7,796 short 22,128" in said
+    assert "1.3.3~1 1.2.3 16,144 30,144, 7,796 short 22,128" in said
+    assert "1.3.4, 1.3.5, 1.3.7, 1.3.8, 1.4.0, 1.5.0* 16,144 22,176 18,320" in said
+    assert "* The source of this version was not seen" in said

@@ -11,7 +11,7 @@ import pytest
 
 from harness.cli import execute, mww
 from mww.esphome.contract import CHIPS
-from mww.tflm.releases import esphome_builds
+from mww.tflm.builds import esphome_builds
 from tests.harness.matrix.test_runs import WRONG, recorded
 from tests.mww.tflm.test_arena_synthetic import depthwise_convolutions
 
@@ -150,7 +150,7 @@ def test_people_see_a_table_what_is_lost_and_the_verdict(tmp_path: Path, capsys:
         [],
         [str(MODELS / "alexa.json")] * 2,
         [str(MODELS / "alexa.json"), "--check-config"],
-        [str(MODELS / "alexa.json"), "--esphome", "2099.1.0"],
+        [str(MODELS / "alexa.json"), "--esphome", "2024.6.0"],
         [str(MODELS / "alexa.json"), "--run", "nowhere"],
         ["nowhere.json"],
     ],

@@ -10,14 +10,16 @@ import pytest
 from pymicro_wakeword import __file__ as package
 
 from harness.matrix import esphome
-from harness.matrix.esphome import check_configurations, read_pins
+from harness.matrix.esphome import check_configurations, read_installed
 from harness.matrix.findings import Finding
 from harness.matrix.prediction import read_subject
 from harness.matrix.rows import choose_rows
-from mww.esphome.contract import DEFAULT_RUNTIME, ESPHOME_VERSION
-from mww.tflm.releases import builds_of, builds_with
+from mww.esphome.contract import DEFAULT_RUNTIME
+from mww.esphome.releases import entry_of, newest_release
+from mww.tflm.builds import builds_of, builds_with
 from tests.support.esphome_env import esphome_python
 
+RELEASE = newest_release(sys.version_info[:2])
 MODELS = Path(package).parent / "models"
 
 
@@ -25,16 +27,18 @@ def ask(monkeypatch: pytest.MonkeyPatch, *manifests: Path) -> list[Finding]:
     python = esphome_python()
     monkeypatch.setattr(esphome, "esphome_python", lambda release: python)
     subjects = [read_subject(str(path), path.stem) for path in manifests]
-    rows = choose_rows([ESPHOME_VERSION], (), ())
-    return list(check_configurations(subjects, rows, [ESPHOME_VERSION], ["esp32c3", "esp32p4"], lambda *_: None))
+    rows = choose_rows([RELEASE], (), ())
+    return list(check_configurations(subjects, rows, [RELEASE], ["esp32c3", "esp32p4"], lambda *_: None))
 
 
-def test_a_release_pins_what_the_contract_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_data_say_what_the_installed_release_says(monkeypatch: pytest.MonkeyPatch) -> None:
     python = esphome_python()
     monkeypatch.setattr(esphome, "esphome_python", lambda release: python)
-    pins = read_pins(ESPHOME_VERSION)
-    assert builds_of(pins, ESPHOME_VERSION) == builds_with(ESPHOME_VERSION)
-    (row,) = choose_rows(["2099.1.0"], (), (), read_pins)  # a release that nobody has looked at yet
+    installed, entry = read_installed(RELEASE), entry_of(RELEASE)
+    assert entry is not None
+    assert installed.facts == entry.facts
+    assert builds_of(installed, RELEASE) == builds_with(RELEASE)
+    (row,) = choose_rows(["2099.1.0"], (), (), read_installed)  # a release that is newer than the data
     assert (row.esphome, row.runtime) == ("2099.1.0", DEFAULT_RUNTIME)
 
 
@@ -60,7 +64,7 @@ def test_a_release_that_lacks_what_the_firmware_calls_is_told_in_its_own_words(
     script.chmod(0o755)
     monkeypatch.setattr(esphome, "esphome_python", lambda release: script)
     subject = read_subject(str(MODELS / "alexa.json"), "alexa")
-    rows = choose_rows([ESPHOME_VERSION], (), ())
-    found = list(check_configurations([subject], rows, [ESPHOME_VERSION], ["esp32"], lambda *_: None))
+    rows = choose_rows([RELEASE], (), ())
+    found = list(check_configurations([subject], rows, [RELEASE], ["esp32"], lambda *_: None))
     assert [one.holds for one in found] == [False, False]
     assert found[0].said == "AttributeError: module 'logger' has no attribute 'request_log_listener'"

@@ -7,13 +7,25 @@ import re
 import pytest
 
 from mww.core.errors import MwwError, UnknownRuntimeError, UsageError
-from mww.esphome.contract import CHIPS, DEFAULT_RUNTIME, ESPHOME_PINS, ESPHOME_VERSION, NEWEST_ESP_NN, RuntimeVersions
-from mww.tflm.releases import builds_with, esphome_builds, known_runtimes, parse_runtime, release_key, select_runtimes
+from mww.esphome.contract import CHIPS, DEFAULT_RUNTIME, RuntimeVersions
+from mww.esphome.releases import known_releases, newest_release, read_releases, release_key
+from mww.tflm.builds import (
+    assumed_warning,
+    builds_with,
+    esphome_builds,
+    known_runtimes,
+    parse_runtime,
+    select_runtimes,
+    slow_convolutions,
+)
+from mww.tflm.libraries import basis_of, newest_version
 from mww.tflm.runtime import find_runtime
 
+NEWEST_ESP_NN = newest_version("esp-nn")
 
-def test_the_release_that_all_facts_are_from_builds_with_the_default() -> None:
-    (build,) = builds_with(ESPHOME_VERSION)
+
+def test_the_newest_release_builds_with_the_default() -> None:
+    (build,) = builds_with(newest_release())
     assert build.runtime == DEFAULT_RUNTIME
     assert build.pinned
     assert build.probes
@@ -38,10 +50,11 @@ def test_a_release_builds_with_what_its_package_pins(release: str, esp_nn: list[
     assert all(build.probes == probes and build.pinned == (len(builds) == 1) for build in builds)
 
 
-def test_the_pins_are_in_order_and_end_where_the_facts_do() -> None:
-    keys = [release_key(pins.since) for pins in ESPHOME_PINS]
-    assert keys == sorted(set(keys))
-    assert keys[-1] < release_key(ESPHOME_VERSION)
+def test_the_data_are_in_order_and_name_what_was_read() -> None:
+    for names in ([entry.since for entry in known_releases()], read_releases()):
+        keys = [release_key(name) for name in names]
+        assert keys == sorted(set(keys))
+    assert {entry.since for entry in known_releases()} <= set(read_releases())
     assert release_key("2026.4.0b10") < release_key("2026.4.0") < release_key("2026.4.1")
 
 
@@ -55,11 +68,30 @@ def test_there_are_figures_for_every_known_runtime_on_every_chip() -> None:
             assert find_runtime(chip, runtime).versions == runtime
 
 
-@pytest.mark.parametrize("release", ["2024.6.6", "2027.1.0"])
-def test_a_release_that_nobody_looked_at_is_an_error_that_says_so(release: str) -> None:
-    with pytest.raises(UnknownRuntimeError, match=re.escape(release)) as error:
-        builds_with(release)
+def test_a_release_before_version_2_manifests_is_an_error() -> None:
+    with pytest.raises(UnknownRuntimeError, match=re.escape("2024.6.6")) as error:
+        builds_with("2024.6.6")
     assert "2024.7.0" in str(error.value.hint)
+
+
+def test_a_release_that_is_newer_than_the_data_gets_the_newest_pins_and_a_warning() -> None:
+    (build,) = builds_with("2099.12.0")
+    assert (build.runtime, build.assumed) == (DEFAULT_RUNTIME, True)
+    assert "2099.12.0 is newer than the data" in str(assumed_warning([build]))
+    assert assumed_warning(builds_with(newest_release())) is None
+
+
+def test_newer_kernels_with_an_older_runtime_run_convolutions_in_reference_code() -> None:
+    assert slow_convolutions(RuntimeVersions("1.3.3~1", "1.2.2")) is None
+    assert "reference code" in str(slow_convolutions(RuntimeVersions("1.3.5", "1.2.3")))
+    assert slow_convolutions(RuntimeVersions("1.3.7", "1.2.3")) is None
+    assert "reference code" in str(slow_convolutions(RuntimeVersions("1.3.1", NEWEST_ESP_NN)))
+
+
+def test_figures_say_how_they_are_known() -> None:
+    assert basis_of(DEFAULT_RUNTIME) == "measured"
+    assert basis_of(RuntimeVersions("1.3.4", "1.1.2")) == "read"
+    assert basis_of(RuntimeVersions("1.3.8", NEWEST_ESP_NN)) == "unseen"
 
 
 @pytest.mark.parametrize("release", ["", "latest", "2026.4", "2026.4.0-dev", "2026.4.0b", "v2026.4.0", "٢٠٢٦.4.0"])
@@ -81,7 +113,7 @@ def test_a_runtime_is_named_by_one_version_or_both() -> None:
 
 def test_each_runtime_is_asked_once() -> None:
     assert select_runtimes(()) == (DEFAULT_RUNTIME,)
-    assert select_runtimes(["1.1.2", "1.2.1"], ["2026.4.0b2", "2026.6.5"]) == (
+    assert select_runtimes(["1.1.2", "1.2.1"], ["2026.4.0b2", "2026.10.0"]) == (
         DEFAULT_RUNTIME,
         RuntimeVersions("1.3.3~1", "1.2.1"),
     )
