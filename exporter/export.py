@@ -113,7 +113,10 @@ class RefusedExportError(MwwError):
     def __init__(self, result: ExportResult) -> None:
         first, *others = result.verification.failures
         more = f" (and {len(others)} more)" if others else ""
-        super().__init__(f"the exported model fails {first.id}: {first.message}{more}", hint=first.hint)
+        super().__init__(
+            f"the exported model fails {first.id}: {first.message}{more}",
+            hint=first.hint or f"docs/reference/checks.md explains {first.id}",
+        )
         self.result = result
 
 

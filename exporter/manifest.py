@@ -152,7 +152,9 @@ def generate_manifest(model_path: Path | str, config: ManifestOptions | Mapping[
         del manifest["website"]
     problems = schema_problems(manifest)
     if problems:
-        raise ConfigurationError(f"ESPHome would refuse the manifest: {problems[0]}")
+        raise ConfigurationError(
+            f"ESPHome would refuse the manifest: {problems[0]}", hint="correct that value in the configuration"
+        )
     return manifest
 
 

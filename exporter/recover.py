@@ -99,7 +99,10 @@ def _layer_weights(model: ModelFile, parameter: Parameter, operators: Mapping[st
     stored = dequantized(model, operator.inputs[1])
     kernel = stored.T if parameter.kind == "dense" else stored.transpose(1, 2, 3, 0)
     if kernel.shape != shapes[0]:
-        raise ModelFileError(f"the weights of {role} have shape {list(kernel.shape)}, not {list(shapes[0])}")
+        raise ModelFileError(
+            f"the weights of {role} have shape {list(kernel.shape)}, not {list(shapes[0])}",
+            hint="only models that microWakeWord's trainer made can be recovered",
+        )
     biases = (_bias(model, operator, shape) for shape in shapes[1:])
     return tuple(np.ascontiguousarray(array, np.float32) for array in (kernel, *biases))
 

@@ -50,7 +50,10 @@ def load_clips(path: Path) -> list[FloatArray]:
         return _load_mmaps(path, mmaps)
     wavs = sorted(found for found in path.rglob("*") if found.suffix.lower() == ".wav" and found.is_file())
     if not wavs:
-        raise CalibrationError(f"{path} holds neither WAV clips nor *_mmap folders")
+        raise CalibrationError(
+            f"{path} holds neither WAV clips nor *_mmap folders",
+            hint="give a folder with .wav files, or with *_mmap folders of the trainer's features",
+        )
     return [_as_floats(wav_to_features(wavs[index]), wavs[index].name) for index in _choose(len(wavs))]
 
 
@@ -91,7 +94,10 @@ def _load_npz(path: Path) -> list[FloatArray]:
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
-                raise CalibrationError(f"{path} unpacks to more than {_MAX_BYTES >> 30} GiB")
+                raise CalibrationError(
+                    f"{path} unpacks to more than {_MAX_BYTES >> 30} GiB",
+                    hint="give a part of the clips: some hundred are enough for calibration",
+                )
             if any(entry.compress_type not in _METHODS for entry in archive.infolist()):
                 raise CalibrationError(f"{path} is packed as numpy never does", hint=_HINT)
         with np.load(path, allow_pickle=False) as file:
@@ -131,10 +137,16 @@ def _load_mmaps(path: Path, folders: list[Path]) -> list[FloatArray]:
         for index in _choose(len(spans)):
             data, start, end = spans[index]
             if not 0 <= start <= end <= len(data) or (end - start) % FEATURES:
-                raise CalibrationError(f"{path} has a clip from {start} to {end} of {len(data)} values")
+                raise CalibrationError(
+                    f"{path} has a clip from {start} to {end} of {len(data)} values",
+                    hint="the folder is damaged: copy it again, or generate the features again",
+                )
             clips.append(_as_floats(data[start:end].reshape(-1, FEATURES), f"{path.name}: clip {index}"))
     except (OSError, ValueError, TypeError) as error:
-        raise CalibrationError(f"{path} is not a readable mmap folder: {error}") from error
+        raise CalibrationError(
+            f"{path} is not a readable mmap folder: {error}",
+            hint="was the folder copied whole? the trainer's feature generation writes it again",
+        ) from error
     return clips
 
 

@@ -91,7 +91,9 @@ def representative_dataset(
         CalibrationError: Too few clips, NaN, or another scale.
     """
     if stride < 1:
-        raise CalibrationError(f"a stride of {stride}")
+        raise CalibrationError(
+            f"a stride of {stride}", hint="give a stride of 1 or more, as in the training configuration"
+        )
     clips = [clip for clip in clips if len(clip)]
     if len(clips) < max(minimum, 1):
         raise CalibrationError(

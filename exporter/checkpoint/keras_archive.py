@@ -40,7 +40,9 @@ def read_keras_archive(path: Path) -> KerasArchive:
             weights = _read(archive, "model.weights.h5", _MAX_WEIGHTS)
         return KerasArchive(_settings(config), weights)
     except OSError as error:
-        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from error
+        raise CheckpointError(
+            f"cannot read {path}: {error.strerror or error}", hint="give a checkpoint that you may read"
+        ) from error
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise _unreadable(path, error) from error
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:

@@ -166,7 +166,10 @@ def _official_drawers(layers: Mapping[str, Layer], name: str) -> tuple[Drawers, 
         match = _OFFICIAL_PATH.fullmatch(path)
         place = _OFFICIAL.get(f"{match[1]}{match[3] or ''}") if match else None
         if match is None or place is None or layer[0].ndim != _RANKS[place]:
-            raise CheckpointError(f"{name} holds {path[:80]!r}, which no known trainer's wake word has")
+            raise CheckpointError(
+                f"{name} holds {path[:80]!r}, which no known trainer's wake word has",
+                hint="give a checkpoint of microWakeWord's trainer: .weights.h5, .keras, or a TensorFlow checkpoint",
+            )
         subspectral = subspectral or match[1] == "sub_spectral_normalization"
         numbered[place].append((int(match[2] or 0), layer))
     in_order = {place: sorted(found, key=lambda entry: entry[0]) for place, found in numbered.items()}

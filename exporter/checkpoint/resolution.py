@@ -119,7 +119,10 @@ class _Settings:
     def get(self, name: str, kind: type[T]) -> T | None:
         value = self._settings.get(name)
         if value is not None and not isinstance(value, kind):
-            raise ConfigurationError(f"{name} is {value}")
+            raise ConfigurationError(
+                f"{name} is {value}",
+                hint="give the value of the training, with --config or as a flag of the architecture",
+            )
         return value
 
     def need(self, name: str, kind: type[T]) -> T:
@@ -142,7 +145,10 @@ class _Settings:
         lengths = {name: len(values) for name, values in lists.items()}
         if len(set(lengths.values())) > 1:
             counts = ", ".join(f"{name} {length}" for name, length in lengths.items())
-            raise ConfigurationError(f"settings are for different numbers of blocks: {counts}")
+            raise ConfigurationError(
+                f"settings are for different numbers of blocks: {counts}",
+                hint="give each setting of a block as often as there are blocks",
+            )
         return list(zip(*lists.values(), strict=True))
 
 
@@ -194,7 +200,10 @@ def _head(settings: _Settings, dense_inputs: int, width: int, told: int | None) 
             settings.need("spectrogram_length", int)
         return ("max" if settings.need("max_pool", bool) else "average"), told or 0, attention
     if not width or dense_inputs % width:
-        raise CheckpointError(f"the dense layer takes {dense_inputs} inputs, which are not multiple of {width} filters")
+        raise CheckpointError(
+            f"the dense layer takes {dense_inputs} inputs, which are not multiple of {width} filters",
+            hint="do the configuration and the checkpoint come from the same training?",
+        )
     frames = dense_inputs // width + lost
     if told is not None and told != frames:
         _disagree(frames, told)
@@ -209,7 +218,10 @@ def _inception(settings: _Settings, dense_inputs: int) -> Inception:
     blocks = tuple(InceptionBlock(*values) for values in settings.columns(*_INCEPTION[3:]))
     width = blocks[-1].filters if blocks else 0
     if not width or dense_inputs % width:
-        raise CheckpointError(f"the dense layer takes {dense_inputs} inputs, which are not multiple of {width} filters")
+        raise CheckpointError(
+            f"the dense layer takes {dense_inputs} inputs, which are not multiple of {width} filters",
+            hint="do the configuration and the checkpoint come from the same training?",
+        )
     net = Inception(tuple(InceptionStem(*values) for values in stems), blocks, dense_inputs // width)
     slices = settings.get("spectrogram_length", int)
     if slices is not None and slices != net.training_slices:

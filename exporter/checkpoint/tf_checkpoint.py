@@ -40,7 +40,9 @@ def read_tf_checkpoint(prefix: Path) -> tuple[Drawers, bool]:
 def _layers(bundle: Bundle, name: str) -> tuple[Drawers, bool]:
     matches = {key: match for key in bundle.entries if (match := _KEY.fullmatch(key))}
     if sum(prod(bundle.entries[key].shape) for key in matches) > MAX_WEIGHTS:
-        raise CheckpointError(f"{name} holds more numbers than any network for an ESP32")
+        raise CheckpointError(
+            f"{name} holds more numbers than any network for an ESP32", hint="give the checkpoint of a wake word"
+        )
     numbered: dict[int, dict[str, FloatArray]] = defaultdict(dict)
     places: dict[int, str] = {}
     for key, match in matches.items():

@@ -193,4 +193,7 @@ def _convert(step: Callable[[], Any]) -> bytes:
         return bytes(step())
     except (ValueError, RuntimeError, TypeError, OSError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ConversionError(f"TensorFlow's converter refused the model: {reason[:300]}") from error
+        raise ConversionError(
+            f"TensorFlow's converter refused the model: {reason[:300]}",
+            hint="try --converter direct, which needs no TensorFlow",
+        ) from error

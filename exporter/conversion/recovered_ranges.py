@@ -73,7 +73,9 @@ def load_ranges(path: Path) -> Ranges:
         with path.open("rb") as file:
             document = json.loads(file.read(_MAX_FILE_SIZE))
     except OSError as error:
-        raise CalibrationError(f"cannot read {path}: {error.strerror}") from error
+        raise CalibrationError(
+            f"cannot read {path}: {error.strerror}", hint="mww recover --ranges-output writes one"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise CalibrationError(f"{path} is not JSON: {error}", hint=hint) from error
     if not isinstance(document, dict) or document.get("schema") != RANGES_SCHEMA:

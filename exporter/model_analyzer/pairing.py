@@ -38,7 +38,10 @@ def pair_operators(a: ModelFile, b: ModelFile) -> tuple[Pair, ...]:
         UnsupportedModelError: A graph is far larger than any wake word.
     """
     if max(len(a.main.operators), len(b.main.operators)) > MAX_OPERATORS:
-        raise UnsupportedModelError(f"a graph of more than {MAX_OPERATORS} operators is not compared")
+        raise UnsupportedModelError(
+            f"a graph of more than {MAX_OPERATORS} operators is not compared",
+            hint="compare smaller models; a wake word has some 50 operators",
+        )
     one, other = list(walk(a)), list(walk(b))
     matcher = SequenceMatcher(None, [_kind(a, op) for op in one], [_kind(b, op) for op in other], autojunk=False)
     pairs: list[Pair] = []

@@ -110,19 +110,28 @@ class MixedNet:
                 hint="without a first convolution the stride must be 1",
             )
         if self.attention and self.frames < ATTENTION_KERNEL:
-            raise ConfigurationError(f"spatial attention needs {ATTENTION_KERNEL} time steps, there are {self.frames}")
+            raise ConfigurationError(
+                f"spatial attention needs {ATTENTION_KERNEL} time steps, there are {self.frames}",
+                hint="turn spatial_attention off, or train with a longer spectrogram",
+            )
         _check_weights(self)
 
     def _check_block(self, number: int, block: MixBlock) -> None:
         if not block.kernels:
-            raise ConfigurationError(f"block {number} has no kernel sizes")
+            raise ConfigurationError(
+                f"block {number} has no kernel sizes",
+                hint="give each block at least one kernel size in mixconv_kernel_sizes",
+            )
         if not self.causal and block.kernels[-1] != max(block.kernels):
             raise ConfigurationError(
                 f"block {number} has kernel sizes {list(block.kernels)}", hint="the largest kernel must stand last"
             )
         for channels in (self.channels(number), block.filters)[: block.repeat]:
             if len(block.kernels) > channels:
-                raise ConfigurationError(f"block {number} splits {channels} channels into {len(block.kernels)} groups")
+                raise ConfigurationError(
+                    f"block {number} splits {channels} channels into {len(block.kernels)} groups",
+                    hint="give as many filters as the number of kernel sizes divides",
+                )
 
     def channels(self, block: int) -> int:
         """Channels that enter a block (or the head, one past the last block)."""
@@ -226,7 +235,10 @@ class Inception:
         pairs += [(block.branch_filters, block.groups) for block in self.blocks]
         for filters, groups in pairs:
             if filters % groups:
-                raise ConfigurationError(f"{filters} filters cannot be normalised in {groups} equal groups")
+                raise ConfigurationError(
+                    f"{filters} filters cannot be normalised in {groups} equal groups",
+                    hint="give as many filters as the number of groups divides",
+                )
         _check_weights(self)
 
     @property
@@ -309,13 +321,22 @@ def _normed(role: str, kernel: int, channels: int, filters: int, groups: int) ->
 
 def _check_sizes(sizes: list[int], blocks: int) -> None:
     if not 1 <= blocks <= _MAX_BLOCKS:
-        raise ConfigurationError(f"{blocks} blocks; 1 to {_MAX_BLOCKS} can be exported")
+        raise ConfigurationError(
+            f"{blocks} blocks; 1 to {_MAX_BLOCKS} can be exported",
+            hint="check the lists in the configuration: each has one entry a block",
+        )
     for size in sizes:
         if not 1 <= size <= _MAX_SIZE:
-            raise ConfigurationError(f"a size in the architecture is {size}; 1 to {_MAX_SIZE} can be exported")
+            raise ConfigurationError(
+                f"a size in the architecture is {size}; 1 to {_MAX_SIZE} can be exported",
+                hint="check the sizes in the configuration",
+            )
 
 
 def _check_weights(architecture: Architecture) -> None:
     total = weight_count(architecture)
     if total > MAX_WEIGHTS:
-        raise ConfigurationError(f"the architecture has {total} weights; no ESP32 could hold more than {MAX_WEIGHTS}")
+        raise ConfigurationError(
+            f"the architecture has {total} weights; no ESP32 could hold more than {MAX_WEIGHTS}",
+            hint="check the filters and kernel sizes in the configuration",
+        )

@@ -69,7 +69,9 @@ def load_configuration(path: Path) -> Configuration:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_SIZE + 1)
     except OSError as error:
-        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+        raise ConfigurationError(
+            f"cannot read {path}: {error.strerror}", hint="give the training_config.yaml that the trainer wrote"
+        ) from error
     if len(content) > MAX_FILE_SIZE:
         raise ConfigurationError(f"{path} is larger than {MAX_FILE_SIZE} bytes", hint="is it a configuration?")
     document = _parse_yaml(path, content)
@@ -99,7 +101,10 @@ def _parse_yaml(path: Path, content: bytes) -> object:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigurationError(f"{path} is not readable YAML{where}: {reason}") from error
+        raise ConfigurationError(
+            f"{path} is not readable YAML{where}: {reason}",
+            hint="give the training_config.yaml that the trainer wrote, as it is",
+        ) from error
 
 
 def parse_configuration(document: Mapping[Any, Any]) -> Configuration:
@@ -111,7 +116,9 @@ def parse_configuration(document: Mapping[Any, Any]) -> Configuration:
     if isinstance(document.get("flags"), Mapping):
         return _official(document)
     if not all(isinstance(name, str) for name in document):
-        raise ConfigurationError("a name in the configuration is not text")
+        raise ConfigurationError(
+            "a name in the configuration is not text", hint="write the names of settings as text, such as stride: 3"
+        )
     if _SARPEL_SECTIONS & document.keys():
         return _sarpel(document)
     _refuse_unknown(document, _OUR_SECTIONS, "the configuration")
@@ -125,7 +132,10 @@ def parse_configuration(document: Mapping[Any, Any]) -> Configuration:
 def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     section = document.get(name) or {}
     if not isinstance(section, Mapping) or not all(isinstance(key, str) for key in section):
-        raise ConfigurationError(f"{name}: holds no settings")
+        raise ConfigurationError(
+            f"{name}: holds no settings",
+            hint="give the training_config.yaml that the trainer wrote, or settings under model:",
+        )
     return section
 
 
@@ -148,7 +158,10 @@ def _official(document: Mapping[Any, Any]) -> Configuration:
             raise ConfigurationError(f"flags has the unknown name {name[:60]}", hint=f"did you mean {near[0]}?")
     for name in ("stride", "spectrogram_length"):
         if name in document and told.setdefault(name, document[name]) != document[name]:
-            raise ConfigurationError(f"{name} is {document[name]}, and {told[name]} among the flags")
+            raise ConfigurationError(
+                f"{name} is {document[name]}, and {told[name]} among the flags",
+                hint="remove one of the two: they are the same setting",
+            )
     _log_ignored(set(document) - {"flags", "stride", "spectrogram_length", "window_step_ms"})
     parsed = {name: settings.parse_setting(name, value) for name, value in told.items()}
     return Configuration(parsed, feature_step_size=_step(document.get("window_step_ms")))

@@ -165,7 +165,9 @@ def _parse_number(name: str, value: object) -> int:
     if isinstance(value, str) and re.fullmatch(r"\s*\d{1,6}\s*", value):
         return int(value)
     if not isinstance(value, (int, bool)) or not 0 <= value < 10**6:
-        raise ConfigurationError(f"{name} is {_shown(value)}, not a number of 0 or more")
+        raise ConfigurationError(
+            f"{name} is {_shown(value)}, not a number of 0 or more", hint="write a whole number, such as 3"
+        )
     return int(value)
 
 
@@ -175,12 +177,16 @@ def _parse_list(name: str, value: object) -> list[object]:
         try:
             value = ast.literal_eval(value.strip())
         except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-            raise ConfigurationError(f"{name} is {_shown(value)}, which is not a list") from error
+            raise ConfigurationError(
+                f"{name} is {_shown(value)}, which is not a list", hint="write a list, such as [64, 64]"
+            ) from error
     if isinstance(value, (list, tuple)) and len(value) <= 1000:
         return [list(entry) if isinstance(entry, tuple) else entry for entry in value]
     if isinstance(value, int):
         return [value]
-    raise ConfigurationError(f"{name} is {_shown(value)}, not a list such as 64, 64")
+    raise ConfigurationError(
+        f"{name} is {_shown(value)}, not a list such as 64, 64", hint="write numbers with commas between them"
+    )
 
 
 def _shown(value: object) -> str:

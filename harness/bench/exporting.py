@@ -85,7 +85,9 @@ def _compared(ours: Path, theirs: Path) -> str:
         mine, other = (_outputs(engine, path.read_bytes()) for path in (ours, theirs))
     differences = np.abs(mine - other)
     if differences.max() > _FURTHEST:
-        raise BenchmarkError(f"the two models differ by {differences.max()} of 255")
+        raise BenchmarkError(
+            f"the two models differ by {differences.max()} of 255", hint="report it as a bug of mww-harness"
+        )
     near = f"at most {differences.max()} of 255 apart, {differences.mean():.4f} on average"
     return f"checkpoint and calibration, and on {len(mine)} frames of speech the models' outputs are {near}"
 

@@ -78,7 +78,7 @@ def _check(flash: Path, offset: int, image: bytes) -> None:
     with flash.open("rb") as file:
         file.seek(offset)
         if file.read(len(image)) != image:
-            raise BenchmarkError("the flash does not hold what was written")
+            raise BenchmarkError("the flash does not hold what was written", hint="report it as a bug of mww-harness")
 
 
 def _firmware(size: int) -> bytes:

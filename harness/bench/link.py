@@ -119,7 +119,9 @@ def _opened(port: str, model: Model) -> LinkClient:
 
 def _check(outputs: npt.NDArray[np.uint8], expected: bytes) -> None:
     if outputs.tobytes() != expected:
-        raise BenchmarkError("the board and the emulator gave different outputs")
+        raise BenchmarkError(
+            "the board and the emulator gave different outputs", hint="mww bisect finds the operator that differs"
+        )
 
 
 def _profile(port: str, model: Model, frames: Frames) -> tuple[tuple[str, str], ...]:

@@ -26,7 +26,9 @@ def memory(plan: Plan) -> list[Row]:
         sound.unlink()
         (clip,) = finished.document["clips"]
         if not seconds * 100 - 10 < clip["slices"] <= seconds * 100:
-            raise BenchmarkError(f"{seconds} seconds of sound became {clip['slices']} slices")
+            raise BenchmarkError(
+                f"{seconds} seconds of sound became {clip['slices']} slices", hint="report it as a bug of mww-harness"
+            )
         peaks.append(int(peak.read_text()) / _MB)
     return [
         Row(

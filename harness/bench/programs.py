@@ -91,5 +91,8 @@ def _wait(process: subprocess.Popen[bytes], files: Path, started: float) -> Fini
     if process.returncode != 0:
         last = [line.strip() for line in (files.with_suffix(".err").read_text(errors="replace") + said).splitlines()]
         what = " ".join(map(str, process.args))[:300] if isinstance(process.args, list) else "a program"
-        raise BenchmarkError(f"exit status {process.returncode} from {what}", hint="; ".join(last[-3:])[-500:] or None)
+        raise BenchmarkError(
+            f"exit status {process.returncode} from {what}",
+            hint="; ".join(last[-3:])[-500:] or "it printed nothing; run it by hand",
+        )
     return Finished(said, seconds)

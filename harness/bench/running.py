@@ -86,7 +86,9 @@ def worker(plan: Plan) -> list[Row]:
         mine, others = plan.by_turns(ours, lambda: run(bare("tflm_loop", model_file(), clip)))
     digests = {hashlib.sha256(found).hexdigest() for found in outputs}
     if digests != {one.document["outputs"]["clip"] for one in others}:
-        raise BenchmarkError("the worker and the bare loop gave different outputs")
+        raise BenchmarkError(
+            "the worker and the bare loop gave different outputs", hint="report it as a bug of mww-harness"
+        )
     return [
         Row(
             what="an inference in the worker process",
@@ -132,9 +134,14 @@ def _check_outputs(runs: Sequence[Finished], *loops: Sequence[Finished]) -> None
     for loop in (one for repetition in loops for one in repetition):
         for name, digest in loop.document["outputs"].items():
             if given.setdefault(name, digest) != digest:
-                raise BenchmarkError("the bare loop does not repeat its outputs")
+                raise BenchmarkError(
+                    "the bare loop does not repeat its outputs",
+                    hint="install another version of tflite-micro; mww doctor shows the installed one",
+                )
     for finished in runs:
         document: Any = finished.document
         found = {clip["name"]: clip["outputs_sha256"] for clip in document["clips"]}
         if found != given or document["verdict"] != "pass":
-            raise BenchmarkError("mww run and the bare loop gave different outputs")
+            raise BenchmarkError(
+                "mww run and the bare loop gave different outputs", hint="report it as a bug of mww-harness"
+            )

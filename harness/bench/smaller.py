@@ -32,7 +32,9 @@ def _row(path: Path, engine: EngineProcess, plan: Plan) -> Row:
     before = path.read_bytes()
     after = optimize_for_edge(before)
     if _outputs(engine, before) != _outputs(engine, after):
-        raise BenchmarkError(f"optimize_for_edge changed the outputs of {path.stem}")
+        raise BenchmarkError(
+            f"optimize_for_edge changed the outputs of {path.stem}", hint="report it as a bug of mww-harness"
+        )
     model = read_model(before)
     limits = {chip: order_limit(model, chip) for chip in CHIPS}
     sizes = {chip: [predict_arena(content, chip).minimum for content in (before, after)] for chip in CHIPS}

@@ -18,7 +18,7 @@ _RUNS: Final = 4
 def start(plan: Plan) -> list[Row]:
     """Start `mww verify` on a model, and the help of the verb with the most options."""
     if not run(mww("verify", manifest(), "--json")).document["compatible"]:
-        raise BenchmarkError("mww verify did not check the model")
+        raise BenchmarkError("mww verify did not check the model", hint="report it as a bug of mww-harness")
     verify, help_of_run = mww("verify", manifest()), mww("run", "--help")
     run(help_of_run)
     return [_row("`mww verify MODEL`", verify, plan), _row("`mww run --help`", help_of_run, plan)]

@@ -74,7 +74,7 @@ def _benchmark_document(one: Measured) -> dict[str, Any]:
         "question": one.benchmark.question,
         "seconds": round(one.seconds, 1),
         "load": one.load,
-        "error": problem and {"code": problem.code, "message": problem.message, "hint": problem.hint},
+        "error": problem and problem.facts.to_json(),
         "rows": [_row_document(row) for row in one.rows],
     }
 

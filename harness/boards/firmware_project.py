@@ -92,7 +92,9 @@ def _remove_stale(folder: Path, kept: set[Path]) -> None:
             if path.suffix in _COMPONENT_SUFFIXES and path not in kept:
                 path.unlink()
     except OSError as error:
-        raise OutputError(f"cannot remove {error.filename}: {error.strerror}") from error
+        raise OutputError(
+            f"cannot remove {error.filename}: {error.strerror}", hint="choose another --output, or remove it by hand"
+        ) from error
 
 
 def _config(board: str) -> str:

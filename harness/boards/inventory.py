@@ -111,7 +111,10 @@ def load_inventory(path: Path | str) -> tuple[Board, ...]:
             f"{path} is not an inventory", hint="it needs one key, boards, with a list of boards under it"
         )
     if len(entries) > _MAX_BOARDS:
-        raise InventoryError(f"{path} lists {len(entries)} boards, more than {_MAX_BOARDS}")
+        raise InventoryError(
+            f"{path} lists {len(entries)} boards, more than {_MAX_BOARDS}",
+            hint="split the inventory into several files",
+        )
     boards = tuple(_parse_board(f"{path}, board {number}", entry) for number, entry in enumerate(entries, start=1))
     _refuse_doubles(path, boards)
     return boards
@@ -127,18 +130,24 @@ def _read_yaml(path: Path) -> object:
         hint = "copy docs/boards.md's example, and fill it from: mww boards scan"
         raise InventoryError(f"cannot read {path}: {error.strerror}", hint=hint) from error
     if len(content) > _MAX_BYTES:
-        raise InventoryError(f"{path} is larger than {_MAX_BYTES} bytes")
+        raise InventoryError(
+            f"{path} is larger than {_MAX_BYTES} bytes", hint="give the inventory file: docs/boards.md has an example"
+        )
     try:
         return yaml.safe_load(content)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
-        raise InventoryError(f"{path} is not readable YAML{where}") from error
+        raise InventoryError(
+            f"{path} is not readable YAML{where}", hint="correct the line, or copy the example of docs/boards.md"
+        ) from error
 
 
 def _parse_board(where: str, entry: object) -> Board:
     if not isinstance(entry, dict):
-        raise InventoryError(f"{where} is not a mapping of keys to values")
+        raise InventoryError(
+            f"{where} is not a mapping of keys to values", hint="write the board as in the example of docs/boards.md"
+        )
     known = [field.name for field in fields(Board)]
     for key in entry:
         if key not in known:
@@ -147,7 +156,9 @@ def _parse_board(where: str, entry: object) -> Board:
             raise InventoryError(f"{where} has an unknown key {str(key)[:60]!r}", hint=hint)
     for key in _REQUIRED:
         if not entry.get(key):
-            raise InventoryError(f"{where} has no {key}")
+            raise InventoryError(
+                f"{where} has no {key}", hint="add it to the board's entry; docs/boards.md lists the keys"
+            )
     texts = {key: _text(where, key, entry.get(key)) for key in known if key not in ("baud", "power_cycle")}
     if not _in_lab(where, texts["port"]) and not texts["serial"] and not texts["mac"]:
         hint = "mww boards scan shows the serial number of every port; a tty name can change at each plug"
@@ -184,13 +195,16 @@ def _text(where: str, key: str, value: object) -> str:
         hint = "put it in quotes: YAML reads bare digits and colons as a number"
         raise InventoryError(f"{where} has a {key} that is not text: {str(value)[:60]}", hint=hint)
     if len(value) > _MAX_TEXT:
-        raise InventoryError(f"{where} has a {key} longer than {_MAX_TEXT} characters")
+        raise InventoryError(f"{where} has a {key} longer than {_MAX_TEXT} characters", hint="shorten it")
     return value
 
 
 def _baud(where: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MAX_BAUD:
-        raise InventoryError(f"{where} has baud {str(value)[:60]!r}, not a number from 1 to {_MAX_BAUD}")
+        raise InventoryError(
+            f"{where} has baud {str(value)[:60]!r}, not a number from 1 to {_MAX_BAUD}",
+            hint="write a number such as 921600",
+        )
     return value
 
 
@@ -230,9 +244,17 @@ def power_cycle(board: Board, *, timeout: float = _POWER_CYCLE_SECONDS) -> None:
             board.power_cycle, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False
         )
     except OSError as error:
-        raise PowerCycleError(f"cannot run {command}: {error.strerror}") from error
+        raise PowerCycleError(
+            f"cannot run {command}: {error.strerror}",
+            hint="check power_cycle in the inventory: the command must be installed and executable",
+        ) from error
     except subprocess.TimeoutExpired as error:
-        raise PowerCycleError(f"{command} did not end in {timeout:g} s") from error
+        raise PowerCycleError(
+            f"{command} did not end in {timeout:g} s", hint="run the command by hand to see what it waits for"
+        ) from error
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise PowerCycleError(f"{command} failed with exit code {done.returncode}", hint=said[-1] if said else None)
+        raise PowerCycleError(
+            f"{command} failed with exit code {done.returncode}",
+            hint=said[-1] if said else "it printed nothing; run it by hand",
+        )

@@ -92,7 +92,7 @@ def execute(command: click.Command, arguments: Sequence[str], *, name: str | Non
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.UsageError as error:
-        usage = error.ctx.get_usage() if error.ctx else None
+        usage = error.ctx.get_usage() if error.ctx else "mww --help lists the commands"
         print_error(UsageError(error.format_message(), hint=usage), as_json=as_json)
         return UsageError.exit_code
     except MwwError as error:

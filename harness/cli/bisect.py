@@ -60,7 +60,6 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
     from harness.clips.sources import open_clips
     from harness.engines.catalog import DEFAULT_ENGINE
     from harness.targets.registry import EMULATOR, TargetOptions
-    from mww.core.errors import LinkError
     from mww.core.files import write_files
     from mww.esphome.model import load_model
 
@@ -76,12 +75,7 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
         report = stack.enter_context(progress())
         source = stack.enter_context(open_source(target, options, loaded, report))
         engine_here = stack.enter_context(EngineTensors("tflm"))
-        try:
-            result = bisect(loaded, clips, source, engine_here, report, inside=inside, recorded=recorded)
-        except LinkError as error:
-            if error.inference is not None:
-                error.message += f", at inference {error.inference}"
-            raise
+        result = bisect(loaded, clips, source, engine_here, report, inside=inside, recorded=recorded)
     if report_file is not None:
         write_files({report_file: markdown(result, loaded.name).encode()})
     if as_json:

@@ -117,7 +117,7 @@ def _entry(state: BoardState) -> dict[str, object]:
         "port": state.port,
         "holder": asdict(state.holder) if state.holder else None,
         "usable": problem is None,
-        "error": {"code": problem.code, "message": problem.message, "hint": problem.hint} if problem else None,
+        "error": problem.facts.to_json() if problem else None,
     }
 
 

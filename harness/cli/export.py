@@ -88,11 +88,19 @@ def command(  # noqa: PLR0913  (one parameter an option)
     Exits with 0 if every check holds, 1 if one fails, 2 if the export could not be carried out.
     """
     if calibration and calibration_ranges:
-        raise UsageError("--calibration and --calibration-ranges exclude each other")
+        raise UsageError(
+            "--calibration and --calibration-ranges exclude each other",
+            hint="leave one out: the ranges take the place of calibration",
+        )
     if target_recall is not None and cutoff_from is None:
-        raise UsageError("--target-recall needs --cutoff-from")
+        raise UsageError(
+            "--target-recall needs --cutoff-from", hint="add --cutoff-from FOLDER, with positive/ and negative/ clips"
+        )
     if cutoff_from is not None and others["probability_cutoff"] is not None:
-        raise UsageError("--probability-cutoff and --cutoff-from exclude each other")
+        raise UsageError(
+            "--probability-cutoff and --cutoff-from exclude each other",
+            hint="leave one out: --cutoff-from chooses the cutoff",
+        )
     manifest = {name: others.pop(name) for name in _MANIFEST_OPTIONS}
     with progress() as bar:
         result = _export(

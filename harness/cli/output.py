@@ -57,10 +57,10 @@ def warn(message: str, hint: str | None = None) -> None:
 def print_error(error: MwwError, *, as_json: bool) -> None:
     """Print what is wrong and what to do: two lines on stderr, or with `--json` one document on stdout."""
     if as_json:
-        emit_json("mww.error/1", {"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+        emit_json("mww.error/1", {"error": error.facts.to_json()})
         return
     click.secho("error: ", fg="red", nl=False, err=True)
-    click.echo(printable(error.message), err=True)
+    click.echo(printable(str(error)), err=True)
     if error.hint:
         click.echo(f" hint: {error.hint if error.code == 'usage' else printable(error.hint)}", err=True)
 

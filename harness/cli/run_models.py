@@ -145,7 +145,9 @@ def _open_report(folder: Path | None, resume: bool) -> Path | None:
         if not resume:
             (folder / NAME).unlink(missing_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror}") from error
+        raise OutputError(
+            f"cannot make the folder {folder}: {error.strerror}", hint="choose another --report"
+        ) from error
     return folder / NAME
 
 

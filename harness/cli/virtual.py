@@ -74,4 +74,4 @@ def _forget(port_file: Path) -> None:
     try:
         port_file.unlink()
     except OSError as error:
-        raise OutputError(f"cannot write {port_file}: {error.strerror}") from error
+        raise OutputError(f"cannot write {port_file}: {error.strerror}", hint="choose another --port-file") from error

@@ -136,11 +136,13 @@ def _wav_files(path: Path | str) -> Sequence[Readable]:
     path = Path(path)
     if not path.is_dir():
         if not path.exists():
-            raise AudioError(f"{path} does not exist")
+            raise AudioError(
+                f"{path} does not exist", hint="check the path; relative paths start at the working directory"
+            )
         return [path]
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() == ".wav" and file.is_file())
     if not files:
-        raise AudioError(f"{path} has no .wav file")
+        raise AudioError(f"{path} has no .wav file", hint="put the clips there as 16 kHz mono .wav files")
     return files
 
 

@@ -118,9 +118,9 @@ class Golden:
             inferences = features.shape[0] // self.provenance.stride
             if outputs.dtype != np.uint8 or outputs.shape != (inferences,):
                 said = f"{archive.path}: {name} has outputs {outputs.dtype} {list(outputs.shape)}"
-                raise FeatureError(f"{said} for {inferences} inferences")
+                raise FeatureError(f"{said} for {inferences} inferences", hint="record it again: mww record")
         if not names:
-            raise FeatureError(f"{archive.path} holds no clips")
+            raise FeatureError(f"{archive.path} holds no clips", hint="record it again: mww record")
         return tuple(FeatureClip(name, archive, _FEATURES + name, self.provenance.lead_in) for name in names)
 
 
@@ -150,11 +150,17 @@ def _text(value: object) -> str:
 
 def _read_provenance(archive: Archive) -> Provenance:
     if not is_golden(archive):
-        raise FeatureError(f"{archive.path} is not a golden: it does not say where it came from")
+        raise FeatureError(
+            f"{archive.path} is not a golden: it does not say where it came from",
+            hint="mww record makes a golden; give feature files with --features",
+        )
     try:
         document: Any = json.loads(archive.text(_PROVENANCE))
         if document["schema"] != SCHEMA:
-            raise FeatureError(f"{archive.path} is a golden of schema {document['schema']!r}, not {SCHEMA}")
+            raise FeatureError(
+                f"{archive.path} is a golden of schema {document['schema']!r}, not {SCHEMA}",
+                hint="record it again with this version: mww record",
+            )
         provenance = Provenance(
             model=_text(document["model"]),
             model_sha256=_text(document["model_sha256"]),
@@ -164,7 +170,12 @@ def _read_provenance(archive: Archive) -> Provenance:
             lead_in=float(document["lead_in"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise FeatureError(f"{archive.path} has no readable provenance: {error}") from error
+        raise FeatureError(
+            f"{archive.path} has no readable provenance: {error}", hint="record it again: mww record"
+        ) from error
     if provenance.stride < 1 or not 0 <= provenance.lead_in < 1e9:
-        raise FeatureError(f"{archive.path} says stride {provenance.stride} and lead-in {provenance.lead_in}")
+        raise FeatureError(
+            f"{archive.path} says stride {provenance.stride} and lead-in {provenance.lead_in}",
+            hint="record it again: mww record",
+        )
     return provenance

@@ -70,14 +70,20 @@ class Archive:
         try:
             return stack.enter_context(zipfile.ZipFile(stack.enter_context(path.open("rb"))))
         except OSError as error:
-            raise FeatureError(f"cannot read {path}: {error.strerror or error}") from error
+            raise FeatureError(
+                f"cannot read {path}: {error.strerror or error}",
+                hint="give an .npz archive that mww features or mww record wrote",
+            ) from error
         except _DAMAGE as error:
             raise FeatureError(f"{path} is no .npz file", hint="mww features writes one") from error
 
     def _directory(self) -> dict[str, zipfile.ZipInfo]:
         members = {info.filename: info for info in self._zip.infolist()}
         if len(members) != len(self._zip.infolist()):
-            raise FeatureError(f"{self.path} holds two members of one name")
+            raise FeatureError(
+                f"{self.path} holds two members of one name",
+                hint="make the archive again: mww features, mww record, or numpy.savez",
+            )
         if any(info.compress_type not in _METHODS for info in members.values()):
             raise FeatureError(f"{self.path} is packed as numpy never does", hint="numpy.savez_compressed writes one")
         total = sum(info.file_size for info in members.values())
@@ -158,7 +164,9 @@ class Archive:
 
     def _info(self, member: str) -> zipfile.ZipInfo:
         if member not in self._members:
-            raise FeatureError(f"{self.path} has no {member}")
+            raise FeatureError(
+                f"{self.path} has no {member}", hint="make the archive again: mww features or mww record"
+            )
         return self._members[member]
 
     @contextmanager
@@ -179,9 +187,13 @@ class Archive:
         shape, fortran_order, dtype = read(stream)
         where = f"{self.path}: {name}"
         if dtype.hasobject:
-            raise FeatureError(f"{where} holds Python objects, which are never loaded")
+            raise FeatureError(
+                f"{where} holds Python objects, which are never loaded", hint="save arrays of numbers only: numpy.savez"
+            )
         if not shape or any(length < 0 for length in shape):
-            raise FeatureError(f"{where} has the shape {list(shape)}")
+            raise FeatureError(
+                f"{where} has the shape {list(shape)}", hint="one array [slices, 40] a clip, as mww features writes it"
+            )
         says, has = prod(shape) * dtype.itemsize, size - stream.tell()
         if says != has:
             raise FeatureError(f"{where} says {says} bytes and has {has}", hint="was the file copied whole?")

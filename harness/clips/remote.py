@@ -123,11 +123,17 @@ def remote_wavs(url: str) -> tuple[RemoteFile, ...]:
             return (remote_file(url),)
         files = _below(url, shown)
     except FileNotFoundError as error:
-        raise AudioError(f"{shown} does not exist, or cannot be reached") from error
+        raise AudioError(
+            f"{shown} does not exist, or cannot be reached",
+            hint="check the address, the network, and the credentials of that storage",
+        ) from error
     except OSError as error:
-        raise AudioError(f"cannot read {shown}: {error.strerror}") from error
+        raise AudioError(
+            f"cannot read {shown}: {error.strerror}",
+            hint="check the address, the network, and the credentials of that storage",
+        ) from error
     if not files:
-        raise AudioError(f"{shown} has no .wav file")
+        raise AudioError(f"{shown} has no .wav file", hint="put .wav files there, or name each file")
     return files
 
 

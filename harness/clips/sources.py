@@ -57,7 +57,9 @@ def archive_file(place: Path | str) -> Readable:
     try:
         return remote_file(place)
     except OSError as error:
-        raise FeatureError(f"cannot read {without_secrets(place)}: {error.strerror}") from None
+        raise FeatureError(
+            f"cannot read {without_secrets(place)}: {error.strerror}", hint="check the path or address"
+        ) from None
 
 
 def _no_lead_in(lead_in: float, what: str) -> None:

@@ -178,7 +178,10 @@ class EngineProcess:
             waiting = _AHEAD.get(self.engine)
             return waiting.pop() if waiting else _start_child(self.engine)
         except OSError as error:
-            raise EngineError(f"cannot start a process for engine {self.engine}: {error.strerror}") from error
+            raise EngineError(
+                f"cannot start a process for engine {self.engine}: {error.strerror}",
+                hint="are there enough memory and free processes? ulimit -a shows the limits",
+            ) from error
 
     def _load(self) -> None:
         if self._made >= RENEWAL:

@@ -233,14 +233,19 @@ class LinkClient:
                 assert isinstance(answer, wire.Outputs)
                 expected = first + len(rows) // SAMPLE.itemsize
                 if answer.first != expected:
-                    raise WireFormatError(f"the board has made {answer.first} inferences instead of {expected}")
+                    raise WireFormatError(
+                        f"the board has made {answer.first} inferences instead of {expected}",
+                        hint="another program may use the board, or its firmware is faulty: flash it again",
+                    )
                 rows += answer.samples
         except LinkError as error:
-            error.inference = first + len(rows) // SAMPLE.itemsize
-            raise
+            raise error.at_inference(first + len(rows) // SAMPLE.itemsize) from error
         samples = np.frombuffer(bytes(rows), SAMPLE)
         if len(samples) != len(frames):
-            raise WireFormatError(f"{len(frames)} frames gave {len(samples)} outputs")
+            raise WireFormatError(
+                f"{len(frames)} frames gave {len(samples)} outputs",
+                hint="flash the firmware of this mww-harness version",
+            )
         self._counted[slot] = first + len(samples)
         return StreamedFrames(
             outputs=np.ascontiguousarray(samples["output"]),
@@ -264,7 +269,10 @@ class LinkClient:
             assert isinstance(piece, wire.OutputPiece)
             expected = (sizes[output], at, min(room, sizes[output] - at))
             if (piece.total, piece.offset, len(piece.data)) != expected:
-                raise WireFormatError(f"output {output} has {piece.total} bytes on the board, not {sizes[output]}")
+                raise WireFormatError(
+                    f"output {output} has {piece.total} bytes on the board, not {sizes[output]}",
+                    hint="flash the model again: mww flash --model MANIFEST.json",
+                )
             found[output] += piece.data
         return found
 
@@ -293,8 +301,7 @@ class LinkClient:
         try:
             yield from self._session.exchange(requests, patience=patience)
         except (RebootedError, HungError) as error:
-            error.hint = "; ".join(filter(None, (error.hint, self._log.story())))
-            raise
+            raise error.with_hint("; ".join(filter(None, (error.hint, self._log.story())))) from error
         except PortMissingError:
             # Where USB is the chip's own, a reboot takes the port away; what comes back tells.
             if self._returns and self.reconnect().boot_id != boot_id:

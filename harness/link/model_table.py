@@ -77,14 +77,16 @@ def partition_image(models: Sequence[ModelRecord | None], size: int) -> bytes:
         ModelPartitionError: More models than slots, an empty model, or more than `size` bytes.
     """
     if len(models) > MAX_MODELS:
-        raise ModelPartitionError(f"{len(models)} models, and the partition has {MAX_MODELS} slots")
+        raise ModelPartitionError(
+            f"{len(models)} models, and the partition has {MAX_MODELS} slots", hint="flash fewer models"
+        )
     entries = [_EMPTY] * MAX_MODELS
     body = bytearray()
     for slot, model in enumerate(models):
         if model is None:
             continue
         if not model.content:
-            raise ModelPartitionError(f"the model for slot {slot} is empty")
+            raise ModelPartitionError(f"the model for slot {slot} is empty", hint="give a .tflite file with content")
         offset = TABLE_SECTORS * SECTOR_SIZE + len(body)
         entries[slot] = TableEntry(offset, len(model.content), model.arena, model.sha256)
         body += _whole_sectors(model.content)

@@ -171,7 +171,10 @@ class Session:
         if kind is Error:
             raise self._refusal(Error.decode(frame.payload))
         if kind is None or kind.__name__ != request.reply:
-            raise WireFormatError(f"{type(request).__name__} was answered by a message of type {frame.kind:#04x}")
+            raise WireFormatError(
+                f"{type(request).__name__} was answered by a message of type {frame.kind:#04x}",
+                hint="flash the firmware of this mww-harness version",
+            )
         return kind.decode(frame.payload)
 
     def _refusal(self, error: Error) -> DeviceError:
@@ -283,7 +286,10 @@ def _welcome(frame: Frame, nonce: int, sequence: int) -> Welcome | None:
         return None
     welcome = Welcome.decode(frame.payload)
     if welcome.max_payload < _LEAST_PAYLOAD:
-        raise WireFormatError(f"the board takes no more than {welcome.max_payload} bytes at once")
+        raise WireFormatError(
+            f"the board takes no more than {welcome.max_payload} bytes at once",
+            hint="flash the firmware of this mww-harness version",
+        )
     return welcome if welcome.nonce == nonce else None
 
 

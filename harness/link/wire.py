@@ -144,11 +144,15 @@ class Record:
         try:
             parts = [self._prefix.pack(*[getattr(self, name) for name in self._fixed])]
         except struct.error as error:
-            raise WireFormatError(f"{type(self).__name__} does not fit its fields: {error}") from None
+            raise WireFormatError(
+                f"{type(self).__name__} does not fit its fields: {error}", hint="use smaller values"
+            ) from None
         for name in self._texts:
             text = getattr(self, name).encode()
             if len(text) > TEXT_LIMIT:
-                raise WireFormatError(f"{type(self).__name__}.{name} is longer than {TEXT_LIMIT} bytes")
+                raise WireFormatError(
+                    f"{type(self).__name__}.{name} is longer than {TEXT_LIMIT} bytes", hint="shorten it"
+                )
             parts.append(bytes((len(text),)) + text)
         if self._tail is not None:
             parts.append(getattr(self, self._tail))
@@ -162,23 +166,34 @@ class Record:
             WireFormatError: It is too short, too long, or no such layout.
         """
         if len(payload) < cls._prefix.size:
-            raise WireFormatError(f"{cls.__name__} of {len(payload)} bytes is cut short")
+            raise WireFormatError(
+                f"{cls.__name__} of {len(payload)} bytes is cut short",
+                hint="flash the firmware of this mww-harness version",
+            )
         values: list[object] = list(cls._prefix.unpack_from(payload))
         offset = cls._prefix.size
         for name in cls._texts:
             end = offset + 1 + payload[offset] if offset < len(payload) else len(payload) + 1
             if end > len(payload):
-                raise WireFormatError(f"{cls.__name__}.{name} is cut short")
+                raise WireFormatError(
+                    f"{cls.__name__}.{name} is cut short", hint="flash the firmware of this mww-harness version"
+                )
             values.append(payload[offset + 1 : end].decode(errors="replace"))
             offset = end
         if cls._tail is not None:
             tail = payload[offset:]
             kind = cls.layout[-1].kind
             if isinstance(kind, Records) and len(tail) % kind.row.fixed_size():
-                raise WireFormatError(f"{cls.__name__} ends within a {kind.row.__name__}")
+                raise WireFormatError(
+                    f"{cls.__name__} ends within a {kind.row.__name__}",
+                    hint="flash the firmware of this mww-harness version",
+                )
             values.append(tail)
         elif offset != len(payload):
-            raise WireFormatError(f"{cls.__name__} has {len(payload) - offset} bytes too many")
+            raise WireFormatError(
+                f"{cls.__name__} has {len(payload) - offset} bytes too many",
+                hint="flash the firmware of this mww-harness version",
+            )
         return cls(*values)
 
 

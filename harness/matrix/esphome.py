@@ -183,6 +183,12 @@ def _run(command: list[str], timeout: int) -> subprocess.CompletedProcess[str]:
             env=environment,
         )
     except subprocess.TimeoutExpired as error:
-        raise EsphomeError(f"{' '.join(command[1:4])} took more than {timeout} s") from error
+        raise EsphomeError(
+            f"{' '.join(command[1:4])} took more than {timeout} s",
+            hint="is the network slow? run it again: what is downloaded stays",
+        ) from error
     except OSError as error:
-        raise EsphomeError(f"cannot start {command[0]}: {error.strerror}") from error
+        raise EsphomeError(
+            f"cannot start {command[0]}: {error.strerror}",
+            hint="check that the Python of this environment still exists",
+        ) from error

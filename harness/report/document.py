@@ -67,7 +67,7 @@ def _clip(clip: ClipResult) -> Document:
     return {
         "name": clip.name,
         "status": clip.status,
-        "error": asdict(clip.error) if clip.error else None,
+        "error": clip.error.to_json() if clip.error else None,
         "slices": clip.slices,
         "inferences": clip.inferences,
         "device_inferences": clip.device_inferences,

@@ -35,7 +35,9 @@ class Fields:
             with path.open("rb") as file:
                 content = file.read(MAX_BYTES + 1)
             if len(content) > MAX_BYTES:
-                raise InputError(f"{path} is larger than {MAX_BYTES >> 20} MB")
+                raise InputError(
+                    f"{path} is larger than {MAX_BYTES >> 20} MB", hint="give the run.json that mww run --report wrote"
+                )
             value: object = json.loads(content, parse_constant=_refuse_constant)
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror}", hint=REMEDY) from error

@@ -59,7 +59,10 @@ def append_to_step_summary(summary: str) -> None:
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(summary + "\n")
     except OSError as error:
-        raise OutputError(f"cannot write GITHUB_STEP_SUMMARY {path}: {error.strerror}") from error
+        raise OutputError(
+            f"cannot write GITHUB_STEP_SUMMARY {path}: {error.strerror}",
+            hint="let GITHUB_STEP_SUMMARY name a file that can be written, or unset it",
+        ) from error
 
 
 def escape(text: str) -> str:

@@ -72,11 +72,17 @@ def _runs(path: Path) -> list[Mapping[str, object]]:
 def _read_json(path: Path) -> object:
     try:
         if path.is_file() and path.stat().st_size > MAX_FILE_SIZE:
-            raise InputError(f"{path} is larger than {MAX_FILE_SIZE} bytes")
+            raise InputError(
+                f"{path} is larger than {MAX_FILE_SIZE} bytes", hint="give the run.json that mww run --report wrote"
+            )
         if not path.is_file():
             raise InputError(f"{path} is {'no file' if path.exists() else 'missing'}", hint=REMEDY)
         return json.loads(path.read_bytes().decode("utf-8"))
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputError(
+            f"cannot read {path}: {error.strerror}", hint="give the run.json that mww run --report wrote"
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON: {error}") from error
+        raise InputError(
+            f"{path} is not JSON: {error}", hint="give the run.json that mww run --report wrote"
+        ) from error

@@ -50,7 +50,9 @@ class Journal:
         try:
             self._known = {} if not path.exists() else self._read()
         except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror}") from error
+            raise InputError(
+                f"cannot read {path}: {error.strerror}", hint="choose a journal file that you may read"
+            ) from error
 
     def recall(self, clip: Clip) -> Observed | None:
         """What was seen of a clip; None where it is not finished."""
@@ -81,7 +83,10 @@ class Journal:
                 file.write(line if self._whole else b"\n" + line)
                 self._whole = True
         except OSError as error:
-            raise OutputError(f"cannot write {self._path}: {error.strerror}") from error
+            raise OutputError(
+                f"cannot write {self._path}: {error.strerror}",
+                hint="is the disk full? choose another place for the journal",
+            ) from error
 
     def _read(self) -> dict[str, Observed]:
         known = {}

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from harness.clips.clip import Clip
 from harness.run.problems import miscounted
-from harness.run.results import ClipError, ClipResult, Latency, Mismatch, Trace
+from harness.run.results import ClipResult, Latency, Mismatch, Trace
 from harness.run.streaming import Streamed
 from mww.core.errors import MwwError
 from mww.esphome.detection import Detection, DeviceDetection, Recording, Vad
@@ -120,7 +120,7 @@ def _as_far_as_it_came(clip: Clip, observed: Observed) -> ClipResult:
     return ClipResult(
         name=clip.name,
         status="pass" if error is None else "error",
-        error=None if error is None else ClipError(error.code, error.message, error.hint, error.inference),
+        error=None if error is None else error.facts,
         slices=observed.streamed.slices,
         inferences=len(observed.outputs),
         device_inferences=observed.device_inferences,

@@ -35,7 +35,7 @@ def check_inputs(setup: Setup, clips: Sequence[Clip], options: RunOptions) -> No
     model, recorded, jobs = setup.model, setup.recorded, options.jobs
     several = [target_spec(name).several for name in (options.target, *options.more_targets)]
     if not clips:
-        raise UsageError("there are no clips")
+        raise UsageError("there are no clips", hint="give --wav, --features or --golden with at least one clip")
     if jobs < 1 or (jobs > 1 and not all(several)):
         raise UsageError(f"{jobs} jobs on the target {options.target}", hint="one board runs one clip at a time")
     if options.more_targets and (any(several) or len({options.target, *options.more_targets}) != len(several)):
@@ -45,7 +45,10 @@ def check_inputs(setup: Setup, clips: Sequence[Clip], options: RunOptions) -> No
     check_step(model.feature_step_size, clips)
     if setup.vad is not None and setup.vad.feature_step_size != model.feature_step_size:
         steps = f"{setup.vad.feature_step_size} and {model.feature_step_size} ms"
-        raise UsageError(f"the VAD model and the model take slices of different lengths: {steps}")
+        raise UsageError(
+            f"the VAD model and the model take slices of different lengths: {steps}",
+            hint="give a VAD model with the same feature_step_size in its manifest",
+        )
 
 
 def golden_source(setup: Setup) -> GoldenSource | None:
@@ -72,4 +75,6 @@ def sha256_of(path: Readable) -> str:
                 digest.update(block)
         return digest.hexdigest()
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
+        raise InputError(
+            f"cannot read {path}: {error.strerror}", hint="check the path, and that you may read it"
+        ) from error

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from harness.run.allowances.allowance import Allowance, AllowanceUse
 from harness.run.evaluation.statistics import Evaluation
 from harness.targets.base import TargetInfo
+from mww.core.errors import ErrorFacts
 from mww.esphome.detection import Detection
 
 SCHEMA: Final = "mww.run/1"
@@ -32,16 +33,6 @@ class Mismatch:
     inference: int
     expected: int
     found: int
-
-
-@dataclass(frozen=True, slots=True)
-class ClipError:
-    """Why a clip could not be carried out; `inference` is the first that is missing, None where that is not known."""
-
-    code: str
-    message: str
-    hint: str | None
-    inference: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +79,7 @@ class ClipResult:
 
     name: str
     status: Verdict
-    error: ClipError | None
+    error: ErrorFacts | None
     slices: int
     inferences: int
     device_inferences: int | None

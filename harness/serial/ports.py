@@ -81,18 +81,18 @@ class PortAccess:
 
     allowed: bool
     message: str
-    hint: str | None
+    hint: str = ""
 
 
 def access(port: str) -> PortAccess:
     """Whether this process may open a port; a URL is judged when it is opened."""
     if is_url(port):
-        return PortAccess(True, f"{port} is a URL", None)
+        return PortAccess(True, f"{port} is a URL")
     path = Path(port)
     if not path.exists():
         return PortAccess(False, f"{port} does not exist", "mww boards scan lists the ports there are")
     if os.access(path, os.R_OK | os.W_OK):
-        return PortAccess(True, f"{port} can be opened", None)
+        return PortAccess(True, f"{port} can be opened")
     return PortAccess(False, f"{current_user()} may not open {port}", permission_hint(_group_of(path)))
 
 

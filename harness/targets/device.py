@@ -178,8 +178,7 @@ class DeviceTarget:
             raise
         except HungError as error:
             self._broken = True
-            error.hint = self._restarted(error)
-            raise
+            raise error.with_hint(self._restarted(error)) from error
         except LinkError:
             self._broken = True
             raise

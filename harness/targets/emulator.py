@@ -64,7 +64,9 @@ class EmulatorTarget:
         self._engine.load(model.content)
         if (self._engine.frame_size, self._engine.output_size) != (model.stride * 40, 1):
             sizes = f"frames of {self._engine.frame_size} bytes and outputs of {self._engine.output_size}"
-            raise EngineError(f"engine {self._engine.engine} sees {sizes} in {model.name}")
+            raise EngineError(
+                f"engine {self._engine.engine} sees {sizes} in {model.name}", hint="use another engine: --engine tflm"
+            )
         return ArenaUse(predicted.used, predicted.probe or predicted.minimum, "predicted")
 
     def reset(self) -> None:

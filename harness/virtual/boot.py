@@ -85,7 +85,10 @@ def _load_bootloader(chip: Chip, flash: Flash, log: list[str]) -> EspImage | Non
     try:
         image = parse_image(data, chip.bootloader_offset)
         if image.chip_id != chip.image_id:
-            raise ImageError(f"mismatch chip ID, expected {chip.image_id}, found {image.chip_id}")
+            raise ImageError(
+                f"mismatch chip ID, expected {chip.image_id}, found {image.chip_id}",
+                hint="flash an image that was built for this chip",
+            )
     except ImageError as error:
         log.append(f"{error.message}\r\nets_main.c 371 \r\n")
         return None

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
-from mww.core.errors import VirtualBoardError
+from mww.core.errors import ErrorFacts, VirtualBoardError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -112,6 +112,6 @@ class VirtualBoard:
                     continue
                 raise VirtualBoardError("the virtual board ended while it started", hint="try mww virtual") from None
             if "error" in document:
-                raise VirtualBoardError(document["error"]["message"], hint=document["error"]["hint"])
+                raise VirtualBoardError.from_facts(ErrorFacts.from_json(document["error"]))
             return str(document["port"])
         raise VirtualBoardError("the virtual board does not start", hint="try mww virtual")

@@ -6,28 +6,134 @@ what to do. The command line prints the two and exits with `exit_code`; a traceb
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+import copyreg
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Self
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorFacts:
+    """What is known of a failure. It also travels between processes and stands in reports, as JSON.
+
+    Attributes:
+        code: Stable identifier for scripts (`error.code` in JSON).
+        message: What is wrong, one line, without a full stop at the end.
+        hint: What to do about it, one line; empty where nothing can be done.
+        inference: Where in a clip it happened: the index of the first inference without an output; None elsewhere.
+    """
+
+    code: str
+    message: str
+    hint: str = ""
+    inference: int | None = None
+
+    def __str__(self) -> str:
+        return self.message if self.inference is None else f"{self.message}, at inference {self.inference}"
+
+    def to_json(self) -> dict[str, object]:
+        """The facts as `docs/reference/run.schema.json` writes them; an empty hint is null."""
+        return {"code": self.code, "message": self.message, "hint": self.hint or None, "inference": self.inference}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, object]) -> Self:
+        """The facts that `to_json` wrote, in another process of this version.
+
+        Raises:
+            KeyError: There is no code or no message.
+        """
+        inference = document.get("inference")
+        return cls(
+            code=str(document["code"]),
+            message=str(document["message"]),
+            hint=str(document.get("hint") or ""),
+            inference=inference if isinstance(inference, int) else None,
+        )
 
 
 class MwwError(Exception):
-    """Root of every error raised on purpose.
+    """Root of every error raised on purpose: it carries facts, and whoever prints it makes the text.
+
+    An error never changes. `with_hint`, `with_message` and `at_inference` make another one, to be raised from the
+    first. Errors can be pickled.
 
     Attributes:
-        message: What is wrong, one line, without a full stop at the end.
-        hint: What to do about it, one line, or None where the message says it all.
-        code: Stable identifier for scripts (`error.code` in JSON).
-        inference: Where in a clip it happened: the index of the first inference without an output; None elsewhere.
+        facts: What is known.
+        code: Stable identifier for scripts, of the class; the board's own for a `DeviceError`.
         exit_code: 1 when something was judged and does not hold, 2 when it could not be carried out.
     """
 
     code: str = "error"
     exit_code: ClassVar[int] = 2
 
-    def __init__(self, message: str, *, hint: str | None = None, inference: int | None = None) -> None:
+    def __init__(self, message: str, *, hint: str, inference: int | None = None) -> None:
+        """Make an error; the hint must help. An error for which no hint can help is an `UnhintedError`."""
+        if not hint and not isinstance(self, UnhintedError):
+            raise ValueError(f"{type(self).__name__} needs a hint: {message}")
         super().__init__(message)
-        self.message = message
-        self.hint = hint
-        self.inference = inference
+        self._take(ErrorFacts(self.code, message, hint, inference))
+
+    @classmethod
+    def from_facts(cls, facts: ErrorFacts) -> MwwError:
+        """The error of another process, of this class but with its own code."""
+        error = cls.__new__(cls, facts.message)
+        error._take(facts)
+        return error
+
+    @property
+    def message(self) -> str:
+        """What is wrong; see `ErrorFacts`."""
+        return self.facts.message
+
+    @property
+    def hint(self) -> str:
+        """What to do about it; see `ErrorFacts`."""
+        return self.facts.hint
+
+    @property
+    def inference(self) -> int | None:
+        """Where in a clip it happened; see `ErrorFacts`."""
+        return self.facts.inference
+
+    def with_message(self, message: str) -> Self:
+        """The same error with another message."""
+        return self._with(replace(self.facts, message=message))
+
+    def with_hint(self, hint: str) -> Self:
+        """The same error with another hint."""
+        return self._with(replace(self.facts, hint=hint))
+
+    def at_inference(self, inference: int) -> Self:
+        """The same error, at an inference of the clip."""
+        return self._with(replace(self.facts, inference=inference))
+
+    def __str__(self) -> str:
+        return str(self.facts)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle without calling a constructor, since each class has its own."""
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
+
+    def _with(self, facts: ErrorFacts) -> Self:
+        error = type(self).__new__(type(self), facts.message)
+        error.__dict__.update(self.__dict__)
+        error._take(facts)
+        return error
+
+    def _take(self, facts: ErrorFacts) -> None:
+        self.facts = facts
+        self.code = facts.code
+
+
+class UnhintedError(MwwError):
+    """Base of the errors for which no hint can help; each such class says why in its docstring."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, hint="")
 
 
 class UsageError(MwwError):
@@ -206,15 +312,15 @@ class PortMissingError(LinkError):
 GONE_CODES: Final = frozenset(
     kind.code for kind in (NoReplyError, WrongFirmwareError, BootLoopError, HungError, PortMissingError)
 )
-"""Of errors after which a board is not there, or not to be had."""
+"""Codes of errors which mean that the board is gone or cannot be used."""
 
 
 class DeviceError(LinkError):
     """The board refused or failed a request; `code` is the slug of the board's own error code."""
 
-    def __init__(self, message: str, *, slug: str, detail: int, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, slug: str, detail: int, hint: str) -> None:
         super().__init__(message, hint=hint)
-        self.code = slug
+        self._take(replace(self.facts, code=slug))
         self.detail = detail
 
 

@@ -35,7 +35,10 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
                 _restore(path, content_before)
         if isinstance(error, OSError):
             where = error.filename or "the result"
-            raise OutputError(f"cannot write {where}: {error.strerror}") from error
+            raise OutputError(
+                f"cannot write {where}: {error.strerror}",
+                hint="choose another place: is the disk full, or the folder write-protected?",
+            ) from error
         raise
     finally:
         for beside in waiting.values():
@@ -58,7 +61,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         finally:
             beside.discard()
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        raise OutputError(
+            f"cannot write {path}: {error.strerror or error}",
+            hint="choose another place: is the disk full, or the folder write-protected?",
+        ) from error
 
 
 def _restore(path: Path, content: bytes | None) -> None:

@@ -100,11 +100,17 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """
     try:
         if not path.is_file():  # a pipe would wait for ever
-            raise ManifestError(f"{path} is {'no file' if path.exists() else 'missing'}")
+            raise ManifestError(
+                f"{path} is {'no file' if path.exists() else 'missing'}",
+                hint="give the .json beside the .tflite, or the .tflite itself",
+            )
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_SIZE + 1)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        raise ManifestError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+        raise ManifestError(
+            f"cannot read {path}: {getattr(error, 'strerror', None) or error}",
+            hint="give the .json beside the .tflite, as a file that you may read",
+        ) from error
     if len(raw) > MAX_FILE_SIZE:
         raise ManifestError(f"{path} is larger than {MAX_FILE_SIZE} bytes", hint="is it a manifest?")
     try:
@@ -157,7 +163,9 @@ def save_manifest(manifest: Mapping[str, Any], path: Path | str) -> Path:
     try:
         text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ManifestError(f"the manifest cannot be written as JSON: {error}") from error
+        raise ManifestError(
+            f"the manifest cannot be written as JSON: {error}", hint="write plain numbers and texts"
+        ) from error
     write_files({path: f"{text}\n".encode()})
     return path
 

@@ -45,11 +45,14 @@ def read_samples(path: Readable) -> Iterator[bytes]:
             while left:
                 block = file.read(min(left, _BLOCK_SAMPLES * 2))
                 if not block:
-                    raise AudioError(f"{path} became shorter while it was read")
+                    raise AudioError(
+                        f"{path} became shorter while it was read",
+                        hint="wait until the file is written, then run again",
+                    )
                 left -= len(block)
                 yield block
     except OSError as error:
-        raise AudioError(f"cannot read {path}: {error.strerror}") from error
+        raise AudioError(f"cannot read {path}: {error.strerror}", hint="give a .wav file that you may read") from error
 
 
 def _find_samples(path: Readable, file: BinaryIO) -> int:

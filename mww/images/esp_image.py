@@ -110,21 +110,32 @@ def parse_image(data: bytes, where: int = 0) -> EspImage:
         ImageError: No chip would boot it; the message is what the bootloader prints.
     """
     if not is_image(data) or len(data) < HEADER_SIZE:
-        raise ImageError(f"image at {where:#x} has invalid magic byte (nothing flashed here?)")
+        raise ImageError(
+            f"image at {where:#x} has invalid magic byte (nothing flashed here?)",
+            hint="flash a firmware image: mww flash --firmware FACTORY.bin",
+        )
     header = _HEADER.unpack_from(data)
     count, entry, chip_id, digest_follows = header[1], header[4], header[7], header[12]
     if not 1 <= count <= _MAX_SEGMENTS:
-        raise ImageError(f"image at {where:#x} segment count {count} exceeds max {_MAX_SEGMENTS}")
+        raise ImageError(
+            f"image at {where:#x} segment count {count} exceeds max {_MAX_SEGMENTS}",
+            hint="was the file copied whole? build the firmware again",
+        )
     segments, position = _parse_segments(data, count)
     position += 15 - position % 16
     if position >= len(data):
-        raise ImageError(f"image at {where:#x} is cut off")
+        raise ImageError(f"image at {where:#x} is cut off", hint="was the file copied whole? build the firmware again")
     checksum = reduce(xor, b"".join(segment.data for segment in segments), _CHECKSUM_SEED)
     if checksum != data[position]:
-        raise ImageError(f"Checksum failed. Calculated {checksum:#x} read {data[position]:#x}")
+        raise ImageError(
+            f"Checksum failed. Calculated {checksum:#x} read {data[position]:#x}",
+            hint="was the file copied whole? build the firmware again",
+        )
     position += 1
     if digest_follows and hashlib.sha256(data[:position]).digest() != data[position : position + 32]:
-        raise ImageError("Image hash failed - image is corrupt")
+        raise ImageError(
+            "Image hash failed - image is corrupt", hint="was the file copied whole? build the firmware again"
+        )
     return EspImage(chip_id, entry, segments, _find_descriptor(segments[0].data))
 
 
@@ -133,11 +144,13 @@ def _parse_segments(data: bytes, count: int) -> tuple[tuple[Segment, ...], int]:
     position = HEADER_SIZE
     for number in range(count):
         if position + _SEGMENT.size > len(data):
-            raise ImageError(f"segment {number} is cut off")
+            raise ImageError(f"segment {number} is cut off", hint="was the file copied whole? build the firmware again")
         address, length = _SEGMENT.unpack_from(data, position)
         position += _SEGMENT.size
         if length % 4 or position + length > len(data):
-            raise ImageError(f"invalid segment length {length:#x}")
+            raise ImageError(
+                f"invalid segment length {length:#x}", hint="was the file copied whole? build the firmware again"
+            )
         segments.append(Segment(address, data[position : position + length]))
         position += length
     return tuple(segments), position

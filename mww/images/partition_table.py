@@ -59,14 +59,22 @@ def parse_partition_table(data: bytes, flash_size: int) -> tuple[Partition, ...]
         number = len(partitions)
         if entry.startswith(_MD5_ENTRY[:2]):
             if entry[16:] != hashlib.md5(data[:start], usedforsecurity=False).digest():
-                raise ImageError("partition table MD5 does not match")
+                raise ImageError(
+                    "partition table MD5 does not match", hint="was the file copied whole? build the firmware again"
+                )
         elif entry == ERASED_ENTRY and partitions:
             return tuple(partitions)
         elif not entry.startswith(_MAGIC):
-            raise ImageError(f"partition {number} invalid magic number {int.from_bytes(entry[:2], 'little'):#x}")
+            raise ImageError(
+                f"partition {number} invalid magic number {int.from_bytes(entry[:2], 'little'):#x}",
+                hint="was the file copied whole? build the firmware again",
+            )
         else:
             partitions.append(_parse_entry(entry, number, flash_size))
-    raise ImageError(f"partition table has no end after {len(partitions)} partitions")
+    raise ImageError(
+        f"partition table has no end after {len(partitions)} partitions",
+        hint="was the file copied whole? build the firmware again",
+    )
 
 
 def make_partition_table(partitions: Iterable[Partition]) -> bytes:
@@ -88,6 +96,7 @@ def _parse_entry(entry: bytes, number: int, flash_size: int) -> Partition:
     _, kind, subtype, offset, size, name, flags = _ENTRY.unpack(entry)
     if offset + size > flash_size:
         raise ImageError(
-            f"partition {number} invalid - offset {offset:#x} size {size:#x} exceeds flash chip size {flash_size:#x}"
+            f"partition {number} invalid - offset {offset:#x} size {size:#x} exceeds flash chip size {flash_size:#x}",
+            hint="build the firmware for the flash size of this board",
         )
     return Partition(name.rstrip(b"\0").decode("ascii", "replace"), kind, subtype, offset, size, flags)

@@ -177,9 +177,15 @@ class ModelFile:
         """
         data = self.buffers[tensor.buffer]
         if tensor.dtype not in _NUMPY_TYPES:
-            raise ModelFileError(f"tensor {tensor.index} has data of type {tensor.dtype}, which cannot be read")
+            raise ModelFileError(
+                f"tensor {tensor.index} has data of type {tensor.dtype}, which cannot be read",
+                hint="mww verify names the types that ESPHome's runtime takes",
+            )
         if data.size != tensor.nbytes:
-            raise ModelFileError(f"tensor {tensor.index} carries {data.size} bytes, its shape asks for {tensor.nbytes}")
+            raise ModelFileError(
+                f"tensor {tensor.index} carries {data.size} bytes, its shape asks for {tensor.nbytes}",
+                hint="is it a .tflite file, and was it copied whole?",
+            )
         values = np.frombuffer(self.content, _NUMPY_TYPES[tensor.dtype], tensor.elements, data.offset)
         return values.reshape(tensor.shape)
 
@@ -206,7 +212,7 @@ def _read_file(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(MAX_FILE_SIZE + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise ModelFileError(f"cannot read {path}: {error}") from error
+        raise ModelFileError(f"cannot read {path}: {error}", hint="give a .tflite file that you may read") from error
     if len(content) > MAX_FILE_SIZE:
         raise ModelFileError(f"{path} is larger than {MAX_FILE_SIZE} bytes", hint="no ESP32 could hold it")
     return content

@@ -71,7 +71,10 @@ class Lifetimes:
         """
         subgraph = subgraphs[index]
         if depth > _MAX_DEPTH or len(self.scopes) > _MAX_SCOPES:
-            raise UnsupportedModelError("CALL_ONCE calls subgraphs that call subgraphs without end")
+            raise UnsupportedModelError(
+                "CALL_ONCE calls subgraphs that call subgraphs without end",
+                hint="export the model again; mww verify explains what ESPHome's runtime accepts",
+            )
         self.scopes.append(Scope(index, None))
         for tensor in subgraph.inputs:
             self._create(index, tensor)

@@ -237,7 +237,10 @@ class MicroAllocator:
                 raise UnsupportedModelError(message, hint="TFLM plans such a buffer with an undefined size")
             buffers.append(self._unplaced(request.subgraph, None, request.operator, request.size))
         if len(buffers) > _MAX_PLANNED_BUFFERS:
-            raise UnsupportedModelError(f"{len(buffers)} buffers to plan; no more than {_MAX_PLANNED_BUFFERS} are")
+            raise UnsupportedModelError(
+                f"{len(buffers)} buffers to plan; no more than {_MAX_PLANNED_BUFFERS} are",
+                hint="use a smaller model: a wake word has some 100 buffers",
+            )
         return buffers
 
     def _needs_allocating(self, subgraph: Subgraph, tensor: Tensor) -> bool:
@@ -275,7 +278,10 @@ def tensor_bytes(tensor: Tensor) -> int:
     if tensor.dtype == "INT4":
         return tensor.elements
     if tensor.dtype not in TENSOR_TYPE_SIZES:
-        raise UnsupportedModelError(f"tensor {tensor.index} is {tensor.dtype}, which TFLM has no size for")
+        raise UnsupportedModelError(
+            f"tensor {tensor.index} is {tensor.dtype}, which TFLM has no size for",
+            hint="export the model again; mww verify explains what ESPHome's runtime accepts",
+        )
     return tensor.elements * TENSOR_TYPE_SIZES[tensor.dtype]
 
 
@@ -287,9 +293,15 @@ def _check_operator(subgraph: Subgraph, operator: Operator) -> None:
         hint = f"it registers {len(REGISTERED_OPS)}: {', '.join(REGISTERED_OPS)}"
         raise UnsupportedModelError(f"{name} is not registered in ESPHome's runtime", hint=hint)
     if operator.custom_options:
-        raise UnsupportedModelError(f"{place} has custom options, which TFLM refuses on a builtin operator")
+        raise UnsupportedModelError(
+            f"{place} has custom options, which TFLM refuses on a builtin operator",
+            hint="export the model again; mww verify explains what ESPHome's runtime accepts",
+        )
     if operator.intermediates:
-        raise UnsupportedModelError(f"{place} has intermediate tensors, which no registered operator may have")
+        raise UnsupportedModelError(
+            f"{place} has intermediate tensors, which no registered operator may have",
+            hint="export the model again; mww verify explains what ESPHome's runtime accepts",
+        )
 
 
 def _tensor_structs(runtime: Runtime, tensor: Tensor) -> tuple[int, ...]:

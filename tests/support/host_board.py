@@ -243,7 +243,7 @@ class BoardPort:
 
     def write(self, data: bytes) -> None:
         if not self._thread.is_alive():
-            raise PortMissingError("the port went away")
+            raise PortMissingError("the port went away", hint="plug it in")
         self._to_board.put(b"".join(map(self._noise.disturb, frames_of(data))))
 
     def reset_chip(self) -> bool:

@@ -15,7 +15,6 @@ from harness.run.evaluation.statistics import LabelledOutputs, Rule, evaluate
 from harness.run.results import (
     AllowanceAccount,
     ArenaResult,
-    ClipError,
     ClipResult,
     GoldenSource,
     Latency,
@@ -26,6 +25,7 @@ from harness.run.results import (
     Verdict,
 )
 from harness.targets.base import TargetInfo
+from mww.core.errors import ErrorFacts
 from mww.esphome.contract import cutoff_byte
 from mww.esphome.detection import detect
 
@@ -79,7 +79,7 @@ def clip(name: str, outputs: Bytes, golden: Bytes | None = None, *, microseconds
     )
 
 
-def broken_clip(name: str, outputs: Bytes, error: ClipError) -> ClipResult:
+def broken_clip(name: str, outputs: Bytes, error: ErrorFacts) -> ClipResult:
     """A clip that ended early."""
     whole = clip(name, outputs)
     return replace(whole, status="error", error=error, outputs_sha256=None, max_output=None, detections=())
@@ -127,7 +127,7 @@ def passing_run() -> RunResult:
 def mixed_run() -> RunResult:
     """A run with everything in it."""
     good, bad, ambient = speech(6, 2.0, 4.5), speech(8, 3.0, seed=2), speech(900, 400, 401, seed=3)
-    error = ClipError("rebooted", "the board restarted after inference 57", "look at its power supply", 57)
+    error = ErrorFacts("rebooted", "the board restarted after inference 57", "look at its power supply", 57)
     result = run(
         [
             clip("positive/okay-1.wav", good, good.copy(), microseconds=6700),

@@ -159,7 +159,9 @@ class LabgridClient:
                 check=False,
             )
         except OSError as error:
-            raise LeaseError(f"cannot run {self._program}: {error.strerror}") from error
+            raise LeaseError(
+                f"cannot run {self._program}: {error.strerror}", hint="MWW_LABGRID names the labgrid-client to run"
+            ) from error
         except subprocess.TimeoutExpired as error:
             raise LeaseError(f"the lab's coordinator {self.address.coordinator} does not answer", hint=hint) from error
         if done.returncode != 0:

@@ -82,7 +82,7 @@ def main(words: list[str]) -> NoReturn:
     try:
         _keep(LabgridClient(LabAddress(tuple(tags), coordinator), socket.gethostname(), unique_user()))
     except MwwError as error:
-        _say({"error": {"code": error.code, "message": error.message, "hint": error.hint}})
+        _say({"error": error.facts.to_json()})
     sys.exit()
 
 

@@ -17,7 +17,7 @@ from harness.boards.inventory import Board
 from harness.boards.labgrid.address import LabAddress, parse_address
 from harness.boards.labgrid.client import LabgridClient, find_client
 from harness.boards.labgrid.keeper import holder_name
-from mww.core.errors import MwwError, PortMissingError
+from mww.core.errors import ErrorFacts, PortMissingError
 
 _START_SECONDS: Final = 30.0
 _QUEUE_SECONDS: Final = 600.0
@@ -93,7 +93,7 @@ class _KeptPlace:
             MwwError: What the lab says.
         """
         if self._process is None or self._process.stdout is None:
-            raise LeaseError("the place was given back")
+            raise LeaseError("the place was given back", hint="lease the board again")
         if not select.select([self._process.stdout], [], [], 0)[0]:
             if time.monotonic() > self._tell_at:
                 self._tell_at = float("inf")
@@ -106,9 +106,11 @@ class _KeptPlace:
         try:
             document = json.loads(self._said)
         except ValueError:
-            raise LeaseError("the process that keeps the lab's place ended") from None
+            raise LeaseError(
+                "the process that keeps the lab's place ended", hint="run labgrid-client reserve by hand to see why"
+            ) from None
         if "error" in document:
-            raise _error(document["error"])
+            raise LeaseError.from_facts(ErrorFacts.from_json(document["error"]))
         return replace(self._board, id=self._address.of_place(document["place"]), port=str(document["port"]))
 
     def release(self) -> None:
@@ -128,9 +130,3 @@ class _KeptPlace:
         process, self._process = self._process, None
         if process is not None and process.stdin is not None:
             process.stdin.close()
-
-
-def _error(told: dict[str, str]) -> MwwError:
-    error = LeaseError(told["message"], hint=told["hint"])
-    error.code = told["code"]
-    return error

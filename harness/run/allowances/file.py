@@ -63,7 +63,10 @@ def read_allowances(path: Path | str) -> AllowanceFile:
         hint = "mww run --write-allowance makes one"
         raise AllowanceError(f"cannot read {path}: {error.strerror}", hint=hint) from error
     if len(content) > _MAX_BYTES:
-        raise AllowanceError(f"{path} is larger than {_MAX_BYTES} bytes")
+        raise AllowanceError(
+            f"{path} is larger than {_MAX_BYTES} bytes",
+            hint="give the allowances file that mww run --write-allowance wrote",
+        )
     document = _parse_yaml(path, content)
     entries = document.get("allowances") if isinstance(document, dict) and set(document) == {"allowances"} else None
     if not isinstance(entries, list):
@@ -115,7 +118,9 @@ def _parse_yaml(path: Path, content: bytes) -> object:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
-        raise AllowanceError(f"{path} is not readable YAML{where}") from error
+        raise AllowanceError(
+            f"{path} is not readable YAML{where}", hint="correct the line; docs/allowances.md has an example"
+        ) from error
 
 
 def _allowance(where: str, entry: object) -> Allowance:
@@ -141,7 +146,10 @@ def _allowance(where: str, entry: object) -> Allowance:
 def _items(where: str, entry: Mapping[Any, object], key: str) -> Iterable[tuple[object, object]]:
     value = entry[key]
     if not isinstance(value, dict):
-        raise AllowanceError(f"{where} has {key} that are no mapping")
+        raise AllowanceError(
+            f"{where} has {key} that are no mapping",
+            hint="write it as key: value lines; docs/allowances.md has an example",
+        )
     return value.items()
 
 
@@ -156,5 +164,7 @@ def _text(where: str, key: str, value: object) -> str:
 
 def _count(where: str, key: str, value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 1 << 31:
-        raise AllowanceError(f"{where} has {str(value)[:60]!r} under {key}, not a number above 0")
+        raise AllowanceError(
+            f"{where} has {str(value)[:60]!r} under {key}, not a number above 0", hint="write a number above 0"
+        )
     return value

@@ -68,22 +68,6 @@ class SentFile:
         return io.BytesIO(self.content)
 
 
-class CarriedError(MwwError):
-    """An error of a clip or worker, as it came over the network."""
-
-    def __init__(self, code: str, message: str, hint: str | None = None, inference: int | None = None) -> None:
-        super().__init__(message, hint=hint, inference=inference)
-        self.code = code
-
-    def __reduce__(self) -> tuple[type[CarriedError], tuple[str, str, str | None, int | None]]:
-        return CarriedError, (self.code, self.message, self.hint, self.inference)
-
-
-def carried(error: MwwError) -> CarriedError:
-    """An error that can travel; some of the tree cannot be pickled."""
-    return CarriedError(error.code, error.message, error.hint, error.inference)
-
-
 @dataclass(frozen=True, slots=True)
 class SentClip:
     """A clip's slices, and why there are no more where it could not be read to its end."""
@@ -91,7 +75,7 @@ class SentClip:
     name: str
     slices: Slices = field(repr=False)
     lead_in: float
-    problem: CarriedError | None
+    problem: MwwError | None
 
     def blocks(self) -> Iterator[Slices]:
         """The slices at once, then the problem."""
@@ -146,7 +130,7 @@ def pack_whole(clip: Clip) -> Parcel:
     except ClusterError:
         raise
     except MwwError as error:
-        problem = carried(error)
+        problem = error
     return SentClip(clip.name, np.concatenate(blocks), clip.lead_in, problem)
 
 

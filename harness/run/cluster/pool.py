@@ -10,10 +10,10 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from harness.clips.npz import Archive
-from harness.run.cluster.parcels import CarriedError, Parcel, carried, unpack
+from harness.run.cluster.parcels import Parcel, unpack
 from harness.run.cluster.versions import Versions, differences, versions_here
 from harness.run.judging import Observed, nothing_but
 from harness.run.workbench import Bench, Setup
@@ -111,7 +111,7 @@ def run_batch(pool: BenchPool, parcels: tuple[Parcel, ...]) -> list[Observed | N
     It ends early, with a result that nobody waits for, when the pool is no longer wanted.
 
     Raises:
-        CarriedError: This worker cannot run clips at all; the message names it.
+        MwwError: This worker cannot run clips at all; the message names it.
     """
     from distributed import get_worker
 
@@ -128,7 +128,7 @@ def run_batch(pool: BenchPool, parcels: tuple[Parcel, ...]) -> list[Observed | N
                 if stopped():
                     break
     except MwwError as error:
-        raise CarriedError(error.code, f"worker {worker.address}: {error.message}", error.hint) from None
+        raise error.with_message(f"worker {worker.address}: {error.message}") from None
     return seen
 
 
@@ -136,14 +136,10 @@ def _run(pool: BenchPool, bench: Bench, parcel: Parcel, stopped: Callable[[], bo
     try:
         clip = unpack(parcel, pool.archive)
     except MwwError as error:
-        return nothing_but(carried(error))
+        return nothing_but(error)
     if clip is None:
         return None
-    observed = bench.run(clip, stopped)
-    problem = observed.streamed.error
-    if problem is None:
-        return observed
-    return replace(observed, streamed=replace(observed.streamed, error=carried(problem)))
+    return bench.run(clip, stopped)
 
 
 def _close(benches: list[Bench], archives: dict[str, Archive]) -> None:

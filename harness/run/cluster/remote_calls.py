@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from mww.core.errors import ClusterError, MwwError
+from mww.core.errors import ClusterError, MwwError, UnhintedError
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -28,8 +28,10 @@ _RETRIES: Final = 2  # of a task that failed on a worker: on another, it may not
 _RESUME: Final = "what was finished is kept with --report DIR; the same command with --resume goes on"
 
 
-class WorkersDiedError(ClusterError):
-    """Workers died of a task, or beside it, more often than the scheduler allows."""
+class WorkersDiedError(UnhintedError):
+    """Workers died while they ran a task, more often than the scheduler allows; caught here, so a hint helps nobody."""
+
+    code = ClusterError.code
 
 
 class Scheduler:

@@ -67,14 +67,20 @@ def _rows(path: Path) -> list[dict[str, str]]:
             content = file.read(_MAX_BYTES + 1)
         text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise LabelError(f"cannot read {path} as a CSV file in UTF-8") from error
+        raise LabelError(
+            f"cannot read {path} as a CSV file in UTF-8", hint="give a CSV file in UTF-8 that you may read"
+        ) from error
     if len(content) > _MAX_BYTES:
-        raise LabelError(f"{path} is larger than {_MAX_BYTES} bytes")
+        raise LabelError(
+            f"{path} is larger than {_MAX_BYTES} bytes", hint="give a CSV file of labels: docs/evaluation.md shows one"
+        )
     try:
         reader = csv.DictReader(text.splitlines(), strict=True)
         rows = list(reader)
     except csv.Error as error:
-        raise LabelError(f"{path} is not a CSV file: {error}") from error
+        raise LabelError(
+            f"{path} is not a CSV file: {error}", hint="give a CSV file of labels: docs/evaluation.md shows one"
+        ) from error
     fields = reader.fieldnames or []
     if not {"clip", "label"} <= set(fields) or not set(fields) <= set(_COLUMNS) or any(None in row for row in rows):
         raise LabelError(f"{path} has other columns than {', '.join(_COLUMNS)}", hint="the first line names them")
@@ -89,7 +95,10 @@ def _seconds(where: str, text: str | None) -> float | None:
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds < math.inf:
-        raise LabelError(f"{where} has end_s {str(text)[:40]!r}, which is not a number of seconds")
+        raise LabelError(
+            f"{where} has end_s {str(text)[:40]!r}, which is not a number of seconds",
+            hint="write seconds, such as 1.25, or leave it empty",
+        )
     return seconds
 
 

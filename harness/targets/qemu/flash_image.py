@@ -30,7 +30,10 @@ def merge_flash(factory: bytes, image: FactoryImage, models: Sequence[ModelRecor
     needed = max(stated, len(factory), *(part.offset + part.size for part in image.partitions))
     size = next((size for size in SIZES if size >= needed), None)
     if size is None:
-        raise ImageError(f"the firmware needs {needed >> 20} MB of flash, and QEMU has up to {SIZES[-1] >> 20} MB")
+        raise ImageError(
+            f"the firmware needs {needed >> 20} MB of flash, and QEMU has up to {SIZES[-1] >> 20} MB",
+            hint="build a smaller image: a smaller model partition, or fewer components",
+        )
     flash = bytearray(factory.ljust(size, b"\xff"))
     content = partition_image(models, partition.size)
     flash[partition.offset : partition.offset + partition.size] = content.ljust(partition.size, b"\xff")

@@ -82,7 +82,7 @@ class Altered(EngineTensors):
     def load(self, content: bytes, exposed: Sequence[Tensor] = ()) -> None:
         self.loads += 1
         if len(exposed) > self._most:
-            raise EngineError("no memory for so many")
+            raise EngineError("no memory for so many", hint="use less")
         super().load(self._altered, exposed)
 
     def tensors(self, frames: npt.NDArray[np.int8]) -> Iterator[Sequence[bytes]]:

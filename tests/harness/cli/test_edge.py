@@ -29,23 +29,24 @@ def test_an_error_is_one_line_and_a_hint(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_verdict_is_exit_1_and_an_interrupt_130() -> None:
-    assert execute(_command(UnsupportedModelError("breaks a rule")), []) == 1
+    assert execute(_command(UnsupportedModelError("breaks a rule", hint="export it again")), []) == 1
     assert execute(_command(KeyboardInterrupt()), []) == 130
 
 
 def test_with_json_an_error_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
-    assert execute(_command(InputError("no such clip")), ["--json"]) == 2
+    assert execute(_command(InputError("no such clip", hint="check the path")), ["--json"]) == 2
     document = json.loads(capsys.readouterr().out)
-    assert document == {"schema": "mww.error/1", "error": {"code": "input", "message": "no such clip", "hint": None}}
+    error = {"code": "input", "message": "no such clip", "hint": "check the path", "inference": None}
+    assert document == {"schema": "mww.error/1", "error": error}
 
 
 def test_a_traceback_only_with_debug() -> None:
     with pytest.raises(InputError):
-        execute(_command(InputError("no such clip")), ["--debug"])
+        execute(_command(InputError("no such clip", hint="check the path")), ["--debug"])
 
 
 def test_usage_errors_are_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
-    assert execute(_command(InputError("unused")), ["--frobnicate", "--json"]) == 2
+    assert execute(_command(InputError("unused", hint="check the path")), ["--frobnicate", "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["code"] == "usage"
 
 

@@ -66,7 +66,7 @@ def test_anything_else_is_not_finished(setup: Setup, clip: Clip, models: Path, t
 
 def test_errors_are_tried_again_and_arrays_leave_no_trace(setup: Setup, clip: Clip, tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal", setup, INFO)
-    journal.note(clip, nothing_but(EngineError("crashed")))
+    journal.note(clip, nothing_but(EngineError("crashed", hint="run it again")))
     journal.note(ArrayClip("array", np.zeros((3, 40), np.int8)), SEEN)
     assert not (tmp_path / "journal").exists()
 

@@ -162,7 +162,7 @@ class VanishingPort(BoardPort):
 
     def read(self) -> bytes:
         if self.gone:
-            raise PortMissingError("the port went away")
+            raise PortMissingError("the port went away", hint="plug it in")
         return super().read()
 
 
