@@ -15,7 +15,7 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy --python-version 3.10
-	$(BIN)/mypy --python-version 3.13
+	$(BIN)/mypy --python-version 3.14
 
 unit: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
@@ -42,8 +42,8 @@ setup: $(VENV)/.test
 setup-demo: $(VENV)/.demo
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || \
-	  { echo "demo and tests need TFLite Micro, which has wheels for Python 3.10 to 3.12: make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 15))' || \
+	  { echo "mww-harness runs on Python 3.10 to 3.14; name one of them: make PYTHON=python3.13"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "the venv module is missing: sudo apt-get install python3-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=24'
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import yaml
 
-from mww.core.errors import OutputError, UsageError
+from mww.core.errors import InputError, OutputError, UsageError
 from mww.core.files import write_files
 from mww.core.resources import firmware_dir
 from mww.esphome.manifest import Manifest, load_manifest
@@ -26,8 +26,10 @@ _MODELS: Final = "models"
 _WAKE_WORD_FILE: Final = "wake-word.yaml"
 _COMPONENT: Final = "mww_harness"
 _COMPONENT_SUFFIXES: Final = (".py", ".h", ".cpp")
-_BUILT: Final = ".esphome/build/{name}/.pioenvs/{name}/firmware.factory.bin"
-"""Where `esphome compile` leaves the image to flash (esphome 2026.6.5, PlatformIO toolchain)."""
+_IMAGE: Final = "firmware.factory.bin"
+_BUILT: Final = (f"build/{_IMAGE}", f".pioenvs/*/{_IMAGE}")
+"""Where `esphome compile` leaves the image to flash, below `.esphome/build/NAME`: since ESPHome 2026.7.0, and before or
+with `toolchain: platformio`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class FirmwareProject:
     Attributes:
         board: Board name.
         config: The YAML to build; it is the user's, and an existing one is kept.
-        image: Where `esphome compile` will leave the factory image.
+        image: Where `esphome compile` leaves the factory image since ESPHome 2026.7.0; `find_image` knows older places.
         wake_word: The YAML with the real micro_wake_word, or None without a manifest.
     """
 
@@ -72,7 +74,25 @@ def write_project(board: str, folder: Path, *, manifest: Path | None = None) -> 
     write_files(contents)
     _remove_stale(folder / SOURCES, set(contents))
     name = f"mww-{board}"
-    return FirmwareProject(board, config, folder / _BUILT.format(name=name), wake_word)
+    return FirmwareProject(board, config, folder / ".esphome" / "build" / name / _BUILT[0], wake_word)
+
+
+def find_image(path: Path) -> Path:
+    """The factory image that a path means: the file itself, or in a project's folder what was built last.
+
+    Raises:
+        InputError: The folder holds no image, or images of several boards.
+    """
+    if not path.is_dir():
+        return path
+    images = [image for place in _BUILT for image in path.glob(f".esphome/build/*/{place}")]
+    names = sorted({image.relative_to(path).parts[2] for image in images})
+    if not images:
+        raise InputError(f"{path} holds no built firmware", hint="esphome compile BOARD.yaml builds it in that folder")
+    if len(names) > 1:
+        hint = f"name one image, such as {images[0]}"
+        raise InputError(f"{path} holds firmware of several boards: {', '.join(names)}", hint=hint)
+    return max(images, key=lambda image: image.stat().st_mtime)
 
 
 def _sources() -> Iterator[tuple[Path, bytes]]:

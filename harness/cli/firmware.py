@@ -38,7 +38,7 @@ def command(board: str, output: Path, manifest: Path | None, as_json: bool) -> N
         return
     click.echo(f"Wrote the firmware for {board} to {output}. What is next:")
     click.echo(f"  build      esphome compile {project.config}")
-    click.echo(f"  flash      mww flash --port PORT --firmware {project.image}")
+    click.echo(f"  flash      mww flash --port PORT --firmware {output}")
     click.echo("  try        mww run MANIFEST.json --wav CLIP.wav --target PORT")
     if project.wake_word:
         click.echo(f"  wake word  esphome run {project.wake_word}")

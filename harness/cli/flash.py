@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.boards.firmware_project import find_image
 from harness.cli.output import emit_json, json_option, progress
 from mww.core.errors import InputError
 
@@ -27,8 +28,8 @@ _VIRTUAL = Path("virtual")
 @click.option(
     "--firmware",
     type=click.Path(path_type=Path),
-    metavar="FACTORY.bin",
-    help="A factory image for offset 0, or `virtual` for a virtual board's own.",
+    metavar="FACTORY.bin|DIR",
+    help="A factory image, a project's folder in which it was built, or `virtual` for a virtual board's own.",
 )
 @click.option(
     "--model", "models", type=click.Path(path_type=Path), multiple=True, metavar="MANIFEST.json", help="One to four."
@@ -89,6 +90,7 @@ def _firmware(path: Path) -> Callable[[str], bytes]:
     """Read the file now, or make the virtual firmware once the chip is known."""
     if path == _VIRTUAL and not path.exists():
         return _virtual_firmware
+    path = find_image(path)
     try:
         with path.open("rb") as stream:
             content = stream.read(_MAX_FIRMWARE + 1)

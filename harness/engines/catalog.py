@@ -37,7 +37,7 @@ class EngineSpec:
 ENGINES: Final = {
     spec.name: spec
     for spec in (
-        EngineSpec("tflm", "tflite-micro", "tflite_micro", 0, newest_python=12, machine="x86_64"),
+        EngineSpec("tflm", "tflite-micro", "tflite_micro", 0, newest_python=14, machine="x86_64"),
         EngineSpec("tflite-runtime", "tflite-runtime", "tflite_runtime", 1, newest_python=11),
         EngineSpec("litert", "ai-edge-litert", "ai_edge_litert", 1),
     )

@@ -71,7 +71,8 @@ def _interpreter_for(release: str) -> tuple[str, str]:
     if sys.version_info[:2] >= needed:
         return sys.executable, f"{sys.version_info.major}.{sys.version_info.minor}"
     for minor in range(needed[1], _NEWEST_PYTHON + 1):
-        if (path := shutil.which(f"python3.{minor}")) is not None:
+        path = shutil.which(f"python3.{minor}")
+        if path is not None and _run([path, "-c", "import venv, ensurepip"], _ESPHOME_TIMEOUT).returncode == 0:
             return path, f"3.{minor}"
     hint = f"install python3.{needed[1]} or newer; this is Python {sys.version_info.major}.{sys.version_info.minor}"
     raise EsphomeError(f"ESPHome {release} needs Python {needed[0]}.{needed[1]} or newer", hint=hint)
@@ -86,7 +87,9 @@ def _newest_listed() -> str:
     command = [sys.executable, "-m", "pip", "index", "versions", "esphome", "--ignore-requires-python"]
     listed = re.findall(r"\b\d{4}\.\d{1,2}\.\d{1,2}\b", _run(command, _ESPHOME_TIMEOUT).stdout)
     if not listed:
-        raise EsphomeError("pip lists no release of ESPHome", hint="check the package index that pip is set up for")
+        raise EsphomeError(
+            "pip lists no release of ESPHome", hint="it needs pip here (python -m ensurepip) and a package index"
+        )
     newest: str = max(listed, key=release_key)
     return newest
 

@@ -6,10 +6,10 @@ this module gives, belongs to the same user, and is locked by nobody.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +20,7 @@ FOLDER_SUFFIX: Final = ".mww-scratch"
 FILE_SUFFIX: Final = ".mww-part"
 
 _NAME: Final = 100  # bytes of the result's name, which may be as long as the file system takes
-_LOOK: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_LOOK: Final = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC"))
 
 
 @contextmanager
@@ -33,6 +33,10 @@ def scratch_folder(prefix: str, parent: Path | None = None) -> Iterator[Path]:
         OSError: It cannot be made.
     """
     parent = parent or Path(tempfile.gettempdir())
+    if sys.platform == "win32":  # without file locks nothing is swept, and a folder cannot be opened
+        with tempfile.TemporaryDirectory(prefix=prefix, suffix=FOLDER_SUFFIX, dir=parent) as name:
+            yield Path(name)
+        return
     sweep(parent, prefix, FOLDER_SUFFIX)
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=FOLDER_SUFFIX, dir=parent))
@@ -74,6 +78,8 @@ class ScratchFile:
         """
         self.stream.flush()
         self._path.chmod(0o666 & ~_umask())
+        if sys.platform == "win32":  # an open file cannot be renamed there
+            self.stream.close()
         self._path.replace(self._final)
         self.stream.close()
 
@@ -130,6 +136,10 @@ def _own(handle: int, path: Path) -> bool:
 
 
 def _lock(handle: int) -> None:
+    if sys.platform == "win32":
+        raise OSError("no file locks here")
+    import fcntl
+
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

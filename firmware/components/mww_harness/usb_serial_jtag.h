@@ -25,6 +25,8 @@ class UsbSerialJtag final : public uart::UARTComponent, public Component {
   size_t available() override;
   uart::UARTFlushResult flush() override;
   bool is_connected() override;
+  /// Nothing to apply: USB has no baud rate. Pure virtual on ESP32 since ESPHome 2026.7.
+  void load_settings(bool dump_config) override {}
 
  protected:
   void check_logger_conflict() override {}

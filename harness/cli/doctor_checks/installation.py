@@ -15,7 +15,7 @@ from mww.core.resources import IMPORT_ROOT
 
 DISTRIBUTION: Final = "mww-harness"
 NAMES: Final = ("mww", "exporter", "harness")
-PYTHONS: Final = ((3, 10), (3, 13))
+PYTHONS: Final = ((3, 10), (3, 14))
 """Oldest and newest supported version; pyproject.toml's requires-python."""
 
 BASE: Final = (
@@ -55,8 +55,8 @@ class Extra:
 
 
 EXTRAS: Final = (
-    Extra("export", "convert by TensorFlow, and Keras models in memory", ("tensorflow", "keras")),
-    Extra("tflm", "run models as the device does", ("tflite-micro",), newest_python=12, linux=("x86_64",)),
+    Extra("export", "convert by TensorFlow, and Keras models in memory", ("tensorflow", "keras"), newest_python=13),
+    Extra("tflm", "run models as the device does", ("tflite-micro",), linux=("x86_64",)),
     Extra("virtual", "build the virtual board", ("cmake", "ninja", "ziglang")),
     Extra(
         "tflite-runtime",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from harness.boards.firmware_project import find_image
 from harness.link.model_table import ModelRecord
 from harness.link.session import Timing
 from harness.targets.base import ArenaUse, Inference, TargetInfo
@@ -167,6 +168,7 @@ def open_target(name: str, options: TargetOptions) -> QemuTarget:
 
 
 def _read(path: Path) -> bytes:
+    path = find_image(path)
     try:
         with path.open("rb") as stream:
             content = stream.read(SIZES[-1] + 1)

@@ -1,12 +1,13 @@
 """Projects as they are written: complete, ours brought up to date, the user's own left alone."""
 
+import os
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
 
-from harness.boards.firmware_project import SOURCES, board_names, wake_word_config, write_project
+from harness.boards.firmware_project import SOURCES, board_names, find_image, wake_word_config, write_project
 from harness.cli.firmware import command
 from mww import __version__
 from mww.core.errors import InputError, UsageError
@@ -108,7 +109,8 @@ def test_the_command_tells_what_is_next(tmp_path: Path) -> None:
     result = CliRunner().invoke(command, ["voice-pe", "--output", str(tmp_path)])
     assert result.exit_code == 0
     assert f"esphome compile {tmp_path}/voice-pe.yaml" in result.output
-    assert f"mww flash --port PORT --firmware {tmp_path}/.esphome/build/mww-voice-pe/" in result.output
+    assert f"mww flash --port PORT --firmware {tmp_path}
+" in result.output
 
 
 def test_the_command_has_one_document(tmp_path: Path) -> None:
@@ -117,3 +119,21 @@ def test_the_command_has_one_document(tmp_path: Path) -> None:
     assert document["schema"] == "mww.firmware/1"
     assert Path(document["config"]).exists()
     assert document["wake_word"] is None
+
+
+def test_the_image_is_found_where_each_release_of_esphome_leaves_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no built firmware"):
+        find_image(tmp_path)
+    older = tmp_path / ".esphome/build/mww-voice-pe/.pioenvs/mww-voice-pe/firmware.factory.bin"
+    newer = write_project("voice-pe", tmp_path).image
+    for image in (older, newer):
+        image.parent.mkdir(parents=True)
+        image.write_bytes(b"image")
+        os.utime(image, (1, 1) if image == older else None)
+        assert find_image(tmp_path) == image
+    assert find_image(older) == older
+    other = tmp_path / ".esphome/build/mww-esp32-c3/build/firmware.factory.bin"
+    other.parent.mkdir(parents=True)
+    other.write_bytes(b"image")
+    with pytest.raises(InputError, match="several boards: mww-esp32-c3, mww-voice-pe"):
+        find_image(tmp_path)

@@ -22,7 +22,7 @@ def test_an_unknown_engine_is_a_usage_error_that_lists_them() -> None:
     ("python", "machine", "hint"),
     [
         ((3, 11), "x86_64", "pip install 'mww-harness[tflm]'"),
-        ((3, 13), "x86_64", "no wheel for Python 3.13; use Python 3.10 to 3.12"),
+        ((3, 15), "x86_64", "no wheel for Python 3.15; use Python 3.10 to 3.14"),
         ((3, 11), "aarch64", "no wheel for Linux aarch64, only for Linux x86_64"),
     ],
 )

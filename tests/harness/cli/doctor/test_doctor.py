@@ -16,9 +16,10 @@ else:
     tomllib = pytest.importorskip("tomllib", reason="tomllib comes with Python 3.11")
 
 from harness.cli import execute, mww
-from harness.cli.doctor_checks import installation, machine
+from harness.cli.doctor_checks import machine
 from harness.cli.doctor_checks.finding import Finding
 from harness.cli.doctor_checks.installation import BASE, EXTRAS, PYTHONS, look_at_installation
+from mww.core.resources import IMPORT_ROOT
 
 PROJECT = tomllib.loads((Path(__file__).parents[4] / "pyproject.toml").read_text())["project"]
 
@@ -44,8 +45,8 @@ def _without(monkeypatch: pytest.MonkeyPatch, *absent: str) -> None:
 
 def test_its_tables_are_pyproject_s() -> None:
     assert set(BASE) == _names(PROJECT["dependencies"])
-    assert PROJECT["requires-python"] == ">=3.10,<3.14"
-    assert PYTHONS == ((3, 10), (3, 13))
+    assert PROJECT["requires-python"] == ">=3.10,<3.15"
+    assert PYTHONS == ((3, 10), (3, 14))
     declared = PROJECT["optional-dependencies"]
     assert {extra.name for extra in EXTRAS} == set(declared) - {"all", "test"}
     for extra in EXTRAS:
@@ -83,7 +84,7 @@ def test_what_shadows_our_names_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
     assert (_finding("shadowing").status, "python -m" in _finding("shadowing").message) == ("warn", True)
-    monkeypatch.setattr(sys, "path", [*sys.path, str(installation._home()), str(tmp_path)])
+    monkeypatch.setattr(sys, "path", [*sys.path, str(IMPORT_ROOT), str(tmp_path)])
     assert "exporter.py is hidden by ours" in _finding("shadowing").message
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     assert _finding("shadowing").status == "fail"
