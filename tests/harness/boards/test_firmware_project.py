@@ -109,8 +109,7 @@ def test_the_command_tells_what_is_next(tmp_path: Path) -> None:
     result = CliRunner().invoke(command, ["voice-pe", "--output", str(tmp_path)])
     assert result.exit_code == 0
     assert f"esphome compile {tmp_path}/voice-pe.yaml" in result.output
-    assert f"mww flash --port PORT --firmware {tmp_path}
-" in result.output
+    assert f"mww flash --port PORT --firmware {tmp_path}\n" in result.output
 
 
 def test_the_command_has_one_document(tmp_path: Path) -> None:
