@@ -18,6 +18,7 @@ _SECTIONS: Final = {
     "mww.verification.kernels": "Kernels",
     "mww.verification.traps": "Traps of an export",
     "mww.verification.manifest": "The manifest",
+    "mww.verification.runtime_model": "A model at run time (`--runtime-model`)",
 }
 
 _HEAD: Final = """\

@@ -1,4 +1,4 @@
-"""Brings `mww/esphome/releases.yaml` up to date from ESPHome's own packages.
+"""Brings `mww/esphome/releases.toml` up to date from ESPHome's own packages.
 
     python -m tools.update_releases                  # downloads every final release that is newer than the data
     python -m tools.update_releases 2026.12.0        # downloads these releases
@@ -11,6 +11,7 @@ from the one before it. What a wheel cannot say (the newest esp-nn on the day of
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import subprocess
 import sys
@@ -21,8 +22,6 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Final
-
-import yaml
 
 from mww.core.errors import EsphomeError
 from mww.core.files import write_files
@@ -93,13 +92,12 @@ def merge(known: Iterable[Release], facts: Mapping[str, ReleaseFacts]) -> tuple[
 
 def render(releases: Iterable[Release], read: Sequence[str]) -> str:
     """The data file's text."""
-    entries = []
+    lines = ["read = [", *(f'    "{name}",' for name in read), "]"]
     for release in releases:
-        entry = {"since": release.since, **asdict(release.facts)}
-        if release.esp_nn_then is not None:
-            entry["esp_nn_then"] = release.esp_nn_then
-        entries.append(entry)
-    return _HEAD + yaml.safe_dump({"read": list(read), "releases": entries}, sort_keys=False, width=120)
+        entry = {"since": release.since, **asdict(release.facts), "esp_nn_then": release.esp_nn_then}
+        lines += ["", "[[release]]"]
+        lines += [f"{key} = {json.dumps(value)}" for key, value in entry.items() if value is not None]
+    return "\n".join([_HEAD, *lines, ""])
 
 
 def _newer(release: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from exporter.model_analyzer.context import context_slices
 from exporter.model_analyzer.cost import Cost, operator_cost
-from exporter.model_analyzer.source import open_source
+from exporter.model_analyzer.source import Source, open_source
 from mww.tflite.model_file import ModelFile, Operator, Tensor
 from mww.tflite.operator_options import Conv2D, DepthwiseConv2D, Pool2D
 from mww.verification.rules import Graph, Subject
@@ -124,7 +124,11 @@ def analyze_model_architecture(path: Path | str) -> ModelAnalysis:
         ModelFileError: The model cannot be read.
         ManifestError: The manifest cannot be read, or breaks the schema.
     """
-    source = open_source(path)
+    return analyze_source(open_source(path))
+
+
+def analyze_source(source: Source) -> ModelAnalysis:
+    """Take a model apart that was read already."""
     model = source.model
     subject = Subject(model)
     layers = tuple(_layer(model, operator) for operator in model.main.operators)

@@ -6,18 +6,20 @@ Writes YAML and sources; ESPHome builds them, and `harness.boards.flashing.writi
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
-from mww.core.errors import InputError, OutputError, UsageError
+from mww.core.errors import InputError, OutputError, UnsupportedModelError, UsageError
 from mww.core.files import write_files
 from mww.core.resources import firmware_dir
 from mww.esphome.manifest import Manifest, load_manifest
 from mww.tflite.model_file import read_model
+from mww.verification import verify_esphome_compatibility
 
 SOURCES: Final = "mww_harness"
 """Folder of a project that belongs to us, and is replaced as a whole."""
@@ -40,7 +42,7 @@ class FirmwareProject:
         board: Board name.
         config: The YAML to build; it is the user's, and an existing one is kept.
         image: Where `esphome compile` leaves the factory image since ESPHome 2026.7.0; `find_image` knows older places.
-        wake_word: The YAML with the real micro_wake_word, or None without a manifest.
+        wake_word: The YAML with the real micro_wake_word, or None without a wake word.
     """
 
     board: str
@@ -54,12 +56,21 @@ def board_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in (firmware_dir() / "boards").glob("*.yaml")))
 
 
-def write_project(board: str, folder: Path, *, manifest: Path | None = None) -> FirmwareProject:
-    """Write the firmware's project for a board into a folder and, with a manifest, the wake word's own.
+def write_project(
+    board: str, folder: Path, *, manifests: Sequence[Path] = (), vad: Path | None = None
+) -> FirmwareProject:
+    """Write the firmware's project for a board into a folder and, with manifests, the wake words' own.
+
+    Args:
+        board: The board.
+        folder: Where to; an existing `BOARD.yaml` there is kept.
+        manifests: The wake words, in the order of ESPHome's `models:`.
+        vad: The manifest of the model under ESPHome's `vad:`.
 
     Raises:
-        UsageError: There is no such board.
-        InputError: The manifest or its model cannot be used.
+        UsageError: There is no such board, or two models have the same file name.
+        InputError: A manifest or its model cannot be used.
+        UnsupportedModelError: A model would not run on ESPHome.
         OutputError: The folder cannot be written.
     """
     if board not in board_names():
@@ -68,9 +79,12 @@ def write_project(board: str, folder: Path, *, manifest: Path | None = None) -> 
     contents = {folder / SOURCES / name: content for name, content in _sources()}
     if not config.exists():
         contents[config] = _config(board).encode()
-    wake_word = folder / _WAKE_WORD_FILE if manifest else None
-    if manifest and wake_word:
-        contents.update(_wake_word_files(board, wake_word, load_manifest(manifest)))
+    wake_word = folder / _WAKE_WORD_FILE if manifests else None
+    if wake_word:
+        loaded = [_checked(path) for path in manifests]
+        contents.update(_wake_word_files(board, wake_word, loaded, _checked(vad) if vad else None))
+    elif vad:
+        raise UsageError("a VAD without a wake word", hint="name a wake word with --model, too")
     write_files(contents)
     _remove_stale(folder / SOURCES, set(contents))
     name = f"mww-{board}"
@@ -129,16 +143,37 @@ def _config(board: str) -> str:
     )
 
 
-def _wake_word_files(board: str, path: Path, manifest: Manifest) -> Iterator[tuple[Path, bytes]]:
-    """The wake word's YAML, with its manifest and model beside it."""
+def _checked(path: Path) -> Manifest:
+    """Read a manifest whose model runs on ESPHome.
+
+    Raises:
+        UnsupportedModelError: The model or its manifest breaks a rule.
+    """
+    manifest = load_manifest(path)
+    failures = verify_esphome_compatibility(path).failures
+    if failures:
+        message = f"{path} does not run on ESPHome: {failures[0].message}"
+        raise UnsupportedModelError(message, hint=f"mww verify {path} lists every fault and its cure")
+    return manifest
+
+
+def _wake_word_files(
+    board: str, path: Path, manifests: Sequence[Manifest], vad: Manifest | None
+) -> Iterator[tuple[Path, bytes]]:
+    """The wake words' YAML, with manifests and models beside it."""
     models = path.parent / _MODELS
-    yield models / manifest.path.name, manifest.path.read_bytes()
-    yield models / manifest.model.name, read_model(manifest.model).content
-    yield path, wake_word_config(board, path.name, f"{_MODELS}/{manifest.path.name}", manifest).encode()
+    every = [*manifests, *([vad] if vad else [])]
+    names = [name for manifest in every for name in {manifest.path.name, manifest.model.name}]
+    if len(set(names)) < len(names):
+        raise UsageError("two models have the same file name", hint="rename one of them: ESPHome needs different ids")
+    for manifest in every:
+        yield models / manifest.path.name, manifest.path.read_bytes()
+        yield models / manifest.model.name, read_model(manifest.model).content
+    yield path, wake_word_config(board, path.name, manifests, vad).encode()
 
 
-def wake_word_config(board: str, file_name: str, model: str, manifest: Manifest) -> str:
-    """A board's YAML with the real micro_wake_word; `model` is where the manifest lies, relative to it."""
+def wake_word_config(board: str, file_name: str, manifests: Sequence[Manifest], vad: Manifest | None = None) -> str:
+    """A board's YAML with the real micro_wake_word, whose models lie in the folder `models` beside it."""
     from jinja2 import Environment, StrictUndefined
 
     examples = firmware_dir() / "examples"
@@ -149,16 +184,23 @@ def wake_word_config(board: str, file_name: str, model: str, manifest: Manifest)
         (examples / "wake-word.yaml.j2").read_text("utf-8")
     )
     return template.render(
-        wake_word="".join(filter(str.isprintable, manifest.wake_word)),
+        wake_words=["".join(filter(str.isprintable, manifest.wake_word)) for manifest in manifests],
         board=board,
         file_name=file_name,
-        minimum_esphome_version=manifest.minimum_esphome_version,
+        minimum_esphome_version=_newest_minimum(manifests, vad),
         hardware="\n".join(yaml.safe_dump({key: section}, sort_keys=False) for key, section in hardware.items()),
         microphone=microphone["hardware"],
         channel=microphone["channel"],
         gain_factor=microphone["gain_factor"],
-        model=json.dumps(model),
+        models=[json.dumps(f"{_MODELS}/{manifest.path.name}") for manifest in manifests],
+        vad=json.dumps(f"{_MODELS}/{vad.path.name}") if vad else None,
     )
+
+
+def _newest_minimum(manifests: Sequence[Manifest], vad: Manifest | None) -> str | None:
+    """The newest of the releases that manifests ask for; None where none of them asks."""
+    asked = [manifest.minimum_esphome_version for manifest in (*manifests, *([vad] if vad else []))]
+    return max(filter(None, asked), key=lambda text: [int(part) for part in re.findall(r"\d+", text)], default=None)
 
 
 class _BoardLoader(yaml.SafeLoader):

@@ -24,6 +24,7 @@ VERBS: Final = {
     "recover": "A published model back to a trained checkpoint.",
     "verify": "Every rule of the runtime, checked on a model or manifest.",
     "arena": "The tensor arena per chip, to the byte.",
+    "budget": "Several models on one device: flash, memory and time per chip.",
     "analyze": "What a model is made of, as text, JSON or a page.",
     "compare": "What two models differ in.",
     "features": "WAV clips to the features that the device sees.",

@@ -15,18 +15,20 @@ from harness.cli.output import emit_json, json_option
 @click.option("--output", required=True, type=click.Path(file_okay=False, path_type=Path), metavar="DIR")
 @click.option(
     "--model",
-    "manifest",
+    "manifests",
+    multiple=True,
     type=click.Path(path_type=Path),
     metavar="MANIFEST.json",
-    help="Also write a YAML with the real micro_wake_word and this model.",
+    help="Also write a YAML with the real micro_wake_word and this model; repeatable.",
 )
+@click.option("--vad", type=click.Path(path_type=Path), metavar="MANIFEST.json", help="The model under its vad:.")
 @json_option
-def command(board: str, output: Path, manifest: Path | None, as_json: bool) -> None:
+def command(board: str, output: Path, manifests: tuple[Path, ...], vad: Path | None, as_json: bool) -> None:
     """Write an ESPHome project with the harness's firmware for BOARD into DIR.
 
     An existing DIR/BOARD.yaml is kept; everything else is brought up to date. `esphome compile` builds it.
     """
-    project = write_project(board, output, manifest=manifest)
+    project = write_project(board, output, manifests=manifests, vad=vad)
     if as_json:
         document = {
             "board": project.board,
@@ -39,6 +41,9 @@ def command(board: str, output: Path, manifest: Path | None, as_json: bool) -> N
     click.echo(f"Wrote the firmware for {board} to {output}. What is next:")
     click.echo(f"  build      esphome compile {project.config}")
     click.echo(f"  flash      mww flash --port PORT --firmware {output}")
+    if len(manifests) > 1:
+        first = manifests[0].stem
+        click.echo(f"  note       ESPHome enables only {first} at first boot; mww budget adds up what the models take")
     click.echo("  try        mww run MANIFEST.json --wav CLIP.wav --target PORT")
     if project.wake_word:
         click.echo(f"  wake word  esphome run {project.wake_word}")

@@ -16,14 +16,15 @@ _MARKS = {"pass": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL"
 @click.command("verify")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--strict", is_flag=True, help="Make warnings fail.")
+@click.option("--runtime-model", is_flag=True, help="Also check what a model needs that a device gets while it runs.")
 @click.option("-v", "--verbose", is_flag=True, help="Show the checks that pass, too.")
 @json_option
-def command(file: Path, strict: bool, verbose: bool, as_json: bool) -> int:
+def command(file: Path, strict: bool, runtime_model: bool, verbose: bool, as_json: bool) -> int:
     """Check FILE, a .tflite model or a manifest, against every rule of ESPHome's runtime.
 
     Exits with 0 if it holds, 1 if a check fails, 2 if FILE cannot be read.
     """
-    report = verify_esphome_compatibility(file)
+    report = verify_esphome_compatibility(file, at_run_time=runtime_model)
     if strict:
         report = report.strict()
     if as_json:

@@ -136,7 +136,7 @@ def check_configurations(
         progress("asking ESPHome", done, len(asked))
         python = esphome_python(release)
         with tempfile.TemporaryDirectory() as folder:
-            project = write_project(boards[chip], Path(folder), manifest=manifests.get(name))
+            project = write_project(boards[chip], Path(folder), manifests=[manifests[name]] if name else ())
             refusal = _generate(python, project.wake_word or project.config)
         yield _finding(name, places[release], chip, "configuration" if name else "firmware", refusal)
     progress("asking ESPHome", len(asked), len(asked))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from harness.matrix.findings import Finding, Row
 from harness.matrix.rows import order
@@ -14,7 +15,7 @@ from mww.tflm.arena import ArenaPrediction, fits, predict_arena
 from mww.tflm.builds import slow_convolutions
 from mww.tflm.libraries import basis_of
 
-_UNSEEN = " (source not seen)"
+UNSEEN: Final = "*"
 """Marks a figure for a version whose source was not at hand; see `mww.tflm.libraries`."""
 
 
@@ -72,7 +73,7 @@ def predict(
                 continue
             predicted = _judge(subject, index, row, arena)
             predictions.append(predicted)
-            said = _said(subject.size, predicted) + (_UNSEEN if basis_of(row.runtime) == "unseen" else "")
+            said = _said(subject.size, predicted) + (UNSEEN if basis_of(row.runtime) == "unseen" else "")
             findings.append(Finding(subject.name, index, chip, "arena", predicted.fits, said, str(arena.minimum)))
     return tuple(predictions), (*findings, *_kernels(subject, rows), *_acceptance(subject, rows))
 

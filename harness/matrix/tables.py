@@ -8,6 +8,7 @@ from typing import Final
 
 from harness.matrix.document import Matrix
 from harness.matrix.findings import Aspect, Change, Finding, Row
+from harness.matrix.prediction import UNSEEN
 from harness.report.markdown import escape
 from harness.report.page import page_environment
 
@@ -68,7 +69,10 @@ def sentences(matrix: Matrix) -> list[str]:
             continue  # a figure that moved and still holds: the table shows it
         key = before.model, before.aspect, before.row, after.row, before.said, after.said
         grouped.setdefault(key, (change, []))[1].append(before.chip or "")
-    return [_sentence(matrix.rows, change, chips) for change, chips in grouped.values()]
+    lines = [_sentence(matrix.rows, change, chips) for change, chips in grouped.values()]
+    if any(finding.aspect == "arena" and finding.said.endswith(UNSEEN) for finding in matrix.findings):
+        lines.append(f"note: {UNSEEN} the source of this version was not seen; the figure is of the nearest that was")
+    return lines
 
 
 def _sentence(rows: Sequence[Row], change: Change, chips: Sequence[str]) -> str:

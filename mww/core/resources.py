@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from mww.core.errors import MissingPackageError
 
@@ -39,3 +41,12 @@ def published_models() -> Path:
         hint = "pip install 'mww-harness[demo]'"
         raise MissingPackageError("the published models come with pymicro-wakeword, which is missing", hint=hint)
     return Path(next(iter(package.submodule_search_locations))) / "models"
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A data file of the package, in TOML."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    return tomllib.loads(path.read_text("utf-8"))

@@ -2,7 +2,7 @@
 
 Read from ESPHome 2026.6.5, `esphome/components/micro_wake_word/` (`__init__.py`, `micro_wake_word.cpp`,
 `streaming_model.cpp`, `streaming_model.h`, `preprocessor_settings.h`), and compared function by function up to
-2026.10.0; the source stands beside each number. What differs between releases stands in `releases.yaml`.
+2026.10.0; the source stands beside each number. What differs between releases stands in `releases.toml`.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class RuntimeVersions:
 
 
 DEFAULT_RUNTIME: Final = RuntimeVersions(esp_tflite_micro="1.3.3~1", esp_nn="1.1.2")
-"""What ESPHome has pinned since 2026.4.0b3; a test compares it with the newest entry of `releases.yaml`."""
+"""What ESPHome has pinned since 2026.4.0b3; a test compares it with the newest entry of `releases.toml`."""
 
 
 CHIPS: Final = ("esp32", "esp32s2", "esp32s3", "esp32c3", "esp32c6", "esp32p4")

@@ -1,4 +1,4 @@
-"""The releases of ESPHome that are known, from `releases.yaml`: what each builds with, and which is the newest.
+"""The releases of ESPHome that are known, from `releases.toml`: what each builds with, and which is the newest.
 
 `python -m tools.update_releases` brings the file up to date. Nothing is read before it is asked for.
 """
@@ -11,12 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from mww.core.errors import UsageError
+from mww.core.resources import read_toml
 from mww.esphome.release_source import ReleaseFacts
 
-DATA: Final = Path(__file__).with_name("releases.yaml")
+DATA: Final = Path(__file__).with_name("releases.toml")
 
 _RELEASE: Final = re.compile(r"(\d{4})\.(\d{1,2})\.(\d{1,3})(?:b(\d{1,3})|(-?dev\d*))?", re.ASCII)
 _FINAL: Final = 1000  # after every beta
@@ -39,11 +38,8 @@ class Release:
 
 @cache
 def known_releases() -> tuple[Release, ...]:
-    """The entries of `releases.yaml`, oldest first; the first is the first release that takes version 2 manifests."""
-    return tuple(
-        Release(since=entry.pop("since"), esp_nn_then=entry.pop("esp_nn_then", None), facts=ReleaseFacts(**entry))
-        for entry in _data()["releases"]
-    )
+    """The entries of `releases.toml`, oldest first; the first is the first release that takes version 2 manifests."""
+    return tuple(map(_release, _data()["release"]))
 
 
 @cache
@@ -89,6 +85,12 @@ def release_key(release: str) -> tuple[int, int, int, int]:
     return int(match[1]), int(match[2]), int(match[3]), int(match[4]) if match[4] else _FINAL
 
 
-def _data() -> dict[str, list[Any]]:
-    loaded: dict[str, list[Any]] = yaml.safe_load(DATA.read_text("utf-8"))
-    return loaded
+def _release(entry: dict[str, Any]) -> Release:
+    """An entry of the file, where no esp-nn means that the release pins none."""
+    facts = {"esp_nn": None, **entry}
+    since, esp_nn_then = facts.pop("since"), facts.pop("esp_nn_then", None)
+    return Release(since, ReleaseFacts(**facts), esp_nn_then)
+
+
+def _data() -> dict[str, Any]:
+    return read_toml(DATA)

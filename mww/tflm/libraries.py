@@ -1,4 +1,4 @@
-"""The versions of esp-tflite-micro and esp-nn that are known, from `libraries.yaml`, and what is known about each."""
+"""The versions of esp-tflite-micro and esp-nn that are known, from `libraries.toml`, and what is known about each."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from functools import cache
 from pathlib import Path
 from typing import Final, Literal
 
-import yaml
-
 from mww.core.errors import UnknownRuntimeError
+from mww.core.resources import read_toml
 from mww.esphome.contract import RuntimeVersions
 
 ESP_TFLITE_MICRO: Final = "esp-tflite-micro"
 ESP_NN: Final = "esp-nn"
 
 Basis = Literal["measured", "read", "unseen"]
-"""How the tables of a version are known; see `libraries.yaml`."""
+"""How the tables of a version are known; see `libraries.toml`."""
 
-_DATA: Final = Path(__file__).with_name("libraries.yaml")
+_DATA: Final = Path(__file__).with_name("libraries.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class LibraryVersion:
 @cache
 def versions_of(library: str) -> dict[str, LibraryVersion]:
     """The known versions of a library by number, oldest first."""
-    listed = yaml.safe_load(_DATA.read_text("utf-8"))[library]
+    listed = read_toml(_DATA)[library]
     return {entry["version"]: LibraryVersion(**entry) for entry in listed}
 
 

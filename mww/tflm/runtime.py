@@ -1,6 +1,6 @@
 """What a version of the runtime fixes: sizes of TFLM's structs and kernels' data on a 32-bit ESP32, as tables.
 
-A new release is a line in `libraries.yaml`, and where sizes changed an entry here or in `esp_nn`; the algorithm stays.
+A new release is a line in `libraries.toml`, and where sizes changed an entry here or in `esp_nn`; the algorithm stays.
 """
 
 from __future__ import annotations

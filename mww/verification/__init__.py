@@ -11,13 +11,13 @@ from typing import Final
 
 from mww.esphome.manifest import is_manifest, load_manifest, model_path, read_manifest
 from mww.tflite.model_file import read_model
-from mww.verification import interface, kernels, manifest, state, streaming, structure, traps
+from mww.verification import interface, kernels, manifest, runtime_model, state, streaming, structure, traps
 from mww.verification.report import Check, VerificationReport
 from mww.verification.rules import MANIFEST_RULES, REGISTERED, ManifestText, Rule, Subject, check_all
 
 __all__ = ["MANIFEST_RULES", "RULES", "Check", "VerificationReport", "verify_esphome_compatibility"]
 
-_RULE_MODULES: Final = (traps, structure, interface, state, streaming, kernels, manifest)
+_RULE_MODULES: Final = (traps, structure, interface, state, streaming, kernels, manifest, runtime_model)
 """In the order of a report: what went wrong before what it broke. Importing them registers their rules."""
 
 _ORDER: Final = [module.__name__ for module in _RULE_MODULES]
@@ -29,11 +29,12 @@ RULES: Final[dict[str, Rule[Subject]]] = {
 """The rules for a model, and for a manifest with its model, by id."""
 
 
-def verify_esphome_compatibility(path: Path | str) -> VerificationReport:
+def verify_esphome_compatibility(path: Path | str, *, at_run_time: bool = False) -> VerificationReport:
     """Check a model, or a manifest with the model that it names, against every rule that applies.
 
     Args:
         path: A `.tflite` file, or a manifest (`.json`). A model outside the manifest's folder is never opened.
+        at_run_time: Whether the device gets the model while it runs, for which more rules apply.
 
     Raises:
         ModelFileError: The model is missing or cannot be parsed; a parseable one that breaks a rule is reported.
@@ -41,12 +42,12 @@ def verify_esphome_compatibility(path: Path | str) -> VerificationReport:
     """
     path = Path(path)
     if is_manifest(path):
-        return _verify_manifest(path)
+        return _verify_manifest(path, at_run_time)
     model = read_model(path)
-    return VerificationReport(str(path), model.sha256, check_all(RULES, Subject(model)))
+    return VerificationReport(str(path), model.sha256, check_all(RULES, Subject(model, None, at_run_time)))
 
 
-def _verify_manifest(path: Path) -> VerificationReport:
+def _verify_manifest(path: Path, at_run_time: bool) -> VerificationReport:
     text = ManifestText(path, read_manifest(path))
     checks = {check.id: check for check in check_all(MANIFEST_RULES, text)}
     if checks["manifest-model"].status == "fail":
@@ -54,5 +55,5 @@ def _verify_manifest(path: Path) -> VerificationReport:
     location = model_path(path, text.content["model"])
     model = read_model(location)
     valid = checks["manifest-schema"].status == "pass"
-    subject = Subject(model, load_manifest(path) if valid else None)
+    subject = Subject(model, load_manifest(path) if valid else None, at_run_time)
     return VerificationReport(str(location), model.sha256, (*checks.values(), *check_all(RULES, subject)))

@@ -54,10 +54,14 @@ class Graph:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is verified: a parsed model, and the manifest that names it, if one does and obeys the schema."""
+    """What is verified: a parsed model, and the manifest that names it, where there is one that obeys the schema.
+
+    `at_run_time` says that the device gets the model while it runs (`add_runtime_model`), not in its firmware.
+    """
 
     model: ModelFile
     manifest: Manifest | None = None
+    at_run_time: bool = False
 
     @cached_property
     def graphs(self) -> tuple[Graph, ...]:

@@ -29,7 +29,7 @@ def test_the_boards_are_those_that_are_documented() -> None:
 
 @pytest.mark.parametrize("board", VARIANTS)
 def test_a_board_and_its_wake_word_have_one_runtime(board: str, tmp_path: Path, esphome: Esphome) -> None:
-    project = write_project(board, tmp_path, manifest=published("hey_jarvis"))
+    project = write_project(board, tmp_path, manifests=[published("hey_jarvis"), published("alexa")])
     assert project.wake_word is not None
     for config in (project.config, project.wake_word):
         assert "Configuration is valid!" in esphome("config", config)
@@ -43,6 +43,7 @@ def test_a_board_and_its_wake_word_have_one_runtime(board: str, tmp_path: Path, 
     main = (theirs / "src/main.cpp").read_text()
     assert "micro_wake_word::WakeWordModel(" in main
     assert '"Hey Jarvis"' in main
+    assert '"Alexa"' in main
 
 
 def pins(build: Path) -> dict[str, object]:

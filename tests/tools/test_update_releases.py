@@ -6,9 +6,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import yaml
 
 from mww.core.errors import EsphomeError
+from mww.core.resources import read_toml
 from mww.esphome.releases import DATA, known_releases, read_releases
 from tools import update_releases
 from tools.update_releases import main, merge, read_wheels, render
@@ -63,11 +63,11 @@ def test_an_entry_stands_for_the_releases_that_say_the_same(tmp_path: Path) -> N
 
 
 def test_the_data_are_what_the_tool_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (data := tmp_path / "releases.yaml").write_text("")
+    (data := tmp_path / "releases.toml").write_text("")
     monkeypatch.setattr(update_releases, "DATA", data)
     wheel(tmp_path, "2026.12.0", probe="probe_arena_size_")
     assert main(["--wheels", str(tmp_path)]) == 0
-    written = yaml.safe_load(data.read_text())
+    written = read_toml(data)
     assert written["read"] == [*read_releases(), "2026.12.0"]
 
 

@@ -1,5 +1,6 @@
 """Projects as they are written: complete, ours brought up to date, the user's own left alone."""
 
+import json
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from click.testing import CliRunner
 from harness.boards.firmware_project import SOURCES, board_names, find_image, wake_word_config, write_project
 from harness.cli.firmware import command
 from mww import __version__
-from mww.core.errors import InputError, UsageError
+from mww.core.errors import InputError, UnsupportedModelError, UsageError
 from mww.core.resources import firmware_dir
 from mww.esphome import contract
 from mww.esphome.manifest import load_manifest
@@ -70,7 +71,7 @@ def test_an_unknown_board_names_those_there_are(tmp_path: Path) -> None:
 
 def test_a_manifest_brings_its_model(tmp_path: Path) -> None:
     manifest = published("hey_jarvis")
-    project = write_project("esp32-devkit", tmp_path, manifest=manifest)
+    project = write_project("esp32-devkit", tmp_path, manifests=[manifest])
     assert project.wake_word == tmp_path / "wake-word.yaml"
     assert (tmp_path / "models/hey_jarvis.tflite").read_bytes() == manifest.with_suffix(".tflite").read_bytes()
 
@@ -79,7 +80,7 @@ def test_a_manifest_without_its_model_writes_nothing(tmp_path: Path) -> None:
     manifest = tmp_path / "hey_jarvis.json"
     manifest.write_bytes(published("hey_jarvis").read_bytes())
     with pytest.raises(InputError):
-        write_project("esp32-devkit", tmp_path / "project", manifest=manifest)
+        write_project("esp32-devkit", tmp_path / "project", manifests=[manifest])
     assert not (tmp_path / "project").exists()
 
 
@@ -87,13 +88,38 @@ def test_a_manifest_without_its_model_writes_nothing(tmp_path: Path) -> None:
 def test_what_a_manifest_says_cannot_change_the_yaml(tmp_path: Path, wake_word: str) -> None:
     from dataclasses import replace
 
-    manifest = replace(load_manifest(published("hey_jarvis")), wake_word=wake_word)
-    text = wake_word_config("voice-pe", "wake-word.yaml", 'models/"odd": name.json', manifest)
-    content = yaml.safe_load(text)
+    odd = Path('folder/"odd": name.json')
+    manifest = replace(load_manifest(published("hey_jarvis")), wake_word=wake_word, path=odd)
+    content = yaml.safe_load(wake_word_config("voice-pe", "wake-word.yaml", [manifest], manifest))
     assert content["micro_wake_word"]["models"] == [{"model": 'models/"odd": name.json'}]
-    assert set(content) == set(
-        yaml.safe_load(wake_word_config("voice-pe", "wake-word.yaml", "m.json", load_manifest(published("alexa"))))
-    )
+    assert content["micro_wake_word"]["vad"] == {"model": 'models/"odd": name.json'}
+    plain = yaml.safe_load(wake_word_config("voice-pe", "wake-word.yaml", [load_manifest(published("alexa"))]))
+    assert set(content) == set(plain)
+    assert "vad" not in plain["micro_wake_word"]
+
+
+def test_several_wake_words_stand_in_their_order_and_each_runs(tmp_path: Path) -> None:
+    names = ("okay_nabu", "alexa", "hey_jarvis")
+    project = write_project("voice-pe", tmp_path, manifests=[published(name) for name in names])
+    assert project.wake_word is not None
+    content = yaml.safe_load(project.wake_word.read_text())
+    assert content["micro_wake_word"]["models"] == [{"model": f"models/{name}.json"} for name in names]
+    assert content["esphome"]["min_version"] == "2024.7.0"
+    with pytest.raises(UsageError, match="same file name"):
+        write_project("voice-pe", tmp_path, manifests=[published("alexa")] * 2)
+    with pytest.raises(UsageError, match="a VAD without a wake word"):
+        write_project("voice-pe", tmp_path, vad=published("alexa"))
+
+
+def test_a_model_that_does_not_run_on_esphome_is_refused(tmp_path: Path) -> None:
+    manifest = json.loads(published("alexa").read_text())
+    manifest["micro"]["tensor_arena_size"] = 10_000
+    (path := tmp_path / "alexa.json").write_text(json.dumps(manifest))
+    (tmp_path / "alexa.tflite").write_bytes(published("alexa").with_suffix(".tflite").read_bytes())
+    with pytest.raises(UnsupportedModelError, match="does not run on ESPHome") as caught:
+        write_project("voice-pe", tmp_path / "project", manifests=[path])
+    assert "mww verify" in str(caught.value.hint)
+    assert not (tmp_path / "project").exists()
 
 
 def test_the_component_has_the_numbers_of_this_release() -> None:
