@@ -278,8 +278,9 @@ def _pool(run: _Run, operator: Operator) -> FloatArray:
     value = run.value(operator.inputs[0])
     if value.shape[2:4] != operator.options.filter:
         raise UnknownOperatorError("pooling over a part of time")
-    reduce = np.mean if operator.op == "AVERAGE_POOL_2D" else np.max
-    return _activated(reduce(value, axis=(2, 3), keepdims=True), operator.options.activation)
+    average = operator.op == "AVERAGE_POOL_2D"
+    pooled: FloatArray = value.mean((2, 3), keepdims=True) if average else value.max((2, 3), keepdims=True)
+    return _activated(pooled, operator.options.activation)
 
 
 def _mean(run: _Run, operator: Operator) -> FloatArray:

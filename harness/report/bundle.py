@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +70,7 @@ def _arrays(results: Sequence[RunResult]) -> dict[str, npt.NDArray[np.generic]]:
     return arrays
 
 
-def _archive(arrays: dict[str, npt.NDArray[np.generic]]) -> bytes:
+def _archive(arrays: dict[str, Any]) -> bytes:
     stream = BytesIO()
     np.savez_compressed(stream, **arrays)
     return stream.getvalue()
