@@ -97,7 +97,7 @@ def calculate_tensor_arena_size(
 
     Args:
         path: The `.tflite`, or its bytes.
-        chips: Of `contract.CHIPS`; None: all.
+        chips: Of `mww.esphome.chips`; None: all.
         margin: Part of the minimum to add, 0 or more.
         runtimes: Library versions, one at least.
 

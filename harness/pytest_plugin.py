@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mww.core.errors import MwwError
-from mww.esphome.contract import CHIPS
+from mww.esphome.chips import CHIP_NAMES, DEFAULT_CHIP
 
 if TYPE_CHECKING:
     from harness.boards.allocation import BoardSource
@@ -43,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--mww-boards", metavar="FILE.yaml", type=Path, help="the inventory; each test leases a board of it"
     )
     group.addoption("--mww-baud", metavar="N", type=int, help="of the board's port")
-    group.addoption("--mww-chip", metavar="CHIP", choices=CHIPS, help="the chip; of several boards, only such ones")
+    group.addoption("--mww-chip", metavar="CHIP", choices=CHIP_NAMES, help="the chip; only boards with it")
     group.addoption(
         "--mww-allowances",
         metavar="FILE.yaml",
@@ -59,7 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Declare our markers, and refuse options that contradict each other or an inventory that cannot be read."""
     config.addinivalue_line("markers", "mww_hardware: needs a board, virtual or real; skipped on the emulator")
-    for chip in CHIPS:
+    for chip in CHIP_NAMES:
         config.addinivalue_line("markers", f"mww_{chip}: only for this chip; several such markers mean any of them")
     given = [name for name in ("--mww-target", "--mww-port", "--mww-boards") if config.getoption(name)]
     if len(given) > 1:
@@ -188,8 +188,6 @@ def _make_pool(config: pytest.Config) -> BoardSource | None:
     from harness.boards.allocation import BoardPool, OwnVirtualBoard, worker_number
 
     if inventory is None and target == _VIRTUAL:
-        from harness.targets.virtual import DEFAULT_CHIP
-
         own = OwnVirtualBoard(config.getoption("--mww-chip") or DEFAULT_CHIP)
         config.add_cleanup(own.close)
         return own
@@ -232,7 +230,7 @@ def _is_qemu(target: str) -> bool:
 
 
 def _wanted_chips(item: pytest.Item) -> set[str]:
-    return {chip for chip in CHIPS if item.get_closest_marker(f"mww_{chip}")}
+    return {chip for chip in CHIP_NAMES if item.get_closest_marker(f"mww_{chip}")}
 
 
 def _known_chips(config: pytest.Config) -> set[str]:
@@ -242,7 +240,6 @@ def _known_chips(config: pytest.Config) -> set[str]:
         return {chip for chip in pool.chips() if chip}
     if _is_qemu(_target(config)):
         return {config.getoption("--mww-chip")} - {None}  # else that of the firmware
-    from harness.targets.emulator import DEFAULT_CHIP
 
     return {config.getoption("--mww-chip") or DEFAULT_CHIP}
 

@@ -13,7 +13,7 @@ from exporter.model_analyzer.performance import PerformanceEstimate, performance
 from exporter.model_analyzer.quality import QualityReport, validate_model_quality
 from exporter.model_analyzer.source import Source, open_source
 from mww.core.errors import UnsupportedModelError
-from mww.esphome.contract import CHIPS
+from mww.esphome.chips import CHIP_NAMES
 from mww.tflm.arena import ArenaPrediction, predict_arenas
 from mww.verification import VerificationReport, verify_esphome_compatibility
 
@@ -47,7 +47,7 @@ def collect(path: Path | str) -> Collection:
         analysis=analysis,
         verification=verify_esphome_compatibility(path),
         quality=validate_model_quality(path),
-        performance=tuple(performance_of(analysis, chip) for chip in CHIPS),
+        performance=tuple(performance_of(analysis, chip) for chip in CHIP_NAMES),
         gpu=check_gpu_compatibility(path),
         arenas=arenas,
         arena_note=note,

@@ -11,7 +11,8 @@ from typing import Final, Literal
 
 from exporter.model_analyzer.architecture import ModelAnalysis, analyze_model_architecture
 from mww.core.errors import UnknownRuntimeError
-from mww.esphome.contract import CHIPS, FEATURE_STEP_MS
+from mww.esphome.chips import CHIP_NAMES
+from mww.esphome.contract import FEATURE_STEP_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ class PerformanceEstimate:
 
 
 def estimate_performance(path: Path | str, chip: str = "esp32s3") -> PerformanceEstimate:
-    """Estimate what an inference costs on a chip of `contract.CHIPS`.
+    """Estimate what an inference costs on a chip of `mww.esphome.chips`.
 
     Raises:
         ModelFileError: The model cannot be read.
@@ -118,8 +119,8 @@ def estimate_performance(path: Path | str, chip: str = "esp32s3") -> Performance
 
 def performance_of(analysis: ModelAnalysis, chip: str) -> PerformanceEstimate:
     """The estimate for a model that was taken apart already."""
-    if chip not in CHIPS:
-        raise UnknownRuntimeError(f"the chip {chip!r} is not known", hint=f"known: {', '.join(CHIPS)}")
+    if chip not in CHIP_NAMES:
+        raise UnknownRuntimeError(f"the chip {chip!r} is not known", hint=f"known: {', '.join(CHIP_NAMES)}")
     by_operator: dict[str, int] = {}
     for layer in analysis.layers:
         if layer.cost.macs:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from exporter.optimization.precedence import Precedence, union
-from mww.esphome.contract import CHIPS
+from mww.esphome.chips import CHIP_NAMES
 from mww.tflite.model_file import ModelFile
 from mww.tflm.arena_allocator import align_up
 from mww.tflm.memory_planner import BufferRequirement, Lifetimes, plan_greedily
@@ -99,7 +99,7 @@ def measure(model: ModelFile, precedence: Precedence, chips: tuple[str, ...]) ->
         UnknownRuntimeError: A chip is not known.
     """
     asked = {id(find_runtime(chip).esp_nn) for chip in chips}
-    runtimes = {id(runtime.esp_nn): runtime for runtime in map(find_runtime, reversed(CHIPS))}
+    runtimes = {id(runtime.esp_nn): runtime for runtime in map(find_runtime, reversed(CHIP_NAMES))}
     allocators = [allocate(model, runtime) for runtime in runtimes.values()]
     start = sum(allocators[0].arena.by_kind[kind] for kind in ("infrastructure", "eval_tensors", "nodes"))
     chip_memory = tuple(

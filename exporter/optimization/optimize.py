@@ -14,7 +14,7 @@ from exporter.optimization.live_memory import measure
 from exporter.optimization.precedence import find_precedence
 from exporter.optimization.rewriting import NotRewritableError, rewrite
 from exporter.optimization.search import search
-from mww.esphome.contract import CHIPS
+from mww.esphome.chips import CHIP_NAMES
 from mww.tflite.model_file import ModelFile, read_model
 from mww.tflm.arena import predict_arenas
 
@@ -49,7 +49,7 @@ def optimize_for_edge(model: bytes, *, chips: tuple[str, ...] | None = None) -> 
 
     Args:
         model: A `.tflite`.
-        chips: The chips to make it small on, of `contract.CHIPS`; None: all.
+        chips: The chips to make it small on, of `mww.esphome.chips`; None: all.
 
     Raises:
         ModelFileError: The file cannot be read as a model.
@@ -86,7 +86,7 @@ def find_operator_order(model: ModelFile, *, chips: tuple[str, ...] | None = Non
     if operators > _MAX_OPERATORS:
         before = max(prediction.minimum for prediction in predict_arenas(model, chips))
         return OperatorOrder(tuple(range(operators)), before, before, proven=False)
-    memory = measure(model, find_precedence(model), chips or CHIPS)
+    memory = measure(model, find_precedence(model), chips or CHIP_NAMES)
     bounds = tuple(lowest_minimum(memory, chip).size for chip in memory.chips)
     found = search(memory, bounds)
     before, after = (

@@ -12,7 +12,7 @@ from harness.bench.measuring import Goal, Plan, Row
 from harness.engines.process import EngineProcess
 from mww.core.errors import BenchmarkError
 from mww.core.resources import published_models
-from mww.esphome.contract import CHIPS
+from mww.esphome.chips import CHIP_NAMES
 from mww.tflite.model_file import read_model
 from mww.tflm.arena import predict_arena
 
@@ -36,8 +36,8 @@ def _row(path: Path, engine: EngineProcess, plan: Plan) -> Row:
             f"optimize_for_edge changed the outputs of {path.stem}", hint="report it as a bug of mww-harness"
         )
     model = read_model(before)
-    limits = {chip: order_limit(model, chip) for chip in CHIPS}
-    sizes = {chip: [predict_arena(content, chip).minimum for content in (before, after)] for chip in CHIPS}
+    limits = {chip: order_limit(model, chip) for chip in CHIP_NAMES}
+    sizes = {chip: [predict_arena(content, chip).minimum for content in (before, after)] for chip in CHIP_NAMES}
     largest = [max(size[side] for size in sizes.values()) for side in (0, 1)]
     chips: dict[str, list[str]] = {}
     for chip, (old, new) in sizes.items():

@@ -10,8 +10,8 @@ from harness.bisect.probing import EngineTensors, Progress, TensorSource, no_pro
 from harness.engines.catalog import DEFAULT_ENGINE
 from harness.targets.qemu.target import open_target as open_qemu
 from harness.targets.registry import EMULATOR, VIRTUAL, TargetOptions, check_faults, is_qemu, target_spec
-from harness.targets.virtual import DEFAULT_CHIP
 from harness.virtual.process import VirtualBoard
+from mww.esphome.chips import DEFAULT_CHIP
 from mww.esphome.model import Model
 
 

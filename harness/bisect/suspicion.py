@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from harness.bisect.operator_search import Divergence
+from mww.esphome.chips import CHIP_NAMES, find_chip
 
 _KERNELS: Final = "tensorflow/lite/micro/kernels"
 _FILES: Final[Mapping[str, str]] = {
@@ -61,5 +62,6 @@ def _function(found: Divergence, chip: str) -> str | None:
     if found.op in ("ADD", "MUL") and len({tensor.shape for tensor in found.inputs}) > 1:
         return None
     name, on_p4, elsewhere = _FUNCTIONS[found.op]
-    variant = {"esp32s3": "esp32s3", "esp32p4": on_p4}.get(chip, elsewhere)
+    kernels = find_chip(chip).kernels if chip in CHIP_NAMES else "portable"
+    variant = {"esp32s3": "esp32s3", "esp32p4": on_p4, "portable": elsewhere}[kernels]
     return f"{name}_{variant}"

@@ -16,7 +16,7 @@ from typing import Final
 
 from harness.boards.labgrid.address import in_lab, parse_address
 from mww.core.errors import InputError, MwwError, UsageError
-from mww.esphome.contract import CHIPS
+from mww.esphome.chips import CHIP_NAMES
 
 DEFAULT_MAP: Final = Path("boards.yaml")
 """Where `mww boards` looks without `--map`, after the environment's `MWW_BOARDS`."""
@@ -50,7 +50,7 @@ class Board:
 
     Attributes:
         id: What people call it; unique in its inventory.
-        chip: As `mww.esphome.contract.CHIPS` spells it.
+        chip: As `mww.esphome.chips` spells it.
         product: What is printed on it.
         serial: The USB serial number of its port, which finds it under any tty name.
         mac: The chip's own address; on USB-Serial-JTAG it is also the USB serial number.
@@ -166,8 +166,10 @@ def _parse_board(where: str, entry: object) -> Board:
     board = Board(
         **texts, baud=_baud(where, entry.get("baud", _DEFAULT_BAUD)), power_cycle=_argv(where, entry.get("power_cycle"))
     )
-    if board.chip not in CHIPS:
-        raise InventoryError(f"{where} has an unknown chip {board.chip!r}", hint=f"known chips: {', '.join(CHIPS)}")
+    if board.chip not in CHIP_NAMES:
+        raise InventoryError(
+            f"{where} has an unknown chip {board.chip!r}", hint=f"known chips: {', '.join(CHIP_NAMES)}"
+        )
     if board.mac and not _MAC.fullmatch(board.mac):
         raise InventoryError(
             f"{where} has mac {board.mac!r}, which is none", hint="such as F4:12:FA:5B:8C:20, in quotes"

@@ -12,7 +12,8 @@ import click
 from harness.cli.output import console, emit_json, json_option, printable, warn
 from harness.report.measured_arena import MeasuredArena, read_measured_arena
 from mww.core.errors import UsageError
-from mww.esphome.contract import CHIPS, RuntimeVersions
+from mww.esphome.chips import CHIP_NAMES
+from mww.esphome.contract import RuntimeVersions
 from mww.esphome.manifest import Manifest, is_manifest, load_manifest, write_tensor_arena_size
 from mww.tflite.model_file import ModelFile, read_model
 from mww.tflm.arena import HEAD_KIND, TAIL_KINDS, ArenaPrediction, fits, predict_arenas, with_margin
@@ -40,7 +41,7 @@ class _Asked:
 
 @click.command("arena")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--chip", "chips", multiple=True, type=click.Choice(CHIPS), help="Repeatable; all by default.")
+@click.option("--chip", "chips", multiple=True, type=click.Choice(CHIP_NAMES), help="Repeatable; all by default.")
 @click.option(
     "--manifest-size",
     type=click.IntRange(0, _MAX_MANIFEST_SIZE),
@@ -81,7 +82,7 @@ def command(
     if from_run is not None:
         measured = read_measured_arena(from_run, asked.model.sha256)
         asked = _apply_run(asked, measured, runtimes, write=write)
-        chips = chips or tuple(chip for chip in CHIPS if chip == measured.chip)
+        chips = chips or tuple(chip for chip in CHIP_NAMES if chip == measured.chip)
         document["from_run"] = {"used": measured.used, "tensor_arena_size": asked.size, "written": write}
     elif write:
         raise UsageError("--write needs --from-run", hint="mww arena MANIFEST.json --from-run RUN.json --write")

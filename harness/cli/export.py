@@ -18,7 +18,7 @@ from exporter.network.settings import architecture_settings
 from harness.cli.arena import arena_document
 from harness.cli.output import Progress, emit_json, json_option, printable, progress, warn
 from mww.core.errors import UsageError
-from mww.esphome.contract import CHIPS
+from mww.esphome.chips import CHIP_NAMES
 
 _PATH = click.Path(path_type=Path)
 _MANIFEST_OPTIONS = tuple(
@@ -60,7 +60,7 @@ _HEARD = "the wake word must be spoken in the calibration clips, or the model ne
 @click.option("--sliding-window-size", type=click.IntRange(1), metavar="N", help="Outputs that detection sums [5].")
 @click.option("--feature-step-size", type=click.IntRange(0, 30), metavar="MS", help="Milliseconds a slice [10].")
 @click.option("--minimum-esphome-version", metavar="VERSION", help="[2024.7.0]")
-@click.option("--chip", "chips", multiple=True, type=click.Choice(CHIPS), help="Repeatable; all by default.")
+@click.option("--chip", "chips", multiple=True, type=click.Choice(CHIP_NAMES), help="Repeatable; all by default.")
 @click.option(
     "--runtime", "runtimes", multiple=True, metavar="NAME|all", help="The arena suffices with; see mww arena."
 )

@@ -20,7 +20,7 @@ from harness.matrix.tables import Table, sentences, tables
 from harness.run.options import RunOptions
 from mww.core.errors import UsageError
 from mww.core.files import write_files
-from mww.esphome.contract import CHIPS
+from mww.esphome.chips import CHIP_NAMES
 from mww.esphome.releases import Release
 from mww.tflm.builds import assumed_warning, builds_with
 
@@ -33,7 +33,7 @@ _COLOURS: Final = {True: "green", False: "red", None: ""}
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True)
 @click.option("--esphome", "releases", multiple=True, metavar="RELEASE", help="A release of ESPHome; repeatable.")
 @click.option("--runtime", "runtimes", multiple=True, metavar="NAME|all", help="Library versions, as for mww arena.")
-@click.option("--chip", "chips", multiple=True, type=click.Choice(CHIPS), help="Repeatable; all by default.")
+@click.option("--chip", "chips", multiple=True, type=click.Choice(CHIP_NAMES), help="Repeatable; all by default.")
 @click.option("--run", "runs", multiple=True, type=_PATH, metavar="DIR", help="Take in a run.json; repeatable.")
 @clip_options
 @click.option(
@@ -82,7 +82,7 @@ def command(  # noqa: PLR0913 -- one for each option
     rows = choose_rows(releases, runtimes, [one.run for one in taken], _reader() if check_config else None)
     if not check_config and (newer := assumed_warning(b for release in releases for b in builds_with(release))):
         warn(newer, "--check-config reads the release itself")
-    predicted = [predict(subject, rows, chips or CHIPS) for subject in subjects]
+    predicted = [predict(subject, rows, chips or CHIP_NAMES) for subject in subjects]
     predictions = tuple(one for figures, _ in predicted for one in figures)
     findings = [finding for _, found in predicted for finding in found]
     findings += judge_runs(taken, subjects, rows, predictions)
@@ -90,8 +90,8 @@ def command(  # noqa: PLR0913 -- one for each option
         from harness.matrix.esphome import check_configurations
 
         with progress() as shown:
-            findings += check_configurations(subjects, rows, releases, chips or CHIPS, shown)
-    matrix = Matrix(subjects, rows, chips or CHIPS, predictions, tuple(findings))
+            findings += check_configurations(subjects, rows, releases, chips or CHIP_NAMES, shown)
+    matrix = Matrix(subjects, rows, chips or CHIP_NAMES, predictions, tuple(findings))
     _show(matrix, report, as_json=as_json)
     return 0 if matrix.holds else 1
 

@@ -16,7 +16,7 @@ from harness.cli.output import json_option
 from harness.engines.catalog import DEFAULT_ENGINE, ENGINES
 from harness.engines.process import started_ahead
 from harness.targets.registry import EMULATOR
-from mww.esphome.contract import CHIPS
+from mww.esphome.chips import CHIP_NAMES
 
 _AHEAD: Final = 4
 """Processes that are started before it is known how many clips there are."""
@@ -37,7 +37,7 @@ _PATH = click.Path(path_type=Path)
     help=f"emulator, virtual, qemu, or a board's port; several ports share the clips.  [default: {EMULATOR}]",
 )
 @click.option("--engine", type=click.Choice(list(ENGINES)), help="The emulator's interpreter.  [default: tflm]")
-@click.option("--chip", type=click.Choice(CHIPS), help="The chip, where the target does not tell.")
+@click.option("--chip", type=click.Choice(CHIP_NAMES), help="The chip, where the target does not tell.")
 @click.option("--baud", type=click.IntRange(min=1), help="Of a board's serial port.")
 @click.option("--tolerance", type=click.IntRange(0, 255), help="Largest difference that passes.  [default: 0, or 1]")
 @click.option(

@@ -9,10 +9,11 @@ import click
 from harness.cli.output import emit_json, json_option
 from mww.core.errors import OutputError
 from mww.core.files import write_files
+from mww.esphome.chips import DEFAULT_CHIP, VIRTUAL_CHIPS
 
 
 @click.command(help="Serve a virtual ESP32, which esptool can flash, until interrupted. It listens on loopback only.")
-@click.option("--chip", default="esp32s3", show_default=True, help="esp32, esp32s3, esp32c3 or esp32c6.")
+@click.option("--chip", default=DEFAULT_CHIP, show_default=True, help=f"{', '.join(VIRTUAL_CHIPS)}.")
 @click.option("--port-file", type=click.Path(path_type=Path), help="Write the port here once the board is ready.")
 @click.option("--state", type=click.Path(path_type=Path), help="Keep the flash in this folder.")
 @click.option("--transport", default="socket", show_default=True, help="socket, pty or rfc2217.")

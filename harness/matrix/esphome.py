@@ -20,16 +20,9 @@ from harness.boards.firmware_project import write_project
 from harness.matrix.findings import Aspect, Finding, Row
 from harness.matrix.prediction import Subject
 from mww.core.errors import EsphomeError
+from mww.esphome.chips import find_chip
 from mww.esphome.release_source import read_release
 from mww.esphome.releases import Release, python_of, release_key
-
-BOARDS: Final = {
-    "esp32": "esp32-devkit",
-    "esp32s3": "esp32-s3-devkitc",
-    "esp32c3": "esp32-c3",
-    "esp32c6": "esp32-c6",
-}
-"""The board that stands for a chip; the firmware has none with an S2 or P4."""
 
 _NEWEST_PYTHON: Final = 14
 _INSTALL_TIMEOUT: Final = 1800
@@ -129,7 +122,7 @@ def check_configurations(
         EsphomeError: A release cannot be installed, or does not answer.
     """
     places = {release: [row.esphome for row in rows].index(release) for release in releases}
-    boards = {chip: BOARDS[chip] for chip in chips if chip in BOARDS}
+    boards = {chip: board for chip in chips if (board := find_chip(chip).board)}
     manifests = {subject.name: Path(subject.path) for subject in subjects if subject.size is not None}
     asked = [(release, chip, name) for release in places for chip in boards for name in ("", *manifests)]
     for done, (release, chip, name) in enumerate(asked):

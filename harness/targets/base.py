@@ -25,7 +25,7 @@ class TargetInfo:
 
     Attributes:
         kind: The sort of place.
-        chip: As `mww.esphome.contract.CHIPS` spells it; for the emulator the chip whose arena is predicted.
+        chip: As `mww.esphome.chips` spells it; for the emulator the chip whose arena is predicted.
         engine: What computes: `tflm`, `tflite-runtime`, `litert`, or the firmware's own name for its interpreter.
         versions: Names and versions of all that could change an output: runtime, kernels, firmware, ESPHome.
     """

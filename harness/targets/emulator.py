@@ -6,7 +6,7 @@ Its arena is predicted for a chip, never the interpreter's own: a 64-bit host ne
 from __future__ import annotations
 
 from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +17,12 @@ from harness.engines.process import EngineProcess
 from harness.targets.base import ArenaUse, Inference, TargetInfo
 from harness.targets.registry import TargetOptions
 from mww.core.errors import EngineError, UsageError
-from mww.esphome.contract import CHIPS
+from mww.esphome.chips import DEFAULT_CHIP, find_chip
 from mww.esphome.model import Model
 from mww.tflm.arena import predict_arena
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-DEFAULT_CHIP: Final = "esp32s3"
 
 
 class EmulatorTarget:
@@ -38,9 +36,7 @@ class EmulatorTarget:
             MissingPackageError: The engine's package is absent.
             EngineError: It is a version of TFLM that does not compute what the device does.
         """
-        if chip not in CHIPS:
-            raise UsageError(f"there is no chip {chip!r}", hint=f"one of {', '.join(CHIPS)}")
-        self._chip = chip
+        self._chip = find_chip(chip).name
         self._engine = EngineProcess(engine)
         try:
             check_canary(self._engine)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +18,11 @@ from harness.virtual.chips import find_chip
 from harness.virtual.factory import factory_image
 from harness.virtual.process import VirtualBoard
 from mww.core.errors import UsageError
+from mww.esphome.chips import DEFAULT_CHIP
 from mww.esphome.model import Model
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-DEFAULT_CHIP: Final = "esp32s3"
 
 
 class VirtualTarget:

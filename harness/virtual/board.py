@@ -14,7 +14,7 @@ from typing import Final
 from harness.virtual import slip
 from harness.virtual.boot import Application, ResetCause, boot, download_log
 from harness.virtual.bootloader import Bootloader
-from harness.virtual.chips import Chip
+from harness.virtual.chips import VirtualChip
 from harness.virtual.flash import Flash
 from harness.virtual.program import BootLoop, DownloadMode, Halt, Program, Then
 from harness.virtual.protocol import SYNC_PACKET
@@ -34,7 +34,7 @@ StartFirmware = Callable[[Application, ResetCause], Program]
 class BoardSettings:
     """What a board is: its chip, MAC, burnt eFuses, and the baud rate to simulate, None for as fast as it goes."""
 
-    chip: Chip
+    chip: VirtualChip
     mac: bytes
     security: Security
     baud: int | None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from harness.virtual.chips import Chip
+from harness.virtual.chips import VirtualChip
 from harness.virtual.factory import PROJECT
 from harness.virtual.flash import Flash
 from mww.core.errors import ImageError
@@ -52,12 +52,12 @@ class BootResult:
     application: Application | None
 
 
-def download_log(chip: Chip, cause: ResetCause) -> bytes:
+def download_log(chip: VirtualChip, cause: ResetCause) -> bytes:
     """What the ROM prints when it starts as bootloader."""
     return (_banner(chip, cause, chip.boot.download_mode) + "waiting for download\r\n").encode()
 
 
-def boot(chip: Chip, flash: Flash, cause: ResetCause) -> BootResult:
+def boot(chip: VirtualChip, flash: Flash, cause: ResetCause) -> BootResult:
     """Start from flash."""
     log = [_banner(chip, cause, chip.boot.flash_mode)]
     first_stage = _load_bootloader(chip, flash, log)
@@ -65,7 +65,7 @@ def boot(chip: Chip, flash: Flash, cause: ResetCause) -> BootResult:
     return BootResult("".join(log).encode(), application)
 
 
-def _banner(chip: Chip, cause: ResetCause, mode: str) -> str:
+def _banner(chip: VirtualChip, cause: ResetCause, mode: str) -> str:
     text = chip.boot
     reason = {
         ResetCause.POWER_ON: text.power_on,
@@ -75,7 +75,7 @@ def _banner(chip: Chip, cause: ResetCause, mode: str) -> str:
     return f"{text.banner}rst:{reason[cause]},boot:{mode}\r\n"
 
 
-def _load_bootloader(chip: Chip, flash: Flash, log: list[str]) -> EspImage | None:
+def _load_bootloader(chip: VirtualChip, flash: Flash, log: list[str]) -> EspImage | None:
     """Be the ROM: check and load the second stage."""
     data = flash.read(chip.bootloader_offset, PARTITION_TABLE_OFFSET - chip.bootloader_offset)
     if not is_image(data):
@@ -97,7 +97,7 @@ def _load_bootloader(chip: Chip, flash: Flash, log: list[str]) -> EspImage | Non
     return image
 
 
-def _second_stage(chip: Chip, flash: Flash, log: list[str]) -> Application | None:
+def _second_stage(chip: VirtualChip, flash: Flash, log: list[str]) -> Application | None:
     """Be the bootloader: read the partition table, choose an application, check it, start it."""
     report = _Report(log)
     report.info("boot", "2nd stage bootloader")

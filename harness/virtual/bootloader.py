@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import Final
 
 from harness.virtual import slip
-from harness.virtual.chips import Chip
+from harness.virtual.chips import VirtualChip
 from harness.virtual.download import Download
 from harness.virtual.flash import Flash, FlashRangeError
 from harness.virtual.protocol import SYNC_BODY, Command, CommandError, Failure, Request, parse_request, response
@@ -79,7 +79,7 @@ class Reaction:
 class Bootloader:
     """A chip in download mode, from one reset to the next."""
 
-    def __init__(self, chip: Chip, flash: Flash, mac: bytes, security: Security) -> None:
+    def __init__(self, chip: VirtualChip, flash: Flash, mac: bytes, security: Security) -> None:
         self._chip = chip
         self._flash = flash
         self._security = security

@@ -1,20 +1,30 @@
-"""What esptool can tell one ESP32 from another by: registers, eFuses, identifiers and memory addresses, as a table.
+"""A virtual chip: its row in `mww.esphome.chips`, and what esptool reads of one common part of it.
 
-Addresses and bit positions are esptool's (`esptool/targets/*.py`); values are those of one common part of each chip.
+Addresses are those of esptool's own chip definitions; what stands here is what they do not have: the values that a part
+has there, and what its ROM prints.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 from mww.core.errors import UsageError
+from mww.esphome.chips import VIRTUAL_CHIPS, Chip
+from mww.esphome.chips import find_chip as find_row
+
+if TYPE_CHECKING:
+    from esptool.loader import ESPLoader
 
 MAC_PREFIX: Final = bytes.fromhex("024d5757")
 """Locally administered, so no real chip has it: how `mww flash` knows a virtual board."""
 
 SECTOR: Final = 0x1000
 """Bytes; the smallest part of the flash that can be erased."""
+
+_ESP32_WATCHDOG: Final = 0x3FF4808C  # RTC_CNTL_WDTCONFIG0_REG, which esptool has for later chips only
+_MEBIBYTE: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,105 +57,75 @@ class Efuses:
 
 @dataclass(frozen=True, slots=True)
 class BootText:
-    """What the ROM prints: its banner, boot modes, reset causes, and what it says before it loads segments."""
+    """What the ROM prints: its banner, boot modes, reset causes, and its lines before it loads segments."""
 
     banner: str
     flash_mode: str
     download_mode: str
-    power_on: str
-    watchdog: str
-    software: str
-    loading: str
+    power_on: str = "0x1 (POWERON)"
+    watchdog: str = "0x10 (RTCWDT_RTC_RST)"
+    software: str = "0x3 (RTC_SW_SYS_RST)"
+    loading: str = "SPIWP:0xee\r\nmode:DIO, clock div:1\r\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Chip:
-    """One chip.
+class VirtualChip(Chip):
+    """One chip as a virtual board has it.
 
     Attributes:
-        name: As `mww.esphome.contract.CHIPS` spells it.
-        title: As Espressif does.
-        image_id: `chip_id` of an image's extended header.
         security_info: Whether the ROM answers GET_SECURITY_INFO.
-        bootloader_offset: Where the second stage bootloader is in flash.
         flash_size: Bytes.
-        flash_id: The flash's answer to command 9F: manufacturer in the lowest byte, log2 of its bytes in the third.
         drom: Where constants of an application are mapped; app descriptors go there.
         iram: Where code is loaded.
         uart_divider: Address of UART0's clock divider.
+        crystal_hz: The clock that it divides.
         watchdog: Address of the RTC watchdog's first configuration register.
-        registers: Address and value of all else that esptool reads.
+        registers: Address and value of all other registers that esptool reads.
     """
 
-    name: str
-    title: str
-    image_id: int
     security_info: bool
-    bootloader_offset: int
     flash_size: int
-    flash_id: int
     spi: SpiPeripheral
     efuses: Efuses
     drom: int
     iram: int
     uart_divider: int
+    crystal_hz: int
     watchdog: int
     boot: BootText
     registers: tuple[tuple[int, int], ...]
 
-
-def _flash_id(size: int) -> int:
-    """A Winbond W25Q of `size` bytes."""
-    return (size.bit_length() - 1) << 16 | 0x4000 | 0xEF
-
-
-_MEBIBYTE = 1 << 20
-_MAGIC = 0x40001000  # CHIP_DETECT_MAGIC_REG_ADDR
+    @property
+    def flash_id(self) -> int:
+        """The flash's answer to command 9F, a Winbond W25Q: the maker in the lowest byte, log2 of its bytes above."""
+        return (self.flash_size.bit_length() - 1) << 16 | 0x4000 | 0xEF
 
 
-def _recent(efuse: int) -> Efuses:
-    """The eFuse layout that all chips after the ESP32 share."""
-    return Efuses(
-        mac=(efuse + 0x44, efuse + 0x48),
-        crypt_count=(efuse + 0x34, 0x7 << 18),
-        secure_boot=(efuse + 0x38, 1 << 20),
-    )
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One part of a chip.
+
+    Attributes:
+        flash: MiB.
+        boot: What its ROM prints.
+        values: What esptool reads at the names of its definition, plus an offset in bytes.
+        crystal_mhz: Of its crystal.
+    """
+
+    flash: int
+    boot: BootText
+    values: tuple[tuple[str, int, int], ...]
+    crystal_mhz: int = 40
 
 
-def _recent_text(banner: str, fast: str, download: str) -> BootText:
-    return BootText(
-        banner=banner,
-        flash_mode=fast,
-        download_mode=download,
-        power_on="0x1 (POWERON)",
-        watchdog="0x10 (RTCWDT_RTC_RST)",
-        software="0x3 (RTC_SW_SYS_RST)",
-        loading="SPIWP:0xee\r\nmode:DIO, clock div:1\r\n",
-    )
+_MAGIC: Final = "CHIP_DETECT_MAGIC_REG_ADDR"
+_FUSES: Final = "EFUSE_RD_REG_BASE"
+_BLOCK1: Final = "EFUSE_BLOCK1_ADDR"
 
-
-_RECENT_SPI = SpiPeripheral(0x60002000, usr=0x18, usr1=0x1C, usr2=0x20, miso_length=0x28, w0=0x58, address_in_msb=False)
-
-CHIPS: Final = (
-    Chip(  # ESP32-D0WD-V3, revision v3.1
-        name="esp32",
-        title="ESP32",
-        image_id=0,
-        security_info=False,
-        bootloader_offset=0x1000,
-        flash_size=4 * _MEBIBYTE,
-        flash_id=_flash_id(4 * _MEBIBYTE),
-        spi=SpiPeripheral(0x3FF42000, usr=0x1C, usr1=0x20, usr2=0x24, miso_length=0x2C, w0=0x80, address_in_msb=True),
-        efuses=Efuses(
-            mac=(0x3FF5A004, 0x3FF5A008),
-            crypt_count=(0x3FF5A000, 0x7F << 20),
-            secure_boot=(0x3FF5A018, 1 << 5),  # ABS_DONE_1: secure boot version 2
-        ),
-        drom=0x3F400000,
-        iram=0x40080000,
-        uart_divider=0x3FF40014,
-        watchdog=0x3FF4808C,
-        boot=BootText(
+_PARTS: Final = {
+    "esp32": _Part(  # ESP32-D0WD-V3, revision v3.1
+        4,
+        BootText(
             banner="ets Jul 29 2019 12:21:46\r\n\r\n",
             flash_mode="0x13 (SPI_FAST_FLASH_BOOT)",
             download_mode="0x3 (DOWNLOAD_BOOT(UART0/UART1/SDIO_REI_REO_V2))",
@@ -156,96 +136,109 @@ CHIPS: Final = (
             "clk_drv:0x00,q_drv:0x00,d_drv:0x00,cs0_drv:0x00,hd_drv:0x00,wp_drv:0x00\r\n"
             "mode:DIO, clock div:2\r\n",
         ),
-        registers=(
-            (_MAGIC, 0x00F01D83),
-            (0x3FF5A00C, 1 << 15 | 1 << 13 | 1 << 9),  # package D0WD, 240 MHz, lowest bit of the major revision
-            (0x3FF5A010, 128),  # CK8M_FREQ; with the calibration below the ROM finds a crystal of 40 MHz
-            (0x3FF5A014, 1 << 24 | 1 << 20),  # revision x.1, second bit of the major revision
-            (0x3FF6607C, 1 << 31),  # APB_CTL_DATE: third bit of the major revision
-            (0x3FF5F06C, 800 << 7),  # RTCCALICFG1
+        (
+            (_MAGIC, 0, 0x00F01D83),
+            (_FUSES, 0x0C, 1 << 15 | 1 << 13 | 1 << 9),  # package D0WD, 240 MHz, lowest bit of the major revision
+            (_FUSES, 0x10, 128),  # CK8M_FREQ; with the calibration below the ROM finds a crystal of 40 MHz
+            (_FUSES, 0x14, 1 << 24 | 1 << 20),  # revision x.1, second bit of the major revision
+            ("APB_CTL_DATE_ADDR", 0, 1 << 31),  # third bit of the major revision
+            ("RTCCALICFG1", 0, 800 << 7),
         ),
     ),
-    Chip(  # ESP32-S3 (QFN56), revision v0.2, 8 MB of PSRAM
-        name="esp32s3",
-        title="ESP32-S3",
-        image_id=9,
-        security_info=True,
-        bootloader_offset=0,
-        flash_size=8 * _MEBIBYTE,
-        flash_id=_flash_id(8 * _MEBIBYTE),
-        spi=_RECENT_SPI,
-        efuses=_recent(0x60007000),
-        drom=0x3C000000,
-        iram=0x40374000,
-        uart_divider=0x60000014,
-        watchdog=0x60008098,
-        boot=_recent_text(
+    "esp32s3": _Part(  # ESP32-S3 (QFN56), revision v0.2, 8 MB of PSRAM
+        8,
+        BootText(
             "ESP-ROM:esp32s3-20210327\r\nBuild:Mar 27 2021\r\n",
             "0x8 (SPI_FAST_FLASH_BOOT)",
             "0x0 (DOWNLOAD(USB/UART0))",
         ),
-        registers=(
-            (_MAGIC, 0x00000009),
-            (0x60007050, 2 << 18),  # minor revision
-            (0x60007054, 1 << 7 | 1 << 3),  # PSRAM: AP_3v3, 8 MB
-            (0x60004038, 1 << 3),  # GPIO_STRAP
+        (
+            (_MAGIC, 0, 0x00000009),
+            (_BLOCK1, 12, 2 << 18),  # minor revision
+            (_BLOCK1, 16, 1 << 7 | 1 << 3),  # PSRAM: AP_3v3, 8 MB
+            ("GPIO_STRAP_REG", 0, 1 << 3),
         ),
     ),
-    Chip(  # ESP32-C3 (QFN32), revision v0.4
-        name="esp32c3",
-        title="ESP32-C3",
-        image_id=5,
-        security_info=True,
-        bootloader_offset=0,
-        flash_size=4 * _MEBIBYTE,
-        flash_id=_flash_id(4 * _MEBIBYTE),
-        spi=_RECENT_SPI,
-        efuses=_recent(0x60008800),
-        drom=0x3C000000,
-        iram=0x4037C000,
-        uart_divider=0x60000014,
-        watchdog=0x60008090,
-        boot=_recent_text(
+    "esp32c3": _Part(  # ESP32-C3 (QFN32), revision v0.4
+        4,
+        BootText(
             "ESP-ROM:esp32c3-api1-20210207\r\nBuild:Feb  7 2021\r\n",
             "0xc (SPI_FAST_FLASH_BOOT)",
             "0x4 (DOWNLOAD(USB/UART0/1))",
         ),
-        registers=((_MAGIC, 0x1B31506F), (0x60008850, 4 << 18)),
+        ((_MAGIC, 0, 0x1B31506F), (_BLOCK1, 12, 4 << 18)),
     ),
-    Chip(  # ESP32-C6 (QFN40), revision v0.1
-        name="esp32c6",
-        title="ESP32-C6",
-        image_id=13,
-        security_info=True,
-        bootloader_offset=0,
-        flash_size=8 * _MEBIBYTE,
-        flash_id=_flash_id(8 * _MEBIBYTE),
-        spi=SpiPeripheral(0x60003000, usr=0x18, usr1=0x1C, usr2=0x20, miso_length=0x28, w0=0x58, address_in_msb=False),
-        efuses=_recent(0x600B0800),
-        drom=0x42800000,
-        iram=0x40800000,
-        uart_divider=0x60000014,
-        watchdog=0x600B1C00,
-        boot=_recent_text(
+    "esp32c5": _Part(  # ESP32-C5N, revision v1.0
+        8,
+        BootText(
+            "ESP-ROM:esp32c5-eco2-20250121\r\nBuild:Jan 21 2025\r\n",
+            "0x18 (SPI_FAST_FLASH_BOOT)",
+            "0x8 (DOWNLOAD(USB/UART0))",  # GPIO28 is low: worked out from the strapping bits, seen in no log
+            watchdog="0x10 (LP_WDT_SYS)",
+            software="0xc (SW_CPU)",
+            loading="SPI mode:DIO, clock div:1\r\n",
+        ),
+        ((_BLOCK1, 8, 1 << 4), ("PCR_SYSCLK_CONF_REG", 0, 48 << 24)),  # major revision; the ROM expects 48 MHz
+        crystal_mhz=48,
+    ),
+    "esp32c6": _Part(  # ESP32-C6 (QFN40), revision v0.1
+        8,
+        BootText(
             "ESP-ROM:esp32c6-20220919\r\nBuild:Sep 19 2022\r\n",
             "0xc (SPI_FAST_FLASH_BOOT)",
             "0x4 (DOWNLOAD(USB/UART0/SDIO_FEI_FEO))",
         ),
-        registers=((_MAGIC, 0x2CE0806F), (0x600B0850, 1 << 18)),
+        ((_MAGIC, 0, 0x2CE0806F), (_BLOCK1, 12, 1 << 18)),
     ),
-)
-"""The chips that can be had as virtual boards."""
-
-CHIP_NAMES: Final = tuple(chip.name for chip in CHIPS)
+}
 
 
-def find_chip(name: str) -> Chip:
-    """Look a chip up by its name.
+@cache
+def find_chip(name: str) -> VirtualChip:
+    """The virtual chip of a name; this imports esptool.
 
     Raises:
         UsageError: There is no virtual board of that chip.
     """
-    for chip in CHIPS:
-        if chip.name == name:
-            return chip
-    raise UsageError(f"there is no virtual {name}", hint=f"chips: {', '.join(CHIP_NAMES)}")
+    if name not in VIRTUAL_CHIPS:
+        raise UsageError(f"there is no virtual {name}", hint=f"chips: {', '.join(VIRTUAL_CHIPS)}")
+    from esptool.targets import CHIP_DEFS
+
+    return _virtual(find_row(name), _PARTS[name], CHIP_DEFS[name])
+
+
+def _virtual(chip: Chip, part: _Part, rom: type[ESPLoader]) -> VirtualChip:
+    row: dict[str, Any] = {item.name: getattr(chip, item.name) for item in fields(chip)}
+    return VirtualChip(
+        **row,
+        security_info=rom.SECURITY_INFO_SUPPORTED,
+        flash_size=part.flash * _MEBIBYTE,
+        spi=SpiPeripheral(
+            rom.SPI_REG_BASE,
+            usr=rom.SPI_USR_OFFS,
+            usr1=rom.SPI_USR1_OFFS,
+            usr2=rom.SPI_USR2_OFFS,
+            miso_length=rom.SPI_MISO_DLEN_OFFS,
+            w0=rom.SPI_W0_OFFS,
+            address_in_msb=rom.SPI_ADDR_REG_MSB,
+        ),
+        efuses=_efuses(rom),
+        drom=rom.DROM_MAP_START,
+        iram=next(start for start, _, kind in rom.MEMORY_MAP if kind == "IRAM"),
+        uart_divider=rom.UART_CLKDIV_REG,
+        crystal_hz=part.crystal_mhz * 1_000_000,
+        watchdog=getattr(rom, "RTC_CNTL_WDTCONFIG0_REG", _ESP32_WATCHDOG),
+        boot=part.boot,
+        registers=tuple((getattr(rom, name) + offset, value) for name, offset, value in part.values),
+    )
+
+
+def _efuses(rom: type[ESPLoader]) -> Efuses:
+    """The addresses; the ESP32's eFuses have another layout than all later chips'."""
+    crypt_count = (rom.EFUSE_SPI_BOOT_CRYPT_CNT_REG, rom.EFUSE_SPI_BOOT_CRYPT_CNT_MASK)
+    if not hasattr(rom, "MAC_EFUSE_REG"):
+        mac = rom.EFUSE_RD_REG_BASE + 4
+        abs_done = (rom.EFUSE_RD_ABS_DONE_REG, rom.EFUSE_RD_ABS_DONE_1_MASK)  # secure boot version 2
+        return Efuses((mac, mac + 4), crypt_count, abs_done)
+    secure_boot = (rom.EFUSE_SECURE_BOOT_EN_REG, rom.EFUSE_SECURE_BOOT_EN_MASK)
+    return Efuses((rom.MAC_EFUSE_REG, rom.MAC_EFUSE_REG + 4), crypt_count, secure_boot)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.virtual.chips import Chip
+from harness.virtual.chips import VirtualChip
 from mww import __version__
 from mww.images import partition_table as table
 from mww.images.esp_image import AppDescriptor, Segment, build_image
@@ -26,10 +26,9 @@ PARTITIONS: Final = (_NVS, _APP, _MODELS)
 
 _LOOP_XTENSA: Final = bytes.fromhex("06ffff00")  # j .
 _LOOP_RISCV: Final = bytes.fromhex("6f000000")  # j .
-_FLASH_SPEED: Final = {"esp32c6": 0x0}  # 80 MHz has the code 0xF on all others
 
 
-def factory_parts(chip: Chip) -> tuple[FlashPart, ...]:
+def factory_parts(chip: VirtualChip) -> tuple[FlashPart, ...]:
     """The virtual firmware for a chip, part by part."""
     return (
         FlashPart("bootloader", chip.bootloader_offset, whole_sectors(_bootloader(chip))),
@@ -38,7 +37,7 @@ def factory_parts(chip: Chip) -> tuple[FlashPart, ...]:
     )
 
 
-def factory_image(chip: Chip) -> bytes:
+def factory_image(chip: VirtualChip) -> bytes:
     """The virtual firmware for a chip as one file for offset 0, like those that ESPHome makes."""
     parts = factory_parts(chip)
     image = bytearray(b"\xff" * (parts[-1].offset + len(parts[-1].data)))
@@ -47,12 +46,12 @@ def factory_image(chip: Chip) -> bytes:
     return bytes(image)
 
 
-def _bootloader(chip: Chip) -> bytes:
+def _bootloader(chip: VirtualChip) -> bytes:
     text = f"mww-harness {__version__} bootloader for a virtual {chip.title}".encode()
     return _image(chip, (Segment(chip.iram, _loop(chip)), Segment(chip.iram + 0x1000, text)))
 
 
-def _app(chip: Chip) -> bytes:
+def _app(chip: VirtualChip) -> bytes:
     text = (
         f"This is the firmware of a virtual {chip.title}, made by mww-harness {__version__}. A virtual board runs the "
         "firmware's session on the host in its place; on a chip it is an endless loop.\n"
@@ -61,10 +60,9 @@ def _app(chip: Chip) -> bytes:
     return _image(chip, (Segment(chip.drom + 0x20, descriptor + text), Segment(chip.iram, _loop(chip))))
 
 
-def _image(chip: Chip, segments: tuple[Segment, ...]) -> bytes:
-    speed = _FLASH_SPEED.get(chip.name, 0xF)
-    return build_image(chip.image_id, chip.iram, segments, flash_size=chip.flash_size, flash_speed=speed)
+def _image(chip: VirtualChip, segments: tuple[Segment, ...]) -> bytes:
+    return build_image(chip.image_id, chip.iram, segments, flash_size=chip.flash_size, flash_speed=chip.flash_80mhz)
 
 
-def _loop(chip: Chip) -> bytes:
-    return _LOOP_XTENSA if chip.name in ("esp32", "esp32s3") else _LOOP_RISCV
+def _loop(chip: VirtualChip) -> bytes:
+    return _LOOP_XTENSA if chip.instruction_set == "xtensa" else _LOOP_RISCV

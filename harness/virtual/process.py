@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from mww.core.errors import ErrorFacts, VirtualBoardError
+from mww.esphome.chips import DEFAULT_CHIP
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -37,7 +38,7 @@ class VirtualBoard:
 
     def __init__(
         self,
-        chip: str = "esp32s3",
+        chip: str = DEFAULT_CHIP,
         *,
         transport: str = "socket",
         state: Path | None = None,

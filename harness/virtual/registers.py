@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from harness.virtual.chips import Chip
+from harness.virtual.chips import VirtualChip
 from mww.core.errors import UsageError
 
-_XTAL_HZ: Final = 40_000_000
 _WATCHDOG_ENABLED: Final = 1 << 31
 _SPI_START: Final = 1 << 18
 _MAX_WRITTEN: Final = 4096  # distinct addresses; esptool writes a dozen
@@ -52,7 +51,7 @@ def security_of(features: tuple[str, ...]) -> Security:
 class Registers:
     """The register file of one chip; addresses that nothing is known of read as what was last written, else 0."""
 
-    def __init__(self, chip: Chip, mac: bytes, security: Security) -> None:
+    def __init__(self, chip: VirtualChip, mac: bytes, security: Security) -> None:
         self._chip = chip
         self._baud = 115200
         self._written: dict[int, int] = {}
@@ -61,7 +60,7 @@ class Registers:
         low, high = fuses.mac
         self._fixed[low] = int.from_bytes(mac[2:], "big")
         self._fixed[high] = int.from_bytes(mac[:2], "big")
-        if chip.name == "esp32c6":
+        if chip.eui64:
             self._fixed[high] |= 0xFFFE << 16  # the extension that makes an EUI-64 of a MAC
         if security.flash_encryption:
             address, mask = fuses.crypt_count
@@ -76,7 +75,7 @@ class Registers:
     def read(self, address: int) -> int:
         """Return a register's 32 bits."""
         if address == self._chip.uart_divider:
-            return _XTAL_HZ // self._baud
+            return self._chip.crystal_hz // self._baud
         if address in self._fixed:
             return self._fixed[address]
         return self._written.get(address, 0)

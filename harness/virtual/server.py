@@ -11,7 +11,7 @@ from typing import Final
 
 from harness.virtual.board import Board, BoardSettings
 from harness.virtual.boot import Application, ResetCause
-from harness.virtual.chips import Chip
+from harness.virtual.chips import VirtualChip
 from harness.virtual.engine import Engine, NoEngine, TflmEngine, open_engine
 from harness.virtual.faults import NO_FAULTS, Faults
 from harness.virtual.firmware import FAST, Firmware, Identity, Speed, like_a_chip
@@ -51,7 +51,7 @@ class VirtualOptions:
         security: Which eFuses are burnt.
     """
 
-    chip: Chip
+    chip: VirtualChip
     transport: str = "socket"
     state: Path | None = None
     baud: int | None = None

@@ -11,7 +11,7 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-from harness.virtual.chips import MAC_PREFIX, Chip
+from harness.virtual.chips import MAC_PREFIX, VirtualChip
 from harness.virtual.factory import factory_parts
 from harness.virtual.flash import Flash
 from mww.core.errors import InputError, OutputError
@@ -24,7 +24,7 @@ _MAX_BOARD_FILE: Final = 4096
 
 
 @contextmanager
-def open_state(folder: Path, chip: Chip) -> Iterator[tuple[Flash, bytes]]:
+def open_state(folder: Path, chip: VirtualChip) -> Iterator[tuple[Flash, bytes]]:
     """Open a board's flash and tell its MAC; a new board gets a MAC of its own, and carries the virtual firmware.
 
     Raises:
@@ -55,7 +55,7 @@ def open_state(folder: Path, chip: Chip) -> Iterator[tuple[Flash, bytes]]:
         lock.release()
 
 
-def _read_mac(path: Path, chip: Chip) -> bytes:
+def _read_mac(path: Path, chip: VirtualChip) -> bytes:
     try:
         with path.open("rb") as stream:
             board = json.loads(stream.read(_MAX_BOARD_FILE))
@@ -69,7 +69,7 @@ def _read_mac(path: Path, chip: Chip) -> bytes:
     return mac
 
 
-def _write_factory(flash: Flash, chip: Chip) -> None:
+def _write_factory(flash: Flash, chip: VirtualChip) -> None:
     flash.erase(0, flash.size)
     for part in factory_parts(chip):
         flash.program(part.offset, part.data)

@@ -98,9 +98,6 @@ DEFAULT_RUNTIME: Final = RuntimeVersions(esp_tflite_micro="1.3.3~1", esp_nn="1.1
 """What ESPHome has pinned since 2026.4.0b3; a test compares it with the newest entry of `releases.toml`."""
 
 
-CHIPS: Final = ("esp32", "esp32s2", "esp32s3", "esp32c3", "esp32c6", "esp32p4")
-
-
 def cutoff_byte(probability_cutoff: float) -> int:
     """The cutoff as the byte that the device compares sums with: truncated, never rounded.
 

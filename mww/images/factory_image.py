@@ -17,7 +17,9 @@ PARTITION_TABLE_OFFSET: Final = 0x8000
 """ESP-IDF's default, and ESPHome's."""
 
 _SECTOR: Final = 0x1000
-_BOOTLOADER_OFFSETS: Final = (0x0, 0x1000, 0x2000)
+BOOTLOADER_OFFSETS: Final = (0x0, 0x1000, 0x2000)
+"""Where chips have their second stage bootloader; a test compares them with the rows of `mww.esphome.chips`."""
+
 _ANY_SIZE: Final = 1 << 32
 _HINT: Final = "give the factory image: firmware.factory.bin of ESPHome, or what `mww firmware` names"
 
@@ -52,7 +54,7 @@ def read_factory_image(data: bytes) -> FactoryImage:
         partitions = parse_partition_table(table, _ANY_SIZE)
     except ImageError as error:
         raise ImageError(f"no factory image: {error.message}", hint=_HINT) from error
-    bootloader = next((at for at in _BOOTLOADER_OFFSETS if is_image(data[at:])), None)
+    bootloader = next((at for at in BOOTLOADER_OFFSETS if is_image(data[at:])), None)
     app = next((part for part in partitions if part.type == APP and is_image(data[part.offset :])), None)
     if bootloader is None or app is None:
         raise ImageError(

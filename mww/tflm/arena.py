@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from mww.core.errors import ConfigurationError, UnsupportedModelError
-from mww.esphome.contract import CHIPS, DEFAULT_RUNTIME, RuntimeVersions
+from mww.esphome.chips import CHIP_NAMES
+from mww.esphome.contract import DEFAULT_RUNTIME, RuntimeVersions
 from mww.esphome.manifest_schema import is_number
 from mww.tflite.model_file import ModelFile, read_model
 from mww.tflm.arena_allocator import align_up
@@ -105,7 +106,7 @@ def predict_arena(
 
     Args:
         model: The `.tflite`: a path, its bytes, or parsed.
-        chip: One of `contract.CHIPS`.
+        chip: One of `mww.esphome.chips`.
         manifest_size: `tensor_arena_size` of the manifest, bytes, where the probe starts.
         runtime: The library versions to predict for.
 
@@ -145,7 +146,9 @@ def predict_arenas(
 ) -> tuple[ArenaPrediction, ...]:
     """Predict the arena on several chips (None: all that are known), reading the file once."""
     file = model if isinstance(model, ModelFile) else read_model(model)
-    return tuple(predict_arena(file, chip, manifest_size=manifest_size, runtime=runtime) for chip in chips or CHIPS)
+    return tuple(
+        predict_arena(file, chip, manifest_size=manifest_size, runtime=runtime) for chip in chips or CHIP_NAMES
+    )
 
 
 def fits(minimum: int, manifest_size: int) -> bool:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from mww.core.errors import UnknownRuntimeError, UsageError
-from mww.esphome.contract import CHIPS, DEFAULT_RUNTIME, RuntimeVersions
+from mww.esphome.chips import CHIP_NAMES
+from mww.esphome.contract import DEFAULT_RUNTIME, RuntimeVersions
 from mww.esphome.releases import Release, entry_of, known_releases, newest_release, release_key
 from mww.tflm.libraries import ESP_NN, ESP_TFLITE_MICRO, newest_version, versions_of
 from mww.tflm.runtime import find_runtime
@@ -69,7 +70,7 @@ def parse_runtime(text: str) -> RuntimeVersions:
     versions = RuntimeVersions(
         named.get(ESP_TFLITE_MICRO, DEFAULT_RUNTIME.esp_tflite_micro), named.get(ESP_NN, DEFAULT_RUNTIME.esp_nn)
     )
-    for chip in CHIPS:
+    for chip in CHIP_NAMES:
         find_runtime(chip, versions)
     return versions
 

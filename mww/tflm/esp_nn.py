@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from mww.esphome.chips import CHIPS
 from mww.tflm import esp_nn_p4 as p4
 from mww.tflm import esp_nn_s3 as s3
 from mww.tflm.scratch import ScratchSize, no_scratch
@@ -22,15 +23,12 @@ def _chips(
     conv_s3: ScratchSize, depthwise_s3: ScratchSize, conv_p4: ScratchSize, depthwise_p4: ScratchSize = no_scratch
 ) -> dict[str, Kernels]:
     """The table of a version; esp-nn's portable kernels, on all other chips, ask nothing."""
-    portable = Kernels(no_scratch, no_scratch)
-    return {
-        "esp32": portable,
-        "esp32s2": portable,
+    kernels = {
+        "portable": Kernels(no_scratch, no_scratch),
         "esp32s3": Kernels(conv_s3, depthwise_s3),
-        "esp32c3": portable,
-        "esp32c6": portable,
         "esp32p4": Kernels(conv_p4, depthwise_p4),
     }
+    return {chip.name: kernels[chip.kernels] for chip in CHIPS}
 
 
 TABLES: Final[dict[str, dict[str, Kernels]]] = {

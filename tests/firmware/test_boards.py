@@ -7,14 +7,12 @@ import pytest
 import yaml
 
 from harness.boards.firmware_project import board_names, write_project
+from mww.esphome.chips import CHIPS
 from tests.firmware.conftest import Esphome, published
 
 VARIANTS = {
-    "esp32-c3": "ESP32C3",
-    "esp32-c6": "ESP32C6",
-    "esp32-devkit": "ESP32",
+    **{chip.board: chip.name.upper() for chip in CHIPS if chip.board},
     "esp32-s3-box-3": "ESP32S3",
-    "esp32-s3-devkitc": "ESP32S3",
     "esp32-s3-devkitc-psram": "ESP32S3",
     "m5stack-cores3": "ESP32S3",
     "voice-pe": "ESP32S3",

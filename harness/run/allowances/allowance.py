@@ -32,7 +32,7 @@ class Allowance:
     Attributes:
         model: Its name, for people, and to tell an allowance that has lapsed from one of another model.
         model_sha256: Of the `.tflite`.
-        chip: As `mww.esphome.contract.CHIPS` spells it.
+        chip: As `mww.esphome.chips` spells it.
         versions: What the target must say of itself, by name: runtime, kernels, firmware.
         max_difference: The largest difference of an output byte.
         clips: How many outputs of each clip may differ.

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from harness.run.allowances.allowance import Allowance
 from mww.core.errors import InputError
-from mww.esphome.contract import CHIPS
+from mww.esphome.chips import CHIP_NAMES
 
 DEFAULT_NAME: Final = "mww-allowances.yaml"
 """Where a run looks without being told: beside the golden, then in the current folder."""
@@ -129,8 +129,10 @@ def _allowance(where: str, entry: object) -> Allowance:
         hint = f"an allowance has {', '.join(_KEYS)}; mww run --write-allowance makes one"
         raise AllowanceError(f"{where} lacks or invents {', '.join(sorted(wrong))}", hint=hint)
     texts = {key: _text(where, key, entry[key]) for key in _TEXTS}
-    if texts["chip"] not in CHIPS:
-        raise AllowanceError(f"{where} is for the unknown chip {texts['chip']!r}", hint=f"one of {', '.join(CHIPS)}")
+    if texts["chip"] not in CHIP_NAMES:
+        raise AllowanceError(
+            f"{where} is for the unknown chip {texts['chip']!r}", hint=f"one of {', '.join(CHIP_NAMES)}"
+        )
     versions = {
         _text(where, "versions", name): _text(where, "versions", it) for name, it in _items(where, entry, "versions")
     }

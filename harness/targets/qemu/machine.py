@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from mww.core.errors import MwwError, UsageError
+from mww.esphome.chips import CHIPS, QEMU_CHIPS
 
 _ANSWER_SECONDS: Final = 10.0
 
@@ -44,7 +45,7 @@ class Machine:
     """A chip as QEMU has it.
 
     Attributes:
-        chip: As `mww.esphome.contract.CHIPS` spells it, which is QEMU's name of the machine, too.
+        chip: As `mww.esphome.chips` spells it, which is QEMU's name of the machine, too.
         image_id: `chip_id` in the header of its firmware's images.
         program: QEMU's executable.
         package: What ESP-IDF's `idf_tools.py install` calls it.
@@ -73,23 +74,16 @@ class Machine:
         return [*words, "-nographic", "-serial", f"tcp:127.0.0.1:{port},server,nowait"]
 
 
-_REVISION_3_ESP32: Final = Efuses(124, ((13, 0x80), (22, 0x10)))  # CHIP_VER_REV1, CHIP_VER_REV2
-_REVISION_03: Final = Efuses(1024, ((38, 0x0C),))  # WAFER_VERSION_MINOR_LO = 3
+def _machines() -> Iterator[Machine]:
+    programs = {"xtensa": ("qemu-system-xtensa", "qemu-xtensa"), "riscv": ("qemu-system-riscv32", "qemu-riscv32")}
+    for chip in CHIPS:
+        if chip.qemu is not None and chip.board is not None:
+            efuses = Efuses(chip.qemu.efuse_size, chip.qemu.efuses)
+            program, package = programs[chip.instruction_set]
+            yield Machine(chip.name, chip.image_id, program, package, chip.qemu.timers, efuses, chip.board)
 
-MACHINES: Final = (
-    Machine("esp32", 0, "qemu-system-xtensa", "qemu-xtensa", ("timer.esp32.timg",), _REVISION_3_ESP32, "esp32-devkit"),
-    Machine(
-        "esp32s3",
-        9,
-        "qemu-system-xtensa",
-        "qemu-xtensa",
-        ("timer.esp32s3.timg", "timer.esp32c3.timg"),
-        _REVISION_03,
-        "esp32-s3-devkitc",
-    ),
-    Machine("esp32c3", 5, "qemu-system-riscv32", "qemu-riscv32", ("timer.esp32c3.timg",), _REVISION_03, "esp32-c3"),
-)
-DEFAULT_CHIP: Final = "esp32s3"
+
+MACHINES: Final = tuple(_machines())
 
 
 def find_machine(chip: str) -> Machine:
@@ -101,8 +95,7 @@ def find_machine(chip: str) -> Machine:
     for machine in MACHINES:
         if machine.chip == chip:
             return machine
-    names = ", ".join(machine.chip for machine in MACHINES)
-    raise UsageError(f"Espressif's QEMU has no {chip}", hint=f"chips: {names}")
+    raise UsageError(f"Espressif's QEMU has no {chip}", hint=f"chips: {', '.join(QEMU_CHIPS)}")
 
 
 def find_program(machine: Machine) -> str:

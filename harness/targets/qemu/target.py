@@ -21,10 +21,11 @@ from harness.link.session import Timing
 from harness.targets.base import ArenaUse, Inference, TargetInfo
 from harness.targets.device import DeviceTarget, check_engine
 from harness.targets.qemu.flash_image import SIZES, merge_flash
-from harness.targets.qemu.machine import DEFAULT_CHIP, MACHINES, Machine, find_machine, find_program, version_of
+from harness.targets.qemu.machine import MACHINES, Machine, find_machine, find_program, version_of
 from harness.targets.qemu.process import QemuProcess
 from harness.targets.registry import QEMU, TargetOptions
 from mww.core.errors import InputError, LinkError, PortMissingError, QemuError, UsageError
+from mww.esphome.chips import DEFAULT_CHIP
 from mww.esphome.model import Model
 from mww.images.factory_image import read_factory_image
 

@@ -20,7 +20,7 @@ from exporter.optimization.rewriting import rewrite
 from harness.engines.process import EngineProcess
 from mww.core.errors import ModelFileError, UnknownRuntimeError, UnsupportedModelError
 from mww.core.resources import fixtures_dir
-from mww.esphome.contract import CHIPS
+from mww.esphome.chips import CHIP_NAMES
 from mww.esphome.frontend import quantize_features, wav_to_features
 from mww.tflite.model_file import ModelFile, Tensor, read_model
 from mww.tflm.arena import predict_arenas
@@ -51,7 +51,7 @@ def test_a_published_model_needs_less_and_no_order_would_need_less_still(name: s
     smaller = optimize_for_edge(content)
     before = {arena.chip: arena.minimum for arena in predict_arenas(content)}
     after = {arena.chip: arena.minimum for arena in predict_arenas(smaller)}
-    assert all(after[chip] <= before[chip] for chip in CHIPS)
+    assert all(after[chip] <= before[chip] for chip in CHIP_NAMES)
     assert (max(before.values()), max(after.values()), before["esp32"], after["esp32"]) == MINIMA[name]
     assert (found.before, found.after, found.proven) == (*MINIMA[name][:2], True)
     assert len(smaller) < 0.8 * len(content)
@@ -79,7 +79,7 @@ def test_no_output_byte_changes(name: str, engine: str) -> None:
 )
 def test_of_few_orders_the_best_is_found_and_none_goes_below_the_bound(model: Callable[[], bytes]) -> None:
     parsed = read_model(model())
-    memory = measure(parsed, find_precedence(parsed), CHIPS)
+    memory = measure(parsed, find_precedence(parsed), CHIP_NAMES)
     orders = legal_orders(memory.precedence, 300)
     assert orders
     minima = [memory.load(order) for order in orders]
@@ -105,7 +105,9 @@ def test_the_chips_that_are_asked_decide() -> None:
     graph.outputs = [summed]
     model = pack(graph)
     for chip in ("esp32", "esp32s3"):
-        sizes = {other: predict_arenas(optimize_for_edge(model, chips=(other,)), (chip,))[0].minimum for other in CHIPS}
+        sizes = {
+            other: predict_arenas(optimize_for_edge(model, chips=(other,)), (chip,))[0].minimum for other in CHIP_NAMES
+        }
         assert sizes[chip] == min(sizes.values())
 
 

@@ -47,7 +47,14 @@ def _written(report: FlashReport) -> list[str]:
 
 @pytest.mark.parametrize(
     ("chip", "transport"),
-    [("esp32", "socket"), ("esp32", "pty"), ("esp32s3", "socket"), ("esp32s3", "rfc2217"), ("esp32c6", "pty")],
+    [
+        ("esp32", "socket"),
+        ("esp32", "pty"),
+        ("esp32s3", "socket"),
+        ("esp32s3", "rfc2217"),
+        ("esp32c5", "socket"),
+        ("esp32c6", "pty"),
+    ],
 )
 def test_firmware_and_models_are_written_once_and_run(chip: str, transport: str, models: Path) -> None:
     records = tuple(_record(models / f"{name}.json") for name in ("okay_nabu", "alexa", "hey_jarvis", "hey_mycroft"))

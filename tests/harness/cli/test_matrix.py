@@ -10,7 +10,7 @@ import pymicro_wakeword
 import pytest
 
 from harness.cli import execute, mww
-from mww.esphome.contract import CHIPS
+from mww.esphome.chips import CHIP_NAMES
 from mww.tflm.builds import esphome_builds
 from tests.harness.matrix.test_runs import WRONG, recorded
 from tests.mww.tflm.test_arena_synthetic import depthwise_convolutions
@@ -30,7 +30,7 @@ def test_the_history_shows_what_broke_every_published_model_on_the_s3(capsys: py
     assert (code, document["schema"], document["verdict"]) == (1, "mww.matrix/1", "fail")
     assert [row["esphome"] for row in document["rows"]] == [build.esphome for build in esphome_builds()]
     fits = {(one["model"], one["row"], one["chip"]): one["fits"] for one in document["arenas"]}
-    assert len(fits) == 4 * len(document["rows"]) * len(CHIPS)
+    assert len(fits) == 4 * len(document["rows"]) * len(CHIP_NAMES)
     short = {(model, chip) for (model, row, chip), held in fits.items() if document["rows"][row]["pinned"] and not held}
     on_1_2_1 = [index for index, row in enumerate(document["rows"]) if row["esphome"] == "from 2026.4.0b2"]
     assert len(on_1_2_1) == 1

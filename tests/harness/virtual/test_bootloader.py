@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 from harness.virtual import slip
 from harness.virtual.bootloader import Action, Bootloader
-from harness.virtual.chips import CHIPS, MAC_PREFIX, Chip, find_chip
+from harness.virtual.chips import MAC_PREFIX, VirtualChip, find_chip
 from harness.virtual.flash import Flash
 from harness.virtual.protocol import SYNC_PACKET, Command, checksum
 from harness.virtual.registers import Security
+from mww.esphome.chips import VIRTUAL_CHIPS
+
+CHIPS = tuple(map(find_chip, VIRTUAL_CHIPS))
 
 MAC = MAC_PREFIX + b"\x01\x02"
 
@@ -23,7 +26,7 @@ MAC = MAC_PREFIX + b"\x01\x02"
 class Host:
     """Sends commands and takes the responses apart."""
 
-    def __init__(self, chip: Chip, flash: Flash, security: Security | None = None) -> None:
+    def __init__(self, chip: VirtualChip, flash: Flash, security: Security | None = None) -> None:
         self.loader = Bootloader(chip, flash, MAC, security or Security())
         self.action = Action.STAY
 
@@ -116,7 +119,7 @@ def test_a_wrong_checksum_and_a_cut_body_are_refused(host: Host) -> None:
 
 
 @pytest.mark.parametrize("chip", CHIPS, ids=lambda chip: chip.name)
-def test_registers_say_which_chip_this_is(chip: Chip, tmp_path: Path) -> None:
+def test_registers_say_which_chip_this_is(chip: VirtualChip, tmp_path: Path) -> None:
     with Flash(tmp_path / "flash.bin", chip.flash_size) as flash:
         host = Host(chip, flash)
         low, high = (host.command(Command.READ_REG, struct.pack("<I", word))[0] for word in chip.efuses.mac)

@@ -16,6 +16,7 @@ import pytest
 
 from harness.link.client import LinkClient
 from harness.virtual.process import VirtualBoard
+from mww.esphome.chips import VIRTUAL_CHIPS
 
 ESPTOOLS = (
     [sys.executable, "-m", "esptool"],
@@ -25,8 +26,8 @@ SIZE = 30_000
 OFFSET = "0x180000"
 
 
-ALL = ("esp32 socket", "esp32 pty", "esp32s3 socket", "esp32s3 pty", "esp32c3 socket", "esp32c6 pty")
-SOME = ("esp32 socket", "esp32s3 pty")
+ALL = ("esp32 pty", "esp32s3 socket", *(f"{chip} {('socket', 'pty')[i % 2]}" for i, chip in enumerate(VIRTUAL_CHIPS)))
+SOME = ("esp32 socket", "esp32s3 pty", "esp32c5 socket")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from mww.core.errors import MwwError, UnknownRuntimeError, UsageError
-from mww.esphome.contract import CHIPS, DEFAULT_RUNTIME, RuntimeVersions
+from mww.esphome.chips import CHIP_NAMES
+from mww.esphome.contract import DEFAULT_RUNTIME, RuntimeVersions
 from mww.esphome.releases import known_releases, newest_release, read_releases, release_key
 from mww.tflm.builds import (
     assumed_warning,
@@ -64,7 +65,7 @@ def test_there_are_figures_for_every_known_runtime_on_every_chip() -> None:
     assert {build.runtime for build in esphome_builds()} <= set(runtimes)
     assert len(set(runtimes)) == len(runtimes)
     for runtime in runtimes:
-        for chip in CHIPS:
+        for chip in CHIP_NAMES:
             assert find_runtime(chip, runtime).versions == runtime
 
 
