@@ -13,7 +13,7 @@ from exporter.model_analyzer.source import open_source
 from harness.cli.output import console, emit_json, json_option, printable
 from harness.report.recorded import read_runs
 from mww.core.errors import UsageError
-from mww.esphome.contract import CHIPS
+from mww.esphome.chips import CHIP_NAMES
 
 _PATH = click.Path(path_type=Path)
 
@@ -21,7 +21,7 @@ _PATH = click.Path(path_type=Path)
 @click.command("budget")
 @click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=_PATH)
 @click.option("--vad", type=_PATH, metavar="MANIFEST.json", help="The model under ESPHome's vad:.")
-@click.option("--chip", "chips", multiple=True, type=click.Choice(CHIPS), help="Repeatable; all by default.")
+@click.option("--chip", "chips", multiple=True, type=click.Choice(CHIP_NAMES), help="Repeatable; all by default.")
 @click.option("--psram/--no-psram", default=False, help="Whether the board has PSRAM.  [default: no]")
 @click.option("--run", "runs", multiple=True, type=_PATH, metavar="RUN.json", help="Times from a run on a board.")
 @json_option
@@ -43,7 +43,7 @@ def command(
         raise UsageError("two models have the same name", hint="ESPHome needs a different id for each: rename a file")
     gate = open_source(vad) if vad else None
     measured = _measured(runs)
-    budgets = [budget(sources, chip, vad=gate, psram=psram, measured_ms=measured) for chip in chips or CHIPS]
+    budgets = [budget(sources, chip, vad=gate, psram=psram, measured_ms=measured) for chip in chips or CHIP_NAMES]
     if as_json:
         emit_json("mww.budget/1", {"chips": {entry.chip: _document(entry) for entry in budgets}})
     else:
