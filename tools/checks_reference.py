@@ -11,6 +11,7 @@ from mww.verification.rules import Rule
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "reference" / "checks.md"
 
 _SECTIONS: Final = {
+    "mww.verification.kind": "The kind of file",
     "mww.verification.structure": "The file",
     "mww.verification.interface": "Input and output",
     "mww.verification.state": "Streaming state",

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from exporter.network.architecture import FloatArray
 from mww.core.errors import CalibrationError
+from mww.core.file_kinds import NPZ, ZIP, kind_of
 from mww.esphome.contract import FEATURE_FLOAT_SCALE, FEATURES, INPUT_SCALE, INPUT_ZERO_POINT
 from mww.esphome.frontend import wav_to_features
 
@@ -44,6 +45,9 @@ def load_clips(path: Path) -> list[FloatArray]:
     """
     if not path.exists():
         raise CalibrationError(f"{path} does not exist", hint="--calibration takes an .npz file or a folder")
+    kind = kind_of(path)
+    if kind is not None and kind not in (NPZ, ZIP):
+        raise CalibrationError(f"{path} does not hold features but is {kind.name}", hint=kind.way_on("features"))
     if not path.is_dir():
         return _load_npz(path)
     if mmaps := _find_mmaps(path):

@@ -32,6 +32,7 @@ from exporter.checkpoint.tf_checkpoint import read_tf_checkpoint
 from exporter.network.architecture import Architecture, FloatArray, MixedNet, Parameter, Weights
 from exporter.network.settings import Setting, Settings
 from mww.core.errors import CheckpointError
+from mww.core.file_kinds import HDF5, KERAS, TEXT, kind_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,9 @@ def load_checkpoint(path: Path, configured: Settings) -> Checkpoint:
         CheckpointError: It cannot be read, contradicts the configuration, or holds no network that can be exported.
         ConfigurationError: Neither it nor the configuration tells something.
     """
+    kind = kind_of(path)
+    if kind is not None and kind not in (HDF5, KERAS, TEXT):
+        raise CheckpointError(f"{path} is not a checkpoint but {kind.name}", hint=kind.way_on("checkpoint"))
     if zipfile.is_zipfile(path):
         archive = read_keras_archive(path)
         return from_arrays(read_arrays(archive.weights, str(path)), configured, str(path), archive.settings)

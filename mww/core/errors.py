@@ -160,6 +160,10 @@ class ModelFileError(InputError):
     code = "model-file"
 
 
+class WrongKindError(ModelFileError):
+    """A file of another kind, which is named: the message says which, the hint what to do with it."""
+
+
 class ManifestError(InputError):
     """A manifest that cannot be parsed, or names a file it must not name."""
 

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
 
 from mww.core.errors import ForeignModelError, ManifestError
+from mww.core.file_kinds import MANIFEST, TEXT, recognise
 from mww.core.files import write_files
 from mww.esphome import contract
 from mww.esphome.manifest_schema import schema_problems
@@ -118,6 +119,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except RecursionError as error:
         raise ManifestError(f"{path} is nested too deeply", hint=_HINT) from error
     except ValueError as error:
+        kind = recognise(raw)
+        if kind is not None and kind not in (MANIFEST, TEXT):
+            raise ManifestError(f"{path} is not a manifest but {kind.name}", hint=kind.way_on("manifest")) from error
         raise ManifestError(f"{path} is not JSON: {error}", hint=_HINT) from error
     if not isinstance(content, dict):
         raise ManifestError(f"{path} holds no JSON object", hint=_HINT)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mww.core.errors import MwwError, UnsupportedModelError
 from mww.esphome import contract
+from mww.esphome.foreign_models import foreign_model
 from mww.esphome.manifest import is_manifest, load_manifest
 from mww.tflite.model_file import ModelFile, Tensor, read_model
 
@@ -127,6 +128,9 @@ def model_of(content: bytes, *, sliding_window_size: int, feature_step_size: int
 
 def _stride(path: Path, file: ModelFile) -> int:
     """The stride, from an input and an output that the runtime accepts (`StreamingModel::load_model_`)."""
+    foreign = foreign_model(file)
+    if foreign is not None:
+        raise UnsupportedModelError(f"{path} is {foreign.message}", hint=foreign.hint)
     if file.version != contract.SCHEMA_VERSION:
         raise _unsupported(path, f"schema version {file.version}, not {contract.SCHEMA_VERSION}")
     main = file.main

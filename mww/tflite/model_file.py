@@ -17,7 +17,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from mww.core.errors import ModelFileError
+from mww.core.errors import ModelFileError, WrongKindError
+from mww.core.file_kinds import TFLITE, recognise
 from mww.tflite.flatbuffer import Buffer, MalformedError, Table
 from mww.tflite.operator_options import Options, read_options
 from mww.tflite.tflite_schema import CUSTOM_OPERATOR, MAX_FILE_SIZE, OPERATORS, TENSOR_TYPE_SIZES, TENSOR_TYPES
@@ -194,13 +195,18 @@ def read_model(source: Path | str | bytes) -> ModelFile:
     """Parse a model from a path, or from its bytes.
 
     Raises:
+        WrongKindError: The file is of another kind.
         ModelFileError: The file is missing, too large, or not a well-formed TFLite flatbuffer.
     """
     name, content = ("model", source) if isinstance(source, bytes) else (str(source), _read_file(Path(source)))
     try:
         return _parse(content)
     except (MalformedError, ValueError, OverflowError) as error:
-        hint = "is it a .tflite file, and was it copied whole?"
+        kind = recognise(content)
+        if kind is not None and kind is not TFLITE:
+            message = f"{name} is not a TFLite model but {kind.name}"
+            raise WrongKindError(message, hint=kind.way_on("model")) from error
+        hint = "was it downloaded or copied whole? get it again"
         raise ModelFileError(f"{name} is not a readable TFLite model: {error}", hint=hint) from error
 
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from mww.esphome.manifest import is_manifest, load_manifest, model_path, read_manifest
+from mww.core.errors import WrongKindError
+from mww.esphome.manifest import Manifest, is_manifest, load_manifest, model_path, read_manifest
 from mww.tflite.model_file import read_model
-from mww.verification import interface, kernels, manifest, runtime_model, state, streaming, structure, traps
+from mww.verification import interface, kernels, kind, manifest, runtime_model, state, streaming, structure, traps
 from mww.verification.report import Check, VerificationReport
 from mww.verification.rules import MANIFEST_RULES, REGISTERED, ManifestText, Rule, Subject, check_all
 
 __all__ = ["MANIFEST_RULES", "RULES", "Check", "VerificationReport", "verify_esphome_compatibility"]
 
-_RULE_MODULES: Final = (traps, structure, interface, state, streaming, kernels, manifest, runtime_model)
+_RULE_MODULES: Final = (kind, traps, structure, interface, state, streaming, kernels, manifest, runtime_model)
 """In the order of a report: what went wrong before what it broke. Importing them registers their rules."""
 
 _ORDER: Final = [module.__name__ for module in _RULE_MODULES]
@@ -37,14 +38,14 @@ def verify_esphome_compatibility(path: Path | str, *, at_run_time: bool = False)
         at_run_time: Whether the device gets the model while it runs, for which more rules apply.
 
     Raises:
-        ModelFileError: The model is missing or cannot be parsed; a parseable one that breaks a rule is reported.
+        ModelFileError: The model is missing or damaged; a file of another kind, and a model that breaks a rule, is
+            reported.
         ManifestError: The manifest is missing or no JSON object, or the model that it names is missing.
     """
     path = Path(path)
     if is_manifest(path):
         return _verify_manifest(path, at_run_time)
-    model = read_model(path)
-    return VerificationReport(str(path), model.sha256, check_all(RULES, Subject(model, None, at_run_time)))
+    return _verify_model(path, (), None, at_run_time)
 
 
 def _verify_manifest(path: Path, at_run_time: bool) -> VerificationReport:
@@ -53,7 +54,20 @@ def _verify_manifest(path: Path, at_run_time: bool) -> VerificationReport:
     if checks["manifest-model"].status == "fail":
         return VerificationReport(str(text.content.get("model", "")), None, tuple(checks.values()))
     location = model_path(path, text.content["model"])
-    model = read_model(location)
     valid = checks["manifest-schema"].status == "pass"
-    subject = Subject(model, load_manifest(path) if valid else None, at_run_time)
-    return VerificationReport(str(location), model.sha256, (*checks.values(), *check_all(RULES, subject)))
+    return _verify_model(location, tuple(checks.values()), load_manifest(path) if valid else None, at_run_time)
+
+
+def _verify_model(
+    path: Path, checks: tuple[Check, ...], manifest: Manifest | None, at_run_time: bool
+) -> VerificationReport:
+    """Judge a model; a file of another kind fails in that alone, because no other cure would help."""
+    try:
+        model = read_model(path)
+    except WrongKindError as error:
+        return VerificationReport(str(path), None, (Check(kind.ID, "fail", error.message, error.hint),))
+    subject = Subject(model, manifest, at_run_time)
+    foreign = RULES[kind.ID].check(subject)
+    if foreign is not None and foreign.status == "fail":
+        return VerificationReport(str(path), model.sha256, (foreign,))
+    return VerificationReport(str(path), model.sha256, (*checks, *check_all(RULES, subject)))
