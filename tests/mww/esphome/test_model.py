@@ -34,7 +34,7 @@ def test_a_manifest_says_how_its_model_runs(models: Path, name: str) -> None:
 def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model.tflite"
     path.write_bytes(b"not a model")
-    with pytest.raises(ModelFileError, match="not a readable TFLite model"):
+    with pytest.raises(ModelFileError, match="is not a TFLite model but text"):
         load_model(path)
     with pytest.raises(ModelFileError, match="does not exist"):
         load_model(tmp_path / "absent.tflite")
