@@ -23,6 +23,8 @@ VERBS: Final = {
     "export": "A trained checkpoint to a streaming INT8 model and its manifest.",
     "recover": "A published model back to a trained checkpoint.",
     "verify": "Every rule of the runtime, checked on a model or manifest.",
+    "manifest": "A manifest for a model, or a repaired one.",
+    "optimize": "The same model in a smaller file and arena.",
     "arena": "The tensor arena per chip, to the byte.",
     "budget": "Several models on one device: flash, memory and time per chip.",
     "analyze": "What a model is made of, as text, JSON or a page.",
@@ -39,6 +41,7 @@ VERBS: Final = {
     "boards": "The boards of this machine: inventory, ports, who uses them.",
     "bench": "How fast and how small, against what you would otherwise do.",
     "demo": "The whole way on a real wake word, in a minute.",
+    "explain": "What a log of ESPHome says went wrong, and the cure.",
     "doctor": "What this machine can do, and what is missing.",
 }
 """Verb to one-line help; the module is `harness.cli.<verb>`, its command `command`."""

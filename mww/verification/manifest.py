@@ -16,7 +16,7 @@ from mww.verification.rules import Finding, ManifestText, Subject, manifest_rule
 @manifest_rule(
     "manifest-schema",
     "The manifest obeys ESPHome's schema",
-    hint="write it as docs/reference/manifest.md shows, or generate it with mww export",
+    hint="write it as docs/manifests.md shows, or generate it with mww export",
 )
 def schema(text: ManifestText) -> Iterator[Finding]:
     """`MANIFEST_SCHEMA_V1` and `MANIFEST_SCHEMA_V2`, and no value that the device would take for another."""

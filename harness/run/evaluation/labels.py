@@ -72,14 +72,14 @@ def _rows(path: Path) -> list[dict[str, str]]:
         ) from error
     if len(content) > _MAX_BYTES:
         raise LabelError(
-            f"{path} is larger than {_MAX_BYTES} bytes", hint="give a CSV file of labels: docs/evaluation.md shows one"
+            f"{path} is larger than {_MAX_BYTES} bytes", hint="give a CSV file of labels: docs/running.md shows one"
         )
     try:
         reader = csv.DictReader(text.splitlines(), strict=True)
         rows = list(reader)
     except csv.Error as error:
         raise LabelError(
-            f"{path} is not a CSV file: {error}", hint="give a CSV file of labels: docs/evaluation.md shows one"
+            f"{path} is not a CSV file: {error}", hint="give a CSV file of labels: docs/running.md shows one"
         ) from error
     fields = reader.fieldnames or []
     if not {"clip", "label"} <= set(fields) or not set(fields) <= set(_COLUMNS) or any(None in row for row in rows):

@@ -1,0 +1,77 @@
+"""`mww explain`: what a log of ESPHome or of the chip says went wrong, and what to do."""
+
+from __future__ import annotations
+
+import sys
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import click
+
+from harness.cli.output import emit_json, json_option, printable
+from mww.core.errors import InputError
+from mww.esphome.log_messages import Explained, explain
+
+_LINES: Final = 1_000_000
+_LINE_BYTES: Final = 64 * 1024
+_SHOWN: Final = 200
+
+
+@click.command("explain")
+@click.argument("log", type=click.Path(path_type=Path), default="-", metavar="[LOG]")
+@json_option
+def command(log: Path, as_json: bool) -> int:
+    """Read LOG, a file or - for stdin, and say what its messages mean, the cure, and the command that shows it.
+
+    Exits with 0 where something was recognised, 1 where nothing was.
+    """
+    findings = explain(_lines(log))
+    if as_json:
+        emit_json("mww.explain/1", {"findings": [_document(entry) for entry in findings]})
+    elif findings:
+        for entry in findings:
+            _print(entry)
+    else:
+        click.echo("No known message is in this log. docs/troubleshooting.md lists the known ones.")
+    return 0 if findings else 1
+
+
+def _lines(log: Path) -> list[str]:
+    if str(log) == "-":
+        return _read(sys.stdin.buffer)
+    if not log.is_file():
+        problem = "is not a regular file" if log.exists() else "does not exist"
+        raise InputError(f"{log} {problem}", hint="give a log file, or - and the log on stdin")
+    try:
+        with log.open("rb") as file:
+            return _read(file)
+    except OSError as error:
+        raise InputError(f"cannot read {log}: {error.strerror}", hint="give a log file that you may read") from error
+
+
+def _read(stream: BinaryIO) -> list[str]:
+    """The lines of a log of bounded size; bytes of a serial port that are not text become marks."""
+    lines = iter(lambda: stream.readline(_LINE_BYTES), b"")
+    return [line.decode("utf-8", "replace") for line in islice(lines, _LINES)]
+
+
+def _document(entry: Explained) -> dict[str, object]:
+    message = entry.message
+    return {
+        "id": message.id,
+        "line": entry.line,
+        "message": entry.text[:_SHOWN],
+        "cause": message.cause,
+        "cure": message.cure,
+        "command": message.command,
+    }
+
+
+def _print(entry: Explained) -> None:
+    message = entry.message
+    click.secho(f"line {entry.line}: ", nl=False, bold=True)
+    click.echo(printable(entry.text[:_SHOWN]))
+    click.echo(f"  cause    {message.cause}")
+    click.echo(f"  cure     {message.cure}")
+    click.echo(f"  command  {message.command}")

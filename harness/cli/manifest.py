@@ -1,0 +1,98 @@
+"""`mww manifest`: a manifest for a model that one has, or a repaired one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from exporter.manifest import generate_manifest, save_manifest
+from exporter.manifest_repair import Change, repair_manifest
+from harness.cli.output import emit_json, json_option, printable, warn
+from mww.core.errors import UsageError
+from mww.esphome.manifest import is_manifest
+from mww.tflite.model_file import read_model
+from mww.verification import verify_esphome_compatibility
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("manifest")
+@click.argument("file", type=_PATH)
+@click.option("--output", type=_PATH, metavar="FILE.json", help="Write the manifest there, beside its model.")
+@click.option("--in-place", is_flag=True, help="Write over the manifest that was given.")
+@click.option("--wake-word", metavar="TEXT", help="What is said.")
+@click.option("--author", metavar="TEXT")
+@click.option("--website", metavar="URL")
+@click.option("--language", "trained_languages", multiple=True, metavar="CODE", help="Repeatable.")
+@click.option("--probability-cutoff", type=float, metavar="P")
+@click.option("--sliding-window-size", type=int, metavar="N")
+@click.option("--feature-step-size", type=int, metavar="MS")
+@click.option("--minimum-esphome-version", metavar="RELEASE")
+@click.option("--tensor-arena-size", type=int, metavar="BYTES", help="Otherwise it is computed from the model.")
+@json_option
+def command(file: Path, output: Path | None, in_place: bool, as_json: bool, **options: Any) -> int:
+    """Make the manifest of FILE, a .tflite model, or repair FILE, a manifest, and say what was changed.
+
+    Without --output and --in-place the manifest is printed and nothing is written.
+    """
+    if output is not None and in_place:
+        raise UsageError("--output with --in-place", hint="name one place for the manifest")
+    asked = {key: value for key, value in options.items() if value not in (None, ())}
+    if "trained_languages" in asked:
+        asked["trained_languages"] = list(asked["trained_languages"])
+    content, model, changes = _make(file, asked, in_place)
+    place = file if in_place else output
+    if place is not None:
+        _write(place, file, model, content, in_place=in_place)
+    if as_json:
+        document = {"manifest": str(place) if place else None, "changes": list(map(_document, changes))}
+        emit_json("mww.manifest/1", {**document, "content": content})
+    else:
+        _print(content, changes, place)
+    return 0
+
+
+def _make(file: Path, asked: dict[str, Any], in_place: bool) -> tuple[dict[str, Any], Path, tuple[Change, ...]]:
+    if is_manifest(file):
+        repaired = repair_manifest(file, asked)
+        return repaired.content, repaired.model, repaired.changes
+    if in_place:
+        raise UsageError("--in-place for a model", hint="--output FILE.json names the manifest to write")
+    read_model(file)
+    return generate_manifest(file, asked), file, ()
+
+
+def _write(place: Path, given: Path, model: Path, content: dict[str, Any], *, in_place: bool) -> None:
+    """Write the manifest where it finds its model, and never over the given file unless asked to."""
+    if not in_place and place.exists() and given.exists() and place.samefile(given):
+        raise UsageError(f"{place} is the file that was given", hint="--in-place writes over it")
+    if not (place.parent / content["model"]).is_file():
+        hint = f"write it into {model.parent}, or put the model beside it first"
+        raise UsageError(f"{place.parent} does not hold {content['model']}, which the manifest names", hint=hint)
+    save_manifest(content, place)
+    failures = verify_esphome_compatibility(place).failures
+    if failures:
+        message = f"the model itself does not run on ESPHome: {failures[0].message}"
+        warn(message, f"mww verify {place} lists every fault")
+
+
+def _document(change: Change) -> dict[str, object]:
+    return {"key": change.key, "from": change.before, "to": change.after, "why": change.why}
+
+
+def _print(content: dict[str, Any], changes: tuple[Change, ...], place: Path | None) -> None:
+    if place is None:
+        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    for change in changes:
+        before, after = (_shown(value) for value in (change.before, change.after))
+        click.echo(printable(f"{change.key}: {before} -> {after}: {change.why}"), err=place is None)
+    if place is not None:
+        count = f" ({len(changes)} changes)" if changes else ""
+        click.echo(f"Wrote {printable(str(place))}{count}")
+
+
+def _shown(value: object) -> str:
+    return "missing" if value is None else json.dumps(value, ensure_ascii=False)[:80]

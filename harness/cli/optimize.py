@@ -1,0 +1,44 @@
+"""`mww optimize`: the same model in a smaller file and a smaller arena."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from exporter.optimization.optimize import optimize_for_edge
+from harness.cli.output import emit_json, json_option, printable
+from mww.core.errors import UsageError
+from mww.core.files import write_files
+from mww.tflite.model_file import read_model
+from mww.tflm.arena import predict_arenas
+
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("optimize")
+@click.argument("file", type=_PATH)
+@click.option("--output", required=True, type=_PATH, metavar="FILE", help="Where to write the model.")
+@json_option
+def command(file: Path, output: Path, as_json: bool) -> None:
+    """Write FILE, a .tflite model, without names and metadata and with its operators in the best order.
+
+    No output byte changes, and on no chip does the model need more than before.
+    """
+    if output.exists() and file.exists() and output.samefile(file):
+        raise UsageError(f"{output} is the file that was given", hint="give another --output")
+    before = read_model(file)
+    after = read_model(optimize_for_edge(before.content))
+    write_files({output: after.content})
+    arenas = {
+        old.chip: {"before": old.minimum, "after": new.minimum}
+        for old, new in zip(predict_arenas(before), predict_arenas(after), strict=True)
+    }
+    sizes = {"before": len(before.content), "after": len(after.content)}
+    if as_json:
+        document = {"model": str(output), "model_sha256": after.sha256, "size": sizes, "arena": arenas}
+        emit_json("mww.optimize/1", document)
+        return
+    click.echo(f"{printable(str(output))}: {sizes['before']:,} -> {sizes['after']:,} bytes")
+    for chip, minimum in arenas.items():
+        click.echo(f"  {chip:<9} arena {minimum['before']:,} -> {minimum['after']:,}")
