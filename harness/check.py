@@ -7,7 +7,7 @@ says, and results are written by `harness.report`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,7 +22,7 @@ from harness.run.causes import Wrong, bisect_line, name_causes, wrong_clips
 from harness.run.evaluation.labels import Label
 from harness.run.journal import Journal
 from harness.run.judging import Judge, Observed, nothing_but
-from harness.run.options import RunOptions, no_progress
+from harness.run.options import RunOptions
 from harness.run.preparation import check_inputs, golden_source, set_up, sha256_of
 from harness.run.problems import plain_problems
 from harness.run.quality import evaluate_clips
@@ -33,6 +33,7 @@ from harness.run.workbench import Bench, open_benches
 from harness.targets.base import TargetInfo
 from harness.targets.registry import EMULATOR, target_spec
 from mww.core.errors import MwwError, UsageError
+from mww.core.progress import Progress, no_progress
 from mww.esphome.model import Model, load_model
 
 
@@ -50,7 +51,7 @@ def check(  # noqa: PLR0913 -- the fields of RunOptions
     vad: Model | Path | str | None = None,
     labels: Mapping[str, Label] | None = None,
     jobs: int = 1,
-    progress: Callable[[str, int, int], None] = no_progress,
+    progress: Progress = no_progress,
     allowances: AllowanceFile | Path | str | None = None,
     faults: tuple[str, ...] = (),
     cluster: str | None = None,

@@ -12,6 +12,7 @@ from exporter.model_analyzer.picture import draw
 from exporter.model_analyzer.text import as_text
 from mww.core.errors import UsageError
 from mww.core.files import write_files
+from mww.core.text import printable as without_controls
 
 SCHEMA: Final = "mww.analyze/1"
 _TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -71,7 +72,5 @@ def as_html(collection: Collection) -> str:
 
 def printable(text: str, limit: int = 120) -> str:
     """Replace control characters, which HTML forbids, and cut what no screen shows."""
-    shown = "".join(
-        letter if letter.isprintable() or letter == "\n" else "\N{REPLACEMENT CHARACTER}" for letter in text
-    )
+    shown = without_controls(text, keep="\n")
     return shown if len(shown) <= limit else shown[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"

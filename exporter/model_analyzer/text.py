@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from exporter.model_analyzer.architecture import End, Layer
 from exporter.model_analyzer.collection import Collection
 from exporter.model_analyzer.performance import PerformanceEstimate
+from mww.core.text import printable
 
 
 def as_text(collection: Collection) -> str:
@@ -17,25 +18,25 @@ def as_text(collection: Collection) -> str:
 def _lines(collection: Collection) -> Iterator[str]:
     analysis = collection.analysis
     verdict = "runs on ESPHome" if collection.verification.compatible else "does not run on ESPHome"
-    yield f"{_clean(analysis.model)}: {verdict}"
+    yield f"{printable(analysis.model)}: {verdict}"
     yield f"sha256 {analysis.sha256}"
     yield ""
     yield from _table(_facts(collection))
     yield from _section("Layers", ("", "operator", "window", "output", "parameters", "MACs"), _layers(analysis.layers))
     states = [
-        (_clean(state.name)[:32], str(list(state.shape)), f"{state.size:,}", _scale(state.scale, state.zero_point))
+        (printable(state.name)[:32], str(list(state.shape)), f"{state.size:,}", _scale(state.scale, state.zero_point))
         for state in analysis.states
     ]
     yield from _section("Streaming state", ("variable", "shape", "bytes", "quantisation"), states)
     arenas = [(a.chip, f"{a.minimum:,}", f"{a.used:,}", f"{a.head:,}", f"{a.tail:,}") for a in collection.arenas]
     yield from _section("Tensor arena, bytes", ("chip", "minimum", "used", "head", "tail"), arenas)
     if collection.arena_note is not None:
-        yield f"no arena: {_clean(collection.arena_note)}"
+        yield f"no arena: {printable(collection.arena_note)}"
     yield from _section("Time an inference", ("chip", "kernels", "ms", "basis"), _times(collection.performance))
     measures = [("ok" if m.passed else "FAIL", m.name, m.message) for m in collection.quality.measures]
     yield from _section("Quality", ("", "measure", ""), measures)
     found = [check for check in collection.verification.checks if check.status != "pass"]
-    rows = [(check.status, check.id, _clean(check.message)) for check in found]
+    rows = [(check.status, check.id, printable(check.message)) for check in found]
     yield from _section(f"Checks: {len(collection.verification.checks)}, of which not passed {len(found)}", (), rows)
     yield f"GPU: {collection.gpu.note}"
 
@@ -94,7 +95,3 @@ def _table(rows: Iterator[Sequence[str]] | Iterator[tuple[str, str]] | Sequence[
     widths = [max(len(row[column]) for row in body) for column in range(len(body[0]))]
     for row in body:
         yield "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-
-
-def _clean(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

@@ -18,8 +18,7 @@ from exporter.manifest import ManifestOptions
 from exporter.network import settings
 from exporter.network.settings import Settings
 from mww.core.errors import ConfigurationError
-
-MAX_FILE_SIZE: Final = 1024 * 1024
+from mww.core.yaml_reader import read_yaml
 
 DEFAULT_NAME: Final = "training_config.yaml"
 """What the official trainer calls it."""
@@ -32,6 +31,7 @@ _SARPEL_SECTIONS: Final = frozenset(
     {"hardware", "paths", "training", "augmentation", "performance", "mining", "export", "preprocessing", "evaluation"}
 )
 _SARPEL_TRAINING_KEYS: Final = frozenset({"dropout_rate", "l2_regularization"})
+_HINT: Final = "give the training_config.yaml that the trainer wrote"
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -65,46 +65,13 @@ def load_configuration(path: Path) -> Configuration:
         ConfigurationError: It cannot be read, has a name or value that is not known, or a tag other than the
             `!!python/tuple` that the official trainer writes.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE_SIZE + 1)
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot read {path}: {error.strerror}", hint="give the training_config.yaml that the trainer wrote"
-        ) from error
-    if len(content) > MAX_FILE_SIZE:
-        raise ConfigurationError(f"{path} is larger than {MAX_FILE_SIZE} bytes", hint="is it a configuration?")
-    document = _parse_yaml(path, content)
+    document, _ = read_yaml(path, ConfigurationError, _HINT, tuples=True)
     if not isinstance(document, dict):
         raise ConfigurationError(f"{path} holds no settings", hint="see docs/reference/configuration.md")
     try:
         return parse_configuration(document)
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error.message}", hint=error.hint) from error
-
-
-def _parse_yaml(path: Path, content: bytes) -> object:
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """The safe loader, with the one tag that the official trainer's files need."""
-
-    def construct_tuple(loader: yaml.SafeLoader, node: yaml.Node) -> tuple[object, ...]:
-        if not isinstance(node, yaml.SequenceNode):
-            raise yaml.constructor.ConstructorError(None, None, "a tuple that is not a sequence", node.start_mark)
-        return tuple(loader.construct_sequence(node))
-
-    Loader.add_constructor("tag:yaml.org,2002:python/tuple", construct_tuple)
-    try:
-        return yaml.load(content, Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a timestamp that is not a date
-        mark = getattr(error, "problem_mark", None)
-        where = f" in line {mark.line + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigurationError(
-            f"{path} is not readable YAML{where}: {reason}",
-            hint="give the training_config.yaml that the trainer wrote, as it is",
-        ) from error
 
 
 def parse_configuration(document: Mapping[Any, Any]) -> Configuration:

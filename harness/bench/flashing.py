@@ -13,6 +13,7 @@ from harness.bench.inputs import manifest
 from harness.bench.measuring import Goal, Plan, Row
 from harness.bench.programs import mww, run
 from harness.link.model_table import ModelRecord, partition_image
+from harness.serial.connection import DEFAULT_BAUD
 from harness.virtual.chips import find_chip
 from harness.virtual.factory import PARTITIONS, factory_image
 from harness.virtual.process import VirtualBoard
@@ -21,7 +22,6 @@ from mww.esphome.model import load_model
 from mww.images.esp_image import Segment, build_image
 
 _CHIP: Final = "esp32s3"
-_BAUD: Final = 921_600
 _, _APP, _MODELS = PARTITIONS
 
 
@@ -46,10 +46,10 @@ def _row(plan: Plan, what: str, options: list[str], offset: int, image: Path) ->
     """Write an image to a flash that is erased before each time."""
     size = -(-image.stat().st_size // 4096) * 4096
     state = plan.scratch / what
-    with VirtualBoard(_CHIP, baud=_BAUD, state=state) as board:
+    with VirtualBoard(_CHIP, baud=DEFAULT_BAUD, state=state) as board:
 
         def esptool(*words: object) -> float:
-            fixed = [sys.executable, "-m", "esptool", "--port", board.port, "--baud", _BAUD]
+            fixed = [sys.executable, "-m", "esptool", "--port", board.port, "--baud", DEFAULT_BAUD]
             return run([str(word) for word in (*fixed, *words)]).seconds
 
         def written(write: Callable[[], float]) -> float:
@@ -59,7 +59,7 @@ def _row(plan: Plan, what: str, options: list[str], offset: int, image: Path) ->
             return seconds
 
         mine, others = plan.by_turns(
-            lambda: written(lambda: run(mww("flash", "--port", board.port, "--baud", _BAUD, *options)).seconds),
+            lambda: written(lambda: run(mww("flash", "--port", board.port, "--baud", DEFAULT_BAUD, *options)).seconds),
             lambda: written(lambda: esptool("write-flash", hex(offset), image)),
         )
     return Row(

@@ -16,13 +16,13 @@ from harness.bench.inputs import manifest, spoken
 from harness.bench.measuring import Goal, Plan, Row
 from harness.link.client import LinkClient
 from harness.link.model_table import ModelRecord
+from harness.serial.connection import DEFAULT_BAUD
 from harness.targets.emulator import EmulatorTarget
 from harness.virtual.process import VirtualBoard
 from mww.core.errors import BenchmarkError
 from mww.esphome.contract import FEATURES
 from mww.esphome.model import Model, load_model
 
-_BAUD: Final = 921_600
 _BITS: Final = 10
 """Of a byte on the wire: start, eight, stop."""
 _INFERENCE_US: Final = 3_000
@@ -36,13 +36,20 @@ def link(plan: Plan) -> list[Row]:
     """Stream frames over a wire of a rate, and to a device of a speed."""
     model = load_model(manifest())
     frames, expected = _frames(model, plan.size(4000, 100))
-    wire = _BAUD / _BITS / (model.stride * FEATURES)
+    wire = DEFAULT_BAUD / _BITS / (model.stride * FEATURES)
     chip = 1e6 / _INFERENCE_US
     return [
-        _limit(plan, VirtualBoard(baud=_BAUD), frames, expected, wire, f"{_BAUD} baud, were all of it features"),
         _limit(
             plan,
-            VirtualBoard(baud=_BAUD, inference_us=_INFERENCE_US),
+            VirtualBoard(baud=DEFAULT_BAUD),
+            frames,
+            expected,
+            wire,
+            f"{DEFAULT_BAUD} baud, were all of it features",
+        ),
+        _limit(
+            plan,
+            VirtualBoard(baud=DEFAULT_BAUD, inference_us=_INFERENCE_US),
             frames[: len(frames) // 2],
             expected[: len(frames) // 2],
             chip,

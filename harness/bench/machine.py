@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Final
 
 from mww import __version__
+from mww.core.versions import distribution_version
 
 _PACKAGES: Final = (
     "numpy",
@@ -55,7 +55,7 @@ def describe_machine() -> Machine:
         python=f"{platform.python_implementation()} {platform.python_version()}",
         versions=(
             ("mww-harness", __version__),
-            *((name, version) for name in _PACKAGES if (version := _version(name))),
+            *((name, version) for name in _PACKAGES if (version := distribution_version(name))),
         ),
     )
 
@@ -70,10 +70,3 @@ def _cpu() -> str:
         if name.strip() in ("model name", "Model"):
             return value.strip()
     return platform.machine()
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from harness.bisect.probing import Closing, Progress, exposing, no_progress
+from harness.bisect.probing import Closing, exposing
 from harness.boards.leases import hold_port
 from harness.link.client import LinkClient
 from harness.link.messages import FLAG_VIRTUAL, MAX_MODELS, OPEN, STORED
@@ -24,6 +24,7 @@ from harness.serial.connection import DEFAULT_BAUD
 from harness.targets.device import check_engine
 from harness.targets.registry import TargetOptions
 from mww.core.errors import DeviceError, LinkError, UnknownRuntimeError, UnsupportedModelError, UsageError
+from mww.core.progress import Progress, no_progress
 from mww.esphome.model import Model
 from mww.tflite.model_file import Tensor
 from mww.tflm.arena import ArenaPrediction, predict_arena

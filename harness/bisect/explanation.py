@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from harness.bisect.operator_search import Divergence, OperatorSearch
-from harness.bisect.probing import Progress, TensorSource, no_progress
+from harness.bisect.probing import TensorSource
 from harness.bisect.reenactment import (
     Difference,
     Explanation,
@@ -26,6 +26,7 @@ from harness.bisect.reenactment import (
 from harness.clips.clip import Clip
 from harness.clips.golden import Golden
 from mww.core.errors import FeatureError, GoldenError
+from mww.core.progress import Progress, no_progress
 from mww.esphome.contract import FEATURES
 from mww.esphome.model import Model
 from mww.tflite.model_file import read_model

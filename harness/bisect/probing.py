@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -19,7 +19,6 @@ from mww.tflite.model_file import Tensor
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-Progress = Callable[[str, int, int], None]
 """Takes what is done, how much of it, and of how much."""
 
 MAX_EXPOSED: Final = 255
@@ -29,10 +28,6 @@ MAX_EXPOSED_BYTES: Final = 256 * 1024
 
 _SUBGRAPHS: Final = 2
 _OUTPUTS: Final = 2
-
-
-def no_progress(description: str, done: int, total: int) -> None:
-    """Tell nobody."""
 
 
 class TensorSource(Protocol):

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from harness.bisect.board import BoardTensors
-from harness.bisect.probing import EngineTensors, Progress, TensorSource, no_progress
+from harness.bisect.probing import EngineTensors, TensorSource
 from harness.engines.catalog import DEFAULT_ENGINE
 from harness.targets.qemu.target import open_target as open_qemu
 from harness.targets.registry import EMULATOR, VIRTUAL, TargetOptions, check_faults, is_qemu, target_spec
 from harness.virtual.process import VirtualBoard
+from mww.core.progress import Progress, no_progress
 from mww.esphome.chips import DEFAULT_CHIP
 from mww.esphome.model import Model
 

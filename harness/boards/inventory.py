@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Final
 
 from harness.boards.labgrid.address import in_lab, parse_address
+from harness.serial.connection import DEFAULT_BAUD
 from mww.core.errors import InputError, MwwError, UsageError
+from mww.core.yaml_reader import read_yaml
 from mww.esphome.chips import CHIP_NAMES
 
 DEFAULT_MAP: Final = Path("boards.yaml")
 """Where `mww boards` looks without `--map`, after the environment's `MWW_BOARDS`."""
 
-_MAX_BYTES: Final = 1 << 20
 _MAX_BOARDS: Final = 1000
 _MAX_TEXT: Final = 1000
 _MAX_BAUD: Final = 10_000_000
-_DEFAULT_BAUD: Final = 921_600
 _POWER_CYCLE_SECONDS: Final = 60.0
 _REQUIRED: Final = ("id", "chip")
 _FREE_TEXT: Final = ("product", "psram", "notes")
@@ -68,7 +68,7 @@ class Board:
     serial: str = ""
     mac: str = ""
     port: str = ""
-    baud: int = _DEFAULT_BAUD
+    baud: int = DEFAULT_BAUD
     psram: str = ""
     notes: str = ""
     power_cycle: tuple[str, ...] = ()
@@ -104,7 +104,9 @@ def load_inventory(path: Path | str) -> tuple[Board, ...]:
         InventoryError: It cannot be read, has an unknown key or a value out of range, or names one board twice.
     """
     path = Path(path)
-    document = _read_yaml(path)
+    document, _ = read_yaml(
+        path, InventoryError, "copy the example of docs/boards.md, and fill it from: mww boards scan"
+    )
     entries = document.get("boards") if isinstance(document, dict) and set(document) == {"boards"} else None
     if not isinstance(entries, list) or not entries:
         raise InventoryError(
@@ -118,29 +120,6 @@ def load_inventory(path: Path | str) -> tuple[Board, ...]:
     boards = tuple(_parse_board(f"{path}, board {number}", entry) for number, entry in enumerate(entries, start=1))
     _refuse_doubles(path, boards)
     return boards
-
-
-def _read_yaml(path: Path) -> object:
-    import yaml  # only where there is an inventory
-
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        hint = "copy docs/boards.md's example, and fill it from: mww boards scan"
-        raise InventoryError(f"cannot read {path}: {error.strerror}", hint=hint) from error
-    if len(content) > _MAX_BYTES:
-        raise InventoryError(
-            f"{path} is larger than {_MAX_BYTES} bytes", hint="give the inventory file: docs/boards.md has an example"
-        )
-    try:
-        return yaml.safe_load(content)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise InventoryError(
-            f"{path} is not readable YAML{where}", hint="correct the line, or copy the example of docs/boards.md"
-        ) from error
 
 
 def _parse_board(where: str, entry: object) -> Board:
@@ -164,7 +143,7 @@ def _parse_board(where: str, entry: object) -> Board:
         hint = "mww boards scan shows the serial number of every port; a tty name can change at each plug"
         raise InventoryError(f"{where} has neither serial nor mac", hint=hint)
     board = Board(
-        **texts, baud=_baud(where, entry.get("baud", _DEFAULT_BAUD)), power_cycle=_argv(where, entry.get("power_cycle"))
+        **texts, baud=_baud(where, entry.get("baud", DEFAULT_BAUD)), power_cycle=_argv(where, entry.get("power_cycle"))
     )
     if board.chip not in CHIP_NAMES:
         raise InventoryError(

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from harness.cli.output import console, emit_json, json_option, printable, warn
+from harness.cli.output import console, emit_json, json_option, warn
 from harness.report.measured_arena import MeasuredArena, read_measured_arena
 from mww.core.errors import UsageError
+from mww.core.text import printable
 from mww.esphome.chips import CHIP_NAMES
 from mww.esphome.contract import RuntimeVersions
 from mww.esphome.manifest import Manifest, is_manifest, load_manifest, write_tensor_arena_size

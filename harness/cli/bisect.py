@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.cli.inputs import Place, clip_options, clip_source, place
-from harness.cli.output import emit_json, json_option, printable, progress, warn
+from harness.cli.output import emit_json, json_option, progress, warn
+from mww.core.text import printable
 
 if TYPE_CHECKING:
     from harness.bisect.explanation import BisectResult

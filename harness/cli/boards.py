@@ -11,8 +11,9 @@ import click
 
 from harness.boards.inventory import Board, inventory_path, load_inventory
 from harness.boards.rack import BoardState, ask, look
-from harness.cli.output import console, emit_json, json_option, printable, warn
+from harness.cli.output import console, emit_json, json_option, warn
 from harness.serial.ports import SerialPort, access, scan, stable_name
+from mww.core.text import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 

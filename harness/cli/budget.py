@@ -10,9 +10,10 @@ import click
 
 from exporter.model_analyzer.budget import ChipBudget, ModelBudget, budget
 from exporter.model_analyzer.source import open_source
-from harness.cli.output import console, emit_json, json_option, printable
+from harness.cli.output import console, emit_json, json_option
 from harness.report.recorded import read_runs
 from mww.core.errors import UsageError
+from mww.core.text import printable
 from mww.esphome.chips import CHIP_NAMES
 
 _PATH = click.Path(path_type=Path)

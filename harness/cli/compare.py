@@ -10,7 +10,8 @@ import click
 
 from exporter.model_analyzer.collection import finite
 from exporter.model_analyzer.comparison import ModelComparison, compare_models
-from harness.cli.output import console, emit_json, json_option, printable
+from harness.cli.output import console, emit_json, json_option
+from mww.core.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table

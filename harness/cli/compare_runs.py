@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from harness.cli.output import emit_json, json_option, printable
+from harness.cli.output import emit_json, json_option
 from harness.report.comparison import Change, RunComparison, compare_runs
 from harness.report.recorded import read_runs
+from mww.core.text import printable
 
 _LISTED = 20
 

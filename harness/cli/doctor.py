@@ -8,7 +8,8 @@ import click
 
 from harness.cli.doctor_checks.finding import Finding
 from harness.cli.doctor_checks.machine import examine
-from harness.cli.output import emit_json, json_option, printable
+from harness.cli.output import emit_json, json_option
+from mww.core.text import printable
 
 _MARKS = {
     "ok": ("ok     ", "green"),

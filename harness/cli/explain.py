@@ -9,8 +9,9 @@ from typing import BinaryIO, Final
 
 import click
 
-from harness.cli.output import emit_json, json_option, printable
+from harness.cli.output import emit_json, json_option
 from mww.core.errors import InputError
+from mww.core.text import printable
 from mww.esphome.log_messages import Explained, explain
 
 _LINES: Final = 1_000_000

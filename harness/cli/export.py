@@ -16,8 +16,10 @@ from exporter.model_analyzer import ModelAnalysis
 from exporter.network.architecture import weight_count
 from exporter.network.settings import architecture_settings
 from harness.cli.arena import arena_document
-from harness.cli.output import Progress, emit_json, json_option, printable, progress, warn
+from harness.cli.output import emit_json, json_option, progress, warn
 from mww.core.errors import UsageError
+from mww.core.progress import Progress
+from mww.core.text import printable
 from mww.esphome.chips import CHIP_NAMES
 
 _PATH = click.Path(path_type=Path)

@@ -9,9 +9,11 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from harness.cli.output import Progress, emit_json, json_option, printable, progress
+from harness.cli.output import emit_json, json_option, progress
 from harness.clips.clip import WavClip, wav_clips
 from harness.clips.npz import write_archive
+from mww.core.progress import Progress
+from mww.core.text import printable
 from mww.esphome.frontend import quantize_features, wav_to_features
 
 

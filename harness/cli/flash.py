@@ -12,6 +12,7 @@ import click
 
 from harness.boards.firmware_project import find_image
 from harness.cli.output import emit_json, json_option, progress
+from harness.serial.connection import DEFAULT_BAUD
 from mww.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _VIRTUAL = Path("virtual")
 @click.option(
     "--model", "models", type=click.Path(path_type=Path), multiple=True, metavar="MANIFEST.json", help="One to four."
 )
-@click.option("--baud", type=int, default=921600, show_default=True, envvar="ESPBAUD", help="[env: ESPBAUD]")
+@click.option("--baud", type=int, default=DEFAULT_BAUD, show_default=True, envvar="ESPBAUD", help="[env: ESPBAUD]")
 @click.option("--before", default="default-reset", show_default=True, help="As esptool names it.")
 @click.option("--after", default="hard-reset", show_default=True, help="As esptool names it.")
 @json_option

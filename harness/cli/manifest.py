@@ -10,8 +10,9 @@ import click
 
 from exporter.manifest import generate_manifest, save_manifest
 from exporter.manifest_repair import Change, repair_manifest
-from harness.cli.output import emit_json, json_option, printable, warn
+from harness.cli.output import emit_json, json_option, warn
 from mww.core.errors import UsageError
+from mww.core.text import printable
 from mww.esphome.manifest import is_manifest
 from mww.tflite.model_file import read_model
 from mww.verification import verify_esphome_compatibility

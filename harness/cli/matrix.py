@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from harness.cli.inputs import Place, clip_options, clip_source, place
-from harness.cli.output import console, emit_json, json_option, printable, progress, warn
+from harness.cli.output import console, emit_json, json_option, progress, warn
 from harness.matrix.document import SCHEMA, Matrix, matrix_document
 from harness.matrix.findings import Row
 from harness.matrix.prediction import Subject, predict, read_subject
@@ -20,6 +20,7 @@ from harness.matrix.tables import Table, sentences, tables
 from harness.run.options import RunOptions
 from mww.core.errors import UsageError
 from mww.core.files import write_files
+from mww.core.text import printable
 from mww.esphome.chips import CHIP_NAMES
 from mww.esphome.releases import Release
 from mww.tflm.builds import assumed_warning, builds_with

@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 
 from exporter.optimization.optimize import optimize_for_edge
-from harness.cli.output import emit_json, json_option, printable
+from harness.cli.output import emit_json, json_option
 from mww.core.errors import UsageError
 from mww.core.files import write_files
+from mww.core.text import printable
 from mww.tflite.model_file import read_model
 from mww.tflm.arena import predict_arenas
 

@@ -6,11 +6,13 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from mww.core.errors import MwwError
+from mww.core.progress import Progress, no_progress
+from mww.core.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,11 +36,6 @@ def console(*, stderr: bool = False) -> Console:
 
     width = None if (sys.stderr if stderr else sys.stdout).isatty() else 120
     return Console(stderr=stderr, highlight=False, soft_wrap=False, width=width)
-
-
-def printable(text: str) -> str:
-    """Replace control characters, so that a name out of a file cannot write escape sequences to a terminal."""
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def printable_lines(text: str) -> str:
@@ -65,18 +62,11 @@ def print_error(error: MwwError, *, as_json: bool) -> None:
         click.echo(f" hint: {error.hint if error.code == 'usage' else printable(error.hint)}", err=True)
 
 
-class Progress(Protocol):
-    """What long work reports to: the library calls it, the console draws it."""
-
-    def __call__(self, description: str, done: int, total: int) -> None:
-        """Tell that `done` of `total` steps of `description` are finished."""
-
-
 @contextmanager
 def progress() -> Iterator[Progress]:
     """Draw progress bars on stderr where it is a terminal; silent elsewhere."""
     if not sys.stderr.isatty():
-        yield lambda description, done, total: None
+        yield no_progress
         return
     from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars

@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 
 from harness.cli.inputs import Place, clip_options, clip_source
-from harness.cli.output import console, emit_json, json_option, printable, progress
+from harness.cli.output import console, emit_json, json_option, progress
 from harness.run.recording import Recorded, RecordedSummary, record
+from mww.core.text import printable
 from mww.esphome.model import load_model
 
 

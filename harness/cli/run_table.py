@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from harness.cli.output import console, printable, printable_lines
+from harness.cli.output import console, printable_lines
 from harness.report.wording import (
     allowance_account,
     arena_account,
@@ -17,6 +17,7 @@ from harness.report.wording import (
 )
 from harness.run.allowances.file import render_entries
 from harness.run.results import ClipResult, RunResult
+from mww.core.text import printable
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from harness.cli.output import emit_json, json_option, printable
+from harness.cli.output import emit_json, json_option
+from mww.core.text import printable
 from mww.verification import Check, VerificationReport, verify_esphome_compatibility
 
 _MARKS = {"pass": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red")}

@@ -9,6 +9,7 @@ from importlib import metadata, util
 from typing import Final
 
 from mww.core.errors import MissingPackageError, UsageError
+from mww.core.versions import distribution_version
 
 DEFAULT_ENGINE: Final = "tflm"
 
@@ -64,10 +65,7 @@ def installed_version(spec: EngineSpec) -> str:
     if util.find_spec(spec.module) is None:
         raise MissingPackageError(f"engine {spec.name} needs the package {spec.distribution}", hint=_hint(spec))
     _check_numpy(spec)
-    try:
-        return metadata.version(spec.distribution)
-    except metadata.PackageNotFoundError:
-        return "unknown"
+    return distribution_version(spec.distribution) or "unknown"
 
 
 def _hint(spec: EngineSpec) -> str:

@@ -6,13 +6,11 @@ The parent never loads an interpreter. Whatever one does (crash, abort, loop for
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -35,6 +33,7 @@ from harness.engines.protocol import (
     Operation,
     Status,
 )
+from mww.core.children import child_command
 from mww.core.errors import EngineError
 
 if TYPE_CHECKING:
@@ -50,12 +49,6 @@ RENEWAL: Final = 4000
 ATTEMPTS: Final = 2
 """Processes that a model may cost until it is given up: each may take a whole deadline, and there may be many clips."""
 
-# The child gets the parent's import path as it stands: `-m` would put the working directory before it, where a folder
-# named `harness` or `exporter` may well be.
-_CHILD: Final = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from harness.engines.worker import main; main(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))"
-)
 _LOG_TAIL: Final = 2000
 _LONGEST: Final = 500
 
@@ -286,9 +279,9 @@ def _start_child(engine: str) -> _Child:
         with theirs, _anonymous_file() as file:
             file.truncate(MEMORY_SIZE)
             memory = undo.enter_context(mmap.mmap(file.fileno(), MEMORY_SIZE))
-            words = [json.dumps(sys.path), engine, str(theirs.fileno()), str(file.fileno())]
+            words = (engine, str(theirs.fileno()), str(file.fileno()))
             process = subprocess.Popen(
-                [sys.executable, "-c", _CHILD, *words],
+                child_command("harness.engines.worker", *words),
                 stdin=subprocess.PIPE,  # never written: its end tells the child that we have ended
                 stdout=log,
                 stderr=log,

@@ -95,8 +95,9 @@ def _bytes(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> int:
     return math.prod(map(int, shape)) * dtype.itemsize
 
 
-def main(engine: str, channel: int, memory: int) -> None:
-    """Serve an engine over the file descriptors of a socket and of the shared memory."""
+def main(words: list[str]) -> None:
+    """Serve an engine; `words` are its name and the file descriptors of a socket and of the shared memory."""
+    engine, channel, memory = words[0], int(words[1]), int(words[2])
     end_with_parent()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_LOG_SIZE, _LOG_SIZE))

@@ -14,6 +14,7 @@ from harness.link.framing import Frame, FrameDecoder, Stray
 from harness.link.messages import Log
 from harness.serial.connection import Port
 from mww.core.errors import LinkError
+from mww.core.text import printable
 
 LogSink = Callable[[str], None]
 """Takes one line that a board printed; called in the reader's thread."""
@@ -46,7 +47,7 @@ def plain(text: str) -> str:
     What ESPHome conceals in it goes too: names of networks, keys (`LOG_SECRET`).
     """
     told = _ESCAPE.sub("", _CONCEALED.sub("[concealed]", text))
-    return "".join(mark if mark.isprintable() or mark in "\r\n\t" else "\N{REPLACEMENT CHARACTER}" for mark in told)
+    return printable(told, keep="\r\n\t")
 
 
 def looks_like_text(content: bytes) -> bool:

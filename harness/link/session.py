@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.link.boot_log import RESET_REASON
-from harness.link.error_codes import ERROR_CODES, NO_SESSION, VERSION_MISMATCH
+from harness.link.error_codes import ERROR_CODES, LinkCode
 from harness.link.framing import Frame, encode_frame, wire_size
 from harness.link.messages import PROTOCOL_VERSION, Bye, Error, Gap, Heartbeat, Hello, Welcome
 from harness.link.reader import LogSink, Reader, ReaderCounts, looks_like_text, plain
@@ -178,7 +178,7 @@ class Session:
         return kind.decode(frame.payload)
 
     def _refusal(self, error: Error) -> DeviceError:
-        if error.code == NO_SESSION:
+        if error.code == LinkCode.NO_SESSION:
             self._check_boot(error.detail)
         return device_error(error)
 
@@ -275,7 +275,7 @@ def _welcome(frame: Frame, nonce: int, sequence: int) -> Welcome | None:
         return None
     if frame.kind == Error.type:
         error = Error.decode(frame.payload)
-        if error.code == VERSION_MISMATCH:
+        if error.code == LinkCode.VERSION_MISMATCH:
             low, high = divmod(error.detail, 256)
             raise ProtocolVersionError(
                 f"the board speaks protocol {low} to {high}, this mww-harness {PROTOCOL_VERSION}",

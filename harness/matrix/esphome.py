@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ from harness.boards.firmware_project import write_project
 from harness.matrix.findings import Aspect, Finding, Row
 from harness.matrix.prediction import Subject
 from mww.core.errors import EsphomeError
+from mww.core.progress import Progress
 from mww.esphome.chips import find_chip
 from mww.esphome.release_source import read_release
 from mww.esphome.releases import Release, python_of, release_key
@@ -31,8 +32,6 @@ _GENERATED: Final = "Successfully generated source code"
 _TRACEBACK: Final = "Traceback (most recent call last)"
 _NOISE: Final = re.compile(r"^(INFO|WARNING|DEBUG|\x1b\[\d+m(INFO|WARNING))|^\s*$|^Failed config")
 _SHOWN: Final = 3
-
-Progress = Callable[[str, int, int], None]
 
 
 def esphome_python(release: str) -> Path:

@@ -24,6 +24,7 @@ from harness.report.wording import (
 )
 from harness.run.results import RunResult
 from mww.core.errors import OutputError
+from mww.core.text import printable
 
 _MARKS: Final = {"pass": "✅ pass", "fail": "❌ fail", "error": "⚠️ error"}
 _LISTED: Final = 20
@@ -67,8 +68,7 @@ def append_to_step_summary(summary: str) -> None:
 
 def escape(text: str) -> str:
     """Take every meaning from a text: Markdown's, HTML's, and that of a line's or a table cell's end."""
-    printable = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-    return _SPECIAL.sub(r"\\\1", printable)
+    return _SPECIAL.sub(r"\\\1", printable(text))
 
 
 def _details(result: RunResult) -> list[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from importlib import metadata
 
 from harness.run.results import ArenaResult, ClipResult
 from harness.targets.base import ArenaUse, TargetInfo
 from mww.core.errors import UnknownRuntimeError, UnsupportedModelError
+from mww.core.versions import NOT_INSTALLED, distribution_version
 from mww.esphome.contract import DEFAULT_RUNTIME, MIN_SLICES_BEFORE_DETECTION
 from mww.esphome.model import Model
 from mww.tflm.arena import fits, predict_arena
@@ -66,7 +66,7 @@ def environment() -> tuple[tuple[str, str], ...]:
     """Names and versions on this machine."""
     names = ("mww-harness", "numpy", "pymicro-features")
     system = (("python", platform.python_version()), ("system", f"{platform.system()} {platform.machine()}"))
-    return system + tuple((name, _version(name)) for name in names)
+    return system + tuple((name, (distribution_version(name) or NOT_INSTALLED)) for name in names)
 
 
 def _detects_otherwise(clip: ClipResult) -> bool:
@@ -77,10 +77,3 @@ def _detects_otherwise(clip: ClipResult) -> bool:
 def _listed(names: Sequence[str]) -> str:
     first = names[0] if len(names) == 1 else f"{len(names)} clips ({names[0]}, ...)"
     return f"{first} {'is' if len(names) == 1 else 'are'}"
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "not installed"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final
 
 from harness.clips.clip import Clip, check_step, wav_clips
 from harness.run.evaluation.labels import LABELS, Label
@@ -17,6 +17,7 @@ from harness.run.evaluation.statistics import LabelledOutputs, Rule, SweepPoint,
 from harness.run.streaming import Feed
 from harness.targets.emulator import EmulatorTarget
 from mww.core.errors import InputError, MwwError, UsageError
+from mww.core.progress import Progress, no_progress
 from mww.esphome.model import Model, model_of
 
 DEFAULT_TARGET_RECALL: Final = 0.9
@@ -24,8 +25,6 @@ LEAD_IN: Final = 1.0
 """Seconds of silence in front of each clip: ESPHome detects nothing in the first second."""
 
 _BYTES: Final = range(256)
-
-Progress: TypeAlias = Callable[[str, int, int], None]
 
 
 class CutoffError(MwwError):
@@ -59,7 +58,7 @@ def choose_cutoff(
     folder: Path,
     *,
     target_recall: float = DEFAULT_TARGET_RECALL,
-    progress: Progress = lambda description, done, total: None,
+    progress: Progress = no_progress,
 ) -> CutoffChoice:
     """Choose the cutoff with the fewest false accepts among those that reach a recall; of equals, the highest.
 
@@ -90,7 +89,7 @@ def cutoff_chooser(
     folder: Path,
     *,
     target_recall: float = DEFAULT_TARGET_RECALL,
-    progress: Progress = lambda description, done, total: None,
+    progress: Progress = no_progress,
 ) -> Callable[[bytes, int, int], CutoffChoice]:
     """Make the callable that `export_to_tflite` takes.
 

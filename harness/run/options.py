@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +11,8 @@ from harness.run.allowances.file import AllowanceFile
 from harness.run.evaluation.labels import Label
 from harness.targets.registry import EMULATOR, TargetOptions
 from mww.core.errors import UsageError
+from mww.core.progress import Progress, no_progress
 from mww.esphome.model import Model
-
-
-def no_progress(description: str, done: int, total: int) -> None:
-    """Tell nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +35,7 @@ class RunOptions:
     vad: Model | Path | str | None = None
     labels: Mapping[str, Label] | None = None
     jobs: int = 1
-    progress: Callable[[str, int, int], None] = no_progress
+    progress: Progress = no_progress
     allowances: AllowanceFile | Path | str | None = None
     bisect: bool | None = None
     unfinished: Path | None = None

@@ -9,8 +9,9 @@ import ctypes
 from collections.abc import Callable
 from typing import Any, Final
 
+from harness.link.error_codes import LinkCode
 from harness.virtual import host_abi as abi
-from harness.virtual.engine import INFERENCE_FAILED, Engine, RefusedError
+from harness.virtual.engine import Engine, RefusedError
 from harness.virtual.flash import Flash, FlashRangeError
 from mww.images.partition_table import Partition
 
@@ -40,10 +41,10 @@ class Bridge:
         self.failure: BaseException | None = None
         self.engine = abi.EngineTable(
             None,
-            abi.LOAD(self._guarded(self._load, INFERENCE_FAILED)),
+            abi.LOAD(self._guarded(self._load, LinkCode.INFERENCE_FAILED)),
             abi.UNLOAD(self._guarded(self._unload, None)),
-            abi.RESET(self._guarded(self._reset, INFERENCE_FAILED)),
-            abi.INFER(self._guarded(self._infer, INFERENCE_FAILED)),
+            abi.RESET(self._guarded(self._reset, LinkCode.INFERENCE_FAILED)),
+            abi.INFER(self._guarded(self._infer, LinkCode.INFERENCE_FAILED)),
             abi.OUTPUT(self._guarded(self._read_output, None)),
             abi.PROFILE(lambda *_: 0),
         )

@@ -7,21 +7,11 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from harness.engines.process import EngineProcess
+from harness.link.error_codes import LinkCode
 from mww.core.errors import EngineError, MissingPackageError, ModelFileError
 from mww.esphome import contract
 from mww.tflite.model_file import ModelFile, read_model
 from mww.tflm.arena import predict_arena
-
-UNSUPPORTED_SCHEMA: Final = 8
-UNREGISTERED_OPERATOR: Final = 9
-WRONG_INPUT: Final = 10
-WRONG_OUTPUT: Final = 11
-ARENA_TOO_SMALL: Final = 13
-INFERENCE_FAILED: Final = 15
-NO_INTERPRETER: Final = 26
-FAULT: Final = 27
-"""Error codes of the link (`harness.link.error_codes`), given where the firmware's own engine gives them."""
-
 
 _DEADLINE: Final = 3.0
 """Seconds for an inference: less than the silence after which a host gives a board up, so that it hears the reason."""
@@ -30,7 +20,7 @@ _DEADLINE: Final = 3.0
 class RefusedError(Exception):
     """The engine cannot do what was asked; `code` is the link's, `detail` what that code says of it."""
 
-    def __init__(self, code: int, text: str, detail: int = 0) -> None:
+    def __init__(self, code: LinkCode, text: str, detail: int = 0) -> None:
         super().__init__(text)
         self.code = code
         self.text = text
@@ -103,7 +93,7 @@ class TflmEngine:
         try:
             model = read_model(content)
         except ModelFileError as error:
-            raise RefusedError(UNSUPPORTED_SCHEMA, error.message) from error
+            raise RefusedError(LinkCode.MODEL_SCHEMA, error.message) from error
         _check(model, any_output=any_output)
         facts = self._facts(model, manifest_arena)
         if slot not in self._slots:
@@ -111,7 +101,7 @@ class TflmEngine:
         try:
             self._slots[slot].load(self._alter(content))
         except EngineError as error:
-            raise RefusedError(INFERENCE_FAILED, error.message) from error
+            raise RefusedError(LinkCode.INFERENCE_FAILED, error.message) from error
         self._exposed[slot] = _output_sizes(model) if any_output else ()
         return facts
 
@@ -124,14 +114,14 @@ class TflmEngine:
         try:
             self._slots[slot].reset()
         except EngineError as error:
-            raise RefusedError(INFERENCE_FAILED, error.message) from error
+            raise RefusedError(LinkCode.INFERENCE_FAILED, error.message) from error
 
     def infer(self, slot: int, frames: bytes, count: int) -> bytes:
         """See `Engine`."""
         try:
             outputs = self._slots[slot].infer(frames)
         except EngineError as error:
-            raise RefusedError(INFERENCE_FAILED, error.message) from error
+            raise RefusedError(LinkCode.INFERENCE_FAILED, error.message) from error
         size = len(outputs) // count
         self._outputs[slot] = outputs[-size:]
         return bytes(count) if self._exposed[slot] else outputs[::size]
@@ -157,7 +147,7 @@ class TflmEngine:
         arena = predict_arena(model, self._chip, manifest_size=manifest_arena or None)
         size = arena.minimum if arena.probe is None else arena.probe
         if size == 0:
-            raise RefusedError(ARENA_TOO_SMALL, f"needs {arena.minimum} bytes", manifest_arena)
+            raise RefusedError(LinkCode.ARENA_TOO_SMALL, f"needs {arena.minimum} bytes", manifest_arena)
         main = model.main
         source, output = (main.tensors[index].quantization for index in (main.inputs[0], main.outputs[0]))
         return Facts(
@@ -183,18 +173,18 @@ class NoEngine:
 
     def load(self, slot: int, content: bytes, manifest_arena: int, *, any_output: bool) -> Facts:
         """See `Engine`."""
-        raise RefusedError(NO_INTERPRETER, self._refusal)
+        raise RefusedError(LinkCode.NO_INTERPRETER, self._refusal)
 
     def unload(self, slot: int) -> None:
         """See `Engine`; there is nothing to forget."""
 
     def reset(self, slot: int) -> None:
         """See `Engine`."""
-        raise RefusedError(NO_INTERPRETER, self._refusal)
+        raise RefusedError(LinkCode.NO_INTERPRETER, self._refusal)
 
     def infer(self, slot: int, frames: bytes, count: int) -> bytes:
         """See `Engine`."""
-        raise RefusedError(NO_INTERPRETER, self._refusal)
+        raise RefusedError(LinkCode.NO_INTERPRETER, self._refusal)
 
     def output(self, slot: int, index: int) -> bytes:
         """See `Engine`."""
@@ -221,10 +211,10 @@ def _check(model: ModelFile, *, any_output: bool) -> None:
     main = model.main
     unknown = {operator.op for graph in model.subgraphs for operator in graph.operators} - set(contract.REGISTERED_OPS)
     if unknown:
-        raise RefusedError(UNREGISTERED_OPERATOR, ", ".join(sorted(unknown)))
+        raise RefusedError(LinkCode.MODEL_OPERATOR, ", ".join(sorted(unknown)))
     inputs = [main.tensors[index] for index in main.inputs]
     if [(t.dtype, t.shape[:1], t.shape[2:]) for t in inputs] != [("INT8", (1,), (contract.FEATURES,))]:
-        raise RefusedError(WRONG_INPUT, "")
+        raise RefusedError(LinkCode.MODEL_INPUT, "")
     outputs = [(main.tensors[index].dtype, main.tensors[index].shape) for index in main.outputs]
     if not outputs or (outputs != [("UINT8", (1, 1))] and not any_output):
-        raise RefusedError(WRONG_OUTPUT, "")
+        raise RefusedError(LinkCode.MODEL_OUTPUT, "")

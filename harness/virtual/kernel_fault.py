@@ -12,7 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from harness.virtual.engine import FAULT, RefusedError
+from harness.link.error_codes import LinkCode
+from harness.virtual.engine import RefusedError
 from mww.core.errors import MissingPackageError
 from mww.esphome.contract import REGISTERED_OPS
 
@@ -55,7 +56,7 @@ def alter_kernel(content: bytes, operator: str, *, only: int | None = None) -> b
             altered += _shift_zero_point(schema, graph.tensors[entry.outputs[0]])
     if not altered:
         said = f"the model's {operator} has no int8 result" if present else f"the model has no {operator}"
-        raise RefusedError(FAULT, f"kernel={operator}, but {said}")
+        raise RefusedError(LinkCode.FAULT, f"kernel={operator}, but {said}")
     graph.operators = operators
     builder = flatbuffers.Builder(len(content) + 4096)
     builder.Finish(model.Pack(builder), b"TFL3")

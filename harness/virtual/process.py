@@ -6,13 +6,13 @@ import json
 import os
 import select
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
+from mww.core.children import child_command
 from mww.core.errors import ErrorFacts, VirtualBoardError
 from mww.esphome.chips import DEFAULT_CHIP
 
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 _START_DEADLINE: Final = 960.0
 """Seconds; the first board on a machine without a compiler waits for ziglang to build the firmware's core."""
 _END_DEADLINE: Final = 5.0
-
-# The child gets the parent's import path as it stands: `-m` would put the working directory before it.
-_CHILD: Final = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from harness.cli import main; main(sys.argv[2:])"
-)
 
 
 class VirtualBoard:
@@ -58,7 +53,7 @@ class VirtualBoard:
         for option, values in (("--fault", faults), ("--efuse", efuses)):
             words += [word for value in values for word in (option, value)]
         self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
-            [sys.executable, "-c", _CHILD, json.dumps(sys.path), *words],
+            child_command("harness.cli", *words),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from harness.virtual.engine import FAULT, Engine, Facts, RefusedError
+from harness.link.error_codes import LinkCode
+from harness.virtual.engine import Engine, Facts, RefusedError
 from harness.virtual.faults import Faults
 from mww.esphome import contract
 
@@ -33,7 +34,7 @@ class FaultyEngine:
         """See `Engine`."""
         facts = self._engine.load(slot, content, manifest_arena, any_output=any_output)
         if self._faults.swap is not None and facts.stride == 1:
-            raise RefusedError(FAULT, f"swap={self._faults.swap}, but the model takes a single slice a frame")
+            raise RefusedError(LinkCode.FAULT, f"swap={self._faults.swap}, but the model takes a single slice a frame")
         more = self._faults.arena
         self._since_reset[slot] = 0
         return replace(facts, arena_used=facts.arena_used + more, arena_size=facts.arena_size + more)

@@ -47,6 +47,9 @@ VARIABLE_ARENA_SIZE: Final = 1024
 FEATURES: Final = 40
 """Features a slice; PREPROCESSOR_FEATURE_SIZE."""
 
+MAX_STRIDE: Final = 255
+"""Slices an inference: `uint8_t stride = input->dims->data[1]`, so 256 would be 0, by which the device divides."""
+
 OUTPUT_SCALE: Final = 1 / 256
 OUTPUT_ZERO_POINT: Final = 0
 """Quantisation of the uint8 output; the runtime ignores it and reads byte / 255 as the probability."""
@@ -54,8 +57,6 @@ OUTPUT_ZERO_POINT: Final = 0
 # --- Features (preprocessor_settings.h, micro_wake_word.cpp) ---------------------------------------------------------
 SAMPLE_RATE: Final = 16_000
 """Hz."""
-WINDOW_MS: Final = 30
-"""FEATURE_DURATION_MS."""
 FEATURE_STEP_MS: Final = 10
 """`feature_step_size` of every V2 model; the front-end package steps 10 ms and nothing else."""
 

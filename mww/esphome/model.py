@@ -16,7 +16,6 @@ from mww.esphome.manifest import is_manifest, load_manifest
 from mww.tflite.model_file import ModelFile, Tensor, read_model
 
 _MAX_UNREADABLE = 16 * 1024 * 1024  # bytes of a file to name it by
-_MAX_STRIDE = 255  # streaming_model.cpp keeps the stride in a uint8_t
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +139,8 @@ def _stride(path: Path, file: ModelFile) -> int:
     shape = source.shape
     if source.dtype != "INT8" or len(shape) != 3 or shape[0] != 1 or shape[2] != contract.FEATURES:
         raise _unsupported(path, f"input {_describe(source)}, not int8 [1, stride, {contract.FEATURES}]")
-    if not 1 <= shape[1] <= _MAX_STRIDE:
-        raise _unsupported(path, f"stride {shape[1]}, not 1 to {_MAX_STRIDE}")
+    if not 1 <= shape[1] <= contract.MAX_STRIDE:
+        raise _unsupported(path, f"stride {shape[1]}, not 1 to {contract.MAX_STRIDE}")
     if output.dtype != "UINT8" or output.shape != (1, 1):
         raise _unsupported(path, f"output {_describe(output)}, not uint8 [1, 1]")
     return shape[1]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from mww.esphome.contract import FEATURES, INPUT_SCALE, INPUT_ZERO_POINT, OUTPUT_SCALE, OUTPUT_ZERO_POINT
+from mww.esphome.contract import FEATURES, INPUT_SCALE, INPUT_ZERO_POINT, MAX_STRIDE, OUTPUT_SCALE, OUTPUT_ZERO_POINT
 from mww.tflite.model_file import Tensor
 from mww.verification.report import Status
 from mww.verification.rules import Finding, Subject, rule
@@ -20,8 +20,6 @@ SCALE_WARNS: Final = 0.001
 Of the published models, one v1 model deviates by 0.06 % and the VAD by 0.21 %.
 """
 
-MAX_STRIDE: Final = 255
-"""`uint8_t stride = input->dims->data[1]`: 256 would be 0, and the device divide by it."""
 
 _EXPORT_HINT: Final = "export the streaming model with inference_input_type=tf.int8, inference_output_type=tf.uint8"
 

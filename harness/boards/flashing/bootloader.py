@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +15,7 @@ from harness.serial.connection import port_busy
 from harness.serial.port_users import port_users
 from harness.serial.ports import access
 from mww.core.errors import FlashingError, PortMissingError
+from mww.core.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     import serial
@@ -29,18 +30,13 @@ _VANISHED: Final = (OSError, termios.error, TypeError, AttributeError, struct.er
 
 _log = logging.getLogger(__name__)
 
-Progress = Callable[[str, int, int], None]
 """Takes what is being done, and how much of how much."""
-
-
-def _no_progress(what: str, done: int, total: int) -> None:
-    """Tell nobody."""
 
 
 class _Sink:
     """Where esptool's progress goes. It has one logger a process, and before version 5.4 takes only its class."""
 
-    report: Progress = staticmethod(_no_progress)
+    report: Progress = staticmethod(no_progress)
     what = ""
 
 
@@ -76,7 +72,7 @@ def progress_of(what: str, report: Progress) -> Iterator[None]:
     try:
         yield
     finally:
-        _Sink.report = staticmethod(_no_progress)
+        _Sink.report = staticmethod(no_progress)
 
 
 @contextmanager

@@ -9,10 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from harness.boards.flashing.bootloader import ROM_BAUD, Progress, connected, progress_of
+from harness.boards.flashing.bootloader import ROM_BAUD, connected, progress_of
+from harness.serial.connection import DEFAULT_BAUD
 from harness.virtual.chips import MAC_PREFIX
 from harness.virtual.factory import PROJECT
 from mww.core.errors import FlashingError, ImageError, UsageError
+from mww.core.progress import Progress, no_progress
 from mww.images.factory_image import (
     PARTITION_TABLE_OFFSET,
     FactoryImage,
@@ -31,7 +33,6 @@ from mww.images.partition_table import (
 if TYPE_CHECKING:
     from harness.link.model_table import ModelRecord
 
-DEFAULT_BAUD: Final = 921_600
 
 _FIRST_ENTRIES: Final = 0x200
 """Bytes: room for 14 partitions, the digest, and the erased entry that ends a table."""
@@ -81,7 +82,7 @@ class FlashReport:
     seconds: float
 
 
-def flash(job: FlashJob, progress: Progress = lambda what, done, total: None) -> FlashReport:
+def flash(job: FlashJob, progress: Progress = no_progress) -> FlashReport:
     """Write firmware and models.
 
     Raises:

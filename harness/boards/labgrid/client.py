@@ -13,11 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-import yaml
-
 from harness.boards.claims import LeaseError
 from harness.boards.labgrid.address import LabAddress
 from mww.core.errors import MwwError
+from mww.core.yaml_reader import parse_yaml
 
 _ANSWER_SECONDS: Final = 20.0
 _SERIAL: Final = "NetworkSerialPort"
@@ -112,12 +111,18 @@ class LabgridClient:
         Raises:
             LeaseError: It has none, or several.
         """
-        ((place, target),) = yaml.safe_load(self._run("-p", f"+{token}", "env"))["targets"].items()
-        found = [port for resource in target["resources"] for kind, port in resource.items() if kind == _SERIAL]
-        if len(found) != 1 or not found[0].get("port"):
+        text = self._run("-p", f"+{token}", "env")
+        hint = "the command line of labgrid 26.0 is understood"
+        document = parse_yaml(text.encode(), "what labgrid-client env says", LeaseError, hint)
+        try:
+            ((place, target),) = document["targets"].items()  # type: ignore[index]
+            ports = [port for resource in target["resources"] for kind, port in resource.items() if kind == _SERIAL]
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise LeaseError("labgrid-client env has an unknown form", hint=hint) from error
+        if len(ports) != 1 or not ports[0].get("port"):
             hint = "its match must name one, such as EXPORTER/GROUP/NetworkSerialPort"
-            raise LeaseError(f"place {place} of the lab has {len(found)} serial ports", hint=hint)
-        return str(place), _url(str(found[0]["host"]), int(found[0]["port"]), str(found[0].get("protocol", "rfc2217")))
+            raise LeaseError(f"place {place} of the lab has {len(ports)} serial ports", hint=hint)
+        return str(place), _url(str(ports[0]["host"]), int(ports[0]["port"]), str(ports[0].get("protocol", "rfc2217")))
 
     def touch(self, token: str) -> None:
         """Change nothing about the place that was acquired but when it changed last."""

@@ -7,7 +7,6 @@ import logging
 import os
 import select
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from typing import Final
@@ -17,6 +16,7 @@ from harness.boards.inventory import Board
 from harness.boards.labgrid.address import LabAddress, parse_address
 from harness.boards.labgrid.client import LabgridClient, find_client
 from harness.boards.labgrid.keeper import holder_name
+from mww.core.children import child_command
 from mww.core.errors import ErrorFacts, PortMissingError
 
 _START_SECONDS: Final = 30.0
@@ -25,12 +25,6 @@ _RELEASE_SECONDS: Final = 60.0
 _TELL_SECONDS: Final = 10.0
 
 _log = logging.getLogger(__name__)
-
-# The keeper gets this process' import path as it stands: `-m` would put the working directory before it.
-_KEEPER: Final = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from harness.boards.labgrid.keeper import main; "
-    "main(sys.argv[2:])"
-)
 
 
 class Lab:
@@ -77,7 +71,7 @@ class _KeptPlace:
     def __init__(self, board: Board, address: LabAddress) -> None:
         self._board, self._address = board, address
         self._said, self._tell_at = b"", time.monotonic() + _TELL_SECONDS
-        words = [sys.executable, "-c", _KEEPER, json.dumps(sys.path), address.coordinator, *address.tags]
+        words = child_command("harness.boards.labgrid.keeper", address.coordinator, *address.tags)
         self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
             words,
             stdin=subprocess.PIPE,

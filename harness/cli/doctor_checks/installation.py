@@ -12,6 +12,7 @@ from typing import Final
 
 from harness.cli.doctor_checks.finding import Finding
 from mww.core.resources import IMPORT_ROOT
+from mww.core.versions import distribution_version
 
 DISTRIBUTION: Final = "mww-harness"
 NAMES: Final = ("mww", "exporter", "harness")
@@ -90,23 +91,16 @@ def _python() -> Finding:
     return Finding("python", "ok", here)
 
 
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
-
-
 def _base() -> Finding:
-    absent = [name for name in BASE if _version(name) is None]
+    absent = [name for name in BASE if distribution_version(name) is None]
     if absent:
         return Finding("base", "fail", f"not installed: {', '.join(absent)}", _pip_line(""))
-    version = _version(DISTRIBUTION)
+    version = distribution_version(DISTRIBUTION)
     return Finding("base", "ok", f"{DISTRIBUTION} {version or 'from a checkout'} with all {len(BASE)} base packages")
 
 
 def _extra(extra: Extra) -> Finding:
-    versions = {name: _version(name) for name in extra.distributions}
+    versions = {name: distribution_version(name) for name in extra.distributions}
     absent = [name for name, version in versions.items() if version is None]
     key = f"extra.{extra.name}"
     if not absent:
@@ -127,7 +121,7 @@ def _unobtainable(extra: Extra) -> str | None:
 
 def _pip_line(extra: str) -> str:
     """What installs an extra: by name where this distribution is installed, else from this checkout."""
-    if _version(DISTRIBUTION) is not None:
+    if distribution_version(DISTRIBUTION) is not None:
         return f"{sys.executable} -m pip install '{DISTRIBUTION}{extra}'"
     return f"{sys.executable} -m pip install -e '{IMPORT_ROOT}{extra}'"
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
 from harness.run.allowances.allowance import Allowance
 from mww.core.errors import InputError
+from mww.core.yaml_reader import read_yaml
 from mww.esphome.chips import CHIP_NAMES
 
 DEFAULT_NAME: Final = "mww-allowances.yaml"
 """Where a run looks without being told: beside the golden, then in the current folder."""
 
-_MAX_BYTES: Final = 1 << 20
 _MAX_TEXT: Final = 4096
 _TEXTS: Final = ("model", "model_sha256", "chip", "reason", "by", "date")
 _KEYS: Final = (*_TEXTS, "versions", "max_difference", "clips")
@@ -56,18 +55,9 @@ def read_allowances(path: Path | str) -> AllowanceFile:
         AllowanceError: It cannot be read, or says something that is not an allowance.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        hint = "mww run --write-allowance makes one"
-        raise AllowanceError(f"cannot read {path}: {error.strerror}", hint=hint) from error
-    if len(content) > _MAX_BYTES:
-        raise AllowanceError(
-            f"{path} is larger than {_MAX_BYTES} bytes",
-            hint="give the allowances file that mww run --write-allowance wrote",
-        )
-    document = _parse_yaml(path, content)
+    document, content = read_yaml(
+        path, AllowanceError, "mww run --write-allowance makes one; docs/allowances.md has an example"
+    )
     entries = document.get("allowances") if isinstance(document, dict) and set(document) == {"allowances"} else None
     if not isinstance(entries, list):
         raise AllowanceError(f"{path} holds no allowances", hint="it needs one key, allowances, with a list under it")
@@ -110,19 +100,6 @@ def allowance_fields(allowance: Allowance) -> dict[str, object]:
     return asdict(replace(allowance, versions=dict(allowance.versions), clips=dict(allowance.clips)))
 
 
-def _parse_yaml(path: Path, content: bytes) -> object:
-    import yaml
-
-    try:
-        return yaml.safe_load(content)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise AllowanceError(
-            f"{path} is not readable YAML{where}", hint="correct the line; docs/allowances.md has an example"
-        ) from error
-
-
 def _allowance(where: str, entry: object) -> Allowance:
     if not isinstance(entry, dict) or set(entry) != set(_KEYS):
         wrong = [str(key)[:60] for key in (set(entry) ^ set(_KEYS) if isinstance(entry, dict) else _KEYS)]
@@ -156,8 +133,6 @@ def _items(where: str, entry: Mapping[Any, object], key: str) -> Iterable[tuple[
 
 
 def _text(where: str, key: str, value: object) -> str:
-    if isinstance(value, date):
-        return value.isoformat()
     if not isinstance(value, str) or len(value) > _MAX_TEXT:
         hint = "put it in quotes: YAML reads bare digits as a number"
         raise AllowanceError(f"{where} has {str(value)[:60]!r} under {key}, which is not text", hint=hint)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,6 +12,7 @@ import harness
 import mww
 from harness.engines.catalog import DEFAULT_ENGINE, ENGINES
 from harness.run.workbench import Setup
+from mww.core.versions import NOT_INSTALLED, distribution_version
 
 Versions: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -26,7 +26,7 @@ def packages(setup: Setup) -> tuple[str, ...]:
 def versions_here(names: tuple[str, ...]) -> Versions:
     """Our version, what our sources are, and the versions of packages, in this process."""
     ours = (("mww-harness", mww.__version__), ("mww-harness's sources", _sources()[:12]))
-    return ours + tuple((name, _version(name)) for name in names)
+    return ours + tuple((name, (distribution_version(name) or NOT_INSTALLED)) for name in names)
 
 
 def differences(here: Versions, there: Versions) -> str:
@@ -47,10 +47,3 @@ def _sources() -> str:
             digest.update(f"{path.relative_to(root)}\n".encode())
             digest.update(path.read_bytes())
     return digest.hexdigest()
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "not installed"

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import select
 import socket
 import subprocess
-import sys
 from contextlib import ExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from harness.targets.qemu.machine import Machine
 from harness.targets.qemu.supervisor import LOG
+from mww.core.children import child_command
 from mww.core.errors import QemuError
 from mww.core.scratch import scratch_folder
 
@@ -21,12 +20,6 @@ if TYPE_CHECKING:
 
 _END_SECONDS: Final = 10.0
 _MAX_LOG: Final = 65_536
-
-# The child gets the parent's import path as it stands: `-m` would put the working directory before it.
-_SUPERVISOR: Final = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from harness.targets.qemu.supervisor import main; "
-    "main(sys.argv[2:])"
-)
 
 
 class QemuProcess:
@@ -56,7 +49,7 @@ class QemuProcess:
             ) from error
         words = [str(self._folder), *machine.command(program, flash_file, efuse_file, number)]
         self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
-            [sys.executable, "-c", _SUPERVISOR, json.dumps(sys.path), *words],
+            child_command("harness.targets.qemu.supervisor", *words),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for us, who end QEMU

@@ -8,8 +8,8 @@ import click
 import pytest
 
 from harness.cli import execute
-from harness.cli.output import printable
 from mww.core.errors import InputError, UnsupportedModelError
+from mww.core.text import printable
 
 
 def _command(error: BaseException) -> click.Command:
