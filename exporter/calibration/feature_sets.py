@@ -1,4 +1,4 @@
-"""Features to calibrate with, from the files in which people keep them: `.npz`, WAV clips, the trainer's mmap folders.
+"""Features to calibrate with, from the files in which people keep them: `.npz`, sound, the trainer's mmap folders.
 
 Here they become one float32 array [slices, 40] a clip, on the scale 0..26 that models are trained on; whether they are
 what they should be is `exporter.calibration.sets`'s question.
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from exporter.network.architecture import FloatArray
 from mww.core.errors import CalibrationError
 from mww.core.file_kinds import NPZ, ZIP, kind_of
+from mww.esphome.audio import sound_files
 from mww.esphome.contract import FEATURE_FLOAT_SCALE, FEATURES, INPUT_SCALE, INPUT_ZERO_POINT
 from mww.esphome.frontend import wav_to_features
 
@@ -37,11 +38,11 @@ _HINT: Final = "give front-end features as uint16, or floats 0..26, in [slices, 
 
 
 def load_clips(path: Path) -> list[FloatArray]:
-    """Read all clips of an `.npz` file, a folder of WAVs, or a folder of mmap folders.
+    """Read all clips of an `.npz` file, a folder of sound files, or a folder of mmap folders.
 
     Raises:
         CalibrationError: There is nothing to read, or it is of another shape or type.
-        AudioError: A clip is not 16 kHz mono 16-bit PCM.
+        AudioError: A clip cannot be read.
     """
     if not path.exists():
         raise CalibrationError(f"{path} does not exist", hint="--calibration takes an .npz file or a folder")
@@ -52,13 +53,13 @@ def load_clips(path: Path) -> list[FloatArray]:
         return _load_npz(path)
     if mmaps := _find_mmaps(path):
         return _load_mmaps(path, mmaps)
-    wavs = sorted(found for found in path.rglob("*") if found.suffix.lower() == ".wav" and found.is_file())
-    if not wavs:
+    clips = sound_files(path)
+    if not clips:
         raise CalibrationError(
-            f"{path} holds neither WAV clips nor *_mmap folders",
+            f"{path} holds neither sound files nor *_mmap folders",
             hint="give a folder with .wav files, or with *_mmap folders of the trainer's features",
         )
-    return [_as_floats(wav_to_features(wavs[index]), wavs[index].name) for index in _choose(len(wavs))]
+    return [_as_floats(wav_to_features(clips[index]), clips[index].name) for index in _choose(len(clips))]
 
 
 def clips_from_array(features: npt.ArrayLike) -> list[FloatArray]:

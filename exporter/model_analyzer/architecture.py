@@ -11,9 +11,9 @@ from exporter.model_analyzer.cost import Cost, operator_cost
 from exporter.model_analyzer.source import Source, open_source
 from mww.tflite.model_file import ModelFile, Operator, Tensor
 from mww.tflite.operator_options import Conv2D, DepthwiseConv2D, Pool2D
+from mww.verification.bounds import output_bounds
 from mww.verification.rules import Graph, Subject
 from mww.verification.state import state_access
-from mww.verification.streaming import highest_byte
 
 _COMPUTING: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "ADD",
                      "MUL", "LOGISTIC", "QUANTIZE")  # fmt: skip
@@ -147,7 +147,7 @@ def analyze_source(source: Source) -> ModelAnalysis:
         stride=shape[1] if len(shape) == 3 else None,
         feature_step_ms=source.manifest.feature_step_size if source.manifest else None,
         context_slices=context_slices(model),
-        highest_output=highest_byte(subject),
+        highest_output=output_bounds(subject)[1],
         layers=layers,
         operators=dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
         states=_states(subject.main),

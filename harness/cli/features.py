@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.cli.output import emit_json, json_option, progress
-from harness.clips.clip import WavClip, wav_clips
+from harness.clips.clip import AudioClip, audio_clips
 from harness.clips.npz import write_archive
 from mww.core.progress import Progress
 from mww.core.text import printable
@@ -25,7 +25,7 @@ from mww.esphome.frontend import quantize_features, wav_to_features
 @json_option
 def command(clips: tuple[Path, ...], output: Path, lead_in: float, raw: bool, as_json: bool) -> None:
     """Write the features of WAV files, or of all in a folder: one array [slices, 40] a clip, named by its path."""
-    chosen = wav_clips(clips, lead_in=lead_in)
+    chosen = audio_clips(clips, lead_in=lead_in)
     slices: dict[str, int] = {}
     with progress() as report:
         write_archive(output, _arrays(chosen, raw, slices, report))
@@ -39,7 +39,7 @@ def command(clips: tuple[Path, ...], output: Path, lead_in: float, raw: bool, as
 
 
 def _arrays(
-    clips: tuple[WavClip, ...], raw: bool, slices: dict[str, int], report: Progress
+    clips: tuple[AudioClip, ...], raw: bool, slices: dict[str, int], report: Progress
 ) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
     """One clip at a time, noting how long each is."""
     for clip in clips:

@@ -9,20 +9,19 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.clips.npz import Archive
-from harness.clips.remote import is_url, remote_wavs
+from harness.clips.remote import is_url, remote_clips
+from harness.clips.sound import SoundMeter
 from mww.core.errors import AudioError, FeatureError, UsageError
 from mww.core.readable import Readable
+from mww.esphome.audio import left_out, read_audio, sound_files
 from mww.esphome.contract import FEATURE_STEP_MS, FEATURES
-from mww.esphome.frontend import iterate_features, quantize_features
-
-Slices: TypeAlias = npt.NDArray[np.int8]
-"""int8 `[slices, 40]`."""
+from mww.esphome.frontend import Slices, iterate_features, quantize_features
 
 BLOCK: Final = 12_000
 """Slices a block: two minutes, half a megabyte."""
@@ -51,16 +50,24 @@ class Clip(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class WavClip:
-    """A 16 kHz mono 16-bit WAV, with silence in front."""
+class AudioClip:
+    """A sound file, with silence in front."""
 
     name: str
     path: Readable
     lead_in: float = 0.0
 
-    def blocks(self) -> Iterator[Slices]:
-        """The slices that the device's front-end makes of it."""
-        return map(quantize_features, iterate_features(self.path, lead_in=self.lead_in))
+    def blocks(self, meter: SoundMeter | None = None) -> Iterator[Slices]:
+        """The slices that the device's front-end makes of it; `meter` hears the sound as it passes by."""
+        return map(quantize_features, iterate_features(self._samples(meter), lead_in=self.lead_in))
+
+    def _samples(self, meter: SoundMeter | None) -> Iterator[bytes]:
+        if meter is None:
+            yield from read_audio(self.path)
+            return
+        for block in read_audio(self.path, meter.convert):
+            meter.hear(block)
+            yield block
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +101,17 @@ class FeatureClip:
         return map(_as_int8, self.archive.blocks(self.member, BLOCK))
 
 
-def wav_clips(paths: Iterable[Path | str], *, lead_in: float = 0.0) -> tuple[WavClip, ...]:
-    """The WAV files of files, folders and URLs, folders searched to the bottom; each once, named by its path as given.
+def audio_clips(paths: Iterable[Path | str], *, lead_in: float = 0.0) -> tuple[AudioClip, ...]:
+    """The sound files of paths, folders and URLs, each once, named by its path as given.
 
     Raises:
-        AudioError: A path is not there, or a folder has no WAV file.
+        AudioError: A path is not there, or a folder has no sound file.
         UsageError: `lead_in` is not a time.
     """
     if not (math.isfinite(lead_in) and lead_in >= 0):
         raise UsageError(f"a lead-in of {lead_in} seconds", hint="0 or more")
-    found = dict.fromkeys(file for path in paths for file in _wav_files(path))
-    return tuple(WavClip(name, file, lead_in) for name, file in zip(_names(found), found, strict=True))
+    found = dict.fromkeys(file for path in paths for file in _sound_files(path))
+    return tuple(AudioClip(name, file, lead_in) for name, file in zip(_names(found), found, strict=True))
 
 
 def feature_clips(archive: Archive) -> tuple[FeatureClip, ...]:
@@ -130,9 +137,9 @@ def _names(files: Iterable[Readable]) -> Iterator[str]:
         yield name if times[name] == 1 else f"{name}#{times[name]}"
 
 
-def _wav_files(path: Path | str) -> Sequence[Readable]:
+def _sound_files(path: Path | str) -> Sequence[Readable]:
     if isinstance(path, str) and is_url(path):
-        return remote_wavs(path)
+        return remote_clips(path)
     path = Path(path)
     if not path.is_dir():
         if not path.exists():
@@ -140,9 +147,10 @@ def _wav_files(path: Path | str) -> Sequence[Readable]:
                 f"{path} does not exist", hint="check the path; relative paths start at the working directory"
             )
         return [path]
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() == ".wav" and file.is_file())
+    files = sound_files(path)
     if not files:
-        raise AudioError(f"{path} has no .wav file", hint="put the clips there as 16 kHz mono .wav files")
+        hint = left_out(path) or "put clips there: WAV, FLAC, OGG, MP3 or what else libsndfile reads"
+        raise AudioError(f"{path} has no sound file", hint=hint)
     return files
 
 
@@ -152,7 +160,7 @@ def check_step(feature_step_size: int, clips: Iterable[Clip]) -> None:
     Raises:
         FeatureError: There is a WAV among the clips, and `feature_step_size` is not 10 ms.
     """
-    if feature_step_size != FEATURE_STEP_MS and any(isinstance(clip, WavClip) for clip in clips):
+    if feature_step_size != FEATURE_STEP_MS and any(isinstance(clip, AudioClip) for clip in clips):
         said = f"the model takes a slice each {feature_step_size} ms, the front-end makes one each {FEATURE_STEP_MS} ms"
         raise FeatureError(said, hint="give --features made for this model in place of --wav")
 

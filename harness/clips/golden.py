@@ -11,10 +11,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from harness.clips.clip import FeatureClip, Slices, check_clip
+from harness.clips.clip import FeatureClip, check_clip
 from harness.clips.npz import Archive, write_archive
 from mww.core.errors import FeatureError, GoldenError
 from mww.core.readable import Readable
+from mww.esphome.frontend import Slices
 from mww.esphome.model import Model
 
 SCHEMA: Final = "mww.golden/1"

@@ -15,10 +15,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
 from urllib.parse import unquote
 
 from mww.core.errors import AudioError, InputError, MissingPackageError, MwwError
+from mww.esphome.audio import SUFFIXES
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -108,8 +110,8 @@ def remote_file(url: str) -> RemoteFile:
     return RemoteFile(without_secrets(url), url, path, *_facts(info))
 
 
-def remote_wavs(url: str) -> tuple[RemoteFile, ...]:
-    """The WAV files of a URL: itself where it ends in .wav, else all below it, sorted as paths are.
+def remote_clips(url: str) -> tuple[RemoteFile, ...]:
+    """The sound files of a URL: itself where its ending is one of theirs, else all below it, sorted as paths are.
 
     On the web a folder is a URL that ends in a slash, whose page links to the files; elsewhere the place tells.
 
@@ -133,7 +135,7 @@ def remote_wavs(url: str) -> tuple[RemoteFile, ...]:
             hint="check the address, the network, and the credentials of that storage",
         ) from error
     if not files:
-        raise AudioError(f"{shown} has no .wav file", hint="put .wav files there, or name each file")
+        raise AudioError(f"{shown} has no sound file", hint="put .wav or .flac files there, or name each file")
     return files
 
 
@@ -218,7 +220,7 @@ def _file_system(url: str) -> tuple[Any, str]:
 
 
 def _is_folder(url: str, shown: str) -> bool:
-    if shown.lower().endswith(".wav"):
+    if _is_sound(shown):
         return False
     if _is_web(url):
         if shown.endswith("/") and "?" in url:
@@ -236,7 +238,7 @@ def _below(url: str, shown: str) -> tuple[RemoteFile, ...]:
         web = _is_web(url)
         listing = system.find(root, maxdepth=_DEEPEST if web else None, detail=True)
         names = {path: _inside(path, root, web) for path in listing}
-        found = {path: name for path, name in names.items() if name is not None and name.lower().endswith(".wav")}
+        found = {path: name for path, name in names.items() if name is not None and _is_sound(name)}
         chosen = sorted(found, key=lambda path: found[path].split("/"))
 
         def facts(path: str) -> tuple[int | None, str | None]:
@@ -248,6 +250,10 @@ def _below(url: str, shown: str) -> tuple[RemoteFile, ...]:
     return tuple(
         RemoteFile(f"{base}/{found[path]}", url, path, *facts) for path, facts in zip(chosen, told, strict=True)
     )
+
+
+def _is_sound(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
 def _is_web(url: str) -> bool:

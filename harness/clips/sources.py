@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from harness.clips.clip import ArrayClip, Clip, feature_clips, wav_clips
+from harness.clips.clip import ArrayClip, Clip, audio_clips, feature_clips
 from harness.clips.golden import Golden, is_golden
 from harness.clips.npz import Archive
 from harness.clips.remote import is_url, remote_file, without_secrets
@@ -34,7 +34,7 @@ def open_clips(source: ClipSource, lead_in: float, stack: ExitStack) -> tuple[tu
         return tuple(ArrayClip(str(name), np.asarray(array)) for name, array in source.items()), None
     paths = [source] if isinstance(source, str | Path) else list(source)
     if len(paths) != 1 or not without_secrets(str(paths[0])).lower().endswith(".npz"):
-        return wav_clips(paths, lead_in=lead_in), None
+        return audio_clips(paths, lead_in=lead_in), None
     _no_lead_in(lead_in, "a feature file")
     file = archive_file(paths[0])
     with Archive(file) as archive:

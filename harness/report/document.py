@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from harness.clips.input import ClipInput
 from harness.run.allowances.file import allowance_fields
 from harness.run.evaluation.statistics import Evaluation
 from harness.run.results import SCHEMA, SET_SCHEMA, AllowanceAccount, ClipResult, RunResult, Verdict
@@ -78,10 +79,26 @@ def _clip(clip: ClipResult) -> Document:
         "allowed": clip.allowed,
         "first_mismatch": asdict(clip.first_mismatch) if clip.first_mismatch else None,
         "max_output": clip.max_output,
+        "highest_average": clip.highest_average,
+        "input": _input(clip.input) if clip.input else None,
+        "warnings": [asdict(warning) for warning in clip.warnings],
         "detections": _detections(clip.detections),
         "golden_detections": _detections(clip.golden_detections),
         "device_detections": _detections(clip.device_detections),
         "latency_us": asdict(clip.latency_us) if clip.latency_us else None,
+    }
+
+
+def _input(given: ClipInput) -> Document:
+    sound = given.sound
+    return {
+        "source": given.source,
+        "converted_from": sound.converted_from if sound else None,
+        "peak_dbfs": round(sound.peak_dbfs, 2) if sound else None,
+        "rms_dbfs": round(sound.rms_dbfs, 2) if sound else None,
+        "dc": round(sound.dc, _DECIMALS) if sound else None,
+        "clipped": round(sound.clipped, _DECIMALS) if sound else None,
+        "bandwidth_hz": sound.bandwidth_hz if sound else None,
     }
 
 
@@ -100,4 +117,14 @@ def _allowances(account: AllowanceAccount) -> Document:
 
 
 def _evaluation(evaluation: Evaluation) -> Document:
-    return asdict(evaluation)
+    at = evaluation.at
+    recall, accepts = at.recall, at.false_accepts
+    return {
+        "recall": recall.value,
+        "recall_interval": [recall.low, recall.high] if recall.trials else None,
+        "false_accepts": accepts.count,
+        "false_accepts_per_hour": accepts.rate,
+        "false_accepts_interval": [accepts.low, accepts.high] if accepts.hours else None,
+        "woken_by": list(evaluation.woken_by),
+        **asdict(evaluation),
+    }

@@ -21,7 +21,7 @@ from harness.bisect.reenactment import (
     explain_besides_reset,
     explain_by_reset,
 )
-from harness.clips.clip import Clip, FeatureClip, WavClip
+from harness.clips.clip import AudioClip, Clip, FeatureClip
 from harness.run.allowances.allowance import LIKELY_ROUNDING
 from harness.run.judging import Observed
 from harness.run.results import ClipResult, Problem, ProblemCode
@@ -203,7 +203,7 @@ def bisect_line(model: Model, target: str, options: TargetOptions) -> Callable[[
     def line(wrong: Wrong) -> str:
         clip = wrong.clip
         words = ["mww", "bisect", str(model.path)]
-        if isinstance(clip, WavClip):
+        if isinstance(clip, AudioClip):
             words += ["--wav", str(clip.path)] + (["--lead-in", f"{clip.lead_in:g}"] if clip.lead_in else [])
         else:
             words += ["--features", str(clip.archive.path) if isinstance(clip, FeatureClip) else "FILE.npz"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from harness.clips.clip import Clip, check_step, wav_clips
+from harness.clips.clip import Clip, audio_clips, check_step
 from harness.run.evaluation.labels import LABELS, Label
 from harness.run.evaluation.statistics import LabelledOutputs, Rule, SweepPoint, sweep
 from harness.run.streaming import Feed
@@ -117,7 +117,7 @@ def _clips(folder: Path) -> Sequence[Clip]:
     if not folder.is_dir():
         hint = "WAV files with the wake word in positive/, others in negative/"
         raise InputError(f"there is no folder {folder}", hint=hint)
-    return wav_clips([folder], lead_in=LEAD_IN)
+    return audio_clips([folder], lead_in=LEAD_IN)
 
 
 def _record(model: Model, clips: Sequence[tuple[Clip, Label]], progress: Progress) -> list[LabelledOutputs]:

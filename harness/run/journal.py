@@ -16,8 +16,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from harness.clips.clip import Clip, FeatureClip, WavClip
+from harness.clips.clip import AudioClip, Clip, FeatureClip
+from harness.clips.input import ClipInput
 from harness.clips.remote import RemoteFile
+from harness.clips.sound import ClipWarning, Sound
 from harness.run.judging import Observed
 from harness.run.streaming import Streamed
 from harness.run.workbench import Setup
@@ -73,6 +75,7 @@ class Journal:
             "clip": _digest([clip.name, clip.lead_in, source]),
             "slices": observed.streamed.slices,
             "frames_sha256": observed.streamed.frames_sha256,
+            "input": None if observed.streamed.input is None else asdict(observed.streamed.input),
             "device_inferences": observed.device_inferences,
             "device_detections": None if told is None else [asdict(detection) for detection in told],
             **{name: _encode(getattr(observed, name)) for name in _ARRAYS},
@@ -113,7 +116,7 @@ def _observed(entry: dict[str, Any], stride: int) -> Observed:
     if len(outputs) != slices // stride or (golden is not None and len(golden) != len(outputs)):
         raise ValueError("not as many outputs as frames")
     return Observed(
-        streamed=Streamed(slices, str(entry["frames_sha256"]), None),
+        streamed=Streamed(slices, str(entry["frames_sha256"]), None, _input(entry["input"])),
         outputs=outputs,
         microseconds=microseconds,
         device_inferences=None if counted is None else int(counted),
@@ -121,6 +124,13 @@ def _observed(entry: dict[str, Any], stride: int) -> Observed:
         golden=golden,
         vad=_decode(entry["vad"], np.uint8),
     )
+
+
+def _input(entry: Any) -> ClipInput | None:
+    if entry is None:
+        return None
+    sound = None if entry["sound"] is None else Sound(**entry["sound"])
+    return ClipInput(entry["source"], sound, tuple(ClipWarning(**warning) for warning in entry["warnings"]))
 
 
 def _device_detection(entry: Any) -> DeviceDetection:
@@ -141,7 +151,7 @@ def _identity(setup: Setup, info: TargetInfo) -> list[object]:
 
 def _source(clip: Clip) -> list[object] | None:
     """Where a clip comes from, and whether it is as it was; None for arrays, which leave no trace."""
-    if isinstance(clip, WavClip):
+    if isinstance(clip, AudioClip):
         return _file(clip.path)
     if isinstance(clip, FeatureClip):
         return [*_file(clip.archive.path), clip.member]

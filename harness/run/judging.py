@@ -67,12 +67,13 @@ class Judge:
             frames_sha256=observed.streamed.frames_sha256,
             outputs_sha256=hashlib.sha256(outputs.tobytes()).hexdigest(),
             max_output=int(outputs.max()) if len(outputs) else None,
-            detections=_detections(self.model, clip.lead_in, outputs, gate),
+            highest_average=self._recording(outputs).highest_average,
+            detections=self._detections(clip.lead_in, outputs, gate),
             device_detections=self._told(clip, observed),
             latency_us=_latency(observed.microseconds),
         )
         if observed.golden is not None:
-            detections = _detections(self.model, clip.lead_in, observed.golden, gate)
+            detections = self._detections(clip.lead_in, observed.golden, gate)
             result = self._allow(_compare(result, observed.golden, detections, self.tolerance))
         expected = self.expected_of_device(result, clip.lead_in)
         wrong = result.device_detections not in (None, expected)
@@ -85,7 +86,7 @@ class Judge:
 
     def expected_of_device(self, result: ClipResult, lead_in: float) -> tuple[Detection, ...]:
         """What ESPHome's rule makes of the target's own outputs without a VAD, which no target has."""
-        return _detections(self.model, lead_in, result.trace.outputs, None)
+        return self._detections(lead_in, result.trace.outputs, None)
 
     def _told(self, clip: Clip, observed: Observed) -> tuple[Detection, ...] | None:
         """What the target's own rule found, in the words of ours."""
@@ -101,6 +102,16 @@ class Judge:
             )
             for one in observed.device_detections
         )
+
+    def _recording(self, outputs: Outputs) -> Recording:
+        return Recording(outputs, window=self.model.sliding_window_size, stride=self.model.stride)
+
+    def _detections(self, lead_in: float, outputs: Outputs, vad: Vad | None) -> tuple[Detection, ...]:
+        step = self.model.feature_step_size
+        found = self._recording(outputs).detections(
+            self.model.cutoff_byte, vad, feature_step_size=step, lead_in=lead_in
+        )
+        return tuple(found)
 
     def gate(self, observed: Observed) -> Vad | None:
         """The VAD that gates a clip; None where there is none."""
@@ -133,6 +144,7 @@ def _as_far_as_it_came(clip: Clip, observed: Observed) -> ClipResult:
         golden_detections=None,
         device_detections=None,
         latency_us=None,
+        input=observed.streamed.input,
         trace=Trace(observed.outputs, observed.golden, microseconds if len(microseconds) else None),
     )
 
@@ -154,12 +166,6 @@ def _compare(
 
 def _mismatch(inference: int, golden: Outputs, outputs: Outputs) -> Mismatch:
     return Mismatch(inference, expected=int(golden[inference]), found=int(outputs[inference]))
-
-
-def _detections(model: Model, lead_in: float, outputs: Outputs, vad: Vad | None) -> tuple[Detection, ...]:
-    recording = Recording(outputs, window=model.sliding_window_size, stride=model.stride)
-    step = model.feature_step_size
-    return tuple(recording.detections(model.cutoff_byte, vad, feature_step_size=step, lead_in=lead_in))
 
 
 def _latency(microseconds: npt.NDArray[np.uint32]) -> Latency | None:

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.clips.clip import Clip, Slices, WavClip, check_step
+from harness.clips.clip import AudioClip, Clip, check_step
 from harness.clips.golden import Golden, Provenance, RecordedClip, write_golden
 from harness.clips.sources import ClipSource, open_clips
 from harness.run.streaming import Feed
 from harness.targets.emulator import EmulatorTarget
 from mww.core.errors import GoldenError
 from mww.esphome.contract import FEATURES
+from mww.esphome.frontend import Slices
 from mww.esphome.model import Model
 
 
@@ -77,7 +78,7 @@ def record(
         target = stack.enter_context(EmulatorTarget())
         target.load(model)
         info = target.info()
-        audio = [("pymicro-features", metadata.version("pymicro-features"))] if isinstance(chosen[0], WavClip) else []
+        audio = [("pymicro-features", metadata.version("pymicro-features"))] if isinstance(chosen[0], AudioClip) else []
         provenance = Provenance(
             model=model.name,
             model_sha256=model.sha256,

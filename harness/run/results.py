@@ -12,6 +12,8 @@ from typing import Final, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from harness.clips.input import ClipInput
+from harness.clips.sound import ClipWarning
 from harness.run.allowances.allowance import Allowance, AllowanceUse
 from harness.run.evaluation.statistics import Evaluation
 from harness.targets.base import TargetInfo
@@ -74,7 +76,8 @@ class ClipResult:
     """One clip: what `docs/reference/run.schema.json` says of each, and its trace.
 
     `outputs_sha256` and `frames_sha256` (of the int8 slices) are None where the clip could not be carried out;
-    `allowed` says that an allowance takes the mismatches.
+    `allowed` says that an allowance takes the mismatches. `input` is what came in, None where nothing did;
+    `highest_average` is the highest average of a sliding window that ESPHome checks, a byte, by integer division.
     """
 
     name: str
@@ -95,6 +98,9 @@ class ClipResult:
     trace: Trace = field(repr=False, compare=False)
     frames_sha256: str | None = None
     allowed: bool = False
+    input: ClipInput | None = None
+    highest_average: int | None = None
+    warnings: tuple[ClipWarning, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +134,14 @@ class GoldenSource:
     sha256: str | None
 
 
-ProblemCode = Literal["reset", "slice-order", "output", "rounding", "arithmetic", "detection", "count", "arena"]
+ProblemCode = Literal[
+    "reset", "slice-order", "output", "rounding", "arithmetic", "detection", "count", "arena", "quality"
+]
 """What a run can name. `reset`: state outlives a reset; `slice-order`: slices reach the model in another order;
 `output`: an output was damaged behind the model; `rounding`: outputs differ by 1 alone; `arithmetic`: an operator
 computes something else; `detection`: the target's rule is not ESPHome's; `count`: it made more or fewer inferences than
-it was asked for; `arena`: the manifest's arena is too small."""
+it was asked for; `arena`: the manifest's arena is too small; `quality`: recall or
+false accepts miss what was asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,20 +10,23 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from harness.clips.clip import Clip, Slices
+from harness.clips.clip import Clip
+from harness.clips.input import ClipInput, InputMeter
 from harness.targets.base import Target
 from mww.core.errors import MwwError
 from mww.esphome.contract import FEATURES
 from mww.esphome.detection import DeviceDetection
+from mww.esphome.frontend import Slices
 
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """What a clip was, and why it ended early where it did."""
+    """What a clip was, and why it ended early where it did; `input` is None where nothing of it was read."""
 
     slices: int
     frames_sha256: str
     error: MwwError | None
+    input: ClipInput | None = None
 
 
 class Feed:
@@ -76,11 +79,11 @@ def stream(clip: Clip, feeds: Sequence[Feed], reader: Executor, stopped: Callabl
 
     A failure ends the clip and is told in the result; the feeds keep the outputs that had come. `stopped` ends it too.
     """
-    slices, digest = 0, hashlib.sha256()
+    slices, digest, meter = 0, hashlib.sha256(), InputMeter()
     try:
         for feed in feeds:
             feed.start()
-        for block in _ahead(clip.blocks(), reader):
+        for block in _ahead(meter.blocks(clip), reader):
             slices += len(block)
             digest.update(block.tobytes())
             for feed in feeds:
@@ -89,7 +92,7 @@ def stream(clip: Clip, feeds: Sequence[Feed], reader: Executor, stopped: Callabl
                 break
     except MwwError as error:
         return Streamed(slices, digest.hexdigest(), error)
-    return Streamed(slices, digest.hexdigest(), None)
+    return Streamed(slices, digest.hexdigest(), None, meter.result())
 
 
 def _ahead(blocks: Iterator[Slices], reader: Executor) -> Iterator[Slices]:

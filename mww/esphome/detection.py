@@ -147,6 +147,12 @@ class Recording:
         """The highest average of a window: nothing fires at a cutoff byte that is as large."""
         return float(self._window_sums().max(initial=0)) / self._window
 
+    @property
+    def highest_average(self) -> int | None:
+        """The highest average that the device would report of a window that it checks at all; None without one."""
+        checked = self._window_sums()[MIN_SLICES_BEFORE_DETECTION // self._stride :]
+        return int(checked.max()) // self._window if len(checked) else None
+
     def detections(
         self, byte: int, vad: Vad | None = None, *, feature_step_size: int = FEATURE_STEP_MS, lead_in: float = 0.0
     ) -> list[Detection]:

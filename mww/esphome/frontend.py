@@ -1,4 +1,4 @@
-"""WAV clips to the features that a device computes from them, and those to the int8 that its model sees.
+"""Sound to the features that a device computes from them, and those to the int8 that its model sees.
 
 The front-end is `pymicro-features`, ESPHome's own compiled for the host; the integer rule is ESPHome's. What a model
 makes of them is the harness's business.
@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from mww.core.errors import FeatureError, UsageError
 from mww.core.readable import Readable
+from mww.esphome.audio import read_audio
 from mww.esphome.contract import (
     FEATURE_FLOAT_SCALE,
     FEATURE_STEP_MS,
@@ -24,7 +25,10 @@ from mww.esphome.contract import (
     QUANTIZE_VALUE_SCALE,
     SAMPLE_RATE,
 )
-from mww.esphome.wav import MAX_SECONDS, read_samples
+from mww.esphome.wav import MAX_SECONDS
+
+Slices: TypeAlias = npt.NDArray[np.int8]
+"""int8 `[slices, 40]`: features as the model sees them."""
 
 _STEP_BYTES: Final = SAMPLE_RATE * FEATURE_STEP_MS // 1000 * 2
 _UINT16_MAX: Final = 65535
@@ -34,7 +38,7 @@ def wav_to_features(path: Readable | str, *, lead_in: float = 0.0) -> npt.NDArra
     """Compute a clip's features as the device's front-end gives them.
 
     Args:
-        path: 16 kHz mono 16-bit PCM WAV.
+        path: A sound file; see `mww.esphome.audio`.
         lead_in: Seconds of digital silence in front of the clip, heard by the front-end too.
 
     Returns:
@@ -44,17 +48,21 @@ def wav_to_features(path: Readable | str, *, lead_in: float = 0.0) -> npt.NDArra
         AudioError: The clip cannot be read or is of another format.
         UsageError: `lead_in` is negative, not finite, or longer than a clip may be.
     """
-    blocks = list(iterate_features(path, lead_in=lead_in))
+    samples = read_audio(Path(path) if isinstance(path, str) else path)
+    blocks = list(iterate_features(samples, lead_in=lead_in))
     return np.concatenate(blocks) if blocks else np.empty((0, FEATURES), np.uint16)
 
 
-def iterate_features(path: Readable | str, *, lead_in: float = 0.0) -> Iterator[npt.NDArray[np.uint16]]:
-    """Compute the same as `wav_to_features`, some seconds at a time, so that hours need no more memory than seconds."""
+def iterate_features(blocks: Iterator[bytes], *, lead_in: float = 0.0) -> Iterator[npt.NDArray[np.uint16]]:
+    """Compute the same as `wav_to_features`, some seconds at a time, so that hours need no more memory than seconds.
+
+    `blocks` are little-endian int16 samples, 16 kHz mono.
+    """
     from pymicro_features import MicroFrontend
 
     frontend = MicroFrontend()
     pending = b""
-    for block in _with_silence(read_samples(Path(path) if isinstance(path, str) else path), lead_in):
+    for block in _with_silence(blocks, lead_in):
         samples = pending + block
         whole = len(samples) - len(samples) % _STEP_BYTES
         pending = samples[whole:]
@@ -68,7 +76,7 @@ def iterate_features(path: Readable | str, *, lead_in: float = 0.0) -> Iterator[
             yield np.rint(np.asarray(slices) * FEATURE_FLOAT_SCALE).astype(np.uint16)
 
 
-def quantize_features(features: npt.ArrayLike) -> npt.NDArray[np.int8]:
+def quantize_features(features: npt.ArrayLike) -> Slices:
     """Turn front-end features into the model's input by ESPHome's integer rule.
 
     `clamp((feature * 256 + 333) / 666 - 128)` in int32 (`micro_wake_word.cpp`, `generate_features_`). The features are

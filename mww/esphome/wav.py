@@ -1,4 +1,4 @@
-"""The one sound format that the front-end takes, 16 kHz mono 16-bit PCM WAV, read in blocks and trusted in nothing."""
+"""The sound format that the front-end takes, 16 kHz mono 16-bit PCM WAV, read in blocks and trusted in nothing."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ _MAX_CHUNKS: Final = 1024
 _BLOCK_SAMPLES: Final = 10 * SAMPLE_RATE
 
 
+class WavFormatError(AudioError):
+    """A file that is not a WAV, or a WAV of another rate, channel count or sample format; perhaps good sound."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Format:
     codec: int
@@ -35,9 +39,9 @@ def read_samples(path: Readable) -> Iterator[bytes]:
     """Yield a clip's samples, little-endian int16, some seconds at a time.
 
     Raises:
-        AudioError: The file cannot be read, is not a WAV, is of another rate, channel count or sample format, or its
-            header says more than the file holds. Everything but a file that shrinks meanwhile is found before the
-            first block.
+        WavFormatError: The file is not a WAV, or is of another rate, channel count or sample format.
+        AudioError: The file cannot be read, or its header says more than the file holds. Everything but a file that
+            shrinks meanwhile is found before the first block.
     """
     try:
         with path.open("rb") as file:
@@ -61,7 +65,7 @@ def _find_samples(path: Readable, file: BinaryIO) -> int:
     file.seek(0)
     start = file.read(12)
     if len(start) < 12 or start[:4] != b"RIFF" or start[8:] != b"WAVE":
-        raise AudioError(f"{path} is not a WAV file", hint=_convert(path))
+        raise WavFormatError(f"{path} is not a WAV file", hint=conversion_command(path))
     found: _Format | None = None
     for _ in range(_MAX_CHUNKS):
         head = file.read(8)
@@ -71,21 +75,25 @@ def _find_samples(path: Readable, file: BinaryIO) -> int:
         left = size - file.tell()
         if length > left:
             said = f"{path} is cut short or its header is wrong: chunk {name!r} says {length} bytes, {left} follow"
-            raise AudioError(said, hint=_convert(path))
+            raise AudioError(said, hint=conversion_command(path))
         if name == b"data":
             if left and not length:  # what a recorder leaves that was killed before it wrote the size
-                raise AudioError(f"{path} says that it holds no samples, but {left} bytes follow", hint=_convert(path))
+                raise AudioError(
+                    f"{path} says that it holds no samples, but {left} bytes follow", hint=conversion_command(path)
+                )
             return _check(path, found, length)
         body = file.read(min(length, 64)) if name == b"fmt " else b""
         if name == b"fmt ":
             found = _format(path, body)
         file.seek(length + length % 2 - len(body), 1)
-    raise AudioError(f"{path} has no samples: the WAV file ends without a data chunk", hint=_convert(path))
+    raise AudioError(f"{path} has no samples: the WAV file ends without a data chunk", hint=conversion_command(path))
 
 
 def _format(path: Readable, body: bytes) -> _Format:
     if len(body) < 16:
-        raise AudioError(f"{path} has a format chunk of {len(body)} bytes, not 16 or more", hint=_convert(path))
+        raise AudioError(
+            f"{path} has a format chunk of {len(body)} bytes, not 16 or more", hint=conversion_command(path)
+        )
     codec, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", body)
     if codec == _EXTENSIBLE and len(body) >= 26:  # the real codec is the first field of the sub-format's GUID
         codec = int.from_bytes(body[24:26], "little")
@@ -94,20 +102,21 @@ def _format(path: Readable, body: bytes) -> _Format:
 
 def _check(path: Readable, found: _Format | None, length: int) -> int:
     if found is None:
-        raise AudioError(f"{path} has samples before it says in which format", hint=_convert(path))
+        raise AudioError(f"{path} has samples before it says in which format", hint=conversion_command(path))
     if found != _Format(_PCM, 1, SAMPLE_RATE, 16):
         codec = "PCM" if found.codec == _PCM else _CODEC_NAMES.get(found.codec, f"codec 0x{found.codec:04x}")
         channels = {1: "mono", 2: "stereo"}.get(found.channels, f"{found.channels} channels")
         said = f"{path} is {found.rate} Hz {channels} {found.bits}-bit {codec}, not {SAMPLE_RATE} Hz mono 16-bit PCM"
-        raise AudioError(said, hint=_convert(path))
+        raise WavFormatError(said, hint=conversion_command(path))
     if length % 2:
-        raise AudioError(f"{path} ends in the middle of a sample", hint=_convert(path))
+        raise AudioError(f"{path} ends in the middle of a sample", hint=conversion_command(path))
     if length > MAX_SECONDS * SAMPLE_RATE * 2:
         raise AudioError(f"{path} is longer than {MAX_SECONDS // 3600} hours", hint="cut it into several clips")
     return length
 
 
-def _convert(path: Readable) -> str:
+def conversion_command(path: Readable) -> str:
+    """The lines that convert a file, for a hint."""
     name = PurePosixPath(str(path))
     here = name.name if "://" in str(path) else name
     source, target = shlex.quote(str(path)), shlex.quote(f"{PurePosixPath(here).with_suffix('')}-16k.wav")

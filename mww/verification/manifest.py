@@ -83,8 +83,9 @@ def cutoff(subject: Subject) -> Iterator[Finding]:
     if 1 <= byte <= 254:
         yield Finding(f"the cutoff {value:g} is byte {byte} on the device", "1..254", str(byte), status="pass")
     else:
-        effect = "nothing is ever detected" if byte > 254 else "everything is detected"
-        yield Finding(f"the cutoff {value:g} is byte {byte} on the device: {effect}", "1..254", str(byte))
+        cause = "no output is above it" if byte > 254 else "ESPHome listens after outputs below it, and none is"
+        message = f"the cutoff {value:g} is byte {byte} on the device: it never wakes, because {cause}"
+        yield Finding(message, "1..254", str(byte))
 
 
 @rule(

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from math import exp, isfinite
 from typing import Final
 
-from mww.esphome.contract import cutoff_byte
+from mww.esphome.contract import DEFAULT_PROBABILITY_CUTOFF, MIN_SLICES_BEFORE_DETECTION, cutoff_byte
 from mww.tflite.model_file import Operator, Tensor
-from mww.tflite.operator_options import Conv2D, Elementwise, FullyConnected
+from mww.verification.bounds import output_bounds
 from mww.verification.rules import Finding, Subject, rule
 from mww.verification.state import has_variables
 from mww.verification.timeline import Timeline
@@ -18,7 +18,8 @@ REACHABLE: Final = 0.9
 """Probability that any wake word must be able to reach; the cutoffs of published models are 0.5 (VAD) to 0.99."""
 
 _CAUSE: Final = "as when the wake word is absent from the calibration set"
-_BOUNDED: Final = {"RELU6": 6.0, "RELU_N1_TO_1": 1.0}
+_BROKEN_HINT: Final = "a weight, bias or scale behind the output is wrong: train or export the model again"
+_HIGHEST_CUTOFF: Final = 255
 
 
 @rule(
@@ -62,11 +63,8 @@ def find_sigmoid(subject: Subject) -> Sigmoid | None:
     return None
 
 
-def highest_byte(subject: Subject) -> int | None:
-    """The highest output that the model can ever give, 0..255: the sigmoid of the largest logit that int8 can hold.
-
-    None when the output does not come from a quantised LOGISTIC.
-    """
+def _calibrated_limit(subject: Subject) -> int | None:
+    """The byte of the largest logit that int8 can hold; None when no quantised LOGISTIC gives the output."""
     sigmoid = find_sigmoid(subject)
     if sigmoid is None:
         return None
@@ -75,32 +73,58 @@ def highest_byte(subject: Subject) -> int | None:
     if not all(isfinite(q.scale) and q.scale > 0 for q in (logit, probability, output)):
         return None
     largest = (127 - logit.zero_point) * logit.scale
-    producer = subject.main.producers.get(sigmoid.logit.index)
-    if producer is not None and isinstance(producer.options, FullyConnected | Conv2D | Elementwise):
-        largest = min(largest, _BOUNDED.get(producer.options.activation, largest))
     value = 1 / (1 + exp(-max(-80.0, min(80.0, largest))))
     stored = min(127, round(value * 256) - 128)
     real = (stored - probability.zero_point) * probability.scale
     return max(0, min(255, round(min(real / output.scale, 512)) + output.zero_point))
 
 
+def _has_byte_output(subject: Subject) -> bool:
+    return subject.output is not None and subject.output.dtype == "UINT8"
+
+
 @rule(
     "highest-output",
     "The output can rise above the cutoff",
     hint="calibrate again with the wake word spoken in at least a fifth of the clips",
-    applies=lambda subject: highest_byte(subject) is not None,
+    applies=_has_byte_output,
     severity=("fail", "warn"),
 )
 def highest_output(subject: Subject) -> Iterator[Finding]:
     """A calibration set without the wake word ends the logit's range near 0: the model loads, runs and never wakes."""
-    highest = highest_byte(subject)
-    assert highest is not None
+    lowest, highest = output_bounds(subject)
     shown = f"{highest} of 255 ({highest / 255:.2f})"
+    calibrated = _calibrated_limit(subject)
+    by_calibration = calibrated is not None and calibrated <= highest
+    cause, hint = (_CAUSE, None) if by_calibration else ("whatever is heard", _BROKEN_HINT)
     if subject.manifest is not None:
         cutoff = cutoff_byte(subject.manifest.probability_cutoff)
-        if highest <= cutoff:
-            message = f"the output can never exceed {shown}, nor so the cutoff's {cutoff}, {_CAUSE}"
-            yield Finding(message, f"> {cutoff}", str(highest))
+        if highest <= cutoff < _HIGHEST_CUTOFF:  # no model exceeds 255: there the cutoff is wrong, as its own rule says
+            message = f"the output can never exceed {shown}, and the cutoff is {cutoff}: the model never wakes, {cause}"
+            yield Finding(message, f"> {cutoff}", str(highest), hint=hint)
+    elif lowest == highest:
+        message = f"the output is {shown} whatever is heard: the model never wakes"
+        yield Finding(message, "more than one value", str(highest), hint=_BROKEN_HINT)
     elif highest / 255 < REACHABLE:
-        message = f"the output can never exceed {shown}, {_CAUSE}"
-        yield Finding(message, f">= {REACHABLE}", f"{highest / 255:.2f}", status="warn")
+        message = f"the output can never exceed {shown}, {cause}"
+        yield Finding(message, f">= {REACHABLE}", f"{highest / 255:.2f}", status="warn", hint=hint)
+
+
+@rule(
+    "lowest-output",
+    "The output can fall below the cutoff",
+    hint=_BROKEN_HINT,
+    applies=_has_byte_output,
+    severity=("fail", "warn"),
+)
+def lowest_output(subject: Subject) -> Iterator[Finding]:
+    """ESPHome listens only after 100 slices whose newest output is below the cutoff: else the model never wakes."""
+    lowest, highest = output_bounds(subject)
+    manifest = subject.manifest
+    cutoff = cutoff_byte(DEFAULT_PROBABILITY_CUTOFF if manifest is None else manifest.probability_cutoff)
+    if 0 < cutoff <= lowest and (manifest is not None or lowest < highest):
+        message = (
+            f"the output can never fall below {lowest} of 255, and the cutoff is {cutoff}: ESPHome ignores outputs "
+            f"until {MIN_SLICES_BEFORE_DETECTION} slices were below it, so that the model never wakes"
+        )
+        yield Finding(message, f"< {cutoff}", str(lowest), status="warn" if manifest is None else "fail")

@@ -69,6 +69,7 @@ EXTRAS: Final = (
     Extra("litert", "run models in LiteRT", ("ai-edge-litert",)),
     Extra("demo", "run mww demo on a published model", ("pymicro-wakeword",)),
     Extra("cluster", "spread clips over Dask and read URLs", ("distributed", "fsspec", "aiohttp")),
+    Extra("audio", "read sound that is not 16 kHz mono 16-bit WAV", ("soundfile", "soxr")),
     Extra("pytest", "test wake words under pytest", ("pytest", "pytest-xdist")),
 )
 

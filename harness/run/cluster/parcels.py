@@ -14,12 +14,13 @@ from typing import BinaryIO, Final, Literal, TypeAlias
 
 import numpy as np
 
-from harness.clips.clip import ArrayClip, Clip, FeatureClip, Slices, WavClip
+from harness.clips.clip import ArrayClip, AudioClip, Clip, FeatureClip
 from harness.clips.npz import Archive
 from harness.clips.remote import RemoteFile
 from mww.core.errors import ClusterError, FeatureError, MwwError
 from mww.core.readable import Readable
 from mww.esphome.contract import FEATURES, SAMPLE_RATE
+from mww.esphome.frontend import Slices
 
 LARGEST_SENT: Final = 256 * 1024**2
 """Bytes of a clip that is sent to a worker which does not see its file: two hours."""
@@ -96,16 +97,16 @@ class MemberOf:
     slices: int
 
 
-Parcel: TypeAlias = "WavClip | ArrayClip | SentClip | MemberOf"
+Parcel: TypeAlias = "AudioClip | ArrayClip | SentClip | MemberOf"
 
 
 def pack(clip: Clip) -> Parcel | None:
     """A clip by its place; None for one that has none that a worker could see."""
     if isinstance(clip, ArrayClip):
         return clip
-    if isinstance(clip, WavClip):
+    if isinstance(clip, AudioClip):
         file = _placed(clip.path)
-        return None if file is None else WavClip(clip.name, file, clip.lead_in)
+        return None if file is None else AudioClip(clip.name, file, clip.lead_in)
     if isinstance(clip, FeatureClip):
         file = _placed(clip.archive.path)
         return None if file is None else MemberOf(clip.name, file, clip.member, clip.lead_in, _slices(clip))
@@ -118,8 +119,8 @@ def pack_whole(clip: Clip) -> Parcel:
     Raises:
         ClusterError: That is too much.
     """
-    if isinstance(clip, WavClip):
-        return WavClip(clip.name, _sent(clip.path), clip.lead_in)
+    if isinstance(clip, AudioClip):
+        return AudioClip(clip.name, _sent(clip.path), clip.lead_in)
     blocks: list[Slices] = [np.empty((0, FEATURES), np.int8)]
     size, problem = 0, None
     try:
@@ -140,7 +141,7 @@ def unpack(parcel: Parcel, archive: Callable[[Readable], Archive]) -> Clip | Non
     Raises:
         MwwError: An archive cannot be opened.
     """
-    file = parcel.path if isinstance(parcel, WavClip) else parcel.file if isinstance(parcel, MemberOf) else None
+    file = parcel.path if isinstance(parcel, AudioClip) else parcel.file if isinstance(parcel, MemberOf) else None
     if isinstance(file, PlacedFile) and not file.is_here():
         return None
     if isinstance(parcel, MemberOf):

@@ -88,14 +88,14 @@ class Evaluation:
     Attributes:
         at: The point of the model's own cutoff.
         missed: Positive clips without a detection.
-        false_accept_clips: Negative clips with one.
+        woken_by: Negative clips with one.
         delay: None where no label says where the word ends.
         sweep: The other cutoffs, rising.
     """
 
     at: SweepPoint
     missed: tuple[str, ...]
-    false_accept_clips: tuple[str, ...]
+    woken_by: tuple[str, ...]
     delay: Delay | None
     sweep: tuple[SweepPoint, ...]
 
@@ -117,7 +117,7 @@ def evaluate(clips: Iterable[LabelledOutputs], rule: Rule, cutoff_byte: int) -> 
     return Evaluation(
         at=tally.point(cutoff_byte),
         missed=tuple(missed),
-        false_accept_clips=tuple(false_accepts),
+        woken_by=tuple(false_accepts),
         delay=_delay(delays),
         sweep=tuple(tally.point(byte) for byte in SWEEP_BYTES),
     )

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.clips.clip import ArrayClip, feature_clips, wav_clips
+from harness.clips.clip import ArrayClip, audio_clips, feature_clips
 from harness.clips.npz import Archive, write_archive
 from mww.core.errors import AudioError, FeatureError, MwwError, UsageError
 from mww.esphome.frontend import quantize_features, wav_to_features
@@ -134,7 +134,7 @@ def test_no_mutation_is_more_than_an_error(tmp_path: Path, data: st.DataObject) 
 
 
 def test_wavs_are_found_to_the_bottom_of_a_folder_each_once(clips: Path) -> None:
-    found = wav_clips([clips / "okay_nabu", clips], lead_in=0.5)
+    found = audio_clips([clips / "okay_nabu", clips], lead_in=0.5)
     names = [clip.name for clip in found]
     assert len(set(names)) == len(names) == len(list(clips.rglob("*.wav")))
     assert names[0].startswith(str(clips / "okay_nabu"))
@@ -144,11 +144,11 @@ def test_wavs_are_found_to_the_bottom_of_a_folder_each_once(clips: Path) -> None
 
 def test_nothing_to_stream_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="does not exist"):
-        wav_clips([tmp_path / "absent.wav"])
+        audio_clips([tmp_path / "absent.wav"])
     with pytest.raises(AudioError, match=r"has no \.wav file"):
-        wav_clips([tmp_path])
+        audio_clips([tmp_path])
     with pytest.raises(UsageError, match="lead-in of -1"):
-        wav_clips([tmp_path], lead_in=-1)
+        audio_clips([tmp_path], lead_in=-1)
 
 
 def test_an_array_streams_like_its_file() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from harness.check import check
-from harness.clips.clip import wav_clips
+from harness.clips.clip import audio_clips
 from harness.clips.npz import write_archive
 from harness.clips.remote import RemoteFile, is_url, remote_file, without_secrets
 from harness.clips.sources import open_clips
@@ -80,7 +80,7 @@ def test_a_folder_gives_the_same_from_wherever_it_is_read(models: Path, corpus: 
 
 def test_a_file_by_url_is_one_clip(corpus: Path, web: str, clips: Path) -> None:
     (corpus / "one.wav").write_bytes(sorted(clips.rglob("*.wav"))[0].read_bytes())
-    (clip,) = wav_clips([f"{web}/corpus/one.wav?token=secret"])
+    (clip,) = audio_clips([f"{web}/corpus/one.wav?token=secret"])
     assert clip.name == f"{web}/corpus/one.wav"
     assert "secret" not in repr(clip)
     assert np.array_equal(wav_to_features(clip.path), wav_to_features(corpus / "one.wav"))
@@ -128,7 +128,7 @@ def test_paths_are_no_urls(path: str) -> None:
 
 def test_clips_that_differ_in_what_is_not_shown_keep_names_apart(corpus: Path, web: str, clips: Path) -> None:
     (corpus / "one.wav").write_bytes(sorted(clips.rglob("*.wav"))[0].read_bytes())
-    found = wav_clips([f"{web}/corpus/one.wav?id={number}" for number in range(3)])
+    found = audio_clips([f"{web}/corpus/one.wav?id={number}" for number in range(3)])
     assert [clip.name.removeprefix(web) for clip in found] == [
         "/corpus/one.wav",
         "/corpus/one.wav#2",
@@ -146,15 +146,15 @@ def test_what_is_not_there_is_one_error_without_secrets(corpus: Path, web: str) 
         ("http://user:secret@127.0.0.1:9/a.wav", "cannot be reached"),
     ):
         with pytest.raises(AudioError, match=message) as caught:
-            wav_clips([url])
+            audio_clips([url])
         assert "secret" not in f"{caught.value} {caught.value.hint}"
     with pytest.raises(InputError, match="no kind that fsspec reads"):
-        wav_clips(["nonsense://secret@x/a.wav"])
+        audio_clips(["nonsense://secret@x/a.wav"])
 
 
 def test_what_vanishes_is_the_clips_error(models: Path, corpus: Path, web: str) -> None:
     url = in_memory(corpus, "vanishing")
-    found = wav_clips([url])
+    found = audio_clips([url])
     fsspec.filesystem("memory").rm("/vanishing/positive/0 a?&#%41.wav")
     with pytest.raises(AudioError, match=f"cannot read {url}/positive/0 .*: No such file or directory"):
         list(found[0].blocks())
@@ -167,7 +167,7 @@ def test_a_page_of_links_cannot_name_files_elsewhere(tmp_path: Path, web: str, c
     (folder / "good.wav").write_bytes(sorted(clips.rglob("*.wav"))[0].read_bytes())
     elsewhere = ("../outside.wav", "%2e%2e/outside.wav", "/outside.wav", "http://other.invalid/a.wav", "./")
     (folder / "index.html").write_text("".join(f'<a href="{link}">x</a>' for link in ("good.wav?sort=1", *elsewhere)))
-    assert [clip.name for clip in wav_clips([f"{web}/listed/"])] == [f"{web}/listed/good.wav"]
+    assert [clip.name for clip in audio_clips([f"{web}/listed/"])] == [f"{web}/listed/good.wav"]
 
 
 def test_large_files_are_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +196,7 @@ def test_a_server_that_says_no_sizes_is_read_so_far_as_memory_allows(
 
 def test_without_the_extra_paths_work_and_urls_name_it(corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "fsspec.core", None)
-    assert len(wav_clips([corpus])) == 3
+    assert len(audio_clips([corpus])) == 3
     with pytest.raises(MissingPackageError, match=r"s3://bucket/a\.wav is a URL") as caught:
-        wav_clips(["s3://key:secret@bucket/a.wav"])
+        audio_clips(["s3://key:secret@bucket/a.wav"])
     assert caught.value.hint == "pip install 'mww-harness[cluster]'"

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.clips.clip import ArrayClip, Clip, WavClip
+from harness.clips.clip import ArrayClip, AudioClip, Clip
 from harness.run.journal import Journal
 from harness.run.judging import Observed, nothing_but
 from harness.run.streaming import Streamed
@@ -38,7 +38,7 @@ def setup(models: Path) -> Setup:
 def clip(tmp_path: Path) -> Clip:
     path = tmp_path / "clip.wav"
     path.write_bytes(b"as it was")
-    return WavClip("clip", path, 1.0)
+    return AudioClip("clip", path, 1.0)
 
 
 def test_what_was_seen_comes_back_as_it_was(setup: Setup, clip: Clip, tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_anything_else_is_not_finished(setup: Setup, clip: Clip, models: Path, t
     assert Journal(path, replace(setup, model=load_model(models / "okay_nabu.json")), INFO).recall(clip) is None
     assert Journal(path, replace(setup, compare=True), INFO).recall(clip) is None
     assert Journal(path, setup, replace(INFO, versions=(("firmware", "2"),))).recall(clip) is None
-    assert isinstance(clip, WavClip)
+    assert isinstance(clip, AudioClip)
     assert Journal(path, setup, INFO).recall(replace(clip, lead_in=0.0)) is None
     clip.path.write_bytes(b"changed meanwhile")
     assert Journal(path, setup, INFO).recall(clip) is None

@@ -54,7 +54,9 @@ def test_the_cutoff_is_told_as_the_byte_of_the_device(manifest: Write, cutoff: f
     assert check.hint is None
 
 
-@pytest.mark.parametrize(("cutoff", "effect"), [(1.0, "nothing is ever detected"), (0.003, "everything is detected")])
+@pytest.mark.parametrize(
+    ("cutoff", "effect"), [(1.0, "no output is above it"), (0.003, "ESPHome listens after outputs below it")]
+)
 def test_a_cutoff_that_no_output_or_any_output_exceeds(manifest: Write, cutoff: float, effect: str) -> None:
     check = checks(verify_esphome_compatibility(manifest(probability_cutoff=cutoff)))["manifest-cutoff"]
     assert check.status == "fail"

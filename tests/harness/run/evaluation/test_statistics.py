@@ -38,7 +38,7 @@ def test_recall_and_false_accepts_come_with_what_they_rest_on() -> None:
     ]
     found = evaluate(clips, RULE, cutoff_byte(0.97))
     assert (found.at.recall.hits, found.at.recall.trials) == (1, 2)
-    assert (found.missed, found.false_accept_clips) == (("missed",), ("loud",))
+    assert (found.missed, found.woken_by) == (("missed",), ("loud",))
     accepts = found.at.false_accepts
     assert (accepts.count, accepts.hours, accepts.rate) == (2, pytest.approx(1.0), pytest.approx(2.0))
     assert accepts.high == pytest.approx(7.2247, abs=1e-3)

@@ -1,0 +1,162 @@
+"""Sound files of any common format, read as the 16 kHz mono 16-bit samples that the front-end takes.
+
+A WAV that already has this form is passed on bit for bit by `mww.esphome.wav`. All others are decoded by libsndfile
+(package `soundfile`), mixed to one channel and resampled by `soxr`; the caller hears from what they were converted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from mww.core.errors import AudioError, MissingPackageError
+from mww.core.file_kinds import HEAD, WAV, recognise
+from mww.core.readable import Readable
+from mww.esphome.contract import SAMPLE_RATE
+from mww.esphome.wav import MAX_SECONDS, WavFormatError, conversion_command, read_samples
+
+if TYPE_CHECKING:
+    from soundfile import SoundFile
+
+SUFFIXES: Final = frozenset(
+    {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd"}
+    | {".caf", ".w64", ".rf64", ".sph", ".voc"}
+)
+"""Endings of files that libsndfile reads, lower case: what is taken from a folder."""
+
+_NOT_SOUND: Final = frozenset(
+    {".csv", ".tsv", ".txt", ".json", ".jsonl", ".yaml", ".yml", ".md", ".npz", ".npy", ".tflite", ".textgrid", ".lab"}
+)
+"""Endings of files that lie beside clips on purpose: nobody misses them."""
+
+_RATES: Final = range(1_000, 768_001)
+_BLOCK_SECONDS: Final = 10
+_FULL_SCALE: Final = 32768.0
+_LOSSY: Final = ("MP3", "OGG")
+"""Formats whose header only estimates the length."""
+
+
+def read_audio(path: Readable, converted: Callable[[str], None] = lambda source: None) -> Iterator[bytes]:
+    """Yield a clip's samples as little-endian int16, 16 kHz mono, some seconds at a time.
+
+    Args:
+        path: A sound file.
+        converted: Called with what the file was, such as `44100 Hz stereo FLAC`, where it had to be converted.
+
+    Raises:
+        AudioError: The file cannot be read, is damaged, or is not sound.
+        MissingPackageError: It must be converted, and `soundfile` or `soxr` is not installed.
+    """
+    blocks = read_samples(path)
+    try:
+        first = next(blocks, b"")
+    except WavFormatError as error:
+        yield from _convert(path, error, converted)
+        return
+    yield first
+    yield from blocks
+
+
+def sound_files(folder: Path) -> list[Path]:
+    """The sound files of a folder and all below it, sorted."""
+    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+
+
+def left_out(folder: Path) -> str | None:
+    """What `sound_files` does not take and somebody may miss, in a sentence; None where there is nothing."""
+    others = Counter(
+        file.suffix.lower() or "without an ending"
+        for file in folder.rglob("*")
+        if not file.name.startswith(".") and file.suffix.lower() not in SUFFIXES | _NOT_SOUND and file.is_file()
+    )
+    if not others:
+        return None
+    counted = ", ".join(f"{count} {suffix}" for suffix, count in sorted(others.items()))
+    return (
+        f"{folder}: {others.total()} files are left out, because libsndfile does not read them ({counted}); "
+        f"convert them: ffmpeg -i FILE -ar {SAMPLE_RATE} -ac 1 FILE.wav"
+    )
+
+
+def _convert(path: Readable, reason: WavFormatError, converted: Callable[[str], None]) -> Iterator[bytes]:
+    soundfile, soxr = _packages(reason)
+    with _reading(path, soundfile) as sound:
+        if sound.samplerate not in _RATES or sound.frames > MAX_SECONDS * sound.samplerate:
+            raise AudioError(
+                f"{path} has {sound.samplerate} Hz and {sound.frames} samples",
+                hint=f"{_RATES[0]} to {_RATES[-1]} Hz and at most {MAX_SECONDS // 3600} hours are read",
+            )
+        converted(_described(sound))
+        resampler = soxr.ResampleStream(sound.samplerate, SAMPLE_RATE, 1, dtype="float32")
+        native = sound.samplerate == SAMPLE_RATE
+        for block in _mono(path, sound):
+            yield _as_int16(block if native else resampler.resample_chunk(block))
+        if not native:
+            yield _as_int16(resampler.resample_chunk(np.empty(0, np.float32), last=True))
+
+
+def _packages(reason: WavFormatError) -> tuple[Any, Any]:
+    try:
+        import soundfile
+        import soxr
+    except (ImportError, OSError) as error:  # OSError: the package is there, libsndfile is not
+        hint = f"pip install 'mww-harness[audio]' reads it as it is; or {reason.hint}"
+        raise MissingPackageError(reason.message, hint=hint) from error
+    return soundfile, soxr
+
+
+@contextmanager
+def _reading(path: Readable, soundfile: Any) -> Iterator[SoundFile]:
+    try:
+        with path.open("rb") as file, soundfile.SoundFile(file) as sound:
+            yield sound
+    except OSError as error:
+        raise AudioError(f"cannot read {path}: {error.strerror}", hint="give a sound file that you may read") from error
+    except (soundfile.LibsndfileError, TypeError, ValueError) as error:  # TypeError: headerless samples
+        _refuse_other_kinds(path)
+        detail = str(getattr(error, "error_string", "") or "unknown format").rstrip(".")
+        raise AudioError(
+            f"{path} is not a sound file that libsndfile reads: {detail}", hint=conversion_command(path)
+        ) from error
+
+
+def _refuse_other_kinds(path: Readable) -> None:
+    with path.open("rb") as file:
+        kind = recognise(file.read(HEAD))
+    if kind not in (None, WAV):
+        raise AudioError(f"{path} is not sound but is {kind.name}", hint=kind.advice)
+
+
+def _mono(path: Readable, sound: SoundFile) -> Iterator[npt.NDArray[np.float32]]:
+    """The mean of all channels, float32 `[samples]`, full scale is 1."""
+    left = sound.frames
+    while len(block := sound.read(_BLOCK_SECONDS * sound.samplerate, dtype="float32", always_2d=True)):
+        left -= len(block)
+        if not np.isfinite(block).all():
+            raise AudioError(f"{path} has samples that are not numbers", hint="write the file again")
+        yield block[:, 0] if block.shape[1] == 1 else block.mean(axis=1, dtype=np.float32)
+    if left > 0 and sound.format not in _LOSSY:
+        raise AudioError(f"{path} is cut short: {left} samples of {sound.frames} are missing", hint="copy it again")
+
+
+def _as_int16(samples: npt.NDArray[np.float32]) -> bytes:
+    scaled = np.rint(samples * np.float32(_FULL_SCALE))
+    limited: npt.NDArray[np.int16] = np.clip(scaled, -_FULL_SCALE, _FULL_SCALE - 1).astype("<i2")
+    return limited.tobytes()
+
+
+def _described(sound: SoundFile) -> str:
+    channels = {1: "mono", 2: "stereo"}.get(sound.channels, f"{sound.channels} channels")
+    return f"{sound.samplerate} Hz {channels} {sound.subtype} {sound.format}"
+
+
+def left_out_of(folders: Iterable[Path | str]) -> tuple[str, ...]:
+    """`left_out` of each path that is a folder on this machine."""
+    found = (left_out(Path(folder)) for folder in folders if Path(folder).is_dir())
+    return tuple(sentence for sentence in found if sentence is not None)
