@@ -31,6 +31,7 @@ VERBS: Final = {
     "compare": "What two models differ in.",
     "features": "WAV clips to the features that the device sees.",
     "record": "Golden outputs of a model on clips.",
+    "cutoff": "A better cutoff for a wake word, by labelled clips.",
     "run": "Stream clips through a target and judge every output.",
     "compare-runs": "What changed between two runs.",
     "matrix": "The same models over ESPHome releases, library versions and chips.",

@@ -15,7 +15,7 @@ from mww.core.errors import UsageError
 from mww.core.text import printable
 from mww.esphome.chips import CHIP_NAMES
 from mww.esphome.contract import RuntimeVersions
-from mww.esphome.manifest import Manifest, is_manifest, load_manifest, write_tensor_arena_size
+from mww.esphome.manifest import Manifest, is_manifest, load_manifest, write_micro
 from mww.tflite.model_file import ModelFile, read_model
 from mww.tflm.arena import HEAD_KIND, TAIL_KINDS, ArenaPrediction, fits, predict_arenas, with_margin
 from mww.tflm.builds import assumed_warning, builds_with, select_runtimes, slow_convolutions
@@ -112,7 +112,7 @@ def _apply_run(asked: _Asked, measured: MeasuredArena, runtimes: tuple[RuntimeVe
         raise UsageError("--from-run needs a manifest", hint="name the model's .json instead of its .tflite")
     size = with_margin(measured.used)
     if write:
-        write_tensor_arena_size(asked.manifest, size)
+        write_micro(asked.manifest, "tensor_arena_size", size)
     predictions = [one for runtime in runtimes for one in predict_arenas(asked.model, runtime=runtime)]
     short = dict.fromkeys(prediction.chip for prediction in predictions if not fits(prediction.minimum, size))
     if short:

@@ -1,4 +1,4 @@
-"""`mww features`: WAV clips to the features that the device sees."""
+"""`mww features`: sound to the features that the device sees."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import click
 import numpy as np
 import numpy.typing as npt
 
-from harness.cli.output import emit_json, json_option, progress
+from harness.cli.output import emit_json, json_option, progress, warn
 from harness.clips.clip import AudioClip, audio_clips
 from harness.clips.npz import write_archive
 from mww.core.progress import Progress
 from mww.core.text import printable
+from mww.esphome.audio import left_out_of
 from mww.esphome.frontend import quantize_features, wav_to_features
 
 
@@ -24,8 +25,10 @@ from mww.esphome.frontend import quantize_features, wav_to_features
 @click.option("--raw", is_flag=True, help="The front-end's uint16 in place of the model's int8.")
 @json_option
 def command(clips: tuple[Path, ...], output: Path, lead_in: float, raw: bool, as_json: bool) -> None:
-    """Write the features of WAV files, or of all in a folder: one array [slices, 40] a clip, named by its path."""
+    """Write the features of sound files, or of all in a folder: one array [slices, 40] a clip, named by its path."""
     chosen = audio_clips(clips, lead_in=lead_in)
+    for sentence in left_out_of(clips):
+        warn(sentence)
     slices: dict[str, int] = {}
     with progress() as report:
         write_archive(output, _arrays(chosen, raw, slices, report))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -27,8 +28,15 @@ LEAD_IN: Final = 1.0
 _BYTES: Final = range(256)
 
 
+LEVELS: Final = {"slightly": 0.0, "moderately": 0.375, "very": 0.75}
+"""Sensitivities as the Home Assistant Voice PE names them, and the most false accepts an hour that each may have: the
+figures beside okay_nabu's three cutoffs in its configuration (`home-assistant-voice.yaml`: 0, 0.376 and 0.751)."""
+HOURS_FOR_LEVELS: Final = 1 / LEVELS["moderately"]
+"""Hours of negative clips in which one false accept is no more than the middle level may have."""
+
+
 class CutoffError(MwwError):
-    """No cutoff gives the recall that is wanted."""
+    """No cutoff gives what is wanted."""
 
     code = "cutoff"
     exit_code = 1
@@ -41,48 +49,83 @@ class CutoffChoice:
     Attributes:
         cutoff: What the manifest says; `int(cutoff * 255)` is `cutoff_byte`.
         cutoff_byte: What the device compares with.
-        target_recall: The recall that was asked for.
+        target_recall: The recall that was asked for; None where false accepts were.
+        max_false_accepts_per_hour: What was asked for; None where a recall was.
         at: Recall and false accepts at this cutoff, with their exact intervals.
         sweep: The same at each of the 256 bytes.
     """
 
     cutoff: float
     cutoff_byte: int
-    target_recall: float
+    target_recall: float | None
+    max_false_accepts_per_hour: float | None
     at: SweepPoint
     sweep: tuple[SweepPoint, ...]
+
+    @property
+    def levels_differ(self) -> bool:
+        """Whether the negative clips are long enough to tell the levels apart."""
+        return self.at.false_accepts.hours >= HOURS_FOR_LEVELS
+
+    @property
+    def levels(self) -> dict[str, SweepPoint]:
+        """For each of `LEVELS`, the lowest cutoff with no more false accepts; absent where no cutoff has so few.
+
+        Negative clips that are too short say little about low cutoffs: then it is the highest of those with the
+        highest recall.
+        """
+        found = {name: self._level(limit) for name, limit in LEVELS.items()}
+        return {name: point for name, point in found.items() if point is not None}
+
+    def _level(self, limit: float) -> SweepPoint | None:
+        best = _most_sensitive(self.sweep, limit)
+        if best is None or not self.levels_differ:
+            return best
+        recalling = [point for point in self.sweep if point.recall.hits and _rate(point) <= limit]
+        return min(recalling, key=lambda point: point.cutoff_byte, default=best)
 
 
 def choose_cutoff(
     model: Model,
     folder: Path,
     *,
-    target_recall: float = DEFAULT_TARGET_RECALL,
+    target_recall: float | None = None,
+    max_false_accepts_per_hour: float | None = None,
+    lead_in: float = LEAD_IN,
     progress: Progress = no_progress,
 ) -> CutoffChoice:
     """Choose the cutoff with the fewest false accepts among those that reach a recall; of equals, the highest.
 
+    With `max_false_accepts_per_hour`, it is the cutoff with the highest recall among those with no more; of equals, the
+    highest. Without either, the recall is `DEFAULT_TARGET_RECALL`.
+
     Args:
         model: Its window, step and stride make the rule; its own cutoff does not matter.
-        folder: Holds WAV files in `positive/` and `negative/`.
+        folder: Holds sound files in `positive/` and `negative/`.
         target_recall: Part of the positive clips that must be detected, above 0, at most 1.
+        max_false_accepts_per_hour: Of the negative clips, 0 or more.
+        lead_in: Seconds of silence in front of each clip.
         progress: Called with what is done, clips done and clips in all.
 
     Raises:
-        UsageError: `target_recall` is out of range.
+        UsageError: Both are given, or one is out of range.
         InputError: The folder lacks one kind of clip, or a clip cannot be read.
         EngineError: The model does not run.
-        CutoffError: No cutoff reaches the recall.
+        CutoffError: No cutoff reaches the recall, or has so few false accepts.
     """
-    if not 0 < target_recall <= 1:
-        raise UsageError(f"a target recall of {target_recall}", hint="above 0, at most 1")
-    clips = [(clip, Label(kind)) for kind in LABELS.values() for clip in _clips(folder / kind)]
+    _check_wish(target_recall, max_false_accepts_per_hour)
+    if max_false_accepts_per_hour is None and target_recall is None:
+        target_recall = DEFAULT_TARGET_RECALL
+    clips = [(clip, Label(kind)) for kind in LABELS.values() for clip in _clips(folder / kind, lead_in)]
     check_step(model.feature_step_size, (clip for clip, _ in clips))
     recorded = _record(model, clips, progress)
     rule = Rule(model.sliding_window_size, model.stride, model.feature_step_size)
     points = sweep(recorded, rule, _BYTES)
-    at = _choose(points, target_recall)
-    return CutoffChoice(at.cutoff, at.cutoff_byte, target_recall, at, points)
+    at = _reaching(points, target_recall) if target_recall is not None else None
+    if max_false_accepts_per_hour is not None:
+        at = _within(points, max_false_accepts_per_hour)
+    assert at is not None
+    return CutoffChoice(at.cutoff, at.cutoff_byte, target_recall, max_false_accepts_per_hour, at, points)
 
 
 def cutoff_chooser(
@@ -103,21 +146,53 @@ def cutoff_chooser(
     return choose
 
 
-def _choose(points: Sequence[SweepPoint], target_recall: float) -> SweepPoint:
+def _check_wish(target_recall: float | None, max_false_accepts_per_hour: float | None) -> None:
+    if target_recall is not None and max_false_accepts_per_hour is not None:
+        raise UsageError("a target recall and a limit of false accepts", hint="choose by one of them")
+    if target_recall is not None and not 0 < target_recall <= 1:
+        raise UsageError(f"a target recall of {target_recall}", hint="above 0, at most 1")
+    if max_false_accepts_per_hour is not None and not 0 <= max_false_accepts_per_hour < inf:
+        raise UsageError(f"a limit of {max_false_accepts_per_hour} false accepts an hour", hint="0 or more")
+
+
+def _reaching(points: Sequence[SweepPoint], target_recall: float) -> SweepPoint:
     reaching = [point for point in points if (point.recall.value or 0.0) >= target_recall]
     if not reaching:
         best = max(points, key=lambda point: (point.recall.hits, point.cutoff_byte))
-        said = f"no cutoff gives a recall of {target_recall}: {best.recall.hits} of {best.recall.trials} clips are "
-        said += f"detected at most, at {best.cutoff}"
-        raise CutoffError(said, hint="a lower --target-recall, or clips in which the wake word is said as in training")
+        message = f"no cutoff gives a recall of {target_recall}: {best.recall.hits} of {best.recall.trials} clips are "
+        message += f"detected at most, at {best.cutoff}"
+        raise CutoffError(message, hint="a lower --target-recall, or clips in which the word is spoken as in training")
     return min(reaching, key=lambda point: (point.false_accepts.count, -point.cutoff_byte))
 
 
-def _clips(folder: Path) -> Sequence[Clip]:
+def _within(points: Sequence[SweepPoint], limit: float) -> SweepPoint:
+    point = _most_sensitive(points, limit)
+    if point is None or not point.recall.hits:
+        least = min(points, key=lambda at: (not at.recall.hits, at.false_accepts.count))
+        rate = least.false_accepts.rate or 0.0
+        message = (
+            f"no cutoff that detects the word has at most {limit:g} false accepts an hour: {rate:.2f} is the least"
+        )
+        raise CutoffError(
+            message, hint="train with more negative clips, or allow more with --max-false-accepts-per-hour"
+        )
+    return point
+
+
+def _rate(point: SweepPoint) -> float:
+    return point.false_accepts.rate or 0.0
+
+
+def _most_sensitive(points: Sequence[SweepPoint], limit: float) -> SweepPoint | None:
+    within = [point for point in points if _rate(point) <= limit]
+    return max(within, key=lambda point: (point.recall.hits, point.cutoff_byte), default=None)
+
+
+def _clips(folder: Path, lead_in: float) -> Sequence[Clip]:
     if not folder.is_dir():
-        hint = "WAV files with the wake word in positive/, others in negative/"
+        hint = "put clips with the wake word into positive/, others into negative/"
         raise InputError(f"there is no folder {folder}", hint=hint)
-    return audio_clips([folder], lead_in=LEAD_IN)
+    return audio_clips([folder], lead_in=lead_in)
 
 
 def _record(model: Model, clips: Sequence[tuple[Clip, Label]], progress: Progress) -> list[LabelledOutputs]:

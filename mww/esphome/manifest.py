@@ -174,16 +174,18 @@ def save_manifest(manifest: Mapping[str, Any], path: Path | str) -> Path:
     return path
 
 
-def write_tensor_arena_size(manifest: Manifest, size: int) -> Path:
-    """Put another `tensor_arena_size`, in bytes, into a version 2 manifest file, all else as it was.
+def write_micro(manifest: Manifest, key: str, value: float) -> Path:
+    """Put another value of `micro` into a version 2 manifest file, all else as it was.
 
     Raises:
-        ManifestError: A version 1 has no such key, or the file has changed for the worse since it was read.
+        ManifestError: A version 1 has other keys, or the file has changed for the worse since it was read.
         OutputError: It cannot be written.
     """
     content = read_manifest(manifest.path)
     if manifest.version != 2 or schema_problems(content):
-        hint = "write a version 2 manifest; a version 1 always gets ESPHome's 45672 bytes"
-        raise ManifestError(f"{manifest.path} is a version 1 manifest, which has no tensor_arena_size", hint=hint)
-    content["micro"]["tensor_arena_size"] = size
+        hint = (
+            "mww manifest MANIFEST.json --in-place makes it one; a version 1 always gets ESPHome's 45672 bytes of arena"
+        )
+        raise ManifestError(f"{manifest.path} is not a version 2 manifest, which {key} belongs to", hint=hint)
+    content["micro"][key] = value
     return save_manifest(content, manifest.path)

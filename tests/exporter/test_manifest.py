@@ -14,7 +14,7 @@ import pytest
 
 from exporter.manifest import ManifestOptions, calculate_tensor_arena_size, generate_manifest, with_margin
 from mww.core.errors import ConfigurationError, ManifestError, OutputError, UnknownRuntimeError
-from mww.esphome.manifest import is_manifest, load_manifest, save_manifest, write_tensor_arena_size
+from mww.esphome.manifest import is_manifest, load_manifest, save_manifest, write_micro
 from mww.esphome.manifest_schema import schema_problems
 from tests.support.esphome_env import esphome_python
 
@@ -332,10 +332,10 @@ def test_a_manifest_is_written_whole_or_not_at_all(folder: Path) -> None:
 
 def test_only_the_arena_changes_when_it_is_written(folder: Path) -> None:
     path = write(folder, V2)
-    write_tensor_arena_size(load_manifest(path), 24000)
+    write_micro(load_manifest(path), "tensor_arena_size", 24000)
     assert json.loads(path.read_text()) == changed(V2, "micro.tensor_arena_size", 24000)
-    with pytest.raises(ManifestError, match="version 1"):
-        write_tensor_arena_size(load_manifest(write(folder, V1)), 24000)
+    with pytest.raises(ManifestError, match="version 2"):
+        write_micro(load_manifest(write(folder, V1)), "tensor_arena_size", 24000)
 
 
 def test_a_manifest_is_known_by_its_name() -> None:

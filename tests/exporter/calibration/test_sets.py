@@ -14,7 +14,7 @@ from exporter.calibration.sets import (
     create_representative_dataset_from_data,
     representative_dataset,
 )
-from mww.core.errors import AudioError, CalibrationError, MwwError
+from mww.core.errors import CalibrationError, MwwError
 from mww.esphome.frontend import quantize_features, wav_to_features
 
 
@@ -130,10 +130,10 @@ def test_a_folder_of_wavs_is_heard_by_the_front_end(tmp_path: Path) -> None:
     np.testing.assert_allclose(clips[0], wav_to_features(tmp_path / "two.WAV") / 25.6, rtol=1e-6)
 
 
-def test_a_clip_at_another_rate_is_refused(tmp_path: Path) -> None:
-    _write_wav(tmp_path / "one.wav", rate=44_100)
-    with pytest.raises(AudioError, match="44100"):
-        load_clips(tmp_path)
+def test_a_clip_at_another_rate_is_converted(tmp_path: Path) -> None:
+    _write_wav(tmp_path / "one.wav", rate=48_000)
+    (clip,) = load_clips(tmp_path)
+    assert clip.shape[1] == 40
 
 
 def _write_mmap(folder: Path, clips: list[npt.NDArray[np.generic]]) -> None:

@@ -139,10 +139,10 @@ def test_clips_that_differ_in_what_is_not_shown_keep_names_apart(corpus: Path, w
 def test_what_is_not_there_is_one_error_without_secrets(corpus: Path, web: str) -> None:
     for url, message in (
         (f"{web}/absent.wav?token=secret", "does not exist"),
-        (f"{web}/absent/", "does not exist|has no .wav"),
+        (f"{web}/absent/", "does not exist|has no sound"),
         (f"{web}/corpus/?token=secret", "folder with a query"),
         (f"file://{corpus}/positive/absent", "does not exist"),
-        ("memory://nothing/here", "does not exist|has no .wav"),
+        ("memory://nothing/here", "does not exist|has no sound"),
         ("http://user:secret@127.0.0.1:9/a.wav", "cannot be reached"),
     ):
         with pytest.raises(AudioError, match=message) as caught:

@@ -15,6 +15,7 @@ from pymicro_features import MicroFrontend
 
 from mww.core.errors import AudioError, FeatureError, MwwError, UsageError
 from mww.esphome.frontend import quantize_features, wav_to_features
+from mww.esphome.wav import read_samples
 
 RATE = 16_000
 
@@ -104,7 +105,7 @@ def test_another_format_is_named_with_the_command_that_converts(
 ) -> None:
     path = write_wav(tmp_path / "my clip.wav", np.zeros(rate * channels * width, np.int16), rate, channels, width)
     with pytest.raises(AudioError, match=f"is {found}, not 16000 Hz mono 16-bit PCM") as caught:
-        wav_to_features(path)
+        next(read_samples(path))
     assert caught.value.hint is not None
     assert f"sox '{path}' -r 16000 -c 1 -b 16" in caught.value.hint
     assert "ffmpeg" in caught.value.hint
@@ -145,7 +146,7 @@ def test_a_lying_header_is_one_error(tmp_path: Path, content: bytes, message: st
     path = tmp_path / "clip.wav"
     path.write_bytes(content)
     with pytest.raises(AudioError, match=message):
-        wav_to_features(path)
+        next(read_samples(path))
 
 
 def test_other_chunks_and_the_extensible_format_are_read(tmp_path: Path) -> None:

@@ -1,0 +1,166 @@
+"""`mww cutoff`: a better probability cutoff for the wake word that one has, and three sensitivities."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from harness.cli.output import console, emit_json, json_option, printable_lines, progress, warn
+from harness.run.cutoff import HOURS_FOR_LEVELS, LEAD_IN, LEVELS, CutoffChoice, choose_cutoff
+from harness.run.evaluation.intervals import Proportion, Rate
+from harness.run.evaluation.statistics import SweepPoint
+from mww.core.errors import UsageError
+from mww.esphome.audio import left_out_of
+from mww.esphome.manifest import is_manifest, load_manifest, write_micro
+from mww.esphome.model import load_model
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_SHOWN: Final = 15
+"""Rows of the sweep on a terminal."""
+
+
+@click.command("cutoff")
+@click.argument("manifest", type=click.Path(path_type=Path))
+@click.option("--clips", required=True, type=click.Path(path_type=Path), metavar="DIR", help="positive/ and negative/.")
+@click.option("--lead-in", default=LEAD_IN, show_default=True, metavar="SECONDS", help="Silence in front of each clip.")
+@click.option("--target-recall", type=float, metavar="R", help="Fewest false accepts with this recall; 0.9 by default.")
+@click.option("--max-false-accepts-per-hour", type=float, metavar="N", help="Highest recall with no more of them.")
+@click.option("--write", is_flag=True, help="Put the cutoff into the manifest.")
+@json_option
+def command(
+    manifest: Path,
+    clips: Path,
+    lead_in: float,
+    target_recall: float | None,
+    max_false_accepts_per_hour: float | None,
+    write: bool,
+    as_json: bool,
+) -> int:
+    """Choose MANIFEST's probability cutoff by labelled clips, under the device's own detection rule."""
+    if write and not is_manifest(manifest):
+        raise UsageError("--write needs a manifest", hint="mww manifest MODEL.tflite --output FILE.json makes one")
+    model = load_model(manifest)
+    for sentence in left_out_of([clips]):
+        warn(sentence)
+    with progress() as report:
+        choice = choose_cutoff(
+            model,
+            clips,
+            target_recall=target_recall,
+            max_false_accepts_per_hour=max_false_accepts_per_hour,
+            lead_in=lead_in,
+            progress=report,
+        )
+    if write:
+        write_micro(load_manifest(manifest), "probability_cutoff", choice.cutoff)
+    if as_json:
+        emit_json("mww.cutoff/1", _document(choice, written=write))
+    else:
+        _print(choice, model.name, manifest if write else None)
+    return 0
+
+
+def _document(choice: CutoffChoice, *, written: bool) -> dict[str, object]:
+    return {
+        "choice": _point(choice.at),
+        "target_recall": choice.target_recall,
+        "max_false_accepts_per_hour": choice.max_false_accepts_per_hour,
+        "levels": {name: _point(choice.levels[name]) if name in choice.levels else None for name in LEVELS},
+        "sweep": [asdict(point) for point in choice.sweep],
+        "written": written,
+    }
+
+
+def _point(point: SweepPoint) -> dict[str, object]:
+    return {
+        "cutoff": point.cutoff,
+        "cutoff_byte": point.cutoff_byte,
+        "recall": point.recall.value,
+        "false_accepts_per_hour": point.false_accepts.rate,
+    }
+
+
+def _print(choice: CutoffChoice, name: str, written: Path | None) -> None:
+    at = choice.at
+    wish = f"a recall of at least {choice.target_recall}, with the fewest false accepts"
+    if choice.max_false_accepts_per_hour is not None:
+        wish = f"at most {choice.max_false_accepts_per_hour:g} false accepts an hour, with the highest recall"
+    out = console()
+    out.print(_table(choice))
+    click.echo(f"probability_cutoff {at.cutoff}: {wish}; of equals, the highest")
+    click.echo(f"  recall {recall_text(at.recall)}")
+    click.echo(f"  false accepts {accepts_text(at.false_accepts)}")
+    if written is not None:
+        click.echo(printable_lines(f"written to {written}"))
+    if not choice.levels_differ:
+        message = f"{at.false_accepts.hours:.2f} hours without the word cannot tell the three levels apart"
+        warn(message, f"give at least {HOURS_FOR_LEVELS:.1f} hours of speech in negative/")
+    click.echo()
+    click.echo(printable_lines(snippet(choice, name)))
+
+
+def _table(choice: CutoffChoice) -> Table:
+    from rich.table import Table
+
+    table = Table("cutoff", "byte", "recall", "false accepts an hour", box=None)
+    points = [point for point in choice.sweep if 0 < point.cutoff_byte < 255]
+    changes = [after for before, after in pairwise(points) if _counts(before) != _counts(after)]
+    step = max(1, -(-len(changes) // _SHOWN))
+    for point in sorted({*changes[::step], choice.at}, key=lambda point: point.cutoff_byte):
+        rate = point.false_accepts.rate
+        mark = " <-" if point is choice.at else ""
+        recall = "-" if point.recall.value is None else f"{point.recall.value:.3f}"
+        table.add_row(f"{point.cutoff}{mark}", str(point.cutoff_byte), recall, "-" if rate is None else f"{rate:.2f}")
+    return table
+
+
+def _counts(point: SweepPoint) -> tuple[int, int]:
+    return point.recall.hits, point.false_accepts.count
+
+
+def recall_text(recall: Proportion) -> str:
+    """A recall with its counts and interval."""
+    if recall.value is None:
+        return "unknown: no clip holds the word"
+    return f"{recall.value:.3f} ({recall.hits} of {recall.trials}; 95 %: {recall.low:.3f} to {recall.high:.3f})"
+
+
+def accepts_text(rate: Rate) -> str:
+    """A rate of false accepts with its counts and interval."""
+    if rate.rate is None or rate.low is None or rate.high is None:
+        return "unknown: no clip is without the word"
+    counted = f"{rate.count} in {rate.hours * 60:.1f} min" if rate.hours < 1 else f"{rate.count} in {rate.hours:.1f} h"
+    return f"{rate.rate:.2f} an hour ({counted}; 95 %: {rate.low:.2f} to {rate.high:.2f})"
+
+
+def snippet(choice: CutoffChoice, name: str) -> str:
+    """The three levels as a select for ESPHome's YAML, as the Home Assistant Voice PE has it."""
+    levels = choice.levels
+    if not levels:
+        return "# no cutoff has as few false accepts as the levels allow"
+    identifier = re.sub(r"\W", "_", name, flags=re.ASCII)
+    titles = {level: f"{level.capitalize()} sensitive" for level in levels}
+    options = "".join(f'\n      - "{title}"' for title in titles.values())
+    calls = "".join(
+        f'\n            if (x == "{titles[level]}") id({identifier}).set_probability_cutoff({point.cutoff_byte});'
+        f"  // {point.cutoff}: recall {point.recall.value:.2f}, {point.false_accepts.rate:.2f} false accepts an hour"
+        for level, point in levels.items()
+    )
+    return f"""select:
+  - platform: template
+    name: "Wake word sensitivity"
+    optimistic: true
+    restore_value: true
+    entity_category: config
+    initial_option: "{next(iter(titles.values()))}"
+    options:{options}
+    on_value:
+      then:
+        - lambda: |-{calls}"""
