@@ -126,7 +126,7 @@ class EngineProcess:
         """
         if len(self._lost) >= ATTEMPTS:
             last = self._lost[-1]
-            raise EngineError(f"{last.message}, {ATTEMPTS} times: it is given up", hint=last.hint)
+            raise EngineError(f"{last}, {ATTEMPTS} times: it is given up", hint=last.hint)
         if self._child is None or self._made >= RENEWAL:
             self._load()
         else:
@@ -235,9 +235,8 @@ class EngineProcess:
         self.close()
         how = f"did not answer within {deadline:g} s" if status is None else _describe_exit(status)
         inference = self.inferences + finished if self.frame_size else None
-        where = "" if inference is None else f" at inference {inference}"
         hint = f"its last words: {detail}" if detail else "mww verify tells what ESPHome's runtime would refuse"
-        lost = EngineError(f"engine {self.engine} {how}{where}", hint=hint, inference=inference)
+        lost = EngineError(f"engine {self.engine} {how}", hint=hint, inference=inference)
         self._lost.append(lost)
         return lost
 

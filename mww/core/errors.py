@@ -33,7 +33,7 @@ class ErrorFacts:
     inference: int | None = None
 
     def __str__(self) -> str:
-        return self.message if self.inference is None else f"{self.message}, at inference {self.inference}"
+        return self.message if self.inference is None else f"{self.message} at inference {self.inference}"
 
     def to_json(self) -> dict[str, object]:
         """The facts as `docs/reference/run.schema.json` writes them; an empty hint is null."""

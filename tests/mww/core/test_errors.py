@@ -38,7 +38,7 @@ def test_another_error_is_made_and_the_first_stays() -> None:
         7,
         ErrorFacts("inference-failed", "the interpreter failed", "reset it", 12),
     )
-    assert str(second.with_message("it failed")) == "it failed, at inference 12"
+    assert str(second.with_message("it failed")) == "it failed at inference 12"
 
 
 def test_errors_travel_between_processes() -> None:
