@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
 from urllib.parse import unquote
 
 from mww.core.errors import AudioError, InputError, MissingPackageError, MwwError
-from mww.esphome.audio import SUFFIXES
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -253,6 +252,8 @@ def _below(url: str, shown: str) -> tuple[RemoteFile, ...]:
 
 
 def _is_sound(name: str) -> bool:
+    from mww.esphome.audio import SUFFIXES  # brings numpy, which --help does without
+
     return PurePosixPath(name).suffix.lower() in SUFFIXES
 
 
