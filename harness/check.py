@@ -14,7 +14,6 @@ from pathlib import Path
 
 from harness.clips.clip import Clip
 from harness.clips.sources import ClipSource, open_clips
-from harness.engines.catalog import DEFAULT_ENGINE
 from harness.run.account import environment, judge_arena, warnings_for
 from harness.run.allowances.file import AllowanceFile
 from harness.run.allowing import account, allowing, proposal, read_allowance_file
@@ -190,7 +189,7 @@ def _check(
         problems=problems,
         allowances=account(allowances, model, info, results),
         proposed_allowance=proposal(model, info, results, problems),
-        vad=None if setup.vad is None else VadSource(setup.vad.name, setup.vad.sha256, DEFAULT_ENGINE),
+        vad=None if setup.vad is None else VadSource(setup.vad.name, setup.vad.sha256, setup.vad_engine or ""),
     )
     return result, refusal
 

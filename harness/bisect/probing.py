@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from harness.engines.process import EngineProcess
+from harness.engines.opening import open_engine
 from harness.targets.registry import EMULATOR
 from mww.tflite.flatbuffer import Buffer
 from mww.tflite.model_file import Tensor
@@ -112,8 +112,8 @@ class Closing(ABC):
 class EngineTensors(Closing):
     """An interpreter on this machine."""
 
-    def __init__(self, engine: str) -> None:
-        self._engine = EngineProcess(engine)
+    def __init__(self, engine: str | None) -> None:
+        self._engine = open_engine(engine)
         self._exposed: tuple[Tensor, ...] = ()
 
     def versions(self) -> dict[str, str]:

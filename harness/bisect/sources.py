@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 
 from harness.bisect.board import BoardTensors
 from harness.bisect.probing import EngineTensors, TensorSource
-from harness.engines.catalog import DEFAULT_ENGINE
 from harness.targets.qemu.target import open_target as open_qemu
 from harness.targets.registry import EMULATOR, VIRTUAL, TargetOptions, check_faults, is_qemu, target_spec
 from harness.virtual.process import VirtualBoard
@@ -30,7 +29,7 @@ def open_source(
     target_spec(target)
     with ExitStack() as stack:
         if target == EMULATOR:
-            source: TensorSource = EngineTensors(options.engine or DEFAULT_ENGINE)
+            source: TensorSource = EngineTensors(options.engine)
         else:
             if target == VIRTUAL:
                 board = VirtualBoard(options.chip or DEFAULT_CHIP, baud=options.baud, faults=options.faults)

@@ -59,14 +59,16 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
     from harness.bisect.sources import open_source
     from harness.clips.clip import check_step
     from harness.clips.sources import open_clips
-    from harness.engines.catalog import DEFAULT_ENGINE
+    from harness.engines.catalog import default_engine
     from harness.targets.registry import EMULATOR, TargetOptions
     from mww.core.files import write_files
     from mww.esphome.model import load_model
 
     loaded = load_model(model)
-    if target == EMULATOR and engine in (None, DEFAULT_ENGINE):
-        warn("TFLite Micro is compared with itself", "--target names a board, --engine another interpreter")
+    if target == EMULATOR and engine in (None, default_engine()):
+        warn(
+            f"engine {default_engine()} is compared with itself", "--target names a board, --engine another interpreter"
+        )
     with ExitStack() as stack:
         clips, recorded = open_clips(clip_source(features, wav, lead_in, golden), lead_in, stack)
         check_step(loaded.feature_step_size, clips)
@@ -75,7 +77,7 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
         options = TargetOptions(engine=engine, chip=chip, baud=baud, faults=faults)
         report = stack.enter_context(progress())
         source = stack.enter_context(open_source(target, options, loaded, report))
-        engine_here = stack.enter_context(EngineTensors("tflm"))
+        engine_here = stack.enter_context(EngineTensors(None))
         result = bisect(loaded, clips, source, engine_here, report, inside=inside, recorded=recorded)
     if report_file is not None:
         write_files({report_file: markdown(result, loaded.name).encode()})

@@ -13,7 +13,7 @@ import click
 
 from harness.cli.inputs import clip_options, place
 from harness.cli.output import json_option
-from harness.engines.catalog import DEFAULT_ENGINE, ENGINES
+from harness.engines.catalog import ENGINES, default_engine
 from harness.engines.process import started_ahead
 from harness.targets.registry import EMULATOR
 from mww.esphome.chips import CHIP_NAMES
@@ -65,7 +65,7 @@ def command(*, targets: tuple[str, ...], engine: str | None, jobs: int, **words:
     the target is that interpreter itself, nothing is compared. Exits with 0 for pass, 1 for fail, 2 for error.
     """
     ahead = (
-        started_ahead(engine or DEFAULT_ENGINE, min(jobs, _AHEAD)) if targets in {(), (EMULATOR,)} else nullcontext()
+        started_ahead(engine or default_engine(), min(jobs, _AHEAD)) if targets in {(), (EMULATOR,)} else nullcontext()
     )
     with ahead:  # an interpreter's package takes as long to import as all that follows
         from harness.cli.run_models import run_models

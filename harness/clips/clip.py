@@ -14,6 +14,7 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from harness.clips.feature_cache import features_of
 from harness.clips.npz import Archive
 from harness.clips.remote import is_url, remote_clips
 from harness.clips.sound import SoundMeter
@@ -59,9 +60,11 @@ class AudioClip:
 
     def blocks(self, meter: SoundMeter | None = None) -> Iterator[Slices]:
         """The slices that the device's front-end makes of it; `meter` hears the sound as it passes by."""
+        if isinstance(self.path, Path):
+            return map(quantize_features, features_of(lambda: self._samples(meter), self._samples, self.lead_in))
         return map(quantize_features, iterate_features(self._samples(meter), lead_in=self.lead_in))
 
-    def _samples(self, meter: SoundMeter | None) -> Iterator[bytes]:
+    def _samples(self, meter: SoundMeter | None = None) -> Iterator[bytes]:
         if meter is None:
             yield from read_audio(self.path)
             return

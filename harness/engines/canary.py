@@ -11,11 +11,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from platformdirs import user_cache_path
-
 from harness.clips.golden import Golden
 from harness.engines.catalog import DEFAULT_ENGINE
-from harness.engines.process import EngineProcess
+from harness.engines.opening import Engine
+from harness.engines.passed import has_passed, note_pass
 from mww.core.errors import EngineError
 from mww.core.resources import fixtures_dir
 from mww.esphome.model import load_model
@@ -25,7 +24,7 @@ GOLDEN: Final = "canary/golden.npz"
 """Below the fixtures."""
 
 
-def check_canary(engine: EngineProcess) -> None:
+def check_canary(engine: Engine) -> None:
     """Hold a TFLM engine of a version that is new to this user against the canary; other engines are left alone.
 
     The engine is left with the canary loaded.
@@ -36,8 +35,8 @@ def check_canary(engine: EngineProcess) -> None:
     if engine.engine != DEFAULT_ENGINE:
         return
     golden_path = fixtures_dir() / GOLDEN
-    passed = _cache() / f"{engine.engine}-{engine.version}-{_digest(golden_path)}"
-    if passed.exists():
+    passed = f"{engine.engine}-{engine.version}-{_digest(golden_path)}"
+    if has_passed(passed):
         return
     with closing(Golden(golden_path)) as golden:
         engine.load(load_model(fixtures_dir() / MODEL).content)
@@ -49,21 +48,8 @@ def check_canary(engine: EngineProcess) -> None:
                 said = f"{engine.engine} {engine.version} does not compute what the device does"
                 known = ", ".join(f"{name}=={version}" for name, version in golden.provenance.versions)
                 raise EngineError(said, hint=f"install a version that does: pip install {known}")
-    _remember(passed)
-
-
-def _cache() -> Path:
-    return user_cache_path("mww-harness") / "canary"
+    note_pass(passed)
 
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-
-
-def _remember(passed: Path) -> None:
-    """Note a pass; where nothing can be written, the canary is simply run each time."""
-    try:
-        passed.parent.mkdir(parents=True, exist_ok=True)
-        passed.touch()
-    except OSError:
-        return

@@ -12,6 +12,11 @@ from mww.core.errors import MissingPackageError, UsageError
 from mww.core.versions import distribution_version
 
 DEFAULT_ENGINE: Final = "tflm"
+"""TFLite Micro: the reference that all others are held against, and the default where there is a wheel."""
+EXACT_ENGINE: Final = "exact"
+"""The same outputs from numpy, everywhere."""
+EXACT_VERSION: Final = "1"
+"""Raised whenever an output of the exact engine could change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,7 @@ class EngineSpec:
         tolerance: How far its outputs may be from the device's runtime, in steps of the uint8 output.
         newest_python: The last minor version of Python 3 with wheels, None where there is no end yet.
         machine: The only machine with wheels, None where there are several.
+        version: Where it is a part of mww-harness: its own version.
     """
 
     name: str
@@ -33,12 +39,19 @@ class EngineSpec:
     tolerance: int
     newest_python: int | None = None
     machine: str | None = None
+    version: str | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it is the device's own runtime, or proven to give its bytes: nothing is compared then."""
+        return self.tolerance == 0
 
 
 ENGINES: Final = {
     spec.name: spec
     for spec in (
         EngineSpec("tflm", "tflite-micro", "tflite_micro", 0, newest_python=14, machine="x86_64"),
+        EngineSpec(EXACT_ENGINE, "mww-exact", "numpy", 0, version=EXACT_VERSION),
         EngineSpec("tflite-runtime", "tflite-runtime", "tflite_runtime", 1, newest_python=11),
         EngineSpec("litert", "ai-edge-litert", "ai_edge_litert", 1),
     )
@@ -56,12 +69,24 @@ def engine_spec(name: str) -> EngineSpec:
     return ENGINES[name]
 
 
+def is_installed(name: str) -> bool:
+    """Whether an engine's package is there, without importing it."""
+    return util.find_spec(engine_spec(name).module) is not None
+
+
+def default_engine() -> str:
+    """The engine where the user names none: TFLite Micro where it is installed, else the exact one."""
+    return DEFAULT_ENGINE if is_installed(DEFAULT_ENGINE) else EXACT_ENGINE
+
+
 def installed_version(spec: EngineSpec) -> str:
     """The installed version of an engine's package, without importing it.
 
     Raises:
         MissingPackageError: It is absent, or cannot be had on this Python or machine; the hint says what to do.
     """
+    if spec.version is not None:
+        return spec.version
     if util.find_spec(spec.module) is None:
         raise MissingPackageError(f"engine {spec.name} needs the package {spec.distribution}", hint=_hint(spec))
     _check_numpy(spec)

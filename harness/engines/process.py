@@ -262,7 +262,8 @@ def started_ahead(engine: str, count: int = 1) -> Iterator[None]:
     """
     waiting = _AHEAD.setdefault(engine, [])
     try:
-        if util.find_spec(engine_spec(engine).module) is not None:
+        spec = engine_spec(engine)
+        if spec.version is None and util.find_spec(spec.module) is not None:
             with suppress(OSError):
                 waiting += [_start_child(engine) for _ in range(count)]
         yield

@@ -128,10 +128,9 @@ def _problem(code: ProblemCode, said: str, members: Sequence[Wrong], bisect: Cal
 def _golden_engine(model: Model, stack: ExitStack) -> Streamer | None:
     """TFLM with the model; None where it cannot be had, since a run stands without explanations."""
     from harness.bisect.probing import EngineTensors
-    from harness.engines.catalog import DEFAULT_ENGINE
 
     try:
-        engine = stack.enter_context(EngineTensors(DEFAULT_ENGINE))
+        engine = stack.enter_context(EngineTensors(None))
         engine.load(model.content)
     except MwwError:
         return None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.clips.clip import Clip, audio_clips, check_step
+from harness.engines.opening import golden_engine
 from harness.run.evaluation.labels import LABELS, Label
 from harness.run.evaluation.statistics import LabelledOutputs, Rule, SweepPoint, sweep
 from harness.run.streaming import Feed
@@ -197,7 +198,7 @@ def _clips(folder: Path, lead_in: float) -> Sequence[Clip]:
 
 def _record(model: Model, clips: Sequence[tuple[Clip, Label]], progress: Progress) -> list[LabelledOutputs]:
     recorded = []
-    with EmulatorTarget() as target:
+    with EmulatorTarget(golden_engine(model.content)) as target:
         target.load(model)
         feed = Feed(target, model.stride)
         for clip, label in clips:

@@ -144,7 +144,7 @@ def _identity(setup: Setup, info: TargetInfo) -> list[object]:
         setup.model.sha256,
         [info.kind, info.chip, info.engine, *info.versions],
         None if golden is None else _file(golden),
-        setup.compare,
+        setup.golden_engine,
         None if setup.vad is None else setup.vad.sha256,
     ]
 

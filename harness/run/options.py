@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.engines.catalog import DEFAULT_ENGINE, EngineSpec, engine_spec
+from harness.engines.catalog import EngineSpec, default_engine, engine_spec
 from harness.run.allowances.file import AllowanceFile
 from harness.run.evaluation.labels import Label
 from harness.targets.registry import EMULATOR, TargetOptions
@@ -57,7 +57,7 @@ class RunOptions:
     @property
     def emulated(self) -> EngineSpec | None:
         """The engine that the emulator runs; None for other targets."""
-        return engine_spec(self.engine or DEFAULT_ENGINE) if self.target == EMULATOR else None
+        return engine_spec(self.engine or default_engine()) if self.target == EMULATOR else None
 
     @property
     def largest_difference(self) -> int:

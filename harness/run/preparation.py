@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from harness.clips.clip import Clip, check_step
 from harness.clips.golden import Golden
-from harness.engines.catalog import DEFAULT_ENGINE, engine_spec, installed_version
+from harness.engines.catalog import ENGINES, engine_spec, installed_version
+from harness.engines.opening import golden_engine
 from harness.run.options import RunOptions
 from harness.run.results import GoldenSource
 from harness.run.workbench import Setup
@@ -21,12 +22,15 @@ def set_up(model: Model, options: RunOptions, recorded: Golden | None) -> Setup:
     """Say what every job of a run has in common; `recorded` is the golden to compare with, None where there is none."""
     target_spec(options.target)
     engine, vad = options.emulated, options.vad
+    compare = recorded is None and not (engine and engine.is_exact)
+    vad = vad if vad is None or isinstance(vad, Model) else load_model(vad)
     return Setup(
         model=model,
         options=options.target_options,
         recorded=recorded,
-        compare=recorded is None and not (engine and engine.name == DEFAULT_ENGINE),
-        vad=vad if vad is None or isinstance(vad, Model) else load_model(vad),
+        golden_engine=golden_engine(model.content) if compare else None,
+        vad=vad,
+        vad_engine=golden_engine(vad.content) if vad else None,
     )
 
 
@@ -55,10 +59,11 @@ def golden_source(setup: Setup) -> GoldenSource | None:
     """Tell where the golden outputs come from; None where nothing is compared."""
     if setup.recorded is not None:
         provenance = setup.recorded.provenance
-        version = dict(provenance.versions).get(engine_spec(DEFAULT_ENGINE).distribution, "unknown")
+        spec = ENGINES.get(provenance.engine)
+        version = dict(provenance.versions).get(spec.distribution if spec else provenance.engine, "unknown")
         return GoldenSource("file", provenance.engine, version, sha256_of(setup.recorded.path))
-    if setup.compare:
-        return GoldenSource("worker", DEFAULT_ENGINE, installed_version(engine_spec(DEFAULT_ENGINE)), None)
+    if setup.golden_engine is not None:
+        return GoldenSource("worker", setup.golden_engine, installed_version(engine_spec(setup.golden_engine)), None)
     return None
 
 

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from harness.run.streaming import Feed
 from harness.targets.emulator import EmulatorTarget
 from mww.core.errors import GoldenError
 from mww.esphome.contract import FEATURES
-from mww.esphome.frontend import Slices
+from mww.esphome.frontend import Slices, frontend_version
 from mww.esphome.model import Model
 
 
@@ -78,7 +77,7 @@ def record(
         target = stack.enter_context(EmulatorTarget())
         target.load(model)
         info = target.info()
-        audio = [("pymicro-features", metadata.version("pymicro-features"))] if isinstance(chosen[0], AudioClip) else []
+        audio = [frontend_version()] if isinstance(chosen[0], AudioClip) else []
         provenance = Provenance(
             model=model.name,
             model_sha256=model.sha256,

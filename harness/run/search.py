@@ -28,12 +28,11 @@ def find_operator(model: Model, clip: Clip, target: str, options: TargetOptions)
     from harness.bisect.probing import EngineTensors
     from harness.bisect.sources import open_source
     from harness.bisect.suspicion import suspect
-    from harness.engines.catalog import DEFAULT_ENGINE
 
     try:
         with ExitStack() as stack:
             source = stack.enter_context(open_source(target, options, model))
-            golden = stack.enter_context(EngineTensors(DEFAULT_ENGINE))
+            golden = stack.enter_context(EngineTensors(None))
             result = bisect(model, [clip], source, golden)
     except MwwError:  # the run stands without: what went wrong now is told by `mww bisect` itself
         return None

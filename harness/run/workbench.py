@@ -31,15 +31,18 @@ class Setup:
         model: What is judged.
         options: What was said about the target.
         recorded: The golden to compare with; None where there is none.
-        compare: Without a recorded golden: whether a TFLM engine makes the golden outputs on the spot.
+        golden_engine: What makes the golden outputs on the spot; None with a recorded golden, and where nothing is
+            compared.
         vad: The VAD model that gates detections; None without one.
+        vad_engine: What runs it.
     """
 
     model: Model
     options: TargetOptions
     recorded: Golden | None
-    compare: bool
+    golden_engine: str | None
     vad: Model | None
+    vad_engine: str | None
 
 
 class Bench:
@@ -55,12 +58,16 @@ class Bench:
         self.target = target
         with ExitStack() as stack:
             self._target = stack.enter_context(open_target(target, setup.options))
-            self._golden = stack.enter_context(EmulatorTarget()) if setup.compare else None
-            self._vad = stack.enter_context(EmulatorTarget()) if setup.vad else None
+            self._golden = self._engine(stack, setup.golden_engine)
+            self._vad = self._engine(stack, setup.vad_engine)
             self._reader = stack.enter_context(ThreadPoolExecutor(1, "reader"))
             self._open = stack.pop_all()
         self._feeds: dict[str, Feed] = {}
         self._last: str | None = None
+
+    @staticmethod
+    def _engine(stack: ExitStack, name: str | None) -> EmulatorTarget | None:
+        return stack.enter_context(EmulatorTarget(name)) if name else None
 
     def info(self) -> TargetInfo:
         """What the target is."""

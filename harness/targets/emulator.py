@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.engines.canary import check_canary
-from harness.engines.catalog import DEFAULT_ENGINE, engine_spec
-from harness.engines.process import EngineProcess
+from harness.engines.catalog import engine_spec
+from harness.engines.opening import open_engine
 from harness.targets.base import ArenaUse, Inference, TargetInfo
 from harness.targets.registry import TargetOptions
 from mww.core.errors import EngineError, UsageError
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 class EmulatorTarget:
-    """One engine process as a target."""
+    """One engine as a target."""
 
-    def __init__(self, engine: str = DEFAULT_ENGINE, chip: str = DEFAULT_CHIP) -> None:
-        """Start the engine's process.
+    def __init__(self, engine: str | None = None, chip: str = DEFAULT_CHIP) -> None:
+        """Open the engine; None is the default of this machine.
 
         Raises:
             UsageError: There is no such engine or chip.
@@ -37,7 +37,7 @@ class EmulatorTarget:
             EngineError: It is a version of TFLM that does not compute what the device does.
         """
         self._chip = find_chip(chip).name
-        self._engine = EngineProcess(engine)
+        self._engine = open_engine(engine)
         try:
             check_canary(self._engine)
         except BaseException:
@@ -94,4 +94,4 @@ def open_target(name: str, options: TargetOptions) -> EmulatorTarget:
     """Open an emulator; a baud rate and a board's model have no meaning for it."""
     if options.baud is not None:
         raise UsageError(f"the target {name} has no baud rate", hint="leave --baud out")
-    return EmulatorTarget(options.engine or DEFAULT_ENGINE, options.chip or DEFAULT_CHIP)
+    return EmulatorTarget(options.engine, options.chip or DEFAULT_CHIP)

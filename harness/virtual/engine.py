@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from harness.engines.process import EngineProcess
+from harness.engines.opening import Engine as Interpreter
+from harness.engines.opening import open_engine
 from harness.link.error_codes import LinkCode
-from mww.core.errors import EngineError, MissingPackageError, ModelFileError
+from mww.core.errors import EngineError, ModelFileError
 from mww.esphome import contract
 from mww.tflite.model_file import ModelFile, read_model
 from mww.tflm.arena import predict_arena
@@ -72,19 +73,18 @@ class Engine(Protocol):
 
 
 class TflmEngine:
-    """Interpreters for a board of one chip. The first process starts at once: importing TFLM takes a second."""
+    """Interpreters for a board of one chip. The first one is opened at once: importing TFLM takes a second.
+
+    TFLM where it is installed, else the exact engine.
+    """
 
     def __init__(self, chip: str, alter: Callable[[bytes], bytes] = bytes) -> None:
-        """Start; `alter` changes the model that is interpreted, not what is told of it.
-
-        Raises:
-            MissingPackageError: TFLM cannot be had on this machine.
-        """
+        """Start; `alter` changes the model that is interpreted, not what is told of it."""
         self._chip = chip
         self._alter = alter
-        self._spare: EngineProcess | None = EngineProcess("tflm", deadline=_DEADLINE)
-        self.version = self._spare.version
-        self._slots: dict[int, EngineProcess] = {}
+        self._spare: Interpreter | None = open_engine(deadline=_DEADLINE)
+        self.name, self.version = self._spare.engine, self._spare.version
+        self._slots: dict[int, Interpreter] = {}
         self._exposed: dict[int, tuple[int, ...]] = {}
         self._outputs: dict[int, bytes] = {}
 
@@ -97,7 +97,7 @@ class TflmEngine:
         _check(model, any_output=any_output)
         facts = self._facts(model, manifest_arena)
         if slot not in self._slots:
-            self._slots[slot], self._spare = self._spare or EngineProcess("tflm", deadline=_DEADLINE), None
+            self._slots[slot], self._spare = self._spare or open_engine(deadline=_DEADLINE), None
         try:
             self._slots[slot].load(self._alter(content))
         except EngineError as error:
@@ -161,45 +161,6 @@ class TflmEngine:
             arena_used=arena.used,
             arena_size=size,
         )
-
-
-class NoEngine:
-    """A board on a machine without TFLM: it boots and can be flashed, and refuses each model by name of what lacks."""
-
-    version = "none"
-
-    def __init__(self, missing: MissingPackageError) -> None:
-        self._refusal = f"{missing.message}; {missing.hint}"
-
-    def load(self, slot: int, content: bytes, manifest_arena: int, *, any_output: bool) -> Facts:
-        """See `Engine`."""
-        raise RefusedError(LinkCode.NO_INTERPRETER, self._refusal)
-
-    def unload(self, slot: int) -> None:
-        """See `Engine`; there is nothing to forget."""
-
-    def reset(self, slot: int) -> None:
-        """See `Engine`."""
-        raise RefusedError(LinkCode.NO_INTERPRETER, self._refusal)
-
-    def infer(self, slot: int, frames: bytes, count: int) -> bytes:
-        """See `Engine`."""
-        raise RefusedError(LinkCode.NO_INTERPRETER, self._refusal)
-
-    def output(self, slot: int, index: int) -> bytes:
-        """See `Engine`."""
-        return b""
-
-    def close(self) -> None:
-        """End nothing."""
-
-
-def open_engine(chip: str, alter: Callable[[bytes], bytes] = bytes) -> TflmEngine | NoEngine:
-    """Open a board's interpreters, or what stands for them where TFLM cannot be had; see `TflmEngine`."""
-    try:
-        return TflmEngine(chip, alter)
-    except MissingPackageError as missing:
-        return NoEngine(missing)
 
 
 def _output_sizes(model: ModelFile) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from typing import Final
 from harness.virtual.board import Board, BoardSettings
 from harness.virtual.boot import Application, ResetCause
 from harness.virtual.chips import VirtualChip
-from harness.virtual.engine import Engine, NoEngine, TflmEngine, open_engine
+from harness.virtual.engine import Engine, TflmEngine
 from harness.virtual.faults import NO_FAULTS, Faults
 from harness.virtual.firmware import FAST, Firmware, Identity, Speed, like_a_chip
 from harness.virtual.flash import Flash
@@ -72,7 +72,7 @@ def serve(options: VirtualOptions, *, ready: Callable[[str], None], watch: int |
         flash, mac = _open_flash(options, stack)
         operator = options.faults.kernel
         alter = bytes if operator is None else partial(alter_kernel, operator=operator)
-        engine = stack.enter_context(closing(open_engine(options.chip.name, alter)))
+        engine = stack.enter_context(closing(TflmEngine(options.chip.name, alter)))
         starter = _Starter(options, flash, mac, engine)
         settings = BoardSettings(options.chip, mac, options.security, options.baud)
         board = stack.enter_context(closing(Board(settings, flash, transport, starter)))
@@ -94,9 +94,9 @@ def _open_flash(options: VirtualOptions, stack: ExitStack) -> tuple[Flash, bytes
 class _Starter:
     """Makes the firmware's program at each boot; what outlives a boot is here."""
 
-    def __init__(self, options: VirtualOptions, flash: Flash, mac: bytes, engine: TflmEngine | NoEngine) -> None:
+    def __init__(self, options: VirtualOptions, flash: Flash, mac: bytes, engine: TflmEngine) -> None:
         self._flash = flash
-        self._identity = Identity(options.chip.name, mac, "tflm", engine.version)
+        self._identity = Identity(options.chip.name, mac, engine.name, engine.version)
         self._engine: Engine = FaultyEngine(engine, options.faults)
         simulated = options.baud is not None or options.inference_us is not None
         faults = options.faults

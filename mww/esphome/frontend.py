@@ -1,15 +1,18 @@
 """Sound to the features that a device computes from them, and those to the int8 that its model sees.
 
-The front-end is `pymicro-features`, ESPHome's own compiled for the host; the integer rule is ESPHome's. What a model
-makes of them is the harness's business.
+The front-end is `pymicro-features`, ESPHome's own compiled for the host, or where that has no wheel its equal in numpy;
+the integer rule is ESPHome's. What a model makes of them is the harness's business.
 """
 
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Iterator
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +35,11 @@ Slices: TypeAlias = npt.NDArray[np.int8]
 
 _STEP_BYTES: Final = SAMPLE_RATE * FEATURE_STEP_MS // 1000 * 2
 _UINT16_MAX: Final = 65535
+_SLICE: Final = struct.Struct(f"{FEATURES}d")
+
+NUMPY_FRONTEND: Final = "mww-frontend"
+NUMPY_VERSION: Final = "1"
+"""Of `mww.esphome.frontend_numpy`, where it takes the package's place."""
 
 
 def wav_to_features(path: Readable | str, *, lead_in: float = 0.0) -> npt.NDArray[np.uint16]:
@@ -58,22 +66,56 @@ def iterate_features(blocks: Iterator[bytes], *, lead_in: float = 0.0) -> Iterat
 
     `blocks` are little-endian int16 samples, 16 kHz mono.
     """
-    from pymicro_features import MicroFrontend
-
-    frontend = MicroFrontend()
+    frontend = _open_frontend()
     pending = b""
     for block in _with_silence(blocks, lead_in):
         samples = pending + block
         whole = len(samples) - len(samples) % _STEP_BYTES
         pending = samples[whole:]
-        slices = [
-            features
-            for start in range(0, whole, _STEP_BYTES)
-            if (features := frontend.process_samples(samples[start : start + _STEP_BYTES]).features)
-        ]
-        if slices:
-            # The package gives floats, the device's uint16 divided by 25.6: times that they are whole numbers again.
-            yield np.rint(np.asarray(slices) * FEATURE_FLOAT_SCALE).astype(np.uint16)
+        if len(features := frontend.process(samples[:whole])):
+            yield features
+
+
+def frontend_version() -> tuple[str, str]:
+    """The name and version of what computes features here."""
+    if find_spec("pymicro_features") is None:
+        return NUMPY_FRONTEND, NUMPY_VERSION
+    return "pymicro-features", metadata.version("pymicro-features")
+
+
+class _Frontend(Protocol):
+    def process(self, samples: bytes) -> npt.NDArray[np.uint16]:
+        """Take whole steps of 10 ms, 16-bit, and return the features uint16 `[slices, 40]` that they complete."""
+        ...
+
+
+class _PackageFrontend:
+    """`pymicro-features`, with as little around it as Python allows: a list of floats becomes bytes at once."""
+
+    def __init__(self) -> None:
+        from pymicro_features import create_frontend, process_samples
+
+        self._state, self._process = create_frontend(), process_samples
+
+    def process(self, samples: bytes) -> npt.NDArray[np.uint16]:
+        """See `_Frontend`."""
+        state, process, pack = self._state, self._process, _SLICE.pack
+        slices = []
+        for start in range(0, len(samples), _STEP_BYTES):
+            features, _ = process(state, samples[start : start + _STEP_BYTES])
+            if features:
+                slices.append(pack(*features))
+        # The package gives floats, the device's uint16 divided by 25.6: times that they are whole numbers again.
+        scaled = np.frombuffer(b"".join(slices), np.float64) * FEATURE_FLOAT_SCALE + 0.5
+        return scaled.astype(np.uint16).reshape(-1, FEATURES)
+
+
+def _open_frontend() -> _Frontend:
+    if find_spec("pymicro_features") is not None:
+        return _PackageFrontend()
+    from mww.esphome.frontend_numpy import NumpyFrontend
+
+    return NumpyFrontend()
 
 
 def quantize_features(features: npt.ArrayLike) -> Slices:

@@ -78,7 +78,7 @@ def test_other_engines_are_compared_with_tflm_and_within_one(models: Path, clips
     result = check(models / "okay_nabu.json", clips / FOLDER, engine=engine, lead_in=1.0)
     assert (result.verdict, result.tolerance, result.lead_in) == ("pass", 1, 1.0)
     assert result.golden is not None
-    assert (result.golden.origin, result.golden.engine, result.golden.sha256) == ("worker", "tflm", None)
+    assert (result.golden.origin, result.golden.engine, result.golden.sha256) == ("worker", "exact", None)
     for clip in result.clips:
         assert clip.mismatches == 0
         assert clip.max_abs_difference is not None
@@ -182,7 +182,7 @@ def test_the_vad_model_gates_detections(models: Path, spoken: tuple[Slices, ...]
     assert [found.vad_blocked for found in deaf.clips[0].detections][:1] == [True]
     assert [found.vad_blocked for found in hearing.clips[0].detections] == [False]
     assert deaf.vad is not None
-    assert (deaf.vad.model, deaf.vad.engine) == ("alexa", "tflm")
+    assert (deaf.vad.model, deaf.vad.engine) == ("alexa", "exact")
 
 
 def test_labels_give_recall_and_false_accepts(models: Path, clips: Path) -> None:

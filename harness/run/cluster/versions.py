@@ -10,7 +10,7 @@ from typing import TypeAlias
 import exporter
 import harness
 import mww
-from harness.engines.catalog import DEFAULT_ENGINE, ENGINES
+from harness.engines.catalog import ENGINES, default_engine
 from harness.run.workbench import Setup
 from mww.core.versions import NOT_INSTALLED, distribution_version
 
@@ -19,7 +19,8 @@ Versions: TypeAlias = tuple[tuple[str, str], ...]
 
 def packages(setup: Setup) -> tuple[str, ...]:
     """The packages beside our own that have a part in a run's outputs."""
-    engines = {DEFAULT_ENGINE, setup.options.engine or DEFAULT_ENGINE}
+    used = (setup.options.engine or default_engine(), setup.golden_engine, setup.vad_engine)
+    engines = {name for name in used if name and ENGINES[name].version is None}
     return ("pymicro-features", *sorted(ENGINES[name].distribution for name in engines))
 
 

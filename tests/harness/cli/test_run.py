@@ -135,7 +135,7 @@ def test_people_see_clips_and_verdict(models: Path, clips: Path, capsys: pytest.
     assert execute(mww, words) == 0
     shown = capsys.readouterr()
     assert "PASS" in shown.out
-    assert "tflm" in shown.out
+    assert "litert" in shown.out
     assert str(clips / "okay_nabu" / "positive") in shown.out.replace("\n", "")
     assert "\x1b" not in shown.out
     assert shown.err == ""

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.engines import canary
+from harness.engines import passed
 from harness.engines.canary import MODEL, check_canary
 from harness.engines.catalog import ENGINES
+from harness.engines.opening import open_engine
 from harness.engines.process import EngineProcess
 from mww.core.errors import EngineError
 from mww.core.resources import fixtures_dir
@@ -16,8 +17,8 @@ from mww.tflite.model_file import read_model
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(canary, "user_cache_path", lambda name: tmp_path / name)
-    return tmp_path / "mww-harness" / "canary"
+    monkeypatch.setattr(passed, "user_cache_path", lambda name: tmp_path / name)
+    return tmp_path / "mww-harness" / "engines"
 
 
 class Miscounting(EngineProcess):
@@ -37,8 +38,8 @@ def test_it_uses_every_operator_that_esphome_registers() -> None:
 def test_a_version_is_held_against_it_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with EngineProcess("tflm") as engine:
         check_canary(engine)
-        (passed,) = cache.iterdir()
-        assert passed.name.startswith(f"tflm-{engine.version}-")
+        (note,) = cache.iterdir()
+        assert note.name.startswith(f"tflm-{engine.version}-")
         monkeypatch.setattr(EngineProcess, "infer", None)
         check_canary(engine)
 
@@ -55,7 +56,7 @@ def test_a_version_that_computes_otherwise_is_refused_each_time(cache: Path) -> 
 
 @pytest.mark.parametrize("name", [name for name in ENGINES if name != "tflm"])
 def test_other_engines_are_left_alone(name: str, cache: Path) -> None:
-    with EngineProcess(name) as engine:
+    with open_engine(name) as engine:
         check_canary(engine)
     assert not cache.exists()
 

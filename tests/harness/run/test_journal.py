@@ -31,7 +31,7 @@ SEEN = Observed(
 
 @pytest.fixture
 def setup(models: Path) -> Setup:
-    return Setup(load_model(models / "alexa.json"), TargetOptions(), None, False, None)
+    return Setup(load_model(models / "alexa.json"), TargetOptions(), None, None, None, None)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_anything_else_is_not_finished(setup: Setup, clip: Clip, models: Path, t
     path = tmp_path / "journal"
     Journal(path, setup, INFO).note(clip, SEEN)
     assert Journal(path, replace(setup, model=load_model(models / "okay_nabu.json")), INFO).recall(clip) is None
-    assert Journal(path, replace(setup, compare=True), INFO).recall(clip) is None
+    assert Journal(path, replace(setup, golden_engine="exact"), INFO).recall(clip) is None
     assert Journal(path, setup, replace(INFO, versions=(("firmware", "2"),))).recall(clip) is None
     assert isinstance(clip, AudioClip)
     assert Journal(path, setup, INFO).recall(replace(clip, lead_in=0.0)) is None

@@ -1,0 +1,159 @@
+"""Features that were computed before, in the user's cache: the front-end costs more than a model does.
+
+They are named by the sha256 of the samples and of everything else that decides them. A file is written beside its place
+and renamed, so that processes see it whole or not at all; a digest at its end says whether it still is. The oldest go
+when there is more than `MWW_FEATURE_CACHE_MB`; 0 turns the cache off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from platformdirs import user_cache_path
+
+from mww.esphome.contract import FEATURES
+from mww.esphome.frontend import frontend_version, iterate_features
+
+SIZE_VARIABLE: Final = "MWW_FEATURE_CACHE_MB"
+DEFAULT_SIZE: Final = 2048
+"""MB: some 70 hours of sound."""
+_BLOCK: Final = 12_000  # slices
+_ROW: Final = FEATURES * 2
+_DIGEST: Final = 32
+_SHORTEST: Final = 16_000
+"""Bytes of samples, half a second, below which computing is as fast as looking."""
+_SWEEP: Final = 64_000_000
+"""Bytes that a process writes between looks at what there is in all."""
+_READ: Final = 1 << 20
+
+
+def features_of(
+    heard: Callable[[], Iterator[bytes]], again: Callable[[], Iterator[bytes]], lead_in: float
+) -> Iterator[npt.NDArray[np.uint16]]:
+    """What `iterate_features` gives for samples, from the cache where it is there.
+
+    Args:
+        heard: Reads the samples; called once.
+        again: Reads the same samples; called at most once more.
+        lead_in: Seconds of digital silence in front.
+
+    Raises:
+        MwwError: They cannot be read.
+        UsageError: As for `iterate_features`.
+    """
+    if not _limit():
+        yield from iterate_features(heard(), lead_in=lead_in)
+        return
+    digest, length = hashlib.sha256("/".join(("1", *frontend_version(), repr(lead_in))).encode()), 0
+    for block in heard():
+        digest.update(block)
+        length += len(block)
+    place = user_cache_path("mww-harness") / "features" / digest.hexdigest()
+    if length < _SHORTEST:
+        yield from iterate_features(again(), lead_in=lead_in)
+    elif (size := _whole(place)) is not None:
+        yield from _read(place, size)
+    else:
+        yield from _kept(place, iterate_features(again(), lead_in=lead_in))
+
+
+def _limit() -> int:
+    """Bytes that the cache may hold."""
+    try:
+        return max(0, int(os.environ.get(SIZE_VARIABLE, DEFAULT_SIZE))) * 1_000_000
+    except ValueError:
+        return DEFAULT_SIZE * 1_000_000
+
+
+def _whole(place: Path) -> int | None:
+    """The bytes of features in a file that is as it was written; None where there is none."""
+    digest, last = hashlib.sha256(), b""
+    try:
+        with place.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size - _DIGEST
+            if size < 0 or size % _ROW:
+                return None
+            left = size
+            while left and (block := file.read(min(_READ, left))):
+                digest.update(block)
+                left -= len(block)
+            last = file.read()
+        os.utime(place)
+    except OSError:
+        return None
+    return size if last == digest.digest() else None
+
+
+def _read(place: Path, size: int) -> Iterator[npt.NDArray[np.uint16]]:
+    with place.open("rb") as file:
+        for start in range(0, size, _BLOCK * _ROW):
+            block = file.read(min(_BLOCK * _ROW, size - start))
+            yield np.frombuffer(block, "<u2").reshape(-1, FEATURES)
+
+
+def _kept(place: Path, blocks: Iterator[npt.NDArray[np.uint16]]) -> Iterator[npt.NDArray[np.uint16]]:
+    """Pass blocks on, and keep them once all have come; where nothing can be written, they are only passed on."""
+    digest, temporary = hashlib.sha256(), None
+    with suppress(OSError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        temporary = NamedTemporaryFile(dir=place.parent, prefix=".", delete=False)  # noqa: SIM115 -- closed below
+    written = temporary is not None
+    try:
+        for block in blocks:
+            if temporary is not None and written:
+                content = block.astype("<u2").tobytes()
+                digest.update(content)
+                try:
+                    temporary.write(content)
+                except OSError:
+                    written = False
+            yield block
+        if temporary is not None and written:
+            with suppress(OSError):
+                temporary.write(digest.digest())
+                temporary.close()
+                os.replace(temporary.name, place)  # noqa: PTH105 -- a name, not a path
+                temporary = None
+                _evict_now_and_then(place)
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                temporary.close()
+                os.unlink(temporary.name)  # noqa: PTH108
+
+
+_since_sweep = _SWEEP
+
+
+def _evict_now_and_then(place: Path) -> None:
+    """Make room at a process's first file, and then each so many bytes."""
+    global _since_sweep  # noqa: PLW0603 -- what this process has written
+    _since_sweep += place.stat().st_size
+    if _since_sweep >= _SWEEP:
+        _since_sweep = 0
+        _evict(place.parent)
+
+
+def _evict(folder: Path) -> None:
+    """Remove the files that were not used for longest, until the rest fit; other processes may do the same."""
+    entries = []
+    with os.scandir(folder) as files:
+        for file in files:
+            with suppress(OSError):
+                facts = file.stat()
+                entries.append((facts.st_mtime, facts.st_size, file.path))
+    total, limit = sum(size for _, size, _ in entries), _limit()
+    for _, size, path in sorted(entries):
+        if total <= limit:
+            return
+        with suppress(OSError):
+            os.unlink(path)  # noqa: PTH108
+        total -= size

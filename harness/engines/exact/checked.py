@@ -1,0 +1,129 @@
+"""The exact engine as others use engines, compared with TFLite Micro over the first clips of a model."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from harness.engines.catalog import DEFAULT_ENGINE, EXACT_ENGINE, engine_spec, installed_version, is_installed
+from harness.engines.exact.engine import VERSION, ExactModel, prepared
+from harness.engines.passed import has_passed, note_pass
+from harness.engines.process import EngineProcess
+from mww.core.errors import EngineError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+CHECKED_CLIPS: Final = 2
+"""Clips of each model that TFLite Micro runs too, once."""
+CHECKED_FRAMES: Final = 1000
+"""And frames of them at most."""
+
+
+class ExactEngine:
+    """`ExactModel` behind the protocol `harness.engines.opening.Engine`.
+
+    Where tflite-micro is installed, the first clips of each model run there too, once for each version of both; a
+    difference is an error that names both.
+    """
+
+    engine = EXACT_ENGINE
+    version = VERSION
+
+    def __init__(self) -> None:
+        self.frame_size = self.output_size = self.inferences = 0
+        self._model: ExactModel | None = None
+        self._reference: EngineProcess | None = None
+        self._note = ""
+        self._clips = self._frames = 0
+
+    def load(self, content: bytes) -> None:
+        """See `Engine`."""
+        self._stop_checking()
+        graph = prepared(content)
+        self._model = model = ExactModel(graph)
+        self.frame_size, self.output_size, self.inferences = model.frame_size, model.output_size, 0
+        if not is_installed(DEFAULT_ENGINE):
+            return
+        version = installed_version(engine_spec(DEFAULT_ENGINE))
+        self._note = f"{self.engine}-{self.version}-{DEFAULT_ENGINE}-{version}-{graph.model.sha256}"
+        if not has_passed(self._note):
+            self._reference = EngineProcess(DEFAULT_ENGINE)
+            self._clips = self._frames = 0
+            self._ask_reference(content)
+
+    def reset(self) -> None:
+        """See `Engine`."""
+        if self._model is None:
+            raise EngineError("the exact engine has no model", hint="load a model first")
+        self._model.reset()
+        self.inferences = 0
+        if self._reference is None:
+            return
+        self._clips += self._frames > 0
+        if self._clips >= CHECKED_CLIPS or self._frames >= CHECKED_FRAMES:
+            note_pass(self._note)
+            self._stop_checking()
+        else:
+            self._reference.reset()
+
+    def infer(self, frames: bytes) -> bytes:
+        """See `Engine`."""
+        model = self._model
+        if model is None or len(frames) % self.frame_size:
+            raise EngineError(
+                f"{len(frames)} bytes of frames for a model that takes {self.frame_size}", hint="load a model first"
+            )
+        outputs = model.infer(np.frombuffer(frames, np.int8).reshape(-1, self.frame_size))
+        if self._reference is not None and self._frames < CHECKED_FRAMES:
+            self._compare(frames[: (CHECKED_FRAMES - self._frames) * self.frame_size], outputs.tobytes())
+        self.inferences += len(outputs)
+        return outputs.tobytes()
+
+    def close(self) -> None:
+        """See `Engine`."""
+        self._stop_checking()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _ask_reference(self, content: bytes) -> None:
+        """Load the model there; one that TFLite Micro itself refuses cannot be compared."""
+        assert self._reference is not None
+        try:
+            self._reference.load(content)
+        except EngineError:
+            self._stop_checking()
+
+    def _compare(self, frames: bytes, outputs: bytes) -> None:
+        """Hold outputs against the reference's.
+
+        Raises:
+            EngineError: They differ.
+        """
+        reference = self._reference
+        assert reference is not None
+        expected = reference.infer(frames)
+        self._frames += len(frames) // self.frame_size
+        mine = np.frombuffer(outputs[: len(expected)], np.uint8).reshape(-1, self.output_size)
+        apart = (mine != np.frombuffer(expected, np.uint8).reshape(mine.shape)).any(axis=1)
+        if apart.any():
+            inference = self.inferences + int(np.argmax(apart))
+            ours, theirs = f"{self.engine} {self.version}", f"{reference.engine} {reference.version}"
+            raise EngineError(
+                f"engine {ours} and {theirs} disagree about this model at inference {inference}",
+                hint="report the model, please; until then: --engine tflm",
+                inference=inference,
+            )
+
+    def _stop_checking(self) -> None:
+        reference, self._reference = self._reference, None
+        if reference is not None:
+            reference.close()

@@ -1,0 +1,90 @@
+"""An engine by its name: a worker process for native interpreters, the exact engine in this process."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol
+
+from harness.engines.catalog import DEFAULT_ENGINE, EXACT_ENGINE, default_engine, is_installed
+from harness.engines.process import FRAME_DEADLINE, EngineProcess
+from mww.core.errors import MwwError
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+class Engine(Protocol):
+    """One interpreter, for one thread at a time. Frames and outputs are plain bytes.
+
+    Attributes:
+        engine: Its name.
+        version: Of what computes.
+        frame_size: Bytes of a frame of the loaded model.
+        output_size: Bytes of its output.
+        inferences: How many there were since `load` or `reset`.
+    """
+
+    engine: str
+    version: str
+    frame_size: int
+    output_size: int
+    inferences: int
+
+    def load(self, content: bytes) -> None:
+        """Take a `.tflite` file's bytes, in its initial state.
+
+        Raises:
+            EngineError: The model is refused, or the engine failed.
+        """
+        ...
+
+    def reset(self) -> None:
+        """Put the state back to the initial one."""
+        ...
+
+    def infer(self, frames: bytes) -> bytes:
+        """Run whole frames, each advancing the state, and return their outputs.
+
+        Raises:
+            EngineError: Names the first inference, counted from `load` or `reset`, without an output.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of processes; harmless a second time."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def open_engine(name: str | None = None, *, deadline: float = FRAME_DEADLINE) -> Engine:
+    """Open an engine; None: the default of this machine.
+
+    Raises:
+        UsageError: No engine has that name.
+        MissingPackageError: Its package is absent.
+    """
+    name = name or default_engine()
+    if name != EXACT_ENGINE:
+        return EngineProcess(name, deadline=deadline)
+    from harness.engines.exact.checked import ExactEngine
+
+    return ExactEngine()
+
+
+def golden_engine(content: bytes) -> str:
+    """The name of the engine that makes a model's golden outputs: `exact`, or `tflm` for a model that `exact` refuses.
+
+    Where neither runs it, the name of the one that says why when it is opened.
+    """
+    from harness.engines.exact.engine import prepared
+
+    try:
+        prepared(content)
+    except MwwError:
+        return DEFAULT_ENGINE if is_installed(DEFAULT_ENGINE) else EXACT_ENGINE
+    return EXACT_ENGINE

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.clips import feature_cache
+from harness.clips.feature_cache import features_of
+from mww.core.resources import fixtures_dir
+from mww.esphome.frontend import wav_to_features
+from mww.esphome.wav import read_samples
+
+CLIPS = sorted((fixtures_dir() / "clips").rglob("*.wav"))
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(feature_cache, "_SHORTEST", 0)
+    return tmp_path / "mww-harness" / "features"
+
+
+def whole(path: Path, lead_in: float = 0.0) -> np.ndarray:
+    return np.concatenate(list(cached(path, lead_in)))
+
+
+def cached(path: Path, lead_in: float = 0.0) -> Iterator[np.ndarray]:
+    def read() -> Iterator[bytes]:
+        return read_samples(path)
+
+    return features_of(read, read, lead_in)
+
+
+def fail(*arguments: object, **options: object) -> Iterator[np.ndarray]:
+    raise AssertionError("computed again")
+
+
+def test_features_are_computed_once_for_each_content_and_lead_in(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy.wav"
+    copy.write_bytes(CLIPS[0].read_bytes())
+    for lead_in in (0.0, 1.0):
+        assert np.array_equal(whole(CLIPS[0], lead_in), wav_to_features(CLIPS[0], lead_in=lead_in))
+    assert np.array_equal(whole(CLIPS[1]), wav_to_features(CLIPS[1]))
+    assert len(list(folder.iterdir())) == 3
+    monkeypatch.setattr(feature_cache, "iterate_features", fail)
+    assert np.array_equal(whole(copy, 1.0), wav_to_features(CLIPS[0], lead_in=1.0))
+    with pytest.raises(AssertionError, match="computed again"):
+        whole(CLIPS[0], 0.5)
+
+
+@pytest.mark.parametrize("damage", [b"", b"short", None])
+def test_a_damaged_file_is_not_believed(folder: Path, damage: bytes | None) -> None:
+    expected = whole(CLIPS[0])
+    (place,) = folder.iterdir()
+    content = place.read_bytes()
+    place.write_bytes(bytes([content[0] ^ 1]) + content[1:] if damage is None else damage)
+    assert np.array_equal(whole(CLIPS[0]), expected)
+    assert place.read_bytes() == content
+
+
+def test_a_reading_that_stops_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = cached(CLIPS[0], 30.0)
+    next(blocks)
+    blocks.close()  # type: ignore[attr-defined]
+    assert list(folder.iterdir()) == []
+
+
+def test_the_oldest_go_when_there_is_no_room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feature_cache, "_limit", lambda: 40_000)
+    monkeypatch.setattr(feature_cache, "_SWEEP", 0)
+    for index, clip in enumerate(CLIPS):
+        whole(clip)
+        held = sum(file.stat().st_size for file in folder.iterdir())
+        assert 0 < held <= 40_000, index
+
+
+def test_it_can_be_turned_off_and_a_folder_that_cannot_be_written_does_not_matter(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(feature_cache.SIZE_VARIABLE, "0")
+    whole(CLIPS[0])
+    assert not folder.exists()
+    monkeypatch.delenv(feature_cache.SIZE_VARIABLE)
+    (tmp_path / "mww-harness").touch()
+    assert np.array_equal(whole(CLIPS[0]), wav_to_features(CLIPS[0]))
+
+
+def _sum(path: str) -> int:
+    return int(np.concatenate(list(cached(Path(path)))).sum())
+
+
+def test_processes_share_it(folder: Path) -> None:
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        sums = pool.map(_sum, [str(CLIPS[0])] * 12)
+    assert set(sums) == {int(wav_to_features(CLIPS[0]).sum())}
+    assert len(list(folder.iterdir())) == 1
