@@ -153,7 +153,7 @@ def generate_manifest(model_path: Path | str, config: ManifestOptions | Mapping[
     problems = schema_problems(manifest)
     if problems:
         raise ConfigurationError(
-            f"ESPHome would refuse the manifest: {problems[0]}", hint="correct that value in the configuration"
+            f"ESPHome would refuse the manifest: {problems[0].message}", hint="correct that value in the configuration"
         )
     return manifest
 

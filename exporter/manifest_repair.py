@@ -15,7 +15,7 @@ from exporter.manifest import calculate_tensor_arena_size
 from mww.core.errors import ManifestError, UnsupportedModelError
 from mww.esphome import contract
 from mww.esphome.manifest import model_path, read_manifest
-from mww.esphome.manifest_schema import schema_problems
+from mww.esphome.manifest_schema import OTHER_NAMES, schema_problems
 from mww.tflite.model_file import ModelFile, read_model
 from mww.tflm.arena import fits, predict_arenas
 
@@ -30,22 +30,6 @@ _MICRO_KEYS: Final = (
     "tensor_arena_size",
     "minimum_esphome_version",
 )
-_OTHER_NAMES: Final = {
-    "sliding_window_average_size": "sliding_window_size",
-    "sliding_window": "sliding_window_size",
-    "arena_size": "tensor_arena_size",
-    "tensor_arena": "tensor_arena_size",
-    "cutoff": "probability_cutoff",
-    "threshold": "probability_cutoff",
-    "feature_step": "feature_step_size",
-    "min_esphome_version": "minimum_esphome_version",
-    "wakeword": "wake_word",
-    "wake_words": "wake_word",
-    "languages": "trained_languages",
-    "trained_language": "trained_languages",
-    "model_file": "model",
-}
-"""Names that other tools and version 1 give to keys of version 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +103,7 @@ def repair_manifest(path: Path, options: Mapping[str, object]) -> Repaired:
     ordered["micro"] = {key: draft.micro[key] for key in _MICRO_KEYS if key in draft.micro}
     problems = schema_problems(ordered)
     if problems:
-        message = f"{path} cannot be repaired: {'; '.join(problems)}"
+        message = f"{path} cannot be repaired: {'; '.join(problem.message for problem in problems)}"
         raise ManifestError(message, hint="correct these keys by hand, or give them as options")
     return Repaired(ordered, model, tuple(draft.changes))
 
@@ -127,7 +111,7 @@ def repair_manifest(path: Path, options: Mapping[str, object]) -> Repaired:
 def _rename(draft: _Draft) -> None:
     """Give keys their names of version 2."""
     for section in (draft.content, draft.micro):
-        for name, right in _OTHER_NAMES.items():
+        for name, right in OTHER_NAMES.items():
             if name in section and right not in section:
                 value = section.pop(name)
                 draft.changes.append(Change(right, None, value, f"{name} is not its name in a version 2 manifest"))

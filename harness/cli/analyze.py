@@ -9,8 +9,9 @@ import click
 from exporter.model_analyzer.collection import collect, document
 from exporter.model_analyzer.report import SCHEMA, as_html
 from exporter.model_analyzer.text import as_text
-from harness.cli.output import emit_json, json_option
+from harness.cli.output import emit_json, json_option, warn
 from mww.core.files import write_files
+from mww.esphome.manifest import is_manifest, load_manifest, refused_by_esphome
 
 
 @click.command("analyze")
@@ -23,6 +24,9 @@ def command(file: Path, page: Path | None, as_json: bool) -> int:
     Exits with 0, or with 2 if FILE cannot be read; mww verify judges.
     """
     collection = collect(file)
+    if is_manifest(file):
+        for sentence in refused_by_esphome(load_manifest(file)):
+            warn(sentence, f"mww manifest {file} --in-place repairs it")
     if page is not None:
         write_files({page: as_html(collection).encode("utf-8")})
     if as_json:

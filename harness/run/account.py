@@ -41,7 +41,7 @@ def judge_arena(model: Model, info: TargetInfo, use: ArenaUse) -> ArenaResult:
 
 def warnings_for(model: Model, arena: ArenaResult | None, clips: Sequence[ClipResult]) -> tuple[str, ...]:
     """What people should know that the verdict does not say; each with what to do about it."""
-    found = []
+    found = list(model.manifest_problems)
     carried_out = [clip for clip in clips if clip.status != "error"]
     earliest = (MIN_SLICES_BEFORE_DETECTION // model.stride + 1) * model.stride
     short = [clip.name for clip in carried_out if clip.slices < earliest]

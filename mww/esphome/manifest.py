@@ -15,12 +15,12 @@ from mww.core.errors import ForeignModelError, ManifestError
 from mww.core.file_kinds import MANIFEST, TEXT, recognise
 from mww.core.files import write_files
 from mww.esphome import contract
-from mww.esphome.manifest_schema import schema_problems
+from mww.esphome.manifest_schema import is_text, schema_problems, schema_version
 
 MAX_FILE_SIZE: Final = 64 * 1024
 """Bytes; a published manifest has some 400."""
 
-_HINT: Final = "`mww export` writes a whole manifest; compare with one"
+_HINT: Final = "mww manifest MANIFEST.json prints a repaired one, and says what it changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Manifest:
         probability_cutoff: 0..1; the device compares with `contract.cutoff_byte` of it.
         sliding_window_size: Outputs that detection sums.
         minimum_esphome_version: Such as `2024.7.0`; None where a version 1 leaves it out.
+        problems: What ESPHome refuses in it, as far as nothing here is read from it.
     """
 
     path: Path
@@ -54,6 +55,19 @@ class Manifest:
     probability_cutoff: float
     sliding_window_size: int
     minimum_esphome_version: str | None
+    problems: tuple[str, ...] = ()
+
+
+_FIGURES: Final = frozenset(
+    {"model", "micro", "micro.probability_cutoff", "micro.feature_step_size", "micro.tensor_arena_size"}
+    | {"micro.sliding_window_size", "micro.sliding_window_average_size"}
+)
+"""Keys that say how a model runs: without one of them nothing can be computed from a manifest."""
+
+
+def refused_by_esphome(manifest: Manifest) -> tuple[str, ...]:
+    """A warning for each problem that ESPHome refuses the manifest for, and that nothing here depends on."""
+    return tuple(f"ESPHome refuses {manifest.path.name}: {problem}" for problem in manifest.problems)
 
 
 def is_manifest(path: Path | str) -> bool:
@@ -65,32 +79,39 @@ def load_manifest(path: Path | str) -> Manifest:
     """Read a manifest of version 1 or 2.
 
     Raises:
-        ManifestError: The file is missing, too large, no JSON object, breaks the schema, or names a model that is not a
-            file inside the manifest's own folder.
+        ManifestError: The file is missing, too large, no JSON object, or names a model that is not a file inside the
+            manifest's own folder; or ESPHome refuses a figure in it. What else ESPHome refuses is in `problems`.
     """
     path = Path(path)
     content = read_manifest(path)
     problems = schema_problems(content)
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise ManifestError(f"{path} is not a valid manifest: {problems[0]}{more}", hint=_HINT)
-    micro = content["micro"]
-    languages = content.get("trained_languages", ["en"])  # ESPHome's, for a version 1
-    window = micro.get("sliding_window_size", micro.get("sliding_window_average_size"))
+    if any(problem.key in _FIGURES for problem in problems):
+        message = "; ".join(problem.message for problem in problems)
+        raise ManifestError(f"{path} is not a valid manifest: {message}", hint=_HINT)
+    micro, minimum = content["micro"], content["micro"].get("minimum_esphome_version")
+    wake_word, author = content.get("wake_word"), content.get("author")
     return Manifest(
         path=path,
         model=model_path(path, content["model"]),
-        version=content["version"],
-        wake_word=content["wake_word"],
-        author=content["author"],
-        website=content.get("website"),
-        trained_languages=(languages,) if isinstance(languages, str) else tuple(languages),
+        version=schema_version(content),
+        wake_word=wake_word if is_text(wake_word) else path.stem,
+        author=author if is_text(author) else "",
+        website=content["website"] if is_text(content.get("website")) else None,
+        trained_languages=_languages(content.get("trained_languages")),
         feature_step_size=micro.get("feature_step_size", contract.V1_FEATURE_STEP_MS),
         tensor_arena_size=micro.get("tensor_arena_size", contract.V1_TENSOR_ARENA_SIZE),
         probability_cutoff=float(micro["probability_cutoff"]),
-        sliding_window_size=window,
-        minimum_esphome_version=micro.get("minimum_esphome_version"),
+        sliding_window_size=micro.get("sliding_window_size", micro.get("sliding_window_average_size")),
+        minimum_esphome_version=minimum if is_text(minimum) else None,
+        problems=tuple(problem.message for problem in problems),
     )
+
+
+def _languages(value: object) -> tuple[str, ...]:
+    """The languages; English, as ESPHome has it, where a version 1 names none."""
+    if is_text(value):
+        return (value,)
+    return tuple(value) if isinstance(value, list) and all(map(is_text, value)) else ("en",)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -178,11 +199,11 @@ def write_micro(manifest: Manifest, key: str, value: float) -> Path:
     """Put another value of `micro` into a version 2 manifest file, all else as it was.
 
     Raises:
-        ManifestError: A version 1 has other keys, or the file has changed for the worse since it was read.
+        ManifestError: A version 1 has other keys, or the file can no longer be read.
         OutputError: It cannot be written.
     """
     content = read_manifest(manifest.path)
-    if manifest.version != 2 or schema_problems(content):
+    if manifest.version != 2:
         hint = (
             "mww manifest MANIFEST.json --in-place makes it one; a version 1 always gets ESPHome's 45672 bytes of arena"
         )

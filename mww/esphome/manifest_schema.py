@@ -14,7 +14,8 @@ from typing import Final, TypeGuard
 
 _MAX_ARENA: Final = 32 * 1024 * 1024  # the largest PSRAM of an ESP32
 _MAX_WINDOW: Final = 10_000
-_VERSION: Final = re.compile(r"\d+\.\d+\.\d+[-.]?\w*", re.ASCII)
+ESPHOME_VERSION: Final = re.compile(r"(\d+).(\d+).(\d+)[-.]?(\w*)", re.ASCII)
+"""ESPHome's pattern of a release, whose dots stand for any character: it takes `2024.7` for release 20.4.7."""
 _URL: Final = re.compile(r"file:.*|[A-Za-z][A-Za-z0-9+.-]*://[^/?#\s]+\S*")
 
 
@@ -55,7 +56,7 @@ def _languages(value: object) -> bool:
 
 _TEXT: Final = Rule("a string", is_text)
 _URL_RULE: Final = Rule("a URL", lambda value: is_text(value) and bool(_URL.fullmatch(value)))
-_VERSION_RULE: Final = Rule("a version such as 2024.7.0", lambda v: is_text(v) and bool(_VERSION.fullmatch(v)))
+_VERSION_RULE: Final = Rule("a version such as 2024.7.0", lambda v: is_text(v) and bool(ESPHOME_VERSION.fullmatch(v)))
 _CUTOFF: Final = Rule("a number from 0 to 1", lambda value: is_number(value) and 0 <= value <= 1)
 _WINDOW: Final = _integer_within(1, _MAX_WINDOW)
 
@@ -93,26 +94,75 @@ _MICRO: Final[dict[int, dict[str, Rule]]] = {
 }
 
 
-def schema_problems(content: Mapping[str, object]) -> tuple[str, ...]:
-    """Everything in a manifest's JSON that breaks the schema of its version, each in a few words; empty when none."""
-    version = content.get("version")
-    if not _BOTH["version"].accepts(version):
-        return (f"version must be {_BOTH['version'].must_be}",)
-    assert is_integer(version)
-    problems = list(_problems(content, _TOP[version]))
+OTHER_NAMES: Final = {
+    "sliding_window_average_size": "sliding_window_size",
+    "sliding_window": "sliding_window_size",
+    "arena_size": "tensor_arena_size",
+    "tensor_arena": "tensor_arena_size",
+    "cutoff": "probability_cutoff",
+    "threshold": "probability_cutoff",
+    "feature_step": "feature_step_size",
+    "min_esphome_version": "minimum_esphome_version",
+    "wakeword": "wake_word",
+    "wake_words": "wake_word",
+    "languages": "trained_languages",
+    "trained_language": "trained_languages",
+    "model_file": "model",
+}
+"""Names that other tools and version 1 give to keys of version 2."""
+
+_OF_VERSION_2: Final = frozenset(_MICRO[2]) - frozenset(_MICRO[1])
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaProblem:
+    """Something in a manifest that ESPHome refuses.
+
+    Attributes:
+        key: Where, such as `micro.tensor_arena_size`.
+        message: What is wrong, and where one cure alone helps, that.
+    """
+
+    key: str
+    message: str
+
+
+def schema_version(content: Mapping[str, object]) -> int:
+    """The version whose keys a manifest has, whatever it calls itself."""
+    version, micro = content.get("version"), content.get("micro")
+    keys = micro.keys() if isinstance(micro, dict) else ()
+    if any(key in keys for key in _OF_VERSION_2):
+        return 2
+    if "sliding_window_average_size" in keys:
+        return 1
+    return 1 if is_integer(version) and version == 1 else 2
+
+
+def schema_problems(content: Mapping[str, object]) -> tuple[SchemaProblem, ...]:
+    """Everything in a manifest's JSON that breaks the schema of the version that its keys are of; empty when none."""
+    version, judged = content.get("version"), schema_version(content)
+    problems = []
+    if is_integer(version) and version in (1, 2) and version != judged:
+        message = f'version is {version}, but the keys are those of version {judged}: write "version": {judged}'
+        problems.append(SchemaProblem("version", message))
+    problems += _problems(content, _TOP[judged])
     micro = content.get("micro")
     if isinstance(micro, dict):
-        problems += _problems(micro, _MICRO[version], "micro.")
+        problems += _problems(micro, _MICRO[judged], "micro.")
     return tuple(problems)
 
 
-def _problems(content: Mapping[str, object], rules: Mapping[str, Rule], prefix: str = "") -> Iterator[str]:
+def _problems(content: Mapping[str, object], rules: Mapping[str, Rule], prefix: str = "") -> Iterator[SchemaProblem]:
+    renamed = {right for name, right in OTHER_NAMES.items() if name in content and name not in rules}
     for key, rule in rules.items():
         if key not in content:
-            if rule.required:
-                yield f"{prefix}{key} is missing"
+            if rule.required and key not in renamed:
+                yield SchemaProblem(f"{prefix}{key}", f"{prefix}{key} is missing")
         elif not rule.accepts(content[key]):
-            yield f"{prefix}{key} must be {rule.must_be}"
+            yield SchemaProblem(f"{prefix}{key}", f"{prefix}{key} must be {rule.must_be}")
     for key in content:
         if key not in rules:
-            yield f"{prefix}{key[:40]} is not a key of a manifest"
+            right = OTHER_NAMES.get(key)
+            cure = f"rename it {right}" if right in rules and right not in content else "remove it"
+            name = right if right in rules and right not in content else key[:40]
+            yield SchemaProblem(f"{prefix}{name}", f"{prefix}{key[:40]} is not a key of this version: {cure}")

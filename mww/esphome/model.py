@@ -12,7 +12,7 @@ from pathlib import Path
 from mww.core.errors import MwwError, UnsupportedModelError
 from mww.esphome import contract
 from mww.esphome.foreign_models import foreign_model
-from mww.esphome.manifest import is_manifest, load_manifest
+from mww.esphome.manifest import is_manifest, load_manifest, refused_by_esphome
 from mww.tflite.model_file import ModelFile, Tensor, read_model
 
 _MAX_UNREADABLE = 16 * 1024 * 1024  # bytes of a file to name it by
@@ -33,6 +33,7 @@ class Model:
         feature_step_size: Milliseconds a slice.
         tensor_arena_size: Bytes, as the manifest gives them; None for a bare `.tflite`.
         from_manifest: Whether `path` is a manifest.
+        manifest_problems: What ESPHome refuses in the manifest and no run depends on, in sentences.
         problem: Why it could not be read, of a model that stands for its file in a run of several; else None.
     """
 
@@ -46,6 +47,7 @@ class Model:
     feature_step_size: int
     tensor_arena_size: int | None
     from_manifest: bool
+    manifest_problems: tuple[str, ...] = ()
     problem: MwwError | None = field(default=None, compare=False)
 
     @property
@@ -77,6 +79,7 @@ def load_model(path: Path | str) -> Model:
         feature_step_size=manifest.feature_step_size if manifest else contract.FEATURE_STEP_MS,
         tensor_arena_size=manifest.tensor_arena_size if manifest else None,
         from_manifest=manifest is not None,
+        manifest_problems=refused_by_esphome(manifest) if manifest else (),
     )
 
 

@@ -7,27 +7,29 @@ from collections.abc import Iterator
 from mww.core.errors import ForeignModelError, UnsupportedModelError
 from mww.esphome.contract import FEATURE_STEP_MS, V1_FEATURE_STEP_MS, cutoff_byte
 from mww.esphome.manifest import Manifest, model_path
-from mww.esphome.manifest_schema import schema_problems
+from mww.esphome.manifest_schema import ESPHOME_VERSION, schema_problems
 from mww.esphome.releases import newest_release
 from mww.tflm.arena import fits, predict_arenas
+from mww.verification.report import Status
 from mww.verification.rules import Finding, ManifestText, Subject, manifest_rule, rule
 
 
 @manifest_rule(
     "manifest-schema",
     "The manifest obeys ESPHome's schema",
-    hint="write it as docs/manifests.md shows, or generate it with mww export",
+    hint="mww manifest MANIFEST.json --in-place repairs it; docs/manifests.md shows a whole one",
 )
 def schema(text: ManifestText) -> Iterator[Finding]:
     """`MANIFEST_SCHEMA_V1` and `MANIFEST_SCHEMA_V2`, and no value that the device would take for another."""
     for problem in schema_problems(text.content):
-        yield Finding(problem)
+        yield Finding(problem.message)
 
 
 @manifest_rule(
     "manifest-model",
     "The model lies in the manifest's own folder",
     hint="put the model beside the manifest and name the file alone",
+    severity=("fail", "warn"),
 )
 def model(text: ManifestText) -> Iterator[Finding]:
     """Any other file is never opened."""
@@ -35,10 +37,17 @@ def model(text: ManifestText) -> Iterator[Finding]:
     if not isinstance(name, str) or not name:
         yield Finding("the manifest names no model", "a file name")
         return
+    if name.startswith(("http://", "https://")):
+        message = f"the model is {name[:80]}: ESPHome downloads it, and only where the manifest came by URL too"
+        yield Finding(message, status="warn", hint="download the model and verify it beside a manifest that names it")
+        return
     try:
         model_path(text.path, name)
     except ForeignModelError as error:
         yield Finding(error.message, "a file in the manifest's folder", name[:80])
+
+
+_THREE_NUMBERS = "write the year, the month and the patch, such as 2024.7.0"
 
 
 def _has_manifest(subject: Subject) -> bool:
@@ -60,7 +69,12 @@ def _manifest(subject: Subject) -> Manifest:
 def esphome_version(subject: Subject) -> Iterator[Finding]:
     """An older ESPHome refuses the manifest (`validate_esphome_version`)."""
     minimum, newest = _manifest(subject).minimum_esphome_version or "", newest_release()
-    if _release(minimum) > _release(newest):
+    read = ESPHOME_VERSION.fullmatch(minimum)
+    as_read = ".".join(read.groups()[:3]) if read else minimum
+    if not minimum.startswith(as_read):
+        message = f"minimum_esphome_version is {minimum!r}, which ESPHome reads as {as_read}: every release passes"
+        yield Finding(message, "2024.7.0 or later, with three numbers", minimum, "warn", _THREE_NUMBERS)
+    elif _release(minimum) > _release(newest):
         message = f"minimum_esphome_version is {minimum}, and {newest} is the newest release that is known here"
         yield Finding(message, f"<= {newest}", minimum, "warn")
 
@@ -116,6 +130,7 @@ def feature_step(subject: Subject) -> Iterator[Finding]:
     "The tensor arena suffices on every chip",
     hint="set tensor_arena_size as mww arena says: the largest minimum plus 10 %",
     applies=_has_manifest,
+    severity=("fail", "warn"),
 )
 def arena(subject: Subject) -> Iterator[Finding]:
     """The prediction for the runtime that ESPHome pins; at its first attempt, without the 1.5x and 2x that follow."""
@@ -127,6 +142,10 @@ def arena(subject: Subject) -> Iterator[Finding]:
         return
     for prediction in predictions:
         if not fits(prediction.minimum, size):
-            loads = f"loads by ESPHome's probe, with {prediction.probe}" if prediction.probe else "does not load at all"
-            message = f"{prediction.chip} needs {prediction.minimum} bytes, the manifest gives {size}: {loads}"
-            yield Finding(message, f">= {prediction.minimum}", str(size))
+            message = f"{prediction.chip} needs {prediction.minimum} bytes, the manifest gives {size}: "
+            if prediction.probe:
+                message += f"the first attempt fails and can crash the chip; {prediction.probe}, the next, would do"
+            else:
+                message += "it does not load at all"
+            status: Status = "warn" if prediction.probe else "fail"
+            yield Finding(message, f">= {prediction.minimum}", str(size), status)

@@ -16,7 +16,7 @@ from mww.tflite.model_file import ModelFile, Operator, Subgraph, Tensor
 from mww.verification.report import Check, Status
 
 _SHOWN: Final = 3
-"""Findings of one rule that its message spells out; a broken file can have thousands."""
+"""Findings of one rule about a model that its message spells out; a broken file can have thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +132,9 @@ class Rule(Generic[S]):
             return Check(self.id, "pass", self.holds)
         worst = max(findings, key=lambda finding: _SEVERITY.index(finding.status))
         findings = [finding for finding in findings if finding.status == worst.status]
-        shown = "; ".join(finding.message for finding in findings[:_SHOWN])
-        more = f"; and {len(findings) - _SHOWN} more" if len(findings) > _SHOWN else ""
+        limit = len(findings) if isinstance(subject, ManifestText) else _SHOWN
+        shown = "; ".join(finding.message for finding in findings[:limit])
+        more = f"; and {len(findings) - limit} more" if len(findings) > limit else ""
         hint = None if worst.status == "pass" else worst.hint or self.hint
         return Check(self.id, worst.status, shown + more, hint, worst.expected, worst.found)
 
@@ -176,11 +177,13 @@ def rule(
     return register
 
 
-def manifest_rule(identifier: str, holds: str, *, hint: str) -> Callable[[Judge[ManifestText]], Judge[ManifestText]]:
+def manifest_rule(
+    identifier: str, holds: str, *, hint: str, severity: tuple[Status, ...] = ("fail",)
+) -> Callable[[Judge[ManifestText]], Judge[ManifestText]]:
     """Register a generator of findings as a rule for a manifest by itself."""
 
     def register(judge: Judge[ManifestText]) -> Judge[ManifestText]:
-        MANIFEST_RULES[identifier] = Rule(identifier, holds, hint, always, ("fail",), judge)
+        MANIFEST_RULES[identifier] = Rule(identifier, holds, hint, always, severity, judge)
         return judge
 
     return register

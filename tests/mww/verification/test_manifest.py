@@ -80,7 +80,8 @@ def test_an_output_that_cannot_reach_the_manifests_cutoff(manifest: Write, edit:
 
 def test_the_arena_is_judged_per_chip(manifest: Write) -> None:
     check = checks(verify_esphome_compatibility(manifest(tensor_arena_size=30_000)))["manifest-arena"]
-    assert check.status == "fail"
+    assert check.status == "warn"  # the probe may find a size that does
+    assert "can crash the chip" in check.message
     assert "esp32s3 needs 34512 bytes" in check.message
     assert "esp32p4 needs 34480 bytes" in check.message
     assert "esp32c3" not in check.message
@@ -145,3 +146,18 @@ def test_a_version_1_manifest_runs_at_twenty_milliseconds(manifest: Write, publi
     report = verify_esphome_compatibility(path)
     assert report.compatible
     assert [check.id for check in report.warnings] == ["manifest-feature-step"]
+
+
+def test_what_esphome_takes_is_a_warning_that_says_what_it_means(manifest: Write) -> None:
+    check = checks(verify_esphome_compatibility(manifest(minimum_esphome_version="2024.7")))["manifest-esphome-version"]
+    assert check.status == "warn"
+    assert "20.4.7" in check.message
+    report = verify_esphome_compatibility(manifest(model="https://example.org/okay_nabu.tflite"))
+    assert checks(report)["manifest-model"].status == "warn"
+    assert report.compatible
+
+
+def test_figures_are_judged_beside_a_surplus_key(manifest: Write) -> None:
+    report = checks(verify_esphome_compatibility(manifest(surprise=1, tensor_arena_size=9_000)))
+    assert report["manifest-schema"].status == "fail"
+    assert report["manifest-arena"].status == "fail"
