@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from harness.targets.registry import DEFAULT_TARGET, target_spec
 from mww.core.errors import MwwError
 from mww.esphome.chips import CHIP_NAMES, DEFAULT_CHIP
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from harness.targets.registry import TargetOptions
     from mww.esphome.model import Model
 
-_EMULATOR = "emulator"
-_VIRTUAL = "virtual"
 _ALLOWANCE = "mww_allowance"
 _WAIT_SECONDS = 600.0
 _POOL: pytest.StashKey[BoardSource | None] = pytest.StashKey()
@@ -80,7 +79,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what its markers keep from this target."""
-    if item.get_closest_marker("mww_hardware") and _on_emulator(item.config):
+    if item.get_closest_marker("mww_hardware") and _without_firmware(item.config):
         pytest.skip("needs a board: --mww-boards FILE.yaml, --mww-port PORT or --mww-target virtual")
     wanted = _wanted_chips(item)
     there = _known_chips(item.config) if wanted else set()
@@ -181,14 +180,15 @@ def _told_of(result: RunResult) -> Iterator[tuple[str, str]]:
 
 
 def _make_pool(config: pytest.Config) -> BoardSource | None:
-    """The boards to lease from; None where the target is none."""
+    """The boards to lease from; None where tests share nothing."""
     inventory, target = config.getoption("--mww-boards"), _target(config)
-    if inventory is None and (target == _EMULATOR or _is_qemu(target)):
+    spec = target_spec(target)
+    if inventory is None and spec.boards is None:
         return None
     from harness.boards.allocation import BoardPool, OwnVirtualBoard, worker_number
 
-    if inventory is None and target == _VIRTUAL:
-        own = OwnVirtualBoard(config.getoption("--mww-chip") or DEFAULT_CHIP)
+    if inventory is None and spec.boards == "own":
+        own = OwnVirtualBoard(config.getoption("--mww-chip") or spec.default_chip or DEFAULT_CHIP)
         config.add_cleanup(own.close)
         return own
     worker = os.environ.get("PYTEST_XDIST_WORKER")
@@ -218,15 +218,11 @@ def _boards(config: pytest.Config, inventory: Path | None, port: str) -> list[Bo
 
 def _target(config: pytest.Config) -> str:
     """Where tests run: a named target, or else a port; of no meaning where there is an inventory."""
-    return str(config.getoption("--mww-port") or config.getoption("--mww-target") or _EMULATOR)
+    return str(config.getoption("--mww-port") or config.getoption("--mww-target") or DEFAULT_TARGET)
 
 
-def _on_emulator(config: pytest.Config) -> bool:
-    return config.stash[_POOL] is None and _target(config) == _EMULATOR
-
-
-def _is_qemu(target: str) -> bool:
-    return target.partition(":")[0] == "qemu"
+def _without_firmware(config: pytest.Config) -> bool:
+    return config.stash[_POOL] is None and not target_spec(_target(config)).has_link
 
 
 def _wanted_chips(item: pytest.Item) -> set[str]:
@@ -238,10 +234,8 @@ def _known_chips(config: pytest.Config) -> set[str]:
     pool = config.stash[_POOL]
     if pool is not None:
         return {chip for chip in pool.chips() if chip}
-    if _is_qemu(_target(config)):
-        return {config.getoption("--mww-chip")} - {None}  # else that of the firmware
-
-    return {config.getoption("--mww-chip") or DEFAULT_CHIP}
+    chip = config.getoption("--mww-chip") or target_spec(_target(config)).default_chip
+    return {str(chip)} if chip else set()
 
 
 def _place(request: pytest.FixtureRequest) -> tuple[str, TargetOptions]:

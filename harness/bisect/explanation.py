@@ -13,7 +13,6 @@ from typing import Final
 import numpy as np
 
 from harness.bisect.operator_search import Divergence, OperatorSearch
-from harness.bisect.probing import TensorSource
 from harness.bisect.reenactment import (
     Difference,
     Explanation,
@@ -25,6 +24,7 @@ from harness.bisect.reenactment import (
 )
 from harness.clips.clip import Clip
 from harness.clips.golden import Golden
+from harness.targets.base import TensorSource
 from mww.core.errors import FeatureError, GoldenError
 from mww.core.progress import Progress, no_progress
 from mww.esphome.contract import FEATURES

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from harness.bisect.probing import MAX_EXPOSED, MAX_EXPOSED_BYTES, TensorSource
+from harness.targets.base import MAX_EXPOSED, MAX_EXPOSED_BYTES, TensorSource
 from mww.core.errors import DeviceError, LinkError, MwwError
 from mww.core.progress import Progress
 from mww.tflite.model_file import ModelFile, Operator, Quantization, Subgraph, Tensor

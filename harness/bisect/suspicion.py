@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from harness.bisect.operator_search import Divergence
+from harness.targets.registry import spec_of_kind
 from mww.esphome.chips import CHIP_NAMES, find_chip
 
 _KERNELS: Final = "tensorflow/lite/micro/kernels"
@@ -40,11 +41,12 @@ def suspect(found: Divergence, target: Mapping[str, str]) -> str:
     """Where to look for a wrong operator, in a sentence; `target` are its versions, as `TensorSource` tells them."""
     if found.op == "CALL_ONCE":
         return "the initial state differs: the subgraph that CALL_ONCE runs, or the variables' memory before it"
-    if target.get("kind") == "emulator":
+    kernels = spec_of_kind(target.get("kind", "")).kernels
+    if kernels == "engine":
         return f"{target.get('engine', 'the engine')} has kernels of its own; a device has TFLite Micro's"
     file = f"{_KERNELS}/{_FILES.get(found.op, found.op.lower() + '.cc')}"
     function = _function(found, target.get("chip", ""))
-    if target.get("kind") == "virtual":
+    if kernels == "host":
         on_chip = f"; on the chip that would be {function} of esp-nn" if function else ""
         return f"a virtual board computes with the kernels of the tflite-micro package: a planted fault{on_chip}"
     if function is None:

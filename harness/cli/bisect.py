@@ -10,6 +10,7 @@ import click
 
 from harness.cli.inputs import Place, clip_options, clip_source, place
 from harness.cli.output import emit_json, json_option, progress, warn
+from harness.cli.run_options import options_of_a_run
 from mww.core.text import printable
 
 if TYPE_CHECKING:
@@ -21,10 +22,7 @@ if TYPE_CHECKING:
 @clip_options
 @click.option("--golden", type=place, metavar="GOLDEN.npz", help="Recorded clips; see mww record.")
 @click.option("--target", required=True, help="virtual, qemu, emulator (with --engine), or the port of a board.")
-@click.option("--engine", help="The emulator's interpreter: tflite-runtime or litert.")
-@click.option("--chip", help="Of the virtual board.")
-@click.option("--baud", type=click.IntRange(1, 5_000_000), help="Of the board's port.")
-@click.option("--fault", "faults", multiple=True, metavar="SPEC", help="Of the virtual board; see mww virtual.")
+@options_of_a_run("engine", "chip", "baud", "faults")
 @click.option("--inside", is_flag=True, help="Compare inner results even where no output differs.")
 @click.option(
     "--markdown", "report_file", type=click.Path(path_type=Path), help="Write an issue's text into this file."
@@ -54,18 +52,17 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
     from contextlib import ExitStack
 
     from harness.bisect.explanation import bisect
-    from harness.bisect.probing import EngineTensors
     from harness.bisect.report import markdown
-    from harness.bisect.sources import open_source
     from harness.clips.clip import check_step
     from harness.clips.sources import open_clips
     from harness.engines.catalog import default_engine
-    from harness.targets.registry import EMULATOR, TargetOptions
+    from harness.targets.emulator import golden_tensors
+    from harness.targets.registry import TargetOptions, open_tensors, target_spec
     from mww.core.files import write_files
     from mww.esphome.model import load_model
 
     loaded = load_model(model)
-    if target == EMULATOR and engine in (None, default_engine()):
+    if target_spec(target).takes_engine and engine in (None, default_engine()):
         warn(
             f"engine {default_engine()} is compared with itself", "--target names a board, --engine another interpreter"
         )
@@ -76,8 +73,8 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
             recorded.check_model(loaded)
         options = TargetOptions(engine=engine, chip=chip, baud=baud, faults=faults)
         report = stack.enter_context(progress())
-        source = stack.enter_context(open_source(target, options, loaded, report))
-        engine_here = stack.enter_context(EngineTensors(None))
+        source = stack.enter_context(open_tensors(target, options, loaded, report))
+        engine_here = stack.enter_context(golden_tensors())
         result = bisect(loaded, clips, source, engine_here, report, inside=inside, recorded=recorded)
     if report_file is not None:
         write_files({report_file: markdown(result, loaded.name).encode()})

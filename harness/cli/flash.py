@@ -13,6 +13,7 @@ import click
 from harness.boards.firmware_project import find_image
 from harness.cli.output import emit_json, json_option, progress
 from harness.serial.connection import DEFAULT_BAUD
+from harness.targets.registry import firmware_of
 from mww.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from harness.link.model_table import ModelRecord
 
 _MAX_FIRMWARE = 32 << 20  # bytes; no supported board has more flash
-_VIRTUAL = Path("virtual")
 
 
 @click.command(help="Write firmware and models to a board: only what differs, verified afterwards.")
@@ -89,8 +89,9 @@ def _load(paths: Sequence[Path]) -> tuple[ModelRecord, ...]:
 
 def _firmware(path: Path) -> Callable[[str], bytes]:
     """Read the file now, or make the virtual firmware once the chip is known."""
-    if path == _VIRTUAL and not path.exists():
-        return _virtual_firmware
+    own = None if path.exists() else firmware_of(str(path))
+    if own is not None:
+        return own
     path = find_image(path)
     try:
         with path.open("rb") as stream:
@@ -100,13 +101,6 @@ def _firmware(path: Path) -> Callable[[str], bytes]:
     if len(content) > _MAX_FIRMWARE:
         raise InputError(f"{path} is larger than any flash", hint="give a factory image")
     return lambda chip: content
-
-
-def _virtual_firmware(chip: str) -> bytes:
-    from harness.virtual.chips import find_chip
-    from harness.virtual.factory import factory_image
-
-    return factory_image(find_chip(chip))
 
 
 def _emit(port: str, done: FlashReport, models: list[str]) -> None:

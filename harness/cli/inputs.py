@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import click
 
+from harness.cli.run_options import options_of_a_run
 from harness.clips.remote import is_url
 from mww.core.errors import UsageError
 
@@ -31,7 +32,7 @@ def clip_options(function: F) -> F:
     options = (
         click.option("--features", type=place, metavar="FILE.npz", help="Clips as mww features wrote them."),
         click.option("--wav", type=place, multiple=True, metavar="PATH", help="A WAV file or a folder, or their URL."),
-        click.option("--lead-in", default=0.0, metavar="SECONDS", help="Digital silence in front of each WAV."),
+        options_of_a_run("lead_in"),
     )
     for option in reversed(options):
         function = option(function)

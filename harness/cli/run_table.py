@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from harness.cli.output import console, printable_lines
@@ -11,12 +12,16 @@ from harness.report.wording import (
     clip_account,
     compared_with,
     headline,
+    number,
     place,
     problem_account,
+    profile_account,
+    profile_rows,
     worst_first,
 )
 from harness.run.allowances.file import render_entries
 from harness.run.results import ClipResult, RunResult
+from harness.targets.base import OperatorCost
 from mww.core.text import printable
 
 if TYPE_CHECKING:
@@ -45,6 +50,10 @@ def print_run(result: RunResult, *, propose: bool = True) -> None:
             out.print(Text(f"   hint: {printable(problem.hint)}", style="dim"))
     for use in result.allowances.entries if result.allowances else ():
         out.print(Text(f"allowance {printable(allowance_account(use))}", style=_STATES[use.state]))
+    if result.profile is not None:
+        out.print(Text(f"operators: {profile_account(result.profile)}"))
+        if (table := _profile(result.profile)) is not None:
+            out.print(table)
     if result.arena is not None:
         out.print(Text(f"arena: {arena_account(result.arena)}"))
     if propose and result.proposed_allowance is not None:
@@ -70,6 +79,21 @@ def _clips(result: RunResult) -> Table:
         table.add_row(Text(printable(clip.name)), status, Text(printable(clip_account(clip))), _detected(clip))
     if len(result.clips) > len(shown):
         table.add_row(f"and {len(result.clips) - len(shown)} more", "", "", "")
+    return table
+
+
+def _profile(profile: Sequence[OperatorCost]) -> Table | None:
+    from rich.table import Table
+    from rich.text import Text
+
+    rows, unit = profile_rows(profile)
+    if not rows:
+        return None
+    table = Table("operator", "", box=None, pad_edge=False)
+    table.add_column(unit, justify="right")
+    table.add_column("share", justify="right")
+    for row in rows:
+        table.add_row(Text(printable(row.operator)), f"x {row.count}", number(row.amount), f"{row.share:.1%}")
     return table
 
 

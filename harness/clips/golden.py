@@ -6,17 +6,21 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.clips.clip import FeatureClip, check_clip
 from harness.clips.npz import Archive, write_archive
+from mww.core.closing import Closing
 from mww.core.errors import FeatureError, GoldenError
 from mww.core.readable import Readable
 from mww.esphome.frontend import Slices
 from mww.esphome.model import Model
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 SCHEMA: Final = "mww.golden/1"
 _PROVENANCE: Final = "golden.json"
@@ -59,25 +63,38 @@ def is_golden(archive: Archive) -> bool:
     return _PROVENANCE in archive
 
 
-class Golden:
+class Golden(Closing):
     """A golden file opened for reading."""
 
-    def __init__(self, path: Readable) -> None:
-        """Open a golden and check that every clip has its outputs.
+    def __init__(self, archive: Archive) -> None:
+        """Take over an open archive, and check that every clip has its outputs.
+
+        Raises:
+            GoldenError: It is not a golden of this schema.
+        """
+        self._archive = archive
+        try:
+            self.provenance = _read_provenance(archive)
+            self.clips = self._checked()
+        except FeatureError as error:
+            self.close()
+            raise _not_golden(error) from error
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def open(cls, path: Readable) -> Self:
+        """Open a golden's file.
 
         Raises:
             GoldenError: The file cannot be read, or is not a golden of this schema.
         """
         try:
-            self._archive = Archive(path)
-            try:
-                self.provenance = _read_provenance(self._archive)
-                self.clips = self._checked()
-            except BaseException:
-                self.close()
-                raise
+            archive = Archive(path)
         except FeatureError as error:
-            raise GoldenError(error.message, hint="mww record makes a golden") from error
+            raise _not_golden(error) from error
+        return cls(archive)
 
     def outputs(self, name: str) -> npt.NDArray[np.uint8]:
         """The recorded outputs of a clip, uint8 `[inferences]`.
@@ -123,6 +140,10 @@ class Golden:
         if not names:
             raise FeatureError(f"{archive.path} holds no clips", hint="record it again: mww record")
         return tuple(FeatureClip(name, archive, _FEATURES + name, self.provenance.lead_in) for name in names)
+
+
+def _not_golden(error: FeatureError) -> GoldenError:
+    return GoldenError(error.message, hint="mww record makes a golden")
 
 
 def write_golden(path: Path, provenance: Provenance, clips: Iterable[RecordedClip]) -> None:

@@ -14,18 +14,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Final, Literal
+from typing import IO, Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from mww.core.closing import Closing
 from mww.core.errors import FeatureError
 from mww.core.files import replacing
 from mww.core.readable import Readable
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 MAX_MEMBERS: Final = 100_000
 MAX_BYTES: Final = 8 * 1024**3
@@ -50,7 +47,7 @@ class ArrayInfo:
     fortran_order: bool
 
 
-class Archive:
+class Archive(Closing):
     """An `.npz` opened for reading; the arrays' headers are checked as they are asked for."""
 
     def __init__(self, path: Readable) -> None:
@@ -153,14 +150,6 @@ class Archive:
     def close(self) -> None:
         """Close the file."""
         self._open_files.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _info(self, member: str) -> zipfile.ZipInfo:
         if member not in self._members:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,10 +15,19 @@ from harness.clips.clip import ArrayClip, Clip, audio_clips, feature_clips
 from harness.clips.golden import Golden, is_golden
 from harness.clips.npz import Archive
 from harness.clips.remote import is_url, remote_file, without_secrets
-from mww.core.errors import FeatureError, UsageError
+from mww.core.errors import FeatureError, GoldenError, UsageError
 from mww.core.readable import Readable
 
-ClipSource: TypeAlias = "Path | str | Mapping[str, npt.NDArray[np.generic]] | Iterable[Path | str]"
+
+@dataclass(frozen=True, slots=True)
+class ClipFile:
+    """A `.npz` that must be a golden, or must not: what is compared has to be what was meant."""
+
+    place: Path | str
+    golden: bool
+
+
+ClipSource: TypeAlias = "Path | str | ClipFile | Mapping[str, npt.NDArray[np.generic]] | Iterable[Path | str]"
 """WAV files and folders; a feature file or golden (`.npz`); any of them by URL; or arrays int8 or uint16 `[slices, 40]`
 by name."""
 
@@ -27,23 +37,41 @@ def open_clips(source: ClipSource, lead_in: float, stack: ExitStack) -> tuple[tu
 
     Raises:
         InputError: Something cannot be read.
-        UsageError: A lead-in where there is no audio.
+        UsageError: A lead-in where there is no audio, or a golden in place of features.
+        GoldenError: Features in place of a golden.
     """
     if isinstance(source, Mapping):
         _no_lead_in(lead_in, "arrays")
         return tuple(ArrayClip(str(name), np.asarray(array)) for name, array in source.items()), None
+    if isinstance(source, ClipFile):
+        return _open_file(source.place, lead_in, stack, must_be_golden=source.golden)
     paths = [source] if isinstance(source, str | Path) else list(source)
     if len(paths) != 1 or not without_secrets(str(paths[0])).lower().endswith(".npz"):
         return audio_clips(paths, lead_in=lead_in), None
+    return _open_file(paths[0], lead_in, stack)
+
+
+def _open_file(
+    place: Path | str, lead_in: float, stack: ExitStack, *, must_be_golden: bool | None = None
+) -> tuple[tuple[Clip, ...], Golden | None]:
     _no_lead_in(lead_in, "a feature file")
-    file = archive_file(paths[0])
-    with Archive(file) as archive:
-        recorded = is_golden(archive)
+    archive = stack.enter_context(Archive(archive_file(place)))
+    recorded = is_golden(archive)
+    if must_be_golden is not None:
+        _check_kind(archive.path, must_be_golden, recorded)
     if recorded:
-        golden = Golden(file)
-        stack.callback(golden.close)
+        golden = Golden(archive)
         return golden.clips, golden
-    return feature_clips(stack.enter_context(Archive(file))), None
+    return feature_clips(archive), None
+
+
+def _check_kind(file: Readable, wanted: bool, recorded: bool) -> None:
+    if wanted and not recorded:
+        raise GoldenError(
+            f"{file} is not a golden: it does not say where it came from", hint="mww record makes a golden"
+        )
+    if recorded and not wanted:
+        raise UsageError(f"{file} is a golden", hint=f"--golden {file}")
 
 
 def archive_file(place: Path | str) -> Readable:

@@ -38,7 +38,7 @@ def check_canary(engine: Engine) -> None:
     passed = f"{engine.engine}-{engine.version}-{_digest(golden_path)}"
     if has_passed(passed):
         return
-    with closing(Golden(golden_path)) as golden:
+    with closing(Golden.open(golden_path)) as golden:
         engine.load(load_model(fixtures_dir() / MODEL).content)
         for clip in golden.clips:
             engine.reset()

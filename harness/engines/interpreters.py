@@ -13,12 +13,10 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mww.tflite.flatbuffer import Buffer
+from mww.tflite.model_file import count_outputs
 
 _ARENA_FLOOR: Final = 1024 * 1024
 _ARENA_FACTOR: Final = 10  # of the model's size: tflite-micro's own rule, which is too little for tiny models
-_SUBGRAPHS: Final = 2
-_OUTPUTS: Final = 2
 
 
 class Interpreter(Protocol):
@@ -43,7 +41,7 @@ class TflmInterpreter:
     def __init__(self, runtime: Any, content: bytes) -> None:
         arena = max(_ARENA_FLOOR, _ARENA_FACTOR * len(content))
         self._interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena)
-        self._outputs = range(_count_outputs(content))
+        self._outputs = range(count_outputs(content))
         source = self._interpreter.get_input_details(0)
         self.frame_shape, self.frame_type = tuple(source["shape"]), np.dtype(source["dtype"])
         details = [self._interpreter.get_output_details(index) for index in self._outputs]
@@ -84,11 +82,6 @@ class LiteInterpreter:
             return _joined([interpreter.get_tensor(index) for index in self._outputs])
         output: npt.NDArray[np.generic] = interpreter.get_tensor(self._outputs[0])
         return output
-
-
-def _count_outputs(content: bytes) -> int:
-    """How many outputs the main subgraph has; TFLM is only asked for those."""
-    return len(next(Buffer(content).root().tables(_SUBGRAPHS)).array(_OUTPUTS, "<i4"))
 
 
 def _joint(details: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:

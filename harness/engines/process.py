@@ -16,8 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import util
-from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import BinaryIO, Final
 
 from harness.engines.catalog import engine_spec, installed_version
 from harness.engines.protocol import (
@@ -34,10 +33,8 @@ from harness.engines.protocol import (
     Status,
 )
 from mww.core.children import child_command
+from mww.core.closing import Closing
 from mww.core.errors import EngineError
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 START_DEADLINE: Final = 60.0
 """Seconds for starting Python, importing the engine and preparing a model."""
@@ -72,7 +69,7 @@ class _Child:
         self.log.close()
 
 
-class EngineProcess:
+class EngineProcess(Closing):
     """One interpreter in a process of its own; for one thread at a time.
 
     Frames and outputs are plain bytes: a frame is the model's input tensor, an output its output tensors, one after the
@@ -156,14 +153,6 @@ class EngineProcess:
         child, self._child = self._child, None
         if child is not None:
             child.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _start(self) -> _Child:
         self._made = 0

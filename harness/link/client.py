@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
@@ -22,6 +21,7 @@ from harness.link.session import Session, Timing, rebooted
 from harness.link.wire import Message
 from harness.serial.connection import DEFAULT_BAUD, Port, PortIdentity, identify, open_port, port_busy, reopen_port
 from harness.serial.port_users import port_users
+from mww.core.closing import Closing
 from mww.core.errors import (
     HungError,
     LinkError,
@@ -64,7 +64,7 @@ class OperatorTime:
     microseconds: int
 
 
-class LinkClient:
+class LinkClient(Closing):
     """A session with a board. Not thread-safe. After a LinkError that is not a DeviceError, `reconnect` or `close`."""
 
     def __init__(
@@ -169,14 +169,6 @@ class LinkClient:
     def close(self) -> None:
         """End the session and the reader's thread, and close the port; harmless a second time."""
         self._session.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # --- Models ------------------------------------------------------------------------------------------------------
 

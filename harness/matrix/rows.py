@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from harness.matrix.findings import Row
 from harness.report.recorded import RecordedRun
+from harness.targets.registry import spec_of_kind
 from mww.core.errors import MwwError, UnknownRuntimeError
 from mww.esphome.releases import Release, release_key
 from mww.tflm.builds import Build, builds_of, builds_with, esphome_builds, runtime_among, select_runtimes
@@ -58,7 +59,7 @@ def _builds(release: str, read_installed: Callable[[str], Release] | None) -> tu
 def row_of(run: RecordedRun) -> Row:
     """The row that a run was made on, by the versions that its target told."""
     esphome, built = dict(run.versions).get("esphome"), runtime_among(run.versions)
-    if run.kind != "device":
+    if not spec_of_kind(run.kind).is_hardware:
         told = "" if built else ", ".join(f"{name} {version}" for name, version in run.versions)
         return Row(esphome, built, place=", ".join(filter(None, (run.kind, told))))
     try:

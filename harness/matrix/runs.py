@@ -17,11 +17,11 @@ from harness.report.comparison import compare_runs
 from harness.report.recorded import RecordedRun, as_recorded, read_runs
 from harness.report.wording import counted
 from harness.run.options import RunOptions
+from harness.targets.registry import spec_of_kind
 from mww.core.errors import GoldenError, InputError
 from mww.esphome.model import load_model
 
 _LISTED: Final = 5
-_MEASURING: Final = ("device", "qemu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,5 +132,5 @@ def _differences(reference: RecordedRun, run: RecordedRun) -> Iterator[str]:
 
 
 def _arena(run: RecordedRun, predicted: int | None) -> Iterator[str]:
-    if run.kind in _MEASURING and run.arena_used is not None and predicted not in (None, run.arena_used):
+    if spec_of_kind(run.kind).measures_arena and run.arena_used is not None and predicted not in (None, run.arena_used):
         yield f"arena: {run.arena_used:,} bytes measured, {predicted:,} predicted"

@@ -57,6 +57,7 @@ def _run(result: RunResult) -> Document:
         "problems": [{**asdict(problem), "clips": list(problem.clips)} for problem in result.problems],
         "allowances": _allowances(result.allowances) if result.allowances else None,
         "proposed_allowance": allowance_fields(result.proposed_allowance) if result.proposed_allowance else None,
+        "profile": None if result.profile is None else [asdict(cost) for cost in result.profile],
         "warnings": list(result.warnings),
         "environment": dict(result.environment),
         "started": result.started,

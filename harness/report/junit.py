@@ -6,7 +6,14 @@ import re
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from harness.report.wording import allowance_account, arena_account, clip_account, headline, problem_account
+from harness.report.wording import (
+    allowance_account,
+    arena_account,
+    clip_account,
+    headline,
+    problem_account,
+    profile_account,
+)
 from harness.run.results import ClipResult, RunResult
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -55,6 +62,7 @@ def _properties(result: RunResult) -> list[tuple[str, str]]:
         ("tolerance", str(result.tolerance)),
         *((f"problem.{problem.code}", problem_account(problem)) for problem in result.problems),
         *((f"allowance.{number}", allowance_account(use)) for number, use in enumerate(allowances, 1)),
+        *([("operators", profile_account(result.profile))] if result.profile is not None else []),
         *((f"version.{name}", version) for name, version in target.versions),
         *((f"environment.{name}", version) for name, version in result.environment),
     ]

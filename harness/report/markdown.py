@@ -19,6 +19,7 @@ from harness.report.wording import (
     headline,
     place,
     problem_account,
+    profile_account,
     recall_account,
     worst_first,
 )
@@ -75,6 +76,8 @@ def _details(result: RunResult) -> list[str]:
     lines = ["", f"**{escape(result.model)}**", "", f"- compared with {escape(compared_with(result))}"]
     if result.arena is not None:
         lines.append(f"- tensor arena: {escape(arena_account(result.arena))}")
+    if result.profile is not None:
+        lines.append(f"- operators: {escape(profile_account(result.profile))}")
     if result.evaluation is not None:
         lines.append(f"- recall: {escape(recall_account(result.evaluation))}")
         lines.append(f"- false accepts: {escape(false_accepts_account(result.evaluation))}")

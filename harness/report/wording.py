@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from harness.run.allowances.allowance import Allowance, AllowanceUse
 from harness.run.evaluation.intervals import Proportion, Rate
 from harness.run.evaluation.statistics import Delay, Evaluation
 from harness.run.results import ArenaResult, ClipResult, Latency, Problem, RunResult
+from harness.targets.base import OperatorCost
+from harness.targets.registry import spec_of_kind
 
 _WORST_FIRST = {"error": 0, "fail": 1, "pass": 2}
 
@@ -52,10 +55,41 @@ def _all_well(result: RunResult) -> str:
 def place(result: RunResult) -> str:
     """Where the model ran."""
     target = result.target
-    if target.kind == "emulator":
-        return f"{target.engine} on this computer, arena for {target.chip}"
-    kinds = {"virtual": "a virtual", "device": "a real", "qemu": "QEMU's"}
-    return f"{target.engine} on {kinds[target.kind]} {target.chip}"
+    return f"{target.engine} {spec_of_kind(target.kind).place.format(chip=target.chip)}"
+
+
+def profile_account(profile: Sequence[OperatorCost]) -> str:
+    """What an inference costs by its operators, or why that is not known."""
+    operators = counted(len(profile), "operator")
+    rows, unit = profile_rows(profile)
+    if not rows:
+        return f"{operators}; their times were not measured: there is no chip"
+    return f"{number(sum(row.amount for row in rows))} {unit} an inference, in {operators}"
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileRow:
+    """The operators of one name together: how many, what they cost in an inference, and their share of the whole."""
+
+    operator: str
+    count: int
+    amount: int
+    share: float
+
+
+def profile_rows(profile: Sequence[OperatorCost]) -> tuple[list[ProfileRow], str]:
+    """The dearest first, and the unit of their amounts; no rows where nothing was measured."""
+    amounts = [cost.microseconds for cost in profile], [cost.instructions for cost in profile]
+    for unit, values in zip(("µs", "instructions"), amounts, strict=True):
+        total = sum(value or 0 for value in values)
+        if not total:
+            continue
+        kinds: dict[str, list[int]] = {}
+        for cost, value in zip(profile, values, strict=True):
+            kinds.setdefault(cost.operator, []).append(value or 0)
+        rows = [ProfileRow(kind, len(each), sum(each), sum(each) / total) for kind, each in kinds.items()]
+        return sorted(rows, key=lambda row: -row.amount), unit
+    return [], ""
 
 
 def compared_with(result: RunResult) -> str:

@@ -73,7 +73,7 @@ def wrong_clips(carried_out: Sequence[tuple[Clip, Observed, ClipResult]]) -> lis
 
 
 def name_causes(
-    model: Model, wrong: Sequence[Wrong], *, on_board: bool, bisect: Callable[[Wrong], str], search: Search | None
+    model: Model, wrong: Sequence[Wrong], *, has_link: bool, bisect: Callable[[Wrong], str], search: Search | None
 ) -> list[Problem]:
     """Say what lies behind wrong clips, each cause once.
 
@@ -81,7 +81,7 @@ def name_causes(
     """
     causes: dict[tuple[ProblemCode, str], list[Wrong]] = {}
     with ExitStack() as stack:
-        golden = _golden_engine(model, stack) if on_board and wrong else None
+        golden = _golden_engine(model, stack) if has_link and wrong else None
         left = _SEARCHED
         for one in wrong[:_EXAMINED]:
             found = _explain(model, one, golden, thorough=left > 0) if golden is not None else None
@@ -127,10 +127,10 @@ def _problem(code: ProblemCode, said: str, members: Sequence[Wrong], bisect: Cal
 
 def _golden_engine(model: Model, stack: ExitStack) -> Streamer | None:
     """TFLM with the model; None where it cannot be had, since a run stands without explanations."""
-    from harness.bisect.probing import EngineTensors
+    from harness.targets.emulator import golden_tensors
 
     try:
-        engine = stack.enter_context(EngineTensors(None))
+        engine = stack.enter_context(golden_tensors())
         engine.load(model.content)
     except MwwError:
         return None

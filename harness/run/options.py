@@ -1,46 +1,179 @@
-"""How to run, as callers say it: the options of a run, and what they mean where they leave something open."""
+"""The options of a run, each written once.
+
+A field of `RunOptions` is the keyword of `harness.check.check`, and by what it says about itself also the option of
+`mww run` (made by `harness.cli.run_options`) and the row of docs/reference/run-options.md (made by
+`tools.run_options`). So an option is added here, and where it has its effect.
+
+What only the command line has (which files to write, how to say where clips are) is in `harness.cli.run`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from harness.engines.catalog import EngineSpec, default_engine, engine_spec
-from harness.run.allowances.file import AllowanceFile
-from harness.run.evaluation.labels import Label
-from harness.targets.registry import EMULATOR, TargetOptions
+from harness.engines.catalog import ENGINES, EngineSpec, default_engine, engine_spec
+from harness.serial.connection import DEFAULT_BAUD
+from harness.targets.registry import DEFAULT_TARGET, TARGET_NAMES, TargetOptions, target_spec
 from mww.core.errors import UsageError
 from mww.core.progress import Progress, no_progress
-from mww.esphome.model import Model
+from mww.esphome.chips import CHIP_NAMES
+
+if TYPE_CHECKING:
+    from harness.run.allowances.file import AllowanceFile
+    from harness.run.evaluation.labels import Label
+    from mww.esphome.model import Model
+
+_KEY: Final = "option"
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """How to run, the same for each model: the keyword arguments of `check`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """What a field of `RunOptions` says about itself.
 
-    `unfinished` is the file in which finished clips are kept; those that it holds already are not run again. Clips run
-    at `more_targets` too, which are boards of the same kind; one that is lost is done without. `cluster` is the address
-    of a Dask scheduler, over whose workers clips are spread.
+    Attributes:
+        meaning: One sentence, for the reference page and `--help`.
+        flag: The option of `mww run`; None where the command line does not have it.
+        default: What an open value means, in words; None where the default itself says it.
+        metavar: How `--help` names the value.
+        choices: All values there are; empty where they are not a list.
+        low: The smallest number.
+        high: The largest number.
+        is_path: Whether the value is a path.
+        is_switch: Whether the flag takes no value.
+        is_choice: Whether the flag is a pair, `--x/--no-x`.
+        repeats: Whether it can be given several times.
     """
 
-    target: str = EMULATOR
-    engine: str | None = None
-    chip: str | None = None
-    baud: int | None = None
-    flash: bool = True
-    faults: tuple[str, ...] = ()
-    tolerance: int | None = None
-    lead_in: float = 0.0
-    vad: Model | Path | str | None = None
-    labels: Mapping[str, Label] | None = None
-    jobs: int = 1
-    progress: Progress = no_progress
-    allowances: AllowanceFile | Path | str | None = None
-    bisect: bool | None = None
-    unfinished: Path | None = None
-    more_targets: tuple[str, ...] = ()
-    cluster: str | None = None
+    meaning: str
+    flag: str | None = None
+    default: str | None = None
+    metavar: str | None = None
+    choices: tuple[str, ...] = ()
+    low: int | None = None
+    high: int | None = None
+    is_path: bool = False
+    is_switch: bool = False
+    is_choice: bool = False
+    repeats: bool = False
+
+
+def _says(meaning: str, flag: str | None = None, **more: Any) -> Mapping[str, Option]:
+    """What a field says about itself."""
+    return {_KEY: Option(meaning=meaning, flag=flag, **more)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How to run, the same for each model. What a field means is in its metadata."""
+
+    target: str = field(
+        default=DEFAULT_TARGET,
+        metadata=_says(
+            f"Where the model runs: {TARGET_NAMES}, or a board's port; several ports share the clips.",
+            "--target",
+            repeats=True,
+        ),
+    )
+    more_targets: tuple[str, ...] = field(
+        default=(),
+        metadata=_says(
+            "Other boards of the same kind, which share the clips; a board that is lost is left out from then on."
+        ),
+    )
+    engine: str | None = field(
+        default=None,
+        metadata=_says(
+            "The emulator's interpreter.", "--engine", choices=tuple(ENGINES), default="this machine's exact engine"
+        ),
+    )
+    chip: str | None = field(
+        default=None,
+        metadata=_says("The chip.", "--chip", choices=CHIP_NAMES, default="the target's own, or its default"),
+    )
+    baud: int | None = field(
+        default=None, metadata=_says("Of a board's serial port.", "--baud", low=1, default=str(DEFAULT_BAUD))
+    )
+    flash: bool = field(
+        default=True,
+        metadata=_says("Give a board the model when it has another.", "--flash/--no-flash", is_choice=True),
+    )
+    faults: tuple[str, ...] = field(
+        default=(),
+        metadata=_says(
+            "What goes wrong on the virtual board; see mww virtual.", "--fault", metavar="SPEC", repeats=True
+        ),
+    )
+    tolerance: int | None = field(
+        default=None,
+        metadata=_says(
+            "Largest difference of an output byte that passes.",
+            "--tolerance",
+            low=0,
+            high=255,
+            default="0, or 1 for an engine that is not the device's",
+        ),
+    )
+    lead_in: float = field(
+        default=0.0, metadata=_says("Digital silence in front of each WAV.", "--lead-in", metavar="SECONDS")
+    )
+    vad: Model | Path | str | None = field(
+        default=None,
+        metadata=_says(
+            "A VAD model that gates detections; it runs in TFLM on this computer.",
+            "--vad",
+            metavar="MANIFEST.json",
+            is_path=True,
+        ),
+    )
+    labels: Mapping[str, Label] | Path | None = field(
+        default=None,
+        metadata=_says(
+            "What clips hold.",
+            "--labels",
+            metavar="FILE.csv",
+            is_path=True,
+            default="by folders named positive and negative",
+        ),
+    )
+    jobs: int = field(
+        default=1, metadata=_says("Clips at a time, where several of the target can be open.", "--jobs", low=1)
+    )
+    cluster: str | None = field(
+        default=None,
+        metadata=_says("Spread clips over a Dask scheduler's workers, or local:N.", "--cluster", metavar="ADDRESS"),
+    )
+    allowances: AllowanceFile | Path | str | None = field(
+        default=None,
+        metadata=_says(
+            "Accepted differences.",
+            "--allowances",
+            metavar="FILE.yaml",
+            is_path=True,
+            default="mww-allowances.yaml beside the golden, or here",
+        ),
+    )
+    bisect: bool | None = field(
+        default=None,
+        metadata=_says(
+            "Look for a wrong operator.", "--bisect/--no-bisect", is_choice=True, default="on a virtual board"
+        ),
+    )
+    profile: bool = field(
+        default=False,
+        metadata=_says("Measure how long each operator takes on the device.", "--profile", is_switch=True),
+    )
+    progress: Progress = field(
+        default=no_progress, metadata=_says("Called with the model's name, clips done and clips in all.")
+    )
+    unfinished: Path | None = field(
+        default=None,
+        metadata=_says(
+            "The file that keeps finished clips; clips that it holds already are not run again (mww run --resume)."
+        ),
+    )
 
     def names(self, clips: int, lost: Collection[str]) -> list[str]:
         """The targets to open for so many clips; without those that are lost, where there are others."""
@@ -51,13 +184,13 @@ class RunOptions:
 
     @property
     def target_options(self) -> TargetOptions:
-        """What a target is told."""
-        return TargetOptions(self.engine, self.chip, self.baud, self.flash, self.faults)
+        """What the target needs to know."""
+        return TargetOptions(engine=self.engine, chip=self.chip, baud=self.baud, flash=self.flash, faults=self.faults)
 
     @property
-    def emulated(self) -> EngineSpec | None:
-        """The engine that the emulator runs; None for other targets."""
-        return engine_spec(self.engine or default_engine()) if self.target == EMULATOR else None
+    def chosen_engine(self) -> EngineSpec | None:
+        """The interpreter that the target runs, where that is the user's choice; None for other targets."""
+        return engine_spec(self.engine or default_engine()) if target_spec(self.target).takes_engine else None
 
     @property
     def largest_difference(self) -> int:
@@ -67,7 +200,12 @@ class RunOptions:
             UsageError: The tolerance is not a difference of bytes.
         """
         if self.tolerance is None:
-            return self.emulated.tolerance if self.emulated else 0
+            return self.chosen_engine.tolerance if self.chosen_engine else 0
         if not 0 <= self.tolerance <= 255:
             raise UsageError(f"a tolerance of {self.tolerance}", hint="0 to 255, the steps of the uint8 output")
         return self.tolerance
+
+
+def run_options() -> Mapping[str, tuple[Option, object]]:
+    """Every option by its keyword, with its default, in the order of `--help`."""
+    return {each.name: (each.metadata[_KEY], each.default) for each in fields(RunOptions)}

@@ -106,7 +106,7 @@ def _open_replaced(output: Path, stack: ExitStack) -> Golden | None:
     if not output.exists():
         return None
     try:
-        golden = Golden(output)
+        golden = Golden.open(output)
     except GoldenError:
         return None
     stack.callback(golden.close)

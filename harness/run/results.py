@@ -16,7 +16,7 @@ from harness.clips.input import ClipInput
 from harness.clips.sound import ClipWarning
 from harness.run.allowances.allowance import Allowance, AllowanceUse
 from harness.run.evaluation.statistics import Evaluation
-from harness.targets.base import TargetInfo
+from harness.targets.base import OperatorCost, TargetInfo
 from mww.core.errors import ErrorFacts
 from mww.esphome.detection import Detection
 
@@ -202,6 +202,7 @@ class RunResult:
         allowances: None where no file of them was read.
         proposed_allowance: What would take every mismatch, where they are no larger than those of kernels that round
             otherwise; for somebody to judge.
+        profile: What each operator costs in an inference; None where nobody asked, or it could not be measured.
     """
 
     verdict: Verdict
@@ -227,3 +228,4 @@ class RunResult:
     problems: tuple[Problem, ...] = ()
     allowances: AllowanceAccount | None = None
     proposed_allowance: Allowance | None = None
+    profile: tuple[OperatorCost, ...] | None = None

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from harness.clips.clip import Clip
-from harness.targets.registry import TargetOptions
+from harness.targets.registry import TargetOptions, open_tensors
 from mww.core.errors import MwwError
 from mww.esphome.model import Model
 
@@ -25,14 +25,13 @@ def find_operator(model: Model, clip: Clip, target: str, options: TargetOptions)
     A board is given a copy of the model whose outputs are all operators' results, and its own back.
     """
     from harness.bisect.explanation import bisect
-    from harness.bisect.probing import EngineTensors
-    from harness.bisect.sources import open_source
     from harness.bisect.suspicion import suspect
+    from harness.targets.emulator import golden_tensors
 
     try:
         with ExitStack() as stack:
-            source = stack.enter_context(open_source(target, options, model))
-            golden = stack.enter_context(EngineTensors(None))
+            source = stack.enter_context(open_tensors(target, options, model))
+            golden = stack.enter_context(golden_tensors())
             result = bisect(model, [clip], source, golden)
     except MwwError:  # the run stands without: what went wrong now is told by `mww bisect` itself
         return None

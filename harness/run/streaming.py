@@ -95,6 +95,20 @@ def stream(clip: Clip, feeds: Sequence[Feed], reader: Executor, stopped: Callabl
     return Streamed(slices, digest.hexdigest(), None, meter.result())
 
 
+def first_slices(clip: Clip, count: int) -> Slices:
+    """The first slices of a clip, at most `count`.
+
+    Raises:
+        MwwError: The clip cannot be read.
+    """
+    slices: Slices = np.empty((0, FEATURES), np.int8)
+    for block in clip.blocks():
+        slices = np.concatenate([slices, block])
+        if len(slices) >= count:
+            break
+    return slices[:count]
+
+
 def _ahead(blocks: Iterator[Slices], reader: Executor) -> Iterator[Slices]:
     """Read the next block while the last one is inferred: the front-end costs nearly as much as a model does."""
     coming = reader.submit(next, blocks, None)

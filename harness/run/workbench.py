@@ -6,21 +6,20 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Final
 
 from harness.clips.clip import Clip
 from harness.clips.golden import Golden
 from harness.run.judging import Observed, nothing_but
-from harness.run.streaming import Feed, stream
-from harness.targets.base import ArenaUse, TargetInfo
+from harness.run.streaming import Feed, first_slices, stream
+from harness.targets.base import ArenaUse, OperatorCost, TargetInfo
 from harness.targets.emulator import EmulatorTarget
 from harness.targets.registry import TargetOptions, open_target
-from mww.core.errors import DeviceError, LinkError, MwwError, UsageError
+from mww.core.closing import Closing
+from mww.core.errors import DeviceError, FeatureError, LinkError, MwwError, UsageError
+from mww.esphome.contract import FEATURES
 from mww.esphome.model import Model
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from mww.tflite.model_file import read_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,11 @@ class Setup:
     vad_engine: str | None
 
 
-class Bench:
+_PROFILED: Final = 17
+"""Frames that are profiled, the first of which only makes the state."""
+
+
+class Bench(Closing):
     """The target and the engines of one job; for one thread at a time."""
 
     def __init__(self, setup: Setup, target: str) -> None:
@@ -114,6 +117,25 @@ class Bench:
             target=self.target,
         )
 
+    def profile(self, clip: Clip) -> tuple[OperatorCost, ...]:
+        """What each operator of the model costs on the first frames of a clip; after the last clip was run.
+
+        Where the target cannot measure it, the operators are named without a cost.
+
+        Raises:
+            MwwError: The frames were not inferred, or the clip is too short.
+        """
+        model = self.setup.model
+        slices = first_slices(clip, _PROFILED * model.stride)
+        whole = len(slices) // model.stride
+        if whole < 2:
+            raise FeatureError(f"{clip.name} is too short", hint="put a clip of two frames or more first")
+        costs = self._target.profile(slices[: whole * model.stride].reshape(whole, model.stride, FEATURES))
+        if costs is not None:
+            return costs
+        operators = read_model(model.content).main.operators
+        return tuple(OperatorCost(operator.op, index, None, None) for index, operator in enumerate(operators))
+
     def gone(self) -> bool:
         """Whether the target's link has failed for good: asked after a clip that was an error."""
         try:
@@ -127,14 +149,6 @@ class Bench:
     def close(self) -> None:
         """Close all of them."""
         self._open.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def open_benches(setup: Setup, targets: Sequence[str], lost: dict[str, str] | None, stack: ExitStack) -> list[Bench]:

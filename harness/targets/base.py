@@ -1,22 +1,31 @@
-"""The protocol that the emulator, the virtual board, QEMU and a real board all follow, and the data it speaks in."""
+"""What every target offers, whether it is an emulator or a board, and the data it speaks in.
+
+What is known of a target before it is opened, by its name, is in `harness.targets.registry`.
+"""
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from mww.core.closing import Closing
+from mww.core.progress import Progress, no_progress
 from mww.esphome.detection import DeviceDetection
 from mww.esphome.model import Model
+from mww.tflite.model_file import Tensor
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+TargetKind: TypeAlias = str
+"""What a target is, as results name it: the `kind` of an entry in `harness.targets.registry.TARGETS`."""
 
-TargetKind = Literal["emulator", "virtual", "device", "qemu"]
-"""What a target is, as results name it."""
+MAX_EXPOSED: Final = 255
+"""Inner tensors that a copy of a model can have as outputs: ReadOutput counts them in a byte."""
+MAX_EXPOSED_BYTES: Final = 256 * 1024
+"""And their bytes; more than any board has room for beside the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +36,7 @@ class TargetInfo:
         kind: The sort of place.
         chip: As `mww.esphome.chips` spells it; for the emulator the chip whose arena is predicted.
         engine: What computes: `tflm`, `tflite-runtime`, `litert`, or the firmware's own name for its interpreter.
-        versions: Names and versions of all that could change an output: runtime, kernels, firmware, ESPHome.
+        versions: Names and versions of everything that could change an output: runtime, kernels, firmware, ESPHome.
     """
 
     kind: TargetKind
@@ -60,25 +69,85 @@ class Inference:
     detections: tuple[DeviceDetection, ...] | None = None
 
 
-class Target(Protocol):
-    """A place a model can run. Use it as a context manager; `load` before `infer`, as often as wanted."""
+@dataclass(frozen=True, slots=True)
+class OperatorCost:
+    """What an operator of the model costs in one inference.
 
+    Attributes:
+        operator: Its name, such as `CONV_2D`.
+        index: Its place in order of execution, from 0.
+        microseconds: On the chip; None where no chip measured it.
+        instructions: That the processor executed; None where they were not counted.
+    """
+
+    operator: str
+    index: int
+    microseconds: int | None
+    instructions: int | None
+
+
+class TensorSource(Closing):
+    """A place where a model runs and its inner tensors can be read. A context manager; `load` before all else.
+
+    `close` leaves the place with the model that it had.
+    """
+
+    @abstractmethod
+    def versions(self) -> dict[str, str]:
+        """What it is, and the versions of everything that computes."""
+
+    def remarks(self) -> tuple[str, ...]:
+        """What was noticed beside outputs and tensors, such as an arena of another size than predicted."""
+        return ()
+
+    @abstractmethod
+    def load(self, content: bytes, exposed: Sequence[Tensor] = ()) -> None:
+        """Open a `.tflite` in its initial state: as it is, for `outputs`; or to read `exposed` tensors of it.
+
+        Raises:
+            MwwError: It is refused, for example because many tensors must live to the end and memory runs out.
+        """
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Put the streaming state back to the initial one."""
+
+    @abstractmethod
+    def outputs(self, frames: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
+        """The output after each of `frames` `[n, stride, 40]`."""
+
+    @abstractmethod
+    def skip(self, frames: npt.NDArray[np.int8]) -> None:
+        """Run frames whose tensors nobody wants."""
+
+    @abstractmethod
+    def tensors(self, frames: npt.NDArray[np.int8]) -> Iterator[Sequence[bytes]]:
+        """Yield the exposed tensors after each frame."""
+
+
+class Target(Closing):
+    """A place where a model can run. A context manager; `load` before `infer`, as often as wanted.
+
+    A capability that only some targets have is a method with a default here: a target that has it overrides it.
+    """
+
+    @abstractmethod
     def info(self) -> TargetInfo:
         """What this target is."""
-        ...
 
+    @abstractmethod
     def load(self, model: Model) -> ArenaUse:
-        """Make `model` the one that `infer` runs, from its initial state.
+        """Make `model` the model that `infer` runs, from its initial state.
 
         Raises:
             MwwError: The target cannot take the model, or failed.
         """
-        ...
 
+    @abstractmethod
     def reset(self) -> None:
-        """Put the streaming state back to the model's initial one."""
-        ...
+        """Put the streaming state back to the model's initial state."""
 
+    @abstractmethod
     def infer(self, frames: npt.NDArray[np.int8]) -> Inference:
         """Run frames `[n, stride, 40]`, each advancing the streaming state, in order.
 
@@ -86,18 +155,24 @@ class Target(Protocol):
             MwwError: Not every frame was inferred; its `inference` counts from the last `reset` or `load`. The state
                 is undefined until the next one.
         """
-        ...
 
     def inferences(self) -> int | None:
         """How many inferences the target itself has counted since the last `reset` or `load`; None if it does not."""
-        ...
+        return None
 
-    def close(self) -> None:
-        """Let go of processes and ports; harmless a second time."""
-        ...
+    def profile(self, frames: npt.NDArray[np.int8]) -> tuple[OperatorCost, ...] | None:
+        """What each operator of the loaded model costs, from its initial state over `frames` `[n, stride, 40]`, n >= 2.
 
-    def __enter__(self) -> Self: ...
+        None where this target cannot measure it. The streaming state is undefined until the next `reset`.
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+        Raises:
+            MwwError: Not every frame was inferred.
+        """
+        return None
+
+    def tensors(self, model: Model, progress: Progress = no_progress) -> TensorSource | None:
+        """The inner tensors of `model`, for `mww bisect`; None where this target cannot give them.
+
+        The target runs nothing else until the source is closed.
+        """
+        return None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,8 @@ from harness.link.model_table import ModelRecord
 from harness.link.reader import LogSink
 from harness.link.session import Timing
 from harness.serial.connection import DEFAULT_BAUD
-from harness.targets.base import ArenaUse, Inference, TargetInfo
+from harness.targets.base import ArenaUse, Inference, OperatorCost, Target, TargetInfo, TargetKind
+from harness.targets.board_tensors import BoardTensors
 from harness.targets.registry import TargetOptions
 from mww.core.errors import (
     BootLoopError,
@@ -29,12 +30,11 @@ from mww.core.errors import (
     UsageError,
     WrongFirmwareError,
 )
+from mww.core.progress import Progress, no_progress
 from mww.esphome.model import Model
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 _SLOT: Final = 0
+_NO_PROFILE: Final = "no-profile"
 _LARGEST_WINDOW: Final = 255
 """Outputs: a byte of the message `Detect`."""
 _RECOVERY: Final = Timing(hello=2.0)
@@ -43,7 +43,22 @@ _RESTARTS: Final = 2
 """Resets of a board that hangs, until it is given up: each time costs ten seconds, and there may be many clips."""
 
 
-class DeviceTarget:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Housing:
+    """What is known of a board by who started it, where that is this program.
+
+    Attributes:
+        kind: The target's kind; None for what the board itself says.
+        versions: Of what runs the firmware, where that could change an output.
+        has_clock: Whether the microseconds that the firmware counts are a chip's.
+    """
+
+    kind: TargetKind | None = None
+    versions: tuple[tuple[str, str], ...] = ()
+    has_clock: bool = True
+
+
+class DeviceTarget(Target):
     """One board; a clip that its link fails in is an error, and the next begins with a new session if there is one."""
 
     def __init__(
@@ -52,6 +67,7 @@ class DeviceTarget:
         options: TargetOptions,
         *,
         called: str | None = None,
+        housing: Housing | None = None,
         timing: Timing | None = None,
         on_log: LogSink | None = None,
     ) -> None:
@@ -62,6 +78,8 @@ class DeviceTarget:
             LinkError: There is no such port, or no board of ours at it.
         """
         check_engine(options)
+        self._housing = housing or Housing()
+        self._owned = ExitStack()
         self._url = url
         self._called = called or url
         self._baud = options.baud or DEFAULT_BAUD
@@ -79,10 +97,15 @@ class DeviceTarget:
             self._client.close()
             raise UsageError(f"the board at {self._called} has an {chip}, not {options.chip}", hint=f"--chip {chip}")
 
+    def own(self, stack: ExitStack) -> None:
+        """Close `stack`, which holds the board's lease or its process, after the port."""
+        self._owned.push(stack)
+
     def info(self) -> TargetInfo:
         """What the board says of itself."""
         board = self._client.board
-        return TargetInfo("virtual" if _is_virtual(board) else "device", board.chip, board.engine, _versions(board))
+        versions = (*_versions(board), *self._housing.versions)
+        return TargetInfo(self._housing.kind or _kind_of(board), board.chip, board.engine, versions)
 
     def load(self, model: Model) -> ArenaUse:
         """Open the model on the board, uploading it first if the board has another.
@@ -123,7 +146,8 @@ class DeviceTarget:
         """Stream frames `[n, stride, 40]`; the time is the chip's own, or that which a virtual board simulates."""
         with self._watched():
             streamed = self._client.infer(frames, _SLOT)
-        microseconds = streamed.microseconds if streamed.microseconds.any() else None
+        has_clock = self._housing.has_clock and streamed.microseconds.any()
+        microseconds = streamed.microseconds if has_clock else None
         return Inference(streamed.outputs, microseconds, streamed.detections if self._armed else None)
 
     def inferences(self) -> int | None:
@@ -136,17 +160,36 @@ class DeviceTarget:
             self._broken = True
             return None
 
+    def profile(self, frames: npt.NDArray[np.int8]) -> tuple[OperatorCost, ...] | None:
+        """See `Target`; each operator's median over all frames but the first, which also makes the state."""
+        if not self._housing.has_clock:
+            return None
+        self.reset()
+        times = []
+        with self._watched():
+            self._client.infer(frames[:1], _SLOT)
+            for frame in frames[1:]:
+                self._client.infer(frame[np.newaxis], _SLOT, profile=True)
+                try:
+                    times.append(self._client.read_profile(_SLOT))
+                except DeviceError as error:
+                    if error.code == _NO_PROFILE:
+                        return None
+                    raise
+        medians = np.median([[each.microseconds for each in frame] for frame in times], axis=0)
+        return tuple(
+            OperatorCost(each.name, index, int(median), None)
+            for index, (each, median) in enumerate(zip(times[0], medians, strict=True))
+        )
+
+    def tensors(self, model: Model, progress: Progress = no_progress) -> BoardTensors:
+        """See `Target`; copies of the model are uploaded, and the board gets the model back at the end."""
+        return BoardTensors(self._client, self.info().kind, model, progress)
+
     def close(self) -> None:
-        """Say goodbye and let go of the port."""
-        self._client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        """Say goodbye and let go of the port, then of the board."""
+        with self._owned:
+            self._client.close()
 
     def _connect(self, timing: Timing) -> LinkClient:
         line = f"mww flash --port {self._called} --firmware FACTORY.bin"
@@ -224,6 +267,10 @@ def _is_virtual(board: Welcome) -> bool:
     return bool(board.flags & FLAG_VIRTUAL)
 
 
+def _kind_of(board: Welcome) -> TargetKind:
+    return "virtual" if _is_virtual(board) else "device"
+
+
 def _versions(board: Welcome) -> tuple[tuple[str, str], ...]:
     """All that could change an output."""
     runtime = "tflite-micro" if _is_virtual(board) else "esp-tflite-micro"
@@ -237,26 +284,15 @@ def _versions(board: Welcome) -> tuple[tuple[str, str], ...]:
     return tuple((name, version) for name, version in versions if version)
 
 
-class _LeasedDevice(DeviceTarget):
-    """A board that a user named: for this process alone until it is closed."""
-
-    def __init__(self, url: str, options: TargetOptions) -> None:
-        with ExitStack() as stack:
-            board = stack.enter_context(hold_port(url, purpose="mww run"))
-            super().__init__(board.port, options, called=board.id)
-            self._lease = stack.pop_all()
-
-    def close(self) -> None:
-        """Let go of the port, and of the lease."""
-        super().close()
-        self._lease.close()
-
-
 def open_target(name: str, options: TargetOptions) -> DeviceTarget:
-    """Lease and open the board at a port.
+    """Lease and open the board at a port, for this process alone until it is closed.
 
     Raises:
         BoardBusyError: Somebody else uses it.
         LinkError: It cannot be opened.
     """
-    return _LeasedDevice(name, options)
+    with ExitStack() as stack:
+        board = stack.enter_context(hold_port(name, purpose=options.purpose))
+        target = DeviceTarget(board.port, options, called=board.id)
+        target.own(stack.pop_all())
+        return target

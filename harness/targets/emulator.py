@@ -5,27 +5,81 @@ Its arena is predicted for a chip, never the interpreter's own: a 64-bit host ne
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.engines.canary import check_canary
 from harness.engines.catalog import engine_spec
-from harness.engines.opening import open_engine
-from harness.targets.base import ArenaUse, Inference, TargetInfo
+from harness.engines.opening import Engine, open_engine
+from harness.targets.base import ArenaUse, Inference, Target, TargetInfo, TensorSource
 from harness.targets.registry import TargetOptions
 from mww.core.errors import EngineError, UsageError
+from mww.core.progress import Progress, no_progress
 from mww.esphome.chips import DEFAULT_CHIP, find_chip
 from mww.esphome.model import Model
+from mww.tflite.model_file import Tensor, exposing
 from mww.tflm.arena import predict_arena
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+_KIND: Final = "emulator"
 
 
-class EmulatorTarget:
+class EngineTensors(TensorSource):
+    """An interpreter on this machine, and the tensors inside the model that it runs."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Take over an engine, and end it at the end."""
+        self._engine = engine
+        self._exposed: tuple[Tensor, ...] = ()
+
+    def versions(self) -> dict[str, str]:
+        """See `TensorSource`."""
+        return {"kind": _KIND, "engine": self._engine.engine, self._engine.engine: self._engine.version}
+
+    def load(self, content: bytes, exposed: Sequence[Tensor] = ()) -> None:
+        """See `TensorSource`."""
+        self._exposed = tuple(exposed)
+        self._engine.load(exposing(content, exposed))
+
+    def reset(self) -> None:
+        """See `TensorSource`."""
+        self._engine.reset()
+
+    def outputs(self, frames: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
+        """See `TensorSource`."""
+        return np.frombuffer(self._engine.infer(frames.tobytes()), np.uint8)
+
+    def skip(self, frames: npt.NDArray[np.int8]) -> None:
+        """See `TensorSource`."""
+        self._engine.infer(frames.tobytes())
+
+    def tensors(self, frames: npt.NDArray[np.int8]) -> Iterator[Sequence[bytes]]:
+        """See `TensorSource`."""
+        for frame in frames:
+            content, at = self._engine.infer(frame.tobytes()), 0
+            pieces = []
+            for tensor in self._exposed:
+                pieces.append(content[at : at + tensor.nbytes])
+                at += tensor.nbytes
+            yield pieces
+
+    def close(self) -> None:
+        """See `TensorSource`."""
+        self._engine.close()
+
+
+def golden_tensors() -> EngineTensors:
+    """The engine that makes goldens, for the inner tensors that others are compared with.
+
+    Raises:
+        MissingPackageError: Its package is absent.
+    """
+    return EngineTensors(open_engine(None))
+
+
+class EmulatorTarget(Target):
     """One engine as a target."""
 
     def __init__(self, engine: str | None = None, chip: str = DEFAULT_CHIP) -> None:
@@ -47,7 +101,7 @@ class EmulatorTarget:
     def info(self) -> TargetInfo:
         """The engine with its version, and the chip whose arena is predicted."""
         spec = engine_spec(self._engine.engine)
-        return TargetInfo("emulator", self._chip, spec.name, ((spec.distribution, self._engine.version),))
+        return TargetInfo(_KIND, self._chip, spec.name, ((spec.distribution, self._engine.version),))
 
     def load(self, model: Model) -> ArenaUse:
         """Make an interpreter of the model.
@@ -77,17 +131,13 @@ class EmulatorTarget:
         """What the engine's process has counted."""
         return self._engine.inferences
 
+    def tensors(self, model: Model, progress: Progress = no_progress) -> EngineTensors:
+        """See `Target`."""
+        return EngineTensors(self._engine)
+
     def close(self) -> None:
         """End the engine's process."""
         self._engine.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def open_target(name: str, options: TargetOptions) -> EmulatorTarget:

@@ -1,34 +1,38 @@
-"""Which targets there are, by the names that users type, and how one is opened. Nothing else picks a target."""
+"""Which targets there are, by the names that users type, and what is known of each before it is opened.
+
+A new target is one entry of `TARGETS` and the module that it names. Code elsewhere asks an entry what its target can
+do, and never which target it is.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from harness.boards.labgrid.address import in_lab
 from mww.core.errors import UsageError
+from mww.core.progress import Progress, no_progress
+from mww.esphome.chips import DEFAULT_CHIP
 
 if TYPE_CHECKING:
-    from harness.targets.base import Target
-
-EMULATOR: Final = "emulator"
-VIRTUAL: Final = "virtual"
-QEMU: Final = "qemu"
-"""Also `qemu:FACTORY.bin`, the firmware to run."""
+    from harness.targets.base import Target, TensorSource
+    from mww.esphome.model import Model
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetOptions:
     """What may be said about a target; a target refuses what has no meaning for it.
 
     Attributes:
         engine: The emulator's interpreter; None for the default.
-        chip: The chip; None for the default, or for whatever a board says that it is.
+        chip: The chip; None for the default, or for the chip that a board says it has.
         baud: Of a serial port; None for the default.
         flash: Whether a board may be given the model when it has another.
         faults: What goes wrong on a virtual board that is started; see `harness.virtual.faults`.
+        purpose: What a lease of a board says about its holder.
     """
 
     engine: str | None = None
@@ -36,68 +40,155 @@ class TargetOptions:
     baud: int | None = None
     flash: bool = True
     faults: tuple[str, ...] = ()
+    purpose: str = "mww run"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSpec:
-    """Where a kind of target is implemented, and whether several can be open at once.
+    """One kind of target, and what holds of every target of that kind.
 
     Attributes:
+        kind: Its name: in `run.json`, and on the command line but for a device, which is named by its port.
         module: It has `open_target(name: str, options: TargetOptions) -> Target`.
-        several: Whether each of `--jobs` can have one of its own.
+        place: Where the model runs, in words; `{chip}` stands for the chip.
+        several: Whether several can be open at once, one for each of `--jobs`.
+        takes_argument: Whether `KIND:ARGUMENT` names it too.
+        takes_engine: Whether the user chooses its interpreter (`--engine`).
+        takes_faults: Whether faults can be planted (`--fault`).
+        default_chip: The chip where the user names none; None where the target itself says which it has.
+        boards: Where pytest gets a board of it: `own` starts one for each worker, `leased` takes one that no other test
+            has. None where nothing is shared between tests.
+        has_link: Whether there is firmware, and a link, between the frames and the model.
+        kernels: Who wrote the kernels: `engine` (the interpreter), `host` (TFLite Micro built for this computer), or
+            `chip` (as a device has them).
+        measures_arena: Whether its arena is measured by the 32-bit firmware.
+        is_hardware: Whether it is a real chip, so that its results hold for all chips with the same versions.
+        firmware: A module with `factory_image_for(chip: str) -> bytes`, where the project has firmware to flash.
+        bisects_unasked: Whether a run may load changed copies of the model there to find a wrong operator.
     """
 
+    kind: str
     module: str
-    several: bool
+    place: str
+    several: bool = True
+    takes_argument: bool = False
+    takes_engine: bool = False
+    takes_faults: bool = False
+    default_chip: str | None = None
+    boards: Literal["own", "leased"] | None = None
+    has_link: bool = True
+    kernels: Literal["engine", "host", "chip"] = "chip"
+    measures_arena: bool = False
+    is_hardware: bool = False
+    firmware: str | None = None
+    bisects_unasked: bool = False
 
 
-_NAMED: Final = {
-    EMULATOR: TargetSpec("harness.targets.emulator", several=True),
-    VIRTUAL: TargetSpec("harness.targets.virtual", several=True),
-    QEMU: TargetSpec("harness.targets.qemu.target", several=True),
-}
-_PORT: Final = TargetSpec("harness.targets.device", several=False)
-
-
-def is_qemu(name: str) -> bool:
-    """Whether a name is QEMU's, with or without the firmware."""
-    return name == QEMU or name.startswith(f"{QEMU}:")
+TARGETS: Final = (
+    TargetSpec(
+        kind="emulator",
+        module="harness.targets.emulator",
+        place="on this computer, arena for {chip}",
+        takes_engine=True,
+        default_chip=DEFAULT_CHIP,
+        has_link=False,
+        kernels="engine",
+    ),
+    TargetSpec(
+        kind="virtual",
+        module="harness.targets.virtual",
+        place="on a virtual {chip}",
+        takes_faults=True,
+        default_chip=DEFAULT_CHIP,
+        boards="own",
+        firmware="harness.virtual.factory",
+        kernels="host",
+        bisects_unasked=True,
+    ),
+    TargetSpec(
+        kind="qemu",
+        module="harness.targets.qemu.target",
+        place="on QEMU's {chip}",
+        takes_argument=True,
+        measures_arena=True,
+    ),
+    TargetSpec(
+        kind="device",
+        module="harness.targets.device",
+        place="on a real {chip}",
+        several=False,
+        boards="leased",
+        measures_arena=True,
+        is_hardware=True,
+    ),
+)
+DEFAULT_TARGET: Final = TARGETS[0].kind
+_KINDS: Final = {spec.kind: spec for spec in TARGETS}
+_PORT: Final = _KINDS["device"]
+_NAMED: Final = {kind: spec for kind, spec in _KINDS.items() if spec is not _PORT}
+_UNKNOWN: Final = TargetSpec(kind="unknown", module="", place="on {chip}")
+TARGET_NAMES: Final = ", ".join(_NAMED)
+"""What `--target` takes besides a port."""
 
 
 def target_spec(name: str) -> TargetSpec:
-    """The kind of target that a name stands for: one of the named ones, or a pyserial URL or device path.
+    """The kind of target that a name stands for: a kind with or without its argument, or a port.
 
     Raises:
         UsageError: It is neither.
     """
-    if name in _NAMED:
-        return _NAMED[name]
-    if is_qemu(name):
-        return _NAMED[QEMU]
+    kind, colon, _ = name.partition(":")
+    spec = _NAMED.get(kind)
+    if spec is not None and (not colon or spec.takes_argument):
+        return spec
     if "/" in name or in_lab(name) or name.upper().startswith("COM"):
         return _PORT
-    hint = f"{', '.join(_NAMED)}, or a port such as /dev/ttyUSB0, rfc2217://host:4000 or labgrid:board=esp32s3"
+    hint = f"{TARGET_NAMES}, or a port such as /dev/ttyUSB0, rfc2217://host:4000 or labgrid:board=esp32s3"
     raise UsageError(f"there is no target {name!r}", hint=hint)
+
+
+def spec_of_kind(kind: str) -> TargetSpec:
+    """What holds of a target that a result names by its kind; a result of a later version may name another kind."""
+    return _KINDS.get(kind, _UNKNOWN)
 
 
 def open_target(name: str, options: TargetOptions) -> Target:
     """Open a target.
 
     Raises:
-        UsageError: There is none of that name, or an option has no meaning for it.
+        UsageError: No target has that name, or an option has no meaning for it.
         MwwError: It cannot be opened.
     """
-    check_faults(name, options)
-    opener: Callable[[str, TargetOptions], Target] = import_module(target_spec(name).module).open_target
+    spec = target_spec(name)
+    if options.faults and not spec.takes_faults:
+        hint = "only --target virtual takes faults; a board of mww virtual is given its own when it starts"
+        raise UsageError(f"--fault for the target {name}", hint=hint)
+    opener: Callable[[str, TargetOptions], Target] = import_module(spec.module).open_target
     return opener(name, options)
 
 
-def check_faults(name: str, options: TargetOptions) -> None:
-    """Refuse faults for any target but a virtual board that is started for it.
+def firmware_of(name: str) -> Callable[[str], bytes] | None:
+    """What makes the factory image for a chip; None where `name` is not a target with firmware of this project."""
+    spec = _KINDS.get(name)
+    if spec is None or spec.firmware is None:
+        return None
+    make: Callable[[str], bytes] = import_module(spec.firmware).factory_image_for
+    return make
+
+
+@contextmanager
+def open_tensors(
+    name: str, options: TargetOptions, model: Model, progress: Progress = no_progress
+) -> Iterator[TensorSource]:
+    """Open a target to read the inner tensors of a model there; a board gets its own model back at the end.
 
     Raises:
-        UsageError: The target cannot have them.
+        UsageError: No target has that name, an option has no meaning for it, or it cannot give inner tensors.
+        MwwError: It cannot be opened.
     """
-    if options.faults and name != VIRTUAL:
-        hint = "only --target virtual takes faults; a board of mww virtual is given its own when it starts"
-        raise UsageError(f"--fault for the target {name}", hint=hint)
+    with open_target(name, replace(options, purpose="mww bisect")) as target:
+        source = target.tensors(model, progress)
+        if source is None:
+            raise UsageError(f"the target {name} cannot give inner tensors", hint=f"--target {TARGET_NAMES}, or a port")
+        with source:
+            yield source

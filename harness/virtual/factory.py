@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from harness.virtual.chips import VirtualChip
+from harness.virtual.chips import VirtualChip, find_chip
 from mww import __version__
 from mww.images import partition_table as table
 from mww.images.esp_image import AppDescriptor, Segment, build_image
@@ -44,6 +44,15 @@ def factory_image(chip: VirtualChip) -> bytes:
     for part in parts:
         image[part.offset : part.offset + len(part.data)] = part.data
     return bytes(image)
+
+
+def factory_image_for(chip: str) -> bytes:
+    """The virtual firmware for a chip by its name.
+
+    Raises:
+        UsageError: No virtual board has that chip.
+    """
+    return factory_image(find_chip(chip))
 
 
 def _bootloader(chip: VirtualChip) -> bytes:

@@ -6,15 +6,12 @@ import ctypes
 import hashlib
 import mmap
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from harness.virtual.chips import SECTOR
+from mww.core.closing import Closing
 from mww.core.errors import InputError
 from mww.core.files import replacing
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _CHUNK: Final = 1 << 20
 
@@ -23,7 +20,7 @@ class FlashRangeError(ValueError):
     """An access beyond the flash, or an erase that is not a whole number of sectors; the bootloader's to report."""
 
 
-class Flash:
+class Flash(Closing):
     """The flash of one board; the file holds its bytes as they are, so that it can be read with any tool."""
 
     def __init__(self, path: Path, size: int) -> None:
@@ -86,14 +83,6 @@ class Flash:
         """Let go of the file; harmless a second time."""
         self._mapped = None  # a mapping in use cannot be closed
         self._memory.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _check(self, offset: int, length: int) -> None:
         if offset < 0 or length < 0 or offset + length > self.size:

@@ -9,22 +9,19 @@ import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from mww.core.children import child_command
+from mww.core.closing import Closing
 from mww.core.errors import ErrorFacts, VirtualBoardError
 from mww.esphome.chips import DEFAULT_CHIP
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _START_DEADLINE: Final = 960.0
 """Seconds; the first board on a machine without a compiler waits for ziglang to build the firmware's core."""
 _END_DEADLINE: Final = 5.0
 
 
-class VirtualBoard:
+class VirtualBoard(Closing):
     """A board from here to `close`; it also ends with this process, however that ends.
 
     Attributes:
@@ -84,14 +81,6 @@ class VirtualBoard:
             process.kill()
             process.wait()
         process.stdout.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @staticmethod
     def _first_word(process: subprocess.Popen[bytes]) -> str:

@@ -7,7 +7,8 @@ obeys ESPHome's rules is `mww.verification`'s question.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -25,6 +26,8 @@ from mww.tflite.tflite_schema import CUSTOM_OPERATOR, MAX_FILE_SIZE, OPERATORS, 
 
 _IDENTIFIER: Final = b"TFL3"
 _MAX_DIMENSIONS: Final = 8
+_SUBGRAPHS: Final = 2
+_OUTPUTS: Final = 2
 _NUMPY_TYPES: Final = {
     "FLOAT32": "<f4", "FLOAT16": "<f2", "FLOAT64": "<f8", "INT8": "i1", "INT16": "<i2", "INT32": "<i4",
     "INT64": "<i8", "UINT8": "u1", "UINT16": "<u2", "UINT32": "<u4", "UINT64": "<u8", "BOOL": "?",
@@ -357,3 +360,25 @@ def _check_signatures(model: ModelFile) -> None:
         for name, tensor in signature.inputs + signature.outputs:
             if tensor >= tensors:
                 raise MalformedError(f"signature {signature.key!r} names tensor {tensor} for {name!r}")
+
+
+def with_outputs(content: bytes, tensors: Sequence[int]) -> bytes:
+    """A copy of a model whose outputs are tensors of its main subgraph; nothing else is changed.
+
+    The new list of outputs goes to the end of the file: the old list may be shared with an operator's.
+    """
+    main = next(Buffer(content).root().tables(_SUBGRAPHS))
+    field = main.position(_OUTPUTS)
+    padded = bytearray(content) + b"\0" * (-len(content) % 4)
+    struct.pack_into("<I", padded, field, len(padded) - field)
+    return bytes(padded) + struct.pack(f"<I{len(tensors)}i", len(tensors), *tensors)
+
+
+def count_outputs(content: bytes) -> int:
+    """How many outputs the main subgraph has, of a file that need not be a whole model otherwise."""
+    return len(next(Buffer(content).root().tables(_SUBGRAPHS)).array(_OUTPUTS, "<i4"))
+
+
+def exposing(content: bytes, tensors: Sequence[Tensor]) -> bytes:
+    """The model as it is, or where there are `tensors` to read, the copy with those as outputs."""
+    return with_outputs(content, [tensor.index for tensor in tensors]) if tensors else content

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pymicro_wakeword
 import pytest
-
 from harness.bisect.probing import with_outputs
+
 from harness.engines.process import EngineProcess
 from harness.virtual.kernel_fault import alter_kernel
 from mww.core.resources import fixtures_dir

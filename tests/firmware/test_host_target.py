@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from harness.bisect.explanation import bisect
-from harness.bisect.probing import EngineTensors
-from harness.bisect.sources import open_source
+from harness.check import check
 from harness.clips.clip import ArrayClip
+from harness.link import messages as wire
 from harness.link.client import LinkClient
-from harness.targets.base import Target
-from harness.targets.registry import TargetOptions, open_target
+from harness.targets.base import OperatorCost, Target
+from harness.targets.emulator import golden_tensors
+from harness.targets.registry import TargetOptions, open_target, open_tensors
 from harness.virtual.kernel_fault import alter_kernel
 from mww.esphome.model import model_of
 from tests.harness.targets.test_conformance import (  # noqa: F401 -- collected with this module's `runner`
@@ -45,13 +46,30 @@ def runner(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield target
 
 
+class Timed(TflmWorker):
+    """An engine whose operators take 100, 101 and 102 microseconds."""
+
+    def profile(self) -> list[wire.OpTime]:
+        return [wire.OpTime(100 + index, b"CONV_2D".ljust(24, b"\0")) for index in range(3)]
+
+
+def test_a_profile_comes_from_the_firmware(program: Path, tmp_path: Path, models: Path) -> None:
+    pytest.importorskip("tflite_micro", reason="tflite-micro, the device's own runtime, is not installed")
+    (flash := tmp_path / "partition").write_bytes(b"\xff" * PARTITION_SIZE)
+    clips = {"clip": np.zeros((60, 40), np.int8)}
+    with EngineServer(tmp_path / "engine", Timed) as server, HostProcess(program, flash, server) as process:
+        result = check(models / "okay_nabu.json", clips, target=process.port, profile=True)
+    assert result.verdict == "pass"
+    assert result.profile == tuple(OperatorCost("CONV_2D", index, 100 + index, None) for index in range(3))
+
+
 def test_a_wrong_kernel_is_found_in_esphome_s_runtime_and_the_model_comes_back(program: Path, tmp_path: Path) -> None:
     model = model_of(every_operator(), sliding_window_size=5, feature_step_size=10)
     clip = ArrayClip("clip", np.random.default_rng(0).integers(-128, 127, (30, 40), np.int8))
     (flash := tmp_path / "partition").write_bytes(b"\xff" * PARTITION_SIZE)
     wrong = partial(TflmWorker, partial(alter_kernel, operator="MAX_POOL_2D"))
     with EngineServer(tmp_path / "engine", wrong) as server, HostProcess(program, flash, server) as process:
-        with EngineTensors("tflm") as golden, open_source(process.port, TargetOptions(), model) as source:
+        with golden_tensors() as golden, open_tensors(process.port, TargetOptions(), model) as source:
             result = bisect(model, [clip], source, golden)
         with LinkClient.connect(process.port) as client:
             assert client.describe().sha256.hex() == model.sha256

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-
 from harness.bisect.probing import with_outputs
+
 from harness.link.client import LinkClient
 from harness.link.model_table import ModelRecord
 from harness.run.results import RunResult

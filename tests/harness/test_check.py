@@ -140,14 +140,14 @@ def test_a_golden_of_another_model_is_refused(models: Path, spoken: tuple[Slices
 def test_a_golden_that_does_not_fit_itself_is_refused(models: Path, spoken: tuple[Slices, ...], tmp_path: Path) -> None:
     path = recorded(models / "okay_nabu.tflite", tmp_path / "golden.npz", spoken, lambda outputs: outputs.pop())
     with pytest.raises(GoldenError, match="clip 1 has outputs"):
-        Golden(path)
+        Golden.open(path)
     write_archive(path, [], {"golden.json": '{"schema": "mww.golden/2"}'})
     with pytest.raises(GoldenError, match=r"schema 'mww\.golden/2'"):
-        Golden(path)
+        Golden.open(path)
     for text in ("[]", "{", '{"schema": "mww.golden/1", "stride": {}}', "[" * 100_000):
         write_archive(path, [], {"golden.json": text})
         with pytest.raises(GoldenError, match="no readable provenance"):
-            Golden(path)
+            Golden.open(path)
 
 
 def test_a_crash_costs_one_clip_and_names_the_inference(

@@ -1,11 +1,9 @@
-"""The flash that QEMU boots: a factory image and a model, padded to a size that QEMU takes."""
+"""The flash that QEMU boots: a factory image and an empty model partition, padded to a size that QEMU takes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
-from harness.link.model_table import ModelRecord, partition_image
 from mww.core.errors import ImageError
 from mww.images.factory_image import FactoryImage
 from mww.images.partition_table import find_model_partition
@@ -16,12 +14,11 @@ SIZES: Final = tuple(megabytes << 20 for megabytes in (2, 4, 8, 16))
 _SIZE_BYTE: Final = 3  # of an image's header; its upper four bits are log2 of the megabytes
 
 
-def merge_flash(factory: bytes, image: FactoryImage, models: Sequence[ModelRecord]) -> bytes:
+def merge_flash(factory: bytes, image: FactoryImage) -> bytes:
     """The whole flash; `image` is what `read_factory_image` made of `factory`.
 
     Raises:
         ImageError: The firmware has no model partition, or needs more flash than QEMU has.
-        ModelPartitionError: The models do not fit into it.
     """
     partition = find_model_partition(image.partitions)
     if partition is None:
@@ -35,6 +32,5 @@ def merge_flash(factory: bytes, image: FactoryImage, models: Sequence[ModelRecor
             hint="build a smaller image: a smaller model partition, or fewer components",
         )
     flash = bytearray(factory.ljust(size, b"\xff"))
-    content = partition_image(models, partition.size)
-    flash[partition.offset : partition.offset + partition.size] = content.ljust(partition.size, b"\xff")
+    flash[partition.offset : partition.offset + partition.size] = b"\xff" * partition.size
     return bytes(flash)

@@ -6,23 +6,20 @@ import select
 import socket
 import subprocess
 from contextlib import ExitStack
-from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from harness.targets.qemu.machine import Machine
 from harness.targets.qemu.supervisor import LOG
 from mww.core.children import child_command
+from mww.core.closing import Closing
 from mww.core.errors import QemuError
 from mww.core.scratch import scratch_folder
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 _END_SECONDS: Final = 10.0
 _MAX_LOG: Final = 65_536
 
 
-class QemuProcess:
+class QemuProcess(Closing):
     """An emulated chip from here to `close`.
 
     Attributes:
@@ -88,14 +85,6 @@ class QemuProcess:
             process.wait()
         process.stdout.close()
         self._scratch.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _free_port() -> int:

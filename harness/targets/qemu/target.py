@@ -5,33 +5,24 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Final
-
-import numpy as np
-import numpy.typing as npt
+from typing import Final
 
 from harness.boards.firmware_project import find_image
-from harness.link.model_table import ModelRecord
 from harness.link.session import Timing
-from harness.targets.base import ArenaUse, Inference, TargetInfo
-from harness.targets.device import DeviceTarget, check_engine
+from harness.targets.device import DeviceTarget, Housing, check_engine
 from harness.targets.qemu.flash_image import SIZES, merge_flash
 from harness.targets.qemu.machine import MACHINES, Machine, find_machine, find_program, version_of
 from harness.targets.qemu.process import QemuProcess
-from harness.targets.registry import QEMU, TargetOptions
+from harness.targets.registry import TargetOptions
 from mww.core.errors import InputError, LinkError, PortMissingError, QemuError, UsageError
 from mww.esphome.chips import DEFAULT_CHIP
-from mww.esphome.model import Model
 from mww.images.factory_image import read_factory_image
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
+_KIND: Final = "qemu"
 _START_SECONDS: Final = 30.0
 _BOOT: Final = Timing(hello=60.0, silence=20.0, stall=60.0)
 """An emulated chip boots in seconds, and slower the busier the computer is."""
@@ -39,120 +30,14 @@ _LOG_LINES: Final = 12
 _OWN_LINES: Final = 3
 
 
-class QemuTarget:
-    """A `DeviceTarget` together with its emulator; the first model is in the flash, later ones come over the link."""
-
-    def __init__(self, firmware: Path, options: TargetOptions) -> None:
-        """Read the firmware, a factory image; QEMU starts when it is first needed.
-
-        Raises:
-            UsageError: An option has no meaning for QEMU, or QEMU has no such chip.
-            QemuMissingError: There is no QEMU for the firmware's chip.
-            ImageError: It is not firmware, or for another chip.
-        """
-        self._factory = _read(firmware)
-        self._image = read_factory_image(self._factory)
-        self._machine = _machine_for(self._image.chip_id, options.chip)
-        self._program = find_program(self._machine)
-        self._version = version_of(self._program)
-        self._options = replace(options, baud=None)
-        self._log: deque[str] = deque(maxlen=_LOG_LINES)
-        self._process: QemuProcess | None = None
-        self._device: DeviceTarget | None = None
-        self._failed: QemuError | None = None
-
-    def info(self) -> TargetInfo:
-        """What the firmware says of itself, and QEMU's version, whose instructions could change an output."""
-        info = self._connected().info()
-        versions = (*info.versions, (QEMU, self._version)) if self._version else info.versions
-        return replace(info, kind="qemu", versions=versions)
-
-    def load(self, model: Model) -> ArenaUse:
-        """Boot with the model in flash, or upload it where the firmware already runs; then open it."""
-        record = ModelRecord(model.content, model.tensor_arena_size or 0)
-        return self._connected(record).load(model)
-
-    def reset(self) -> None:
-        """Put the streaming state back."""
-        self._connected().reset()
-
-    def infer(self, frames: npt.NDArray[np.int8]) -> Inference:
-        """Stream frames `[n, stride, 40]`; an emulated chip's clock says nothing of a chip's time, so none is told."""
-        return replace(self._connected().infer(frames), microseconds=None)
-
-    def inferences(self) -> int | None:
-        """What the firmware has counted."""
-        return self._connected().inferences()
-
-    @contextmanager
-    def lend_port(self) -> Iterator[str]:
-        """The port of the booted firmware, for a client other than this one."""
-        device, self._device = self._connected(), None
-        device.close()
-        assert self._process is not None
-        yield self._process.port
-
-    def close(self) -> None:
-        """End QEMU and remove its flash."""
-        device, self._device = self._device, None
-        process, self._process = self._process, None
-        if device is not None:
-            device.close()
-        if process is not None:
-            process.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _connected(self, *models: ModelRecord) -> DeviceTarget:
-        """The firmware, booted with these models where it does not run yet; what did not boot is not tried again."""
-        if self._failed is not None:
-            raise self._failed
-        if self._process is None:
-            self._process = QemuProcess(self._machine, self._program, merge_flash(self._factory, self._image, models))
-        if self._device is None:
-            try:
-                self._device = self._boot(self._process)
-            except BaseException as error:
-                self._failed = error if isinstance(error, QemuError) else None
-                self.close()
-                raise
-        return self._device
-
-    def _boot(self, process: QemuProcess) -> DeviceTarget:
-        deadline = time.monotonic() + _START_SECONDS
-        while True:
-            try:
-                return DeviceTarget(process.port, self._options, timing=_BOOT, on_log=self._log.append)
-            except PortMissingError as error:  # it does not listen yet, or has ended
-                if process.ended or time.monotonic() > deadline:
-                    raise self._failure("QEMU does not start", process) from error
-            except LinkError as error:
-                said = f"the firmware in QEMU does not answer in {_BOOT.hello:g} s: {error.message}"
-                raise self._failure(said, process) from error
-            time.sleep(0.1)
-
-    def _failure(self, message: str, process: QemuProcess) -> QemuError:
-        """The error with QEMU's own last words, and the end of the boot log as its hint."""
-        own = " | ".join(process.log()[-_OWN_LINES:])
-        if self._log:
-            hint = "the boot log ends: " + " | ".join(line.strip() for line in self._log)
-        else:
-            hint = f"is it Espressif's QEMU? python $IDF_PATH/tools/idf_tools.py install {self._machine.package}"
-        return QemuError(f"{message}: {own}" if own else message, hint=hint)
-
-
-def open_target(name: str, options: TargetOptions) -> QemuTarget:
-    """Open `qemu:FACTORY.bin`, or `qemu` with the firmware that `MWW_QEMU_FIRMWARE` names.
+def open_target(name: str, options: TargetOptions) -> DeviceTarget:
+    """Boot `qemu:FACTORY.bin`, or `qemu` with the firmware that `MWW_QEMU_FIRMWARE` names.
 
     Raises:
-        UsageError: No firmware is named, or an option has no meaning.
-        QemuMissingError: There is no QEMU.
+        UsageError: No firmware is named, an option has no meaning for QEMU, or QEMU has no such chip.
+        QemuMissingError: QEMU is not installed for the firmware's chip.
+        ImageError: It is not a firmware, or it is for another chip.
+        QemuError: It does not boot.
     """
     check_engine(options)
     if options.baud is not None:
@@ -163,9 +48,49 @@ def open_target(name: str, options: TargetOptions) -> QemuTarget:
     if not firmware:
         machine = find_machine(options.chip or DEFAULT_CHIP)
         find_program(machine)
-        hint = f"mww firmware {machine.board} --output DIR, build it, then --target {QEMU}:FACTORY.bin"
+        hint = f"mww firmware {machine.board} --output DIR, build it, then --target {_KIND}:FACTORY.bin"
         raise UsageError("QEMU has no firmware to run", hint=hint)
-    return QemuTarget(Path(firmware), options)
+    return _boot(Path(firmware), options)
+
+
+def _boot(firmware: Path, options: TargetOptions) -> DeviceTarget:
+    factory = _read(firmware)
+    image = read_factory_image(factory)
+    machine = _machine_for(image.chip_id, options.chip)
+    program = find_program(machine)
+    version = version_of(program)
+    housing = Housing(kind=_KIND, versions=((_KIND, version),) if version else (), has_clock=False)
+    with ExitStack() as stack:
+        process = stack.enter_context(QemuProcess(machine, program, merge_flash(factory, image)))
+        target = _greet(process, machine, replace(options, baud=None), housing)
+        target.own(stack.pop_all())
+        return target
+
+
+def _greet(process: QemuProcess, machine: Machine, options: TargetOptions, housing: Housing) -> DeviceTarget:
+    """Open the firmware's port as soon as QEMU listens there."""
+    log: deque[str] = deque(maxlen=_LOG_LINES)
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            return DeviceTarget(process.port, options, housing=housing, timing=_BOOT, on_log=log.append)
+        except PortMissingError as error:  # it does not listen yet, or has ended
+            if process.ended or time.monotonic() > deadline:
+                raise _failure("QEMU does not start", process, machine, log) from error
+        except LinkError as error:
+            message = f"the firmware in QEMU does not answer in {_BOOT.hello:g} s: {error.message}"
+            raise _failure(message, process, machine, log) from error
+        time.sleep(0.1)
+
+
+def _failure(message: str, process: QemuProcess, machine: Machine, log: Collection[str]) -> QemuError:
+    """The error with QEMU's own last words, and the end of the boot log as its hint."""
+    own = " | ".join(process.log()[-_OWN_LINES:])
+    if log:
+        hint = "the boot log ends: " + " | ".join(line.strip() for line in log)
+    else:
+        hint = f"is it Espressif's QEMU? python $IDF_PATH/tools/idf_tools.py install {machine.package}"
+    return QemuError(f"{message}: {own}" if own else message, hint=hint)
 
 
 def _read(path: Path) -> bytes:

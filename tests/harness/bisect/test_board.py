@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.bisect.board import BoardTensors, _uninterrupted
 from harness.bisect.explanation import bisect
-from harness.bisect.probing import EngineTensors
-from harness.bisect.sources import open_source
 from harness.clips.clip import ArrayClip
 from harness.link.client import LinkClient
 from harness.link.model_table import ModelRecord
-from harness.targets.registry import TargetOptions
+from harness.targets.board_tensors import _uninterrupted
+from harness.targets.emulator import EngineTensors, golden_tensors
+from harness.targets.registry import TargetOptions, open_tensors
 from harness.virtual.process import VirtualBoard
 from mww.core.errors import DeviceError, HungError, RebootedError, UsageError
 from mww.esphome.model import Model, load_model, model_of
@@ -30,7 +29,7 @@ CLIP = ArrayClip("clip", np.random.default_rng(0).integers(-128, 127, (60, 40), 
 
 @pytest.fixture(scope="module")
 def golden() -> Iterator[EngineTensors]:
-    with EngineTensors("tflm") as source:
+    with golden_tensors() as source:
         yield source
 
 
@@ -50,7 +49,7 @@ def test_an_interrupted_search_gives_the_model_back(model: Model, golden: Engine
             raise KeyboardInterrupt
 
     with VirtualBoard(faults=("kernel=QUANTIZE",)) as board:
-        with pytest.raises(KeyboardInterrupt), open_source(board.port, TargetOptions(), model) as source:
+        with pytest.raises(KeyboardInterrupt), open_tensors(board.port, TargetOptions(), model) as source:
             bisect(model, [CLIP], source, golden, interrupt)
         assert stored(board)[0] == model.sha256
 
@@ -73,7 +72,7 @@ def test_an_upload_that_is_interrupted_leaves_the_model(model: Model) -> None:
         with LinkClient.connect(board.port) as client:
             client.upload(0, ModelRecord(model.content, 0))
         tensor = read_model(model.content).main.tensors[3]
-        with pytest.raises(KeyboardInterrupt), BoardTensors(board.port, TargetOptions(), model, interrupt) as source:
+        with pytest.raises(KeyboardInterrupt), open_tensors(board.port, TargetOptions(), model, interrupt) as source:
             source.load(model.content, [tensor])
         assert stored(board)[0] == model.sha256
 
@@ -83,7 +82,7 @@ def test_a_board_that_reboots_in_the_middle_is_an_error_and_gets_its_model_back(
 ) -> None:
     runs = 20 * 4  # the clip twice, and twice again, before the operators are searched
     with VirtualBoard(faults=("kernel=LOGISTIC", f"reboot={runs - 20}")) as board:
-        with pytest.raises(RebootedError), open_source(board.port, TargetOptions(), model) as source:
+        with pytest.raises(RebootedError), open_tensors(board.port, TargetOptions(), model) as source:
             bisect(model, [CLIP], source, golden)
         assert stored(board)[0] == model.sha256
 
@@ -94,7 +93,7 @@ def test_a_board_that_hangs_is_an_error_and_says_what_it_is_left_with(
     with (
         VirtualBoard(faults=("kernel=LOGISTIC", "hang=60")) as board,
         pytest.raises(HungError),
-        open_source(board.port, TargetOptions(), model) as source,
+        open_tensors(board.port, TargetOptions(), model) as source,
     ):
         bisect(model, [CLIP], source, golden)
     assert "the board keeps a changed copy of model" in caplog.text
@@ -106,7 +105,7 @@ def test_the_model_is_asked_where_it_is_and_the_others_stay(model: Model, models
         with LinkClient.connect(board.port) as client:
             client.upload(0, ModelRecord(other.content, 0))
             client.upload(1, ModelRecord(model.content, 30_000))
-        with open_source(board.port, TargetOptions(), model) as source:
+        with open_tensors(board.port, TargetOptions(), model) as source:
             result = bisect(model, [CLIP], source, golden)
         assert result.divergence is not None
         assert stored(board)[:2] == [other.sha256, model.sha256]
@@ -119,7 +118,7 @@ def test_equal_outputs_leave_the_flash_alone(model: Model, golden: EngineTensors
         with LinkClient.connect(board.port) as client:
             client.upload(0, ModelRecord(model.content, 0))
         uploads: list[str] = []
-        with open_source(board.port, TargetOptions(), model, lambda name, done, total: uploads.append(name)) as source:
+        with open_tensors(board.port, TargetOptions(), model, lambda name, done, total: uploads.append(name)) as source:
             assert bisect(model, [CLIP], source, golden).clip is None
     assert uploads == []
 
@@ -127,16 +126,16 @@ def test_equal_outputs_leave_the_flash_alone(model: Model, golden: EngineTensors
 def test_a_fault_that_the_model_cannot_have_is_refused_by_name(model: Model, models: Path) -> None:
     other = load_model(models / "hey_jarvis.json")
     with VirtualBoard(faults=("kernel=MEAN",)) as board:
-        with BoardTensors(board.port, TargetOptions(), model) as source:
+        with open_tensors(board.port, TargetOptions(), model) as source:
             source.load(model.content)
-        with BoardTensors(board.port, TargetOptions(), other) as source, pytest.raises(DeviceError) as caught:
+        with open_tensors(board.port, TargetOptions(), other) as source, pytest.raises(DeviceError) as caught:
             source.load(other.content)
     assert caught.value.code == "fault"
     assert "kernel=MEAN, but the model has no MEAN" in caught.value.message
 
 
 def test_an_arena_that_is_not_the_predicted_one_is_remarked(model: Model, golden: EngineTensors) -> None:
-    with VirtualBoard(faults=("arena=50000",)) as board, open_source(board.port, TargetOptions(), model) as source:
+    with VirtualBoard(faults=("arena=50000",)) as board, open_tensors(board.port, TargetOptions(), model) as source:
         result = bisect(model, [CLIP], source, golden)
     used = predict_arena(model.content, "esp32s3").used
     said = f"the board uses {used + 50000} bytes of arena where {used} are predicted for esp32s3"
@@ -144,5 +143,10 @@ def test_an_arena_that_is_not_the_predicted_one_is_remarked(model: Model, golden
 
 
 def test_another_chip_than_the_board_s_is_refused(model: Model) -> None:
-    with VirtualBoard("esp32c3") as board, pytest.raises(UsageError, match="has an esp32c3, not esp32s3"):
-        BoardTensors(board.port, TargetOptions(chip="esp32s3"), model)
+    options = TargetOptions(chip="esp32s3")
+    with (
+        VirtualBoard("esp32c3") as board,
+        pytest.raises(UsageError, match="has an esp32c3, not esp32s3"),
+        open_tensors(board.port, options, model),
+    ):
+        pass

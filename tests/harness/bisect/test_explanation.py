@@ -11,15 +11,15 @@ import numpy.typing as npt
 import pytest
 
 from harness.bisect.explanation import bisect
-from harness.bisect.probing import EngineTensors
 from harness.bisect.reenactment import _orders
 from harness.bisect.report import headline
-from harness.bisect.sources import open_source
 from harness.cli import execute, mww
 from harness.clips.clip import ArrayClip
 from harness.clips.golden import Provenance, RecordedClip, write_golden
+from harness.engines.process import EngineProcess
 from harness.link.client import LinkClient
-from harness.targets.registry import TargetOptions
+from harness.targets.emulator import EngineTensors, golden_tensors
+from harness.targets.registry import TargetOptions, open_tensors
 from harness.virtual.kernel_fault import alter_kernel
 from harness.virtual.process import VirtualBoard
 from mww.core.errors import FeatureError
@@ -36,14 +36,14 @@ def model(models: Path) -> Model:
 
 @pytest.fixture(scope="module")
 def golden() -> Iterator[EngineTensors]:
-    with EngineTensors("tflm") as source:
+    with golden_tensors() as source:
         yield source
 
 
 def test_equal_outputs_need_no_search_and_say_what_was_compared(
     model: Model, golden: EngineTensors, spoken: tuple[Slices, ...]
 ) -> None:
-    with EngineTensors("tflm") as target:
+    with golden_tensors() as target:
         result = bisect(model, [ArrayClip("one", spoken[0][:30]), ArrayClip("two", spoken[1][:60])], target, golden)
     assert (result.clip, result.divergence, result.examined, result.copies) == (None, None, 0, 0)
     assert headline(result) == "no output differs: 2 clips, 40 inferences"
@@ -62,7 +62,7 @@ def test_a_board_s_fault_is_named_and_its_model_comes_back(
     model: Model, golden: EngineTensors, spoken: tuple[Slices, ...], fault: str, cause: str, account: str
 ) -> None:
     with VirtualBoard(faults=(fault,)) as board:
-        with open_source(board.port, TargetOptions(), model) as source:
+        with open_tensors(board.port, TargetOptions(), model) as source:
             result = bisect(model, [ArrayClip("clip", spoken[0])], source, golden)
         with LinkClient.connect(board.port) as client:
             assert client.describe(0).sha256.hex() == model.sha256
@@ -85,7 +85,7 @@ def test_a_reset_without_effect_is_found_though_silence_hides_it(
     """Both clips end and begin in so much silence that every state has forgotten the clip before."""
     silence = np.full((198, 40), -128, np.int8)
     clips = [ArrayClip(name, np.concatenate([clip, silence])) for name, clip in zip("ab", spoken, strict=True)]
-    with NoReset("tflm") as target:
+    with NoReset(EngineProcess("tflm")) as target:
         result = bisect(model, clips, target, golden)
     assert result.explanation is not None
     assert result.explanation.cause == "reset"
@@ -103,7 +103,7 @@ class EveryFrameReversed(EngineTensors):
 def test_an_order_that_is_always_wrong_is_named(
     model: Model, golden: EngineTensors, spoken: tuple[Slices, ...]
 ) -> None:
-    with EveryFrameReversed("tflm") as target:
+    with EveryFrameReversed(EngineProcess("tflm")) as target:
         result = bisect(model, [ArrayClip("clip", spoken[0])], target, golden)
     assert result.explanation is not None
     assert result.explanation.account == "the slices of every frame reach the model in the order [2, 1, 0]"
@@ -113,7 +113,7 @@ class WrongOnce(EngineTensors):
     """A board whose memory failed for a moment."""
 
     def __init__(self) -> None:
-        super().__init__("tflm")
+        super().__init__(EngineProcess("tflm"))
         self._spared = False
 
     def outputs(self, frames: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
@@ -137,7 +137,7 @@ class Unsteady(EngineTensors):
     """A device on which an operator reads memory that nobody has written."""
 
     def __init__(self, operator: int) -> None:
-        super().__init__("tflm")
+        super().__init__(EngineProcess("tflm"))
         self._operator, self._loads = operator, 0
 
     def load(self, content: bytes, exposed: Sequence[Tensor] = ()) -> None:
@@ -178,7 +178,7 @@ class ForgetfulReset(EngineTensors):
 def test_a_reset_that_puts_only_a_part_back_is_named(
     model: Model, golden: EngineTensors, spoken: tuple[Slices, ...]
 ) -> None:
-    with ForgetfulReset("tflm") as target:
+    with ForgetfulReset(EngineProcess("tflm")) as target:
         result = bisect(model, [ArrayClip("clip", spoken[0])], target, golden)
     assert result.explanation is not None
     assert (result.explanation.cause, result.divergence) == ("reset", None)
@@ -197,7 +197,7 @@ class DamagedBehind(EngineTensors):
 def test_an_output_that_is_always_damaged_is_no_operator_s_fault(
     model: Model, golden: EngineTensors, spoken: tuple[Slices, ...]
 ) -> None:
-    with DamagedBehind("tflm") as target:
+    with DamagedBehind(EngineProcess("tflm")) as target:
         result = bisect(model, [ArrayClip("clip", spoken[0])], target, golden)
     assert result.explanation is not None
     assert (result.explanation.cause, result.divergence, result.first_mismatch) == ("output", None, 40)
@@ -237,7 +237,7 @@ def test_the_command_is_a_verdict_and_writes_an_issue(
 def test_a_golden_is_taken_for_its_clips_and_held_against_the_interpreter(
     model: Model, models: Path, spoken: tuple[Slices, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with EngineTensors("tflm") as source:
+    with golden_tensors() as source:
         source.load(model.content)
         outputs = source.outputs(spoken[0][:90].reshape(-1, 3, 40))
     provenance = Provenance("okay_nabu", model.sha256, 3, "tflm", (), 0.0)
@@ -250,7 +250,7 @@ def test_a_golden_is_taken_for_its_clips_and_held_against_the_interpreter(
 
 
 def test_clips_without_a_frame_are_no_verdict(model: Model, golden: EngineTensors) -> None:
-    with EngineTensors("tflm") as target, pytest.raises(FeatureError, match="no clip has a whole frame"):
+    with golden_tensors() as target, pytest.raises(FeatureError, match="no clip has a whole frame"):
         bisect(model, [ArrayClip("short", np.zeros((2, 40), np.int8))], target, golden)
 
 

@@ -11,15 +11,16 @@ import numpy.typing as npt
 import pytest
 
 from harness.bisect.explanation import BisectResult, bisect
-from harness.bisect.probing import EngineTensors, with_outputs
 from harness.bisect.report import headline
 from harness.cli import execute, mww
 from harness.clips.clip import ArrayClip
+from harness.engines.process import EngineProcess
+from harness.targets.emulator import EngineTensors, golden_tensors
 from harness.virtual.kernel_fault import ALTERABLE, alter_kernel
 from mww.core.errors import EngineError
 from mww.esphome.contract import REGISTERED_OPS
 from mww.esphome.model import Model, load_model, model_of
-from mww.tflite.model_file import Tensor, read_model
+from mww.tflite.model_file import Tensor, read_model, with_outputs
 from tests.support.every_operator import every_operator
 
 Slices = npt.NDArray[np.int8]
@@ -36,7 +37,7 @@ def model(models: Path) -> Model:
 
 @pytest.fixture(scope="module")
 def golden() -> Iterator[EngineTensors]:
-    with EngineTensors("tflm") as source:
+    with golden_tensors() as source:
         yield source
 
 
@@ -75,7 +76,7 @@ class Altered(EngineTensors):
     """TFLM on a model that was changed on its way."""
 
     def __init__(self, altered: bytes, *, most: int = 255) -> None:
-        super().__init__("tflm")
+        super().__init__(EngineProcess("tflm"))
         self._altered, self._most = altered, most
         self.loads = self.frames_read = 0
 
@@ -178,7 +179,7 @@ def test_what_reaches_no_output_is_found_where_that_is_asked_for(
     assert result.divergence is not None
     assert (result.divergence.operator, result.first_mismatch) == (14, None)
     assert headline(result) == "no output differs (1 clip, 60 inferences), but an inner result of silence does"
-    with EngineTensors("tflm") as target:
+    with golden_tensors() as target:
         result = bisect(model, clips, target, golden, inside=True)
     assert (result.explanation, result.clip, result.examined) == (None, None, 51)
 

@@ -58,7 +58,7 @@ def test_numpy_reads_a_golden(models: Path, clips: Path, tmp_path: Path) -> None
     assert (
         execute(mww, ["record", str(models / "alexa.json"), "--wav", str(clips / "alexa"), "--output", str(path)]) == 0
     )
-    golden = Golden(path)
+    golden = Golden.open(path)
     with np.load(path, allow_pickle=False) as archive:
         for clip in golden.clips:
             outputs = archive[f"outputs/{clip.name}"]

@@ -240,7 +240,7 @@ def test_the_golden_of_a_run_is_named(
     source = document["golden"]
     assert isinstance(source, dict)
     assert source["sha256"] == hashlib.sha256(golden.read_bytes()).hexdigest()
-    opened = Golden(golden)
+    opened = Golden.open(golden)
     assert document["lead_in"] == opened.provenance.lead_in == 1.0
     opened.close()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-
 from harness.bisect.probing import with_outputs
+
 from harness.engines.exact.engine import ExactModel
 from harness.engines.process import EngineProcess
 from mww.core.errors import EngineError

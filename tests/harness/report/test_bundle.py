@@ -19,7 +19,9 @@ from harness.report.document import run_document
 from harness.report.junit import junit_xml
 from harness.report.markdown import append_to_step_summary, markdown_summary
 from harness.report.page import html_page
+from harness.report.wording import profile_rows
 from harness.run.results import ArenaResult, Problem, RunResult
+from harness.targets.base import OperatorCost
 from mww.core.errors import OutputError
 from mww.core.scratch import ScratchFile
 from tests.support.run_results import allowed, altered, clip, mixed_run, run, speech
@@ -50,6 +52,43 @@ def test_run_json_follows_its_published_schema(mixed: RunResult, passing: RunRes
         document = json.loads(json.dumps(run_document(results)))
         jsonschema.validate(document, SCHEMA)
         _declared(SCHEMA["$defs"]["run_set" if len(results) > 1 else "run"], document)
+
+
+PROFILE = (
+    OperatorCost("CONV_2D", 0, 3000, None),
+    OperatorCost("RESHAPE", 1, 0, None),
+    OperatorCost("CONV_2D", 2, 900, None),
+    OperatorCost("MUL", 3, 100, None),
+)
+
+
+def test_a_profile_is_in_every_form(passing: RunResult) -> None:
+    profiled = replace(passing, profile=PROFILE)
+    document = json.loads(json.dumps(run_document([profiled])))
+    jsonschema.validate(document, SCHEMA)
+    _declared(SCHEMA["$defs"]["run"], document)
+    assert document["profile"][2] == {"operator": "CONV_2D", "index": 2, "microseconds": 900, "instructions": None}
+    html = html_page([profiled])
+    assert "<td>3,900</td><td>97.5 %</td>" in html
+    assert html.index("CONV_2D") < html.index("MUL")
+    account = "4,000 µs an inference, in 4 operators"
+    assert account in html
+    assert account in markdown_summary([profiled])
+    assert account in junit_xml([profiled]).decode()
+    rows, unit = profile_rows(PROFILE)
+    assert unit == "µs"
+    assert [(row.operator, row.count, row.amount) for row in rows] == [
+        ("CONV_2D", 2, 3900),
+        ("MUL", 1, 100),
+        ("RESHAPE", 1, 0),
+    ]
+    assert sum(row.share for row in rows) == pytest.approx(1)
+
+
+def test_where_instructions_are_counted_and_no_chip_is_there_they_are_shown() -> None:
+    counted = [OperatorCost("CONV_2D", 0, None, 2_000), OperatorCost("MUL", 1, None, 500)]
+    rows, unit = profile_rows(counted)
+    assert (unit, [row.amount for row in rows]) == ("instructions", [2_000, 500])
 
 
 def test_a_report_names_all_its_files_with_their_sha256(tmp_path: Path, mixed: RunResult) -> None:

@@ -7,26 +7,22 @@ import logging
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.bisect.probing import Closing, exposing
-from harness.boards.leases import hold_port
 from harness.link.client import LinkClient
-from harness.link.messages import FLAG_VIRTUAL, MAX_MODELS, OPEN, STORED
+from harness.link.messages import MAX_MODELS, OPEN, STORED
 from harness.link.model_table import ModelRecord
 from harness.link.session import Timing
-from harness.serial.connection import DEFAULT_BAUD
-from harness.targets.device import check_engine
-from harness.targets.registry import TargetOptions
-from mww.core.errors import DeviceError, LinkError, UnknownRuntimeError, UnsupportedModelError, UsageError
+from harness.targets.base import TargetKind, TensorSource
+from mww.core.errors import DeviceError, LinkError, UnknownRuntimeError, UnsupportedModelError
 from mww.core.progress import Progress, no_progress
 from mww.esphome.model import Model
-from mww.tflite.model_file import Tensor
+from mww.tflite.model_file import Tensor, exposing
 from mww.tflm.arena import ArenaPrediction, predict_arena
 
 _RECOVERY: Final = Timing(hello=5.0)
@@ -34,38 +30,25 @@ _RECOVERY: Final = Timing(hello=5.0)
 _log = logging.getLogger(__name__)
 
 
-class BoardTensors(Closing):
+class BoardTensors(TensorSource):
     """A board; changed copies of the model take its place there over the link, and it comes back at the end."""
 
-    def __init__(self, url: str, options: TargetOptions, model: Model, progress: Progress = no_progress) -> None:
-        """Greet the board.
-
-        Raises:
-            UsageError: An option has no meaning for a board, or the board has another chip.
-            LinkError: There is none.
-            BoardBusyError: Somebody else uses it.
-        """
-        check_engine(options)
+    def __init__(self, client: LinkClient, kind: TargetKind, model: Model, progress: Progress = no_progress) -> None:
+        """Find the model on the board; the session `client` stays the caller's."""
+        self._client = client
+        self._kind = kind
         self._model = model
         self._progress = progress
         self._exposed: tuple[Tensor, ...] = ()
         self._borrowed = self._lost = False
         self._arena_used = 0
-        with ExitStack() as stack:
-            port = stack.enter_context(hold_port(url, purpose="mww bisect")).port
-            self._client = stack.enter_context(LinkClient.connect(port, baud=options.baud or DEFAULT_BAUD))
-            chip = self._client.board.chip
-            if options.chip not in (None, chip):
-                raise UsageError(f"the board at {url} has an {chip}, not {options.chip}", hint=f"--chip {chip}")
-            self._slot, self._arena = self._find_slot()
-            self._open = stack.pop_all()
+        self._slot, self._arena = self._find_slot()
 
     def versions(self) -> dict[str, str]:
         """See `TensorSource`."""
         board = self._client.board
-        kind = "virtual" if board.flags & FLAG_VIRTUAL else "device"
-        told = {
-            "kind": kind,
+        versions = {
+            "kind": self._kind,
             "chip": board.chip,
             "engine": board.engine,
             "firmware": board.firmware,
@@ -74,7 +57,7 @@ class BoardTensors(Closing):
             "runtime": board.runtime,
             "esp-nn": board.kernels,
         }
-        return {name: version for name, version in told.items() if version}
+        return {name: version for name, version in versions.items() if version}
 
     def remarks(self) -> tuple[str, ...]:
         """See `TensorSource`."""
@@ -115,9 +98,10 @@ class BoardTensors(Closing):
             yield self._client.read_outputs(sizes, self._slot)
 
     def close(self) -> None:
-        """Leave the board with the model that it is asked about, and let go of it."""
-        with self._open, _uninterrupted():
+        """Leave the board with the model that it is asked about."""
+        with _uninterrupted():
             if self._borrowed:
+                self._borrowed = False
                 self._give_back()
 
     def __exit__(

@@ -1,0 +1,197 @@
+"""One model's run up to the judgement: clips opened, targets opened, everything streamed, everything measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from harness.clips.clip import Clip
+from harness.clips.sources import ClipSource, open_clips
+from harness.run.allowances.file import AllowanceFile
+from harness.run.allowing import read_allowance_file
+from harness.run.evaluation.labels import Label, read_labels
+from harness.run.journal import Journal
+from harness.run.judging import Observed, nothing_but
+from harness.run.options import RunOptions
+from harness.run.preparation import check_inputs, golden_source, set_up, sha256_of
+from harness.run.results import GoldenSource
+from harness.run.sharing import ShareClips
+from harness.run.workbench import Bench, Setup, open_benches
+from harness.targets.base import ArenaUse, OperatorCost, TargetInfo
+from mww.core.errors import MwwError
+from mww.esphome.model import Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inputs:
+    """What a run works with, known before a target is opened.
+
+    Attributes:
+        setup: What every bench has in common; the model is in it.
+        clips: In their order.
+        labels: What clips hold; None: as their folders say.
+        lead_in: Seconds of silence in front of each clip.
+        tolerance: The largest difference of an output byte that passes.
+        golden: Where the golden outputs come from; None where nothing is compared.
+        allowances: The file of accepted differences; None without one.
+        manifest_sha256: None for a bare model.
+    """
+
+    setup: Setup
+    clips: Sequence[Clip]
+    labels: Mapping[str, Label] | None
+    lead_in: float
+    tolerance: int
+    golden: GoldenSource | None
+    allowances: AllowanceFile | None
+    manifest_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """What came of a run.
+
+    Attributes:
+        inputs: What it worked with.
+        info: What the target is.
+        arena: What the target says of its arena; None where the model could not be loaded.
+        observed: What was seen of each clip, in the order of the clips.
+        refusal: Why the model could not be loaded, or the target not be opened again; None where neither happened.
+        profile: What each operator costs; None where nobody asked, or it could not be measured.
+        warnings: For people.
+        started: UTC, ISO 8601.
+        clock: `time.monotonic()` at that moment.
+    """
+
+    inputs: Inputs
+    info: TargetInfo
+    arena: ArenaUse | None
+    observed: Sequence[Observed]
+    refusal: MwwError | None
+    profile: tuple[OperatorCost, ...] | None
+    warnings: tuple[str, ...]
+    started: str
+    clock: float
+
+
+def open_inputs(model: Model, clips: ClipSource, options: RunOptions, stack: ExitStack) -> Inputs:
+    """Open the clips, and check that the options make sense together; `stack` closes the files.
+
+    Raises:
+        MwwError: Something is wrong, or cannot be read.
+    """
+    allowances = read_allowance_file(options.allowances)
+    chosen, recorded = open_clips(clips, options.lead_in, stack)
+    setup = set_up(model, options, recorded)
+    tolerance = options.largest_difference
+    check_inputs(setup, chosen, options)
+    labels = options.labels
+    return Inputs(
+        setup=setup,
+        clips=chosen,
+        labels=read_labels(labels, (clip.name for clip in chosen)) if isinstance(labels, Path) else labels,
+        lead_in=recorded.provenance.lead_in if recorded else options.lead_in,
+        tolerance=tolerance,
+        golden=golden_source(setup),
+        allowances=allowances,
+        manifest_sha256=sha256_of(model.path) if model.from_manifest else None,
+    )
+
+
+def execute(
+    inputs: Inputs,
+    options: RunOptions,
+    share: ShareClips,
+    lost: dict[str, str],
+    known: TargetInfo | None,
+    stack: ExitStack,
+) -> Execution:
+    """Open the targets and run every clip.
+
+    Boards that are `lost` are left out. A target that is `known` from an earlier model and cannot be opened any more is
+    an error of this model's clips, so that the earlier results are not lost.
+
+    Raises:
+        MwwError: The target cannot be opened, and is not `known`.
+    """
+    started, clock = datetime.now(timezone.utc).isoformat(timespec="seconds"), time.monotonic()
+    clips, names = inputs.clips, options.names(len(inputs.clips), lost)
+    try:
+        benches = open_benches(inputs.setup, names, lost if known else None, stack)
+    except MwwError as error:
+        if known is None:
+            raise
+        info, done = known, _refused(error, len(clips))
+    else:
+        done = _stream(benches, clips, options, share, lost)
+        info = benches[0].info()
+        for bench in benches:  # a board that is asked again, why its outputs are wrong, takes one caller
+            bench.close()
+    return Execution(
+        inputs=inputs,
+        info=info,
+        arena=done.arena,
+        observed=done.observed,
+        refusal=done.refusal,
+        profile=done.profile,
+        warnings=(*lost.values(), *done.warnings),
+        started=started,
+        clock=clock,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Streamed:
+    """The part of an `Execution` that the open targets give."""
+
+    arena: ArenaUse | None
+    observed: Sequence[Observed]
+    refusal: MwwError | None = None
+    profile: tuple[OperatorCost, ...] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def _refused(error: MwwError, clips: int) -> _Streamed:
+    return _Streamed(None, [nothing_but(error)] * clips, error)
+
+
+def _stream(
+    benches: Sequence[Bench], clips: Sequence[Clip], options: RunOptions, share: ShareClips, lost: dict[str, str]
+) -> _Streamed:
+    """Load the model on every bench, run all clips that were not finished before, then profile."""
+    try:
+        use, *_ = [bench.load() for bench in benches]
+    except MwwError as error:
+        return _refused(error, len(clips))
+    setup, info = benches[0].setup, benches[0].info()
+    journal = Journal(options.unfinished, setup, info) if options.unfinished else None
+    known = {index: journal.recall(clip) for index, clip in enumerate(clips)} if journal else {}
+    left = [clip for index, clip in enumerate(clips) if known.get(index) is None]
+    done = len(clips) - len(left)
+
+    def finished(clip: Clip, observed: Observed) -> None:
+        nonlocal done
+        done += 1
+        if journal is not None:
+            journal.note(clip, observed)
+        options.progress(setup.model.name, done, len(clips))
+
+    seen, losses = share(benches, left, finished)
+    fresh = iter(seen)
+    for loss in losses:
+        lost[loss.target] = f"{loss.target} was lost at clip {loss.clip}; continuing without it: {loss.error.message}"
+    observed = [known.get(index) or next(fresh) for index in range(len(clips))]
+    profile, warnings = _profile(benches[0], clips[0]) if options.profile else (None, ())
+    return _Streamed(use, observed, profile=profile, warnings=warnings)
+
+
+def _profile(bench: Bench, clip: Clip) -> tuple[tuple[OperatorCost, ...] | None, tuple[str, ...]]:
+    """What each operator costs, and why that could not be measured; a run is whole without it."""
+    try:
+        return bench.profile(clip), ()
+    except MwwError as error:
+        return None, (f"the operators could not be measured: {error.message}",)
