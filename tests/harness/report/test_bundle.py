@@ -42,8 +42,9 @@ def _declared(schema: dict, document: object, place: str = "run") -> None:
             if found:
                 _declared(found[0], value, f"{place}.{key}")
     elif isinstance(document, list):
+        items = next(option["items"] for option in [schema, *schema.get("oneOf", [])] if "items" in option)
         for item in document:
-            _declared(schema["items"], item, f"{place}[]")
+            _declared(items, item, f"{place}[]")
 
 
 def test_run_json_follows_its_published_schema(mixed: RunResult, passing: RunResult) -> None:
