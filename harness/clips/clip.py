@@ -52,17 +52,22 @@ class Clip(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AudioClip:
-    """A sound file, with silence in front."""
+    """A sound file, with silence in front; the front-end makes a slice of it each `step_ms`."""
 
     name: str
     path: Readable
     lead_in: float = 0.0
+    step_ms: int = FEATURE_STEP_MS
 
     def blocks(self, meter: SoundMeter | None = None) -> Iterator[Slices]:
         """The slices that the device's front-end makes of it; `meter` hears the sound as it passes by."""
         if isinstance(self.path, Path):
-            return map(quantize_features, features_of(lambda: self._samples(meter), self._samples, self.lead_in))
-        return map(quantize_features, iterate_features(self._samples(meter), lead_in=self.lead_in))
+            return map(quantize_features, self._features(meter))
+        samples = self._samples(meter)
+        return map(quantize_features, iterate_features(samples, lead_in=self.lead_in, step_ms=self.step_ms))
+
+    def _features(self, meter: SoundMeter | None) -> Iterator[npt.NDArray[np.uint16]]:
+        return features_of(lambda: self._samples(meter), self._samples, self.lead_in, self.step_ms)
 
     def _samples(self, meter: SoundMeter | None = None) -> Iterator[bytes]:
         if meter is None:
@@ -104,7 +109,9 @@ class FeatureClip:
         return map(_as_int8, self.archive.blocks(self.member, BLOCK))
 
 
-def audio_clips(paths: Iterable[Path | str], *, lead_in: float = 0.0) -> tuple[AudioClip, ...]:
+def audio_clips(
+    paths: Iterable[Path | str], *, lead_in: float = 0.0, step_ms: int = FEATURE_STEP_MS
+) -> tuple[AudioClip, ...]:
     """The sound files of paths, folders and URLs, each once, named by its path as given.
 
     Raises:
@@ -114,7 +121,7 @@ def audio_clips(paths: Iterable[Path | str], *, lead_in: float = 0.0) -> tuple[A
     if not (math.isfinite(lead_in) and lead_in >= 0):
         raise UsageError(f"a lead-in of {lead_in} seconds", hint="0 or more")
     found = dict.fromkeys(file for path in paths for file in _sound_files(path))
-    return tuple(AudioClip(name, file, lead_in) for name, file in zip(_names(found), found, strict=True))
+    return tuple(AudioClip(name, file, lead_in, step_ms) for name, file in zip(_names(found), found, strict=True))
 
 
 def feature_clips(archive: Archive) -> tuple[FeatureClip, ...]:
@@ -155,17 +162,6 @@ def _sound_files(path: Path | str) -> Sequence[Readable]:
         hint = left_out(path) or "put clips there: WAV, FLAC, OGG, MP3 or what else libsndfile reads"
         raise AudioError(f"{path} has no sound file", hint=hint)
     return files
-
-
-def check_step(feature_step_size: int, clips: Iterable[Clip]) -> None:
-    """Refuse WAVs for a model with another step than the front-end's.
-
-    Raises:
-        FeatureError: There is a WAV among the clips, and `feature_step_size` is not 10 ms.
-    """
-    if feature_step_size != FEATURE_STEP_MS and any(isinstance(clip, AudioClip) for clip in clips):
-        said = f"the model takes a slice each {feature_step_size} ms, the front-end makes one each {FEATURE_STEP_MS} ms"
-        raise FeatureError(said, hint="give --features made for this model in place of --wav")
 
 
 def check_clip(where: str, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> None:

@@ -36,7 +36,7 @@ _READ: Final = 1 << 20
 
 
 def features_of(
-    heard: Callable[[], Iterator[bytes]], again: Callable[[], Iterator[bytes]], lead_in: float
+    heard: Callable[[], Iterator[bytes]], again: Callable[[], Iterator[bytes]], lead_in: float, step_ms: int
 ) -> Iterator[npt.NDArray[np.uint16]]:
     """What `iterate_features` gives for samples, from the cache where it is there.
 
@@ -44,25 +44,29 @@ def features_of(
         heard: Reads the samples; called once.
         again: Reads the same samples; called at most once more.
         lead_in: Seconds of digital silence in front.
+        step_ms: Milliseconds a slice.
 
     Raises:
         MwwError: They cannot be read.
         UsageError: As for `iterate_features`.
     """
     if not _limit():
-        yield from iterate_features(heard(), lead_in=lead_in)
+        yield from iterate_features(heard(), lead_in=lead_in, step_ms=step_ms)
         return
-    digest, length = hashlib.sha256("/".join(("1", *frontend_version(), repr(lead_in))).encode()), 0
+    digest, length = (
+        hashlib.sha256("/".join(("1", *frontend_version(step_ms), repr(lead_in), str(step_ms))).encode()),
+        0,
+    )
     for block in heard():
         digest.update(block)
         length += len(block)
     place = user_cache_path("mww-harness") / "features" / digest.hexdigest()
     if length < _SHORTEST:
-        yield from iterate_features(again(), lead_in=lead_in)
+        yield from iterate_features(again(), lead_in=lead_in, step_ms=step_ms)
     elif (size := _whole(place)) is not None:
         yield from _read(place, size)
     else:
-        yield from _kept(place, iterate_features(again(), lead_in=lead_in))
+        yield from _kept(place, iterate_features(again(), lead_in=lead_in, step_ms=step_ms))
 
 
 def _limit() -> int:

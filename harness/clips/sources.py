@@ -17,6 +17,7 @@ from harness.clips.npz import Archive
 from harness.clips.remote import is_url, remote_file, without_secrets
 from mww.core.errors import FeatureError, GoldenError, UsageError
 from mww.core.readable import Readable
+from mww.esphome.contract import FEATURE_STEP_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,12 @@ ClipSource: TypeAlias = "Path | str | ClipFile | Mapping[str, npt.NDArray[np.gen
 by name."""
 
 
-def open_clips(source: ClipSource, lead_in: float, stack: ExitStack) -> tuple[tuple[Clip, ...], Golden | None]:
+def open_clips(
+    source: ClipSource, lead_in: float, stack: ExitStack, step_ms: int = FEATURE_STEP_MS
+) -> tuple[tuple[Clip, ...], Golden | None]:
     """Open clips, and the golden where that is what they came from; `stack` closes the files.
+
+    `step_ms` is the model's `feature_step_size`, at which sound becomes slices.
 
     Raises:
         InputError: Something cannot be read.
@@ -47,7 +52,7 @@ def open_clips(source: ClipSource, lead_in: float, stack: ExitStack) -> tuple[tu
         return _open_file(source.place, lead_in, stack, must_be_golden=source.golden)
     paths = [source] if isinstance(source, str | Path) else list(source)
     if len(paths) != 1 or not without_secrets(str(paths[0])).lower().endswith(".npz"):
-        return audio_clips(paths, lead_in=lead_in), None
+        return audio_clips(paths, lead_in=lead_in, step_ms=step_ms), None
     return _open_file(paths[0], lead_in, stack)
 
 

@@ -41,32 +41,40 @@ NUMPY_FRONTEND: Final = "mww-frontend"
 NUMPY_VERSION: Final = "1"
 """Of `mww.esphome.frontend_numpy`, where it takes the package's place."""
 
+MAX_FEATURE_STEP_MS: Final = 30
+"""The largest that ESPHome takes: the length of the window."""
 
-def wav_to_features(path: Readable | str, *, lead_in: float = 0.0) -> npt.NDArray[np.uint16]:
+
+def wav_to_features(
+    path: Readable | str, *, lead_in: float = 0.0, step_ms: int = FEATURE_STEP_MS
+) -> npt.NDArray[np.uint16]:
     """Compute a clip's features as the device's front-end gives them.
 
     Args:
         path: A sound file; see `mww.esphome.audio`.
         lead_in: Seconds of digital silence in front of the clip, heard by the front-end too.
+        step_ms: Milliseconds from one slice to the next, the model's `feature_step_size`.
 
     Returns:
-        uint16 `[slices, 40]`, one slice each 10 ms once the first 30 ms window is full; 0 to about 670.
+        uint16 `[slices, 40]`, one slice a step once the first 30 ms window is full; 0 to about 670.
 
     Raises:
         AudioError: The clip cannot be read or is of another format.
-        UsageError: `lead_in` is negative, not finite, or longer than a clip may be.
+        UsageError: `lead_in` is negative, not finite, or longer than a clip may be; or ESPHome has no such step.
     """
     samples = read_audio(Path(path) if isinstance(path, str) else path)
-    blocks = list(iterate_features(samples, lead_in=lead_in))
+    blocks = list(iterate_features(samples, lead_in=lead_in, step_ms=step_ms))
     return np.concatenate(blocks) if blocks else np.empty((0, FEATURES), np.uint16)
 
 
-def iterate_features(blocks: Iterator[bytes], *, lead_in: float = 0.0) -> Iterator[npt.NDArray[np.uint16]]:
+def iterate_features(
+    blocks: Iterator[bytes], *, lead_in: float = 0.0, step_ms: int = FEATURE_STEP_MS
+) -> Iterator[npt.NDArray[np.uint16]]:
     """Compute the same as `wav_to_features`, some seconds at a time, so that hours need no more memory than seconds.
 
     `blocks` are little-endian int16 samples, 16 kHz mono.
     """
-    frontend = _open_frontend()
+    frontend = open_frontend(step_ms)
     pending = b""
     for block in _with_silence(blocks, lead_in):
         samples = pending + block
@@ -76,14 +84,16 @@ def iterate_features(blocks: Iterator[bytes], *, lead_in: float = 0.0) -> Iterat
             yield features
 
 
-def frontend_version() -> tuple[str, str]:
+def frontend_version(step_ms: int = FEATURE_STEP_MS) -> tuple[str, str]:
     """The name and version of what computes features here."""
-    if find_spec("pymicro_features") is None:
+    if step_ms != FEATURE_STEP_MS or find_spec("pymicro_features") is None:
         return NUMPY_FRONTEND, NUMPY_VERSION
     return "pymicro-features", metadata.version("pymicro-features")
 
 
-class _Frontend(Protocol):
+class Frontend(Protocol):
+    """One stream of sound."""
+
     def process(self, samples: bytes) -> npt.NDArray[np.uint16]:
         """Take whole steps of 10 ms, 16-bit, and return the features uint16 `[slices, 40]` that they complete."""
         ...
@@ -98,7 +108,7 @@ class _PackageFrontend:
         self._state, self._process = create_frontend(), process_samples
 
     def process(self, samples: bytes) -> npt.NDArray[np.uint16]:
-        """See `_Frontend`."""
+        """See `Frontend`."""
         state, process, pack = self._state, self._process, _SLICE.pack
         slices = []
         for start in range(0, len(samples), _STEP_BYTES):
@@ -110,12 +120,21 @@ class _PackageFrontend:
         return scaled.astype(np.uint16).reshape(-1, FEATURES)
 
 
-def _open_frontend() -> _Frontend:
-    if find_spec("pymicro_features") is not None:
+def open_frontend(step_ms: int = FEATURE_STEP_MS) -> Frontend:
+    """Open the front-end as ESPHome configures it for a step; the package knows that of 10 ms alone.
+
+    Raises:
+        UsageError: ESPHome has no such step.
+    """
+    if not 1 <= step_ms <= MAX_FEATURE_STEP_MS:
+        raise UsageError(
+            f"a feature step of {step_ms} ms", hint=f"1 to {MAX_FEATURE_STEP_MS} ms: 10, or 20 for version 1"
+        )
+    if step_ms == FEATURE_STEP_MS and find_spec("pymicro_features") is not None:
         return _PackageFrontend()
     from mww.esphome.frontend_numpy import NumpyFrontend
 
-    return NumpyFrontend()
+    return NumpyFrontend(step_ms)
 
 
 def quantize_features(features: npt.ArrayLike) -> Slices:

@@ -1,4 +1,4 @@
-"""The device's audio front-end in numpy, equal bit by bit, for platforms where `pymicro-features` has no wheel.
+"""The device's audio front-end in numpy, equal bit by bit: at any step, and where `pymicro-features` has no wheel.
 
 The arithmetic is that of TensorFlow's `experimental/microfrontend` and of kissfft with 16-bit numbers, with the
 settings of ESPHome's micro_wake_word (`preprocessor_settings.h`). It is vectorised over slices; only the noise estimate
@@ -14,14 +14,12 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from mww.esphome.contract import FEATURES
+from mww.esphome.contract import FEATURE_STEP_MS, FEATURES, SAMPLE_RATE
 
 Integers: TypeAlias = npt.NDArray[np.int64]
 
 WINDOW: Final = 480
 """Samples that a slice is made of: 30 ms."""
-STEP: Final = 160
-"""Samples from one slice to the next: 10 ms."""
 _BLOCK: Final = 128
 """Slices at once."""
 
@@ -43,22 +41,23 @@ _UINT16: Final = 2**16 - 1
 
 
 class NumpyFrontend:
-    """One stream: samples in, features out."""
+    """One stream: samples in, features out, a slice each `step_ms` milliseconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, step_ms: int = FEATURE_STEP_MS) -> None:
+        self._step = SAMPLE_RATE * step_ms // 1000
         self._waiting = np.empty(0, np.int16)
         self._estimate = np.zeros(FEATURES, np.int64)
 
     def process(self, samples: bytes) -> npt.NDArray[np.uint16]:
         """Take the next samples, 16-bit, and return the features uint16 `[slices, 40]` that they complete."""
         audio = np.concatenate([self._waiting, np.frombuffer(samples, "<i2")])
-        number = max(0, (len(audio) - WINDOW) // STEP + 1)
-        self._waiting = audio[number * STEP :]
+        number = max(0, (len(audio) - WINDOW) // self._step + 1)
+        self._waiting = audio[number * self._step :]
         features = np.empty((number, FEATURES), np.uint16)
         for first in range(0, number, _BLOCK):
             last = min(first + _BLOCK, number)
-            part = audio[first * STEP : (last - 1) * STEP + WINDOW]
-            windows = np.lib.stride_tricks.sliding_window_view(part, WINDOW)[::STEP]
+            part = audio[first * self._step : (last - 1) * self._step + WINDOW]
+            windows = np.lib.stride_tricks.sliding_window_view(part, WINDOW)[:: self._step]
             features[first:last] = self._features(windows)
         return features
 

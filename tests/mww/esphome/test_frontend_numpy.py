@@ -63,3 +63,12 @@ def test_it_takes_the_packages_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frontend, "find_spec", lambda name: None if "micro" in name else importlib.util.find_spec(name))
     assert frontend_version() == ("mww-frontend", "1")
     assert np.array_equal(wav_to_features(path, lead_in=0.5), expected)
+
+
+def test_another_step_makes_the_same_windows_further_apart() -> None:
+    path = next((fixtures_dir() / "clips").rglob("*.wav"))
+    slow = wav_to_features(path, step_ms=20)
+    fast = wav_to_features(path)
+    assert len(slow) == (len(fast) + 1) // 2
+    assert np.array_equal(slow[0], fast[0])  # the first window has heard no noise yet
+    assert frontend_version(20)[0] == "mww-frontend"

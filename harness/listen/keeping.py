@@ -1,0 +1,79 @@
+"""What was heard, kept as WAV files: the seconds around a detection or a near miss, ready for `mww run`."""
+
+from __future__ import annotations
+
+import io
+import re
+import wave
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from harness.listen.listener import Heard
+from mww.core.files import write_files
+from mww.esphome.contract import SAMPLE_RATE
+
+BEFORE: Final = 3.0
+"""Seconds before a detection that are kept: a wake word and a second of what led to it."""
+AFTER: Final = 1.0
+
+_SECOND: Final = SAMPLE_RATE * 2
+
+
+@dataclass
+class Keeper:
+    """The last seconds of sound, and the detections whose end is still to come.
+
+    Attributes:
+        folder: Where to; `detection/` and `near-miss/` below it.
+    """
+
+    folder: Path
+    _blocks: deque[bytes] = field(default_factory=deque)
+    _held: int = 0
+    _end: int = 0
+    _waiting: list[tuple[int, Heard]] = field(default_factory=list)
+    _number: int = 0
+
+    def hear(self, block: bytes) -> list[Path]:
+        """Take samples, and write what they complete.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        self._blocks.append(block)
+        self._held += len(block)
+        self._end += len(block)
+        while self._held - len(self._blocks[0]) >= (BEFORE + AFTER) * _SECOND:
+            self._held -= len(self._blocks.popleft())
+        ready = [heard for due, heard in self._waiting if due <= self._end]
+        self._waiting = [(due, heard) for due, heard in self._waiting if due > self._end]
+        return [self._write(heard) for heard in ready]
+
+    def keep(self, heard: Heard) -> None:
+        """Write the seconds around what was heard, once they are over."""
+        self._waiting.append((self._end + int(AFTER * _SECOND), heard))
+
+    def close(self) -> list[Path]:
+        """Write what was still waiting."""
+        waiting, self._waiting = self._waiting, []
+        return [self._write(heard) for _, heard in waiting]
+
+    def _write(self, heard: Heard) -> Path:
+        content = io.BytesIO()
+        with wave.open(content, "wb") as file:
+            file.setnchannels(1)
+            file.setsampwidth(2)
+            file.setframerate(SAMPLE_RATE)
+            file.writeframes(b"".join(self._blocks))
+        kind = "near-miss" if heard.near_miss else "detection"
+        name = re.sub(r"[^\w-]", "_", heard.model, flags=re.ASCII)
+        while True:
+            self._number += 1
+            path = self.folder / kind / f"{name}-{self._number:04d}-at-{heard.time_s:.1f}s.wav"
+            if not path.exists():
+                break
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_files({path: content.getvalue()})
+        return path

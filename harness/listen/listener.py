@@ -1,0 +1,209 @@
+"""What a device would do with sound as it comes: front-end, models, ESPHome's rule, and the level of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.targets.base import Target
+from mww.esphome.contract import FEATURES, SAMPLE_RATE
+from mww.esphome.frontend import Slices, open_frontend, quantize_features
+from mww.esphome.live_detection import LiveDetector
+from mww.esphome.model import Model
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_FULL_SCALE = 32768
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How loud the last block was, and how sure each model is.
+
+    Attributes:
+        time_s: Seconds of sound so far.
+        peak: Largest sample, 0..1.
+        rms: Root mean square about the mean, 0..1.
+        dc: Mean, -1..1.
+        clipped: Share of samples at full scale, 0..1.
+        averages: For each model, the average of its sliding window, a byte.
+    """
+
+    time_s: float
+    peak: float
+    rms: float
+    dc: float
+    clipped: float
+    averages: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A detection, or with `near_miss` an average that came near the cutoff and fell again.
+
+    Attributes:
+        model: The model's name.
+        time_s: Seconds of sound up to and including it.
+        inference: Index of the newest output.
+        average: Of the sliding window, a byte.
+        maximum: Of the sliding window, a byte.
+        vad_blocked: Whether the VAD model heard no speech.
+        near_miss: Whether the cutoff was not exceeded.
+    """
+
+    model: str
+    time_s: float
+    inference: int
+    average: int
+    maximum: int
+    vad_blocked: bool
+    near_miss: bool = False
+
+
+class Stream:
+    """A model on a target, fed with sound."""
+
+    def __init__(self, model: Model, target: Target) -> None:
+        """Load the model.
+
+        Raises:
+            MwwError: The target refuses it.
+        """
+        self.model, self._target = model, target
+        target.load(model)
+        target.reset()
+        self.detector = LiveDetector(
+            cutoff_byte=model.cutoff_byte, window=model.sliding_window_size, stride=model.stride
+        )
+        self._frontend = open_frontend(model.feature_step_size)
+        self._step_bytes = SAMPLE_RATE * model.feature_step_size // 1000 * 2
+        self._samples = b""
+        self._rest: Slices = np.empty((0, FEATURES), np.int8)
+
+    def hear(self, samples: bytes) -> npt.NDArray[np.uint8]:
+        """Take little-endian int16 samples and return the outputs that they complete."""
+        samples = self._samples + samples
+        whole = len(samples) // self._step_bytes * self._step_bytes
+        self._samples = samples[whole:]
+        made = quantize_features(self._frontend.process(samples[:whole]))
+        slices = np.concatenate([self._rest, made]) if len(self._rest) else made
+        count = len(slices) // self.model.stride * self.model.stride
+        self._rest = slices[count:]
+        if not count:
+            return np.empty(0, np.uint8)
+        return self._target.infer(slices[:count].reshape(-1, self.model.stride, FEATURES)).outputs
+
+
+class _Gate:
+    """Whether the VAD model hears speech at a slice of the block that both models have just heard."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._first = 0
+        self._above = [False]
+
+    def hear(self, samples: bytes) -> None:
+        self._first += len(self._above) - 1
+        above = [self._above[-1]]
+        for output in self._stream.hear(samples):
+            list(self._stream.detector.push(np.array([output], np.uint8)))
+            above.append(self._stream.detector.above)
+        self._above = above
+
+    def speech(self, slices: int) -> bool:
+        heard = slices // self._stream.model.stride - self._first
+        return self._above[max(0, min(heard, len(self._above) - 1))]
+
+
+class Listener:
+    """Several models, and a VAD model where there is one, on the same sound."""
+
+    NEAR = 0.6
+    """Share of the cutoff from which an average that falls again is a near miss."""
+
+    def __init__(self, words: Sequence[tuple[Model, Target]], vad: tuple[Model, Target] | None) -> None:
+        """Load all models.
+
+        Raises:
+            MwwError: A target refuses one.
+        """
+        with ExitStack() as stack:
+            for _, target in (*words, *([vad] if vad else [])):
+                stack.enter_context(target)
+            self._streams = [Stream(model, target) for model, target in words]
+            self._gate = _Gate(Stream(*vad)) if vad else None
+            self._open = stack.pop_all()
+        self._samples = 0
+        self._peaks: dict[str, Heard] = {}
+
+    @property
+    def time_s(self) -> float:
+        """Seconds of sound so far."""
+        return self._samples / SAMPLE_RATE
+
+    def hear(self, block: bytes) -> Iterator[Heard]:
+        """Take little-endian int16 samples, 16 kHz mono, and yield what is heard in them.
+
+        Raises:
+            MwwError: A target failed.
+        """
+        self._samples += len(block) // 2
+        if self._gate is not None:
+            self._gate.hear(block)
+        for stream in self._streams:
+            yield from self._judge(stream, stream.hear(block))
+
+    def level(self, block: bytes) -> Level:
+        """How loud a block is, and where each model stands."""
+        samples = np.frombuffer(block, "<i2").astype(np.float64) / _FULL_SCALE
+        mean = float(samples.mean()) if len(samples) else 0.0
+        return Level(
+            time_s=self.time_s,
+            peak=float(np.abs(samples).max(initial=0)),
+            rms=float(samples.std()) if len(samples) else 0.0,
+            dc=mean,
+            clipped=float((np.abs(samples) >= 32767 / _FULL_SCALE).mean()) if len(samples) else 0.0,
+            averages=tuple((stream.model.name, stream.detector.average) for stream in self._streams),
+        )
+
+    def _judge(self, stream: Stream, outputs: npt.NDArray[np.uint8]) -> Iterator[Heard]:
+        name, step = stream.model.name, stream.model.feature_step_size / 1000
+        for output in outputs:
+            detected = False
+            for detection in stream.detector.push(np.array([output], np.uint8)):
+                blocked = self._gate is not None and not self._gate.speech(detection.slices)
+                at, time_s = detection.inference, detection.slices * step
+                yield Heard(name, time_s, at, detection.average, detection.maximum, blocked)
+                if not blocked:
+                    stream.detector.reset()
+                detected = True
+                self._peaks.pop(name, None)
+            if not detected:
+                yield from self._near_miss(stream)
+
+    def _near_miss(self, stream: Stream) -> Iterator[Heard]:
+        """Remember the highest average above the share of the cutoff, and give it once the average has fallen."""
+        name, detector, cutoff = stream.model.name, stream.detector, stream.model.cutoff_byte
+        peak = self._peaks.get(name)
+        if detector.listening and self.NEAR * cutoff <= detector.average:
+            if peak is None or detector.average > peak.average:
+                self._peaks[name] = Heard(
+                    name, self.time_s, detector.inferences - 1, detector.average, detector.maximum, False, True
+                )
+        elif peak is not None:
+            yield self._peaks.pop(name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.__exit__(kind, error, trace)
