@@ -53,7 +53,6 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
 
     from harness.bisect.explanation import bisect
     from harness.bisect.report import markdown
-    from harness.clips.clip import check_step
     from harness.clips.sources import open_clips
     from harness.engines.catalog import default_engine
     from harness.targets.emulator import golden_tensors
@@ -67,8 +66,9 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
             f"engine {default_engine()} is compared with itself", "--target names a board, --engine another interpreter"
         )
     with ExitStack() as stack:
-        clips, recorded = open_clips(clip_source(features, wav, lead_in, golden), lead_in, stack)
-        check_step(loaded.feature_step_size, clips)
+        clips, recorded = open_clips(
+            clip_source(features, wav, lead_in, golden), lead_in, stack, loaded.feature_step_size
+        )
         if recorded is not None:
             recorded.check_model(loaded)
         options = TargetOptions(engine=engine, chip=chip, baud=baud, faults=faults)

@@ -51,6 +51,8 @@ def _click_option(name: str, option: Option, default: object, meaning: str) -> C
         more |= {"show_default": default is not None}
     if option.choices:
         more["type"] = click.Choice(list(option.choices))
+    elif option.is_number:
+        more["type"] = click.FloatRange(option.low, option.high)
     elif option.low is not None:
         more["type"] = click.IntRange(option.low, option.high)
     elif option.is_path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from harness.cli.output import console, printable_lines
@@ -11,21 +11,27 @@ from harness.report.wording import (
     arena_account,
     clip_account,
     compared_with,
+    false_accepts_account,
     headline,
+    names_account,
     number,
     place,
     problem_account,
     profile_account,
     profile_rows,
+    recall_account,
     worst_first,
 )
 from harness.run.allowances.file import render_entries
+from harness.run.evaluation.statistics import Evaluation
 from harness.run.results import ClipResult, RunResult
 from harness.targets.base import OperatorCost
 from mww.core.text import printable
+from mww.esphome.contract import cutoff_byte
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
 
 _COLOURS: Final = {"pass": "green", "fail": "red", "error": "red"}
 _STATES: Final = {"used": "yellow", "unused": "dim", "exceeded": "red", "lapsed": "red"}
@@ -40,14 +46,13 @@ def print_run(result: RunResult, *, propose: bool = True) -> None:
     out = console()
     out.print(Text.assemble((printable(result.model), "bold"), f"  {place(result)}"))
     out.print(_clips(result))
-    for clip in result.clips[:_ROWS]:
-        if clip.error is not None and clip.error.hint:
-            out.print(Text(f"{printable(clip.name)}: {printable(clip.error.hint)}", style="dim"))
+    for line in _clip_notes(result):
+        out.print(line)
     out.print(Text(f"compared with {compared_with(result)}"))
-    for problem in result.problems:
-        out.print(Text.assemble((f"{problem.code}: ", "bold red"), printable(problem_account(problem))))
-        if problem.hint:
-            out.print(Text(f"   hint: {printable(problem.hint)}", style="dim"))
+    for row in _evaluation(result.evaluation) if result.evaluation is not None else ():
+        out.print(Text(printable(row)))
+    for line in _problems(result):
+        out.print(line)
     for use in result.allowances.entries if result.allowances else ():
         out.print(Text(f"allowance {printable(allowance_account(use))}", style=_STATES[use.state]))
     if result.profile is not None:
@@ -71,14 +76,18 @@ def _clips(result: RunResult) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("clip", "", "what came of it", "detected at", box=None, pad_edge=False)
+    cutoff = cutoff_byte(result.probability_cutoff)
+    highest = f"highest average (cutoff {cutoff})"
+    table = Table("clip", "", "what came of it", highest, "detected at", box=None, pad_edge=False)
     table.columns[0].overflow = "fold"  # a name cut short cannot be copied
     shown = worst_first(result.clips)[:_ROWS]
     for clip in shown:
         status = Text(clip.status, style=_COLOURS[clip.status])
-        table.add_row(Text(printable(clip.name)), status, Text(printable(clip_account(clip))), _detected(clip))
+        table.add_row(
+            Text(printable(clip.name)), status, Text(printable(clip_account(clip))), _highest(clip), _detected(clip)
+        )
     if len(result.clips) > len(shown):
-        table.add_row(f"and {len(result.clips) - len(shown)} more", "", "", "")
+        table.add_row(f"and {len(result.clips) - len(shown)} more", "", "", "", "")
     return table
 
 
@@ -95,6 +104,43 @@ def _profile(profile: Sequence[OperatorCost]) -> Table | None:
     for row in rows:
         table.add_row(Text(printable(row.operator)), f"x {row.count}", number(row.amount), f"{row.share:.1%}")
     return table
+
+
+def _clip_notes(result: RunResult) -> Iterator[Text]:
+    """The hints of clips that could not be carried out, and what is suspicious about the others."""
+    from rich.text import Text
+
+    for clip in result.clips[:_ROWS]:
+        name = printable(clip.name)
+        if clip.error is not None and clip.error.hint:
+            yield Text(f"{name}: {printable(clip.error.hint)}", style="dim")
+        for warning in clip.warnings:
+            yield Text(f"{name}: {warning.code}: {warning.message}", style="yellow")
+
+
+def _problems(result: RunResult) -> Iterator[Text]:
+    from rich.text import Text
+
+    for problem in result.problems:
+        yield Text.assemble((f"{problem.code}: ", "bold red"), printable(problem_account(problem)))
+        if problem.hint:
+            yield Text(f"   hint: {printable(problem.hint)}", style="dim")
+
+
+def _highest(clip: ClipResult) -> str:
+    return "" if clip.highest_average is None else str(clip.highest_average)
+
+
+def _evaluation(evaluation: Evaluation) -> Iterator[str]:
+    """How good the model is on labelled clips, and which clips show it."""
+    if evaluation.at.recall.trials:
+        yield f"recall: {recall_account(evaluation)}"
+    if evaluation.missed:
+        yield f"   missed: {names_account(evaluation.missed)}"
+    if evaluation.at.false_accepts.hours:
+        yield f"false accepts: {false_accepts_account(evaluation)}"
+    if evaluation.woken_by:
+        yield f"   woken by: {names_account(evaluation.woken_by)}"
 
 
 def _detected(clip: ClipResult) -> str:

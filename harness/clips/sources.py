@@ -17,6 +17,7 @@ from harness.clips.npz import Archive
 from harness.clips.remote import is_url, remote_file, without_secrets
 from mww.core.errors import FeatureError, GoldenError, UsageError
 from mww.core.readable import Readable
+from mww.esphome.audio import left_out_of
 from mww.esphome.contract import FEATURE_STEP_MS
 
 
@@ -68,6 +69,14 @@ def _open_file(
         golden = Golden(archive)
         return golden.clips, golden
     return feature_clips(archive), None
+
+
+def left_out_of_source(source: ClipSource) -> tuple[str, ...]:
+    """What is in the folders of a source and no clip, in sentences."""
+    if isinstance(source, Mapping | ClipFile):
+        return ()
+    paths = [source] if isinstance(source, str | Path) else list(source)
+    return left_out_of(path for path in paths if not (isinstance(path, str) and is_url(path)))
 
 
 def _check_kind(file: Readable, wanted: bool, recorded: bool) -> None:

@@ -126,6 +126,5 @@ def _evaluation(evaluation: Evaluation) -> Document:
         "false_accepts": accepts.count,
         "false_accepts_per_hour": accepts.rate,
         "false_accepts_interval": [accepts.low, accepts.high] if accepts.hours else None,
-        "woken_by": list(evaluation.woken_by),
         **asdict(evaluation),
     }

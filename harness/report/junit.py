@@ -10,10 +10,13 @@ from harness.report.wording import (
     allowance_account,
     arena_account,
     clip_account,
+    false_accepts_account,
     headline,
     problem_account,
     profile_account,
+    recall_account,
 )
+from harness.run.evaluation.statistics import Evaluation
 from harness.run.results import ClipResult, RunResult
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -33,6 +36,8 @@ def _suite(result: RunResult) -> Element:
     cases = [_case(result, clip) for clip in result.clips]
     if result.arena is not None:
         cases.append(_arena_case(result))
+    if result.evaluation is not None:
+        cases.append(_quality_case(result, result.evaluation))
     suite = Element(
         "testsuite",
         name=f"mww.{clean(result.model)}",
@@ -78,8 +83,9 @@ def _case(result: RunResult, clip: ClipResult) -> Element:
         hints = [clip.error.hint] if clip.error else [problem.hint for problem in behind]
         lines = [said, *(problem.message for problem in behind), *(f"hint: {hint}" for hint in hints if hint)]
         SubElement(case, kind, type=code, message=clean(said)).text = clean("\n".join(lines))
-    elif clip.allowed:
-        SubElement(case, "system-out").text = clean(clip_account(clip))
+    elif clip.allowed or clip.warnings:
+        lines = [clip_account(clip), *(f"{warning.code}: {warning.message}" for warning in clip.warnings)]
+        SubElement(case, "system-out").text = clean("\n".join(lines))
     return case
 
 
@@ -89,6 +95,20 @@ def _arena_case(result: RunResult) -> Element:
     if result.arena.fits is False:
         said = arena_account(result.arena)
         SubElement(case, "failure", type="arena", message=clean(said)).text = clean(f"{headline(result)}: {said}")
+    return case
+
+
+def _quality_case(result: RunResult, evaluation: Evaluation) -> Element:
+    """Recall and false accepts; a failure where they miss what was asked for."""
+    case = Element("testcase", classname=f"mww.{clean(result.model)}", name="recall and false accepts")
+    problems = [problem for problem in result.problems if problem.code == "quality"]
+    lines = [f"recall: {recall_account(evaluation)}", f"false accepts: {false_accepts_account(evaluation)}"]
+    lines += [f"{problem.message}: {', '.join(problem.clips)}" for problem in problems]
+    if problems:
+        message = "; ".join(problem.message for problem in problems)
+        SubElement(case, "failure", type="quality", message=clean(message)).text = clean("\n".join(lines))
+    else:
+        SubElement(case, "system-out").text = clean("\n".join(lines))
     return case
 
 

@@ -17,6 +17,7 @@ from harness.report.wording import (
     counted,
     false_accepts_account,
     headline,
+    names_account,
     place,
     problem_account,
     profile_account,
@@ -81,10 +82,18 @@ def _details(result: RunResult) -> list[str]:
     if result.evaluation is not None:
         lines.append(f"- recall: {escape(recall_account(result.evaluation))}")
         lines.append(f"- false accepts: {escape(false_accepts_account(result.evaluation))}")
+        if result.evaluation.missed:
+            lines.append(f"- missed: {escape(names_account(result.evaluation.missed))}")
+        if result.evaluation.woken_by:
+            lines.append(f"- woken by: {escape(names_account(result.evaluation.woken_by))}")
     lines += [f"- {problem.code}: {escape(problem_account(problem))}" for problem in result.problems]
     if result.allowances is not None:
         lines += [f"- allowance {escape(allowance_account(use))}" for use in result.allowances.entries]
     lines += [f"- warning: {escape(warning)}" for warning in result.warnings]
+    suspicious = [(clip, warning) for clip in result.clips for warning in clip.warnings]
+    lines += [
+        f"- {warning.code}: {escape(clip.name)}: {escape(warning.message)}" for clip, warning in suspicious[:_LISTED]
+    ]
     wrong = [clip for clip in worst_first(result.clips) if clip.status != "pass"]
     lines += [f"- {clip.status}: {escape(clip.name)}: {escape(clip_account(clip))}" for clip in wrong[:_LISTED]]
     if len(wrong) > _LISTED:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from harness.clips.sound import Sound
 from harness.run.allowances.allowance import Allowance, AllowanceUse
 from harness.run.evaluation.intervals import Proportion, Rate
 from harness.run.evaluation.statistics import Delay, Evaluation
@@ -201,6 +203,25 @@ def false_accepts_account(evaluation: Evaluation) -> str:
     """False accepts with their counts, hours and interval."""
     accepts = evaluation.at.false_accepts
     return f"{rate(accepts)} ({accepts.count} in {duration(accepts.hours)})"
+
+
+_LISTED: Final = 10
+
+
+def names_account(names: Sequence[str]) -> str:
+    """Some clips by their names, all where they are few."""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more
+
+
+def sound_account(sound: Sound) -> str:
+    """Level, offset, clipping and bandwidth of a clip."""
+    parts = [f"peak {sound.peak_dbfs:.1f} dBFS", f"RMS {sound.rms_dbfs:.1f} dBFS"]
+    parts += [f"DC {sound.dc:+.4f}"] if abs(sound.dc) >= 0.0005 else []
+    parts += [f"{sound.clipped:.1%} clipped"] if sound.clipped else []
+    parts += [f"up to {sound.bandwidth_hz:.0f} Hz"] if sound.bandwidth_hz is not None else []
+    parts += [f"converted from {sound.converted_from}"] if sound.converted_from else []
+    return ", ".join(parts)
 
 
 def delay_account(delay: Delay) -> str:

@@ -12,7 +12,7 @@ from math import inf
 from pathlib import Path
 from typing import Final
 
-from harness.clips.clip import Clip, audio_clips, check_step
+from harness.clips.clip import Clip, audio_clips
 from harness.engines.opening import golden_engine
 from harness.run.evaluation.labels import LABELS, Label
 from harness.run.evaluation.statistics import LabelledOutputs, Rule, SweepPoint, sweep
@@ -117,8 +117,11 @@ def choose_cutoff(
     _check_wish(target_recall, max_false_accepts_per_hour)
     if max_false_accepts_per_hour is None and target_recall is None:
         target_recall = DEFAULT_TARGET_RECALL
-    clips = [(clip, Label(kind)) for kind in LABELS.values() for clip in _clips(folder / kind, lead_in)]
-    check_step(model.feature_step_size, (clip for clip, _ in clips))
+    clips = [
+        (clip, Label(kind))
+        for kind in LABELS.values()
+        for clip in _clips(folder / kind, lead_in, model.feature_step_size)
+    ]
     recorded = _record(model, clips, progress)
     rule = Rule(model.sliding_window_size, model.stride, model.feature_step_size)
     points = sweep(recorded, rule, _BYTES)
@@ -189,11 +192,11 @@ def _most_sensitive(points: Sequence[SweepPoint], limit: float) -> SweepPoint | 
     return max(within, key=lambda point: (point.recall.hits, point.cutoff_byte), default=None)
 
 
-def _clips(folder: Path, lead_in: float) -> Sequence[Clip]:
+def _clips(folder: Path, lead_in: float, step_ms: int) -> Sequence[Clip]:
     if not folder.is_dir():
         hint = "put clips with the wake word into positive/, others into negative/"
         raise InputError(f"there is no folder {folder}", hint=hint)
-    return audio_clips([folder], lead_in=lead_in)
+    return audio_clips([folder], lead_in=lead_in, step_ms=step_ms)
 
 
 def _record(model: Model, clips: Sequence[tuple[Clip, Label]], progress: Progress) -> list[LabelledOutputs]:

@@ -10,14 +10,15 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from harness.clips.clip import Clip
-from harness.clips.sources import ClipSource, open_clips
+from harness.clips.sources import ClipSource, left_out_of_source, open_clips
 from harness.run.allowances.file import AllowanceFile
 from harness.run.allowing import read_allowance_file
-from harness.run.evaluation.labels import Label, read_labels
+from harness.run.evaluation.labels import Label, labels_from_names, read_labels
 from harness.run.journal import Journal
 from harness.run.judging import Observed, nothing_but
 from harness.run.options import RunOptions
 from harness.run.preparation import check_inputs, golden_source, set_up, sha256_of
+from harness.run.quality import check_gate
 from harness.run.results import GoldenSource
 from harness.run.sharing import ShareClips
 from harness.run.workbench import Bench, Setup, open_benches
@@ -33,22 +34,24 @@ class Inputs:
     Attributes:
         setup: What every bench has in common; the model is in it.
         clips: In their order.
-        labels: What clips hold; None: as their folders say.
+        labels: What clips hold, as far as somebody said.
         lead_in: Seconds of silence in front of each clip.
         tolerance: The largest difference of an output byte that passes.
         golden: Where the golden outputs come from; None where nothing is compared.
         allowances: The file of accepted differences; None without one.
         manifest_sha256: None for a bare model.
+        warnings: For people.
     """
 
     setup: Setup
     clips: Sequence[Clip]
-    labels: Mapping[str, Label] | None
+    labels: Mapping[str, Label]
     lead_in: float
     tolerance: int
     golden: GoldenSource | None
     allowances: AllowanceFile | None
     manifest_sha256: str | None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,20 +88,25 @@ def open_inputs(model: Model, clips: ClipSource, options: RunOptions, stack: Exi
         MwwError: Something is wrong, or cannot be read.
     """
     allowances = read_allowance_file(options.allowances)
-    chosen, recorded = open_clips(clips, options.lead_in, stack)
+    chosen, recorded = open_clips(clips, options.lead_in, stack, model.feature_step_size)
     setup = set_up(model, options, recorded)
     tolerance = options.largest_difference
     check_inputs(setup, chosen, options)
     labels = options.labels
+    names = [clip.name for clip in chosen]
+    labels = read_labels(labels, names) if isinstance(labels, Path) else labels
+    labels = labels_from_names(names) if labels is None else labels
+    check_gate(options, [label.kind for name, label in labels.items() if name in set(names)])
     return Inputs(
         setup=setup,
         clips=chosen,
-        labels=read_labels(labels, (clip.name for clip in chosen)) if isinstance(labels, Path) else labels,
+        labels=labels,
         lead_in=recorded.provenance.lead_in if recorded else options.lead_in,
         tolerance=tolerance,
         golden=golden_source(setup),
         allowances=allowances,
         manifest_sha256=sha256_of(model.path) if model.from_manifest else None,
+        warnings=left_out_of_source(clips),
     )
 
 
@@ -138,7 +146,7 @@ def execute(
         observed=done.observed,
         refusal=done.refusal,
         profile=done.profile,
-        warnings=(*lost.values(), *done.warnings),
+        warnings=(*inputs.warnings, *lost.values(), *done.warnings),
         started=started,
         clock=clock,
     )

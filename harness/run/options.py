@@ -41,6 +41,7 @@ class Option:
         choices: All values there are; empty where they are not a list.
         low: The smallest number.
         high: The largest number.
+        is_number: Whether the value is a number with a fraction.
         is_path: Whether the value is a path.
         is_switch: Whether the flag takes no value.
         is_choice: Whether the flag is a pair, `--x/--no-x`.
@@ -54,6 +55,7 @@ class Option:
     choices: tuple[str, ...] = ()
     low: int | None = None
     high: int | None = None
+    is_number: bool = False
     is_path: bool = False
     is_switch: bool = False
     is_choice: bool = False
@@ -136,6 +138,29 @@ class RunOptions:
             metavar="FILE.csv",
             is_path=True,
             default="by folders named positive and negative",
+        ),
+    )
+    min_recall: float | None = field(
+        default=None,
+        metadata=_says(
+            "Least share of the positive clips that must be detected, else the run fails.",
+            "--min-recall",
+            metavar="R",
+            is_number=True,
+            low=0,
+            high=1,
+            default="no limit",
+        ),
+    )
+    max_false_accepts_per_hour: float | None = field(
+        default=None,
+        metadata=_says(
+            "Most detections an hour in negative clips, else the run fails.",
+            "--max-false-accepts-per-hour",
+            metavar="N",
+            is_number=True,
+            low=0,
+            default="no limit",
         ),
     )
     jobs: int = field(

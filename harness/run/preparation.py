@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from harness.clips.clip import Clip, check_step
+from harness.clips.clip import Clip
 from harness.clips.golden import Golden
 from harness.engines.catalog import ENGINES, engine_spec, installed_version
 from harness.engines.opening import golden_engine
@@ -45,7 +45,6 @@ def check_inputs(setup: Setup, clips: Sequence[Clip], options: RunOptions) -> No
         raise UsageError("several targets that are not each another board", hint="name each board once; or --jobs")
     if recorded is not None:
         recorded.check_model(model)
-    check_step(model.feature_step_size, clips)
     if setup.vad is not None and setup.vad.feature_step_size != model.feature_step_size:
         steps = f"{setup.vad.feature_step_size} and {model.feature_step_size} ms"
         raise UsageError(

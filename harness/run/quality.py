@@ -1,22 +1,24 @@
-"""How good a model was on the labelled clips of a run: what was seen of them, handed to `harness.run.evaluation`."""
+"""How good a model was on the labelled clips of a run, and whether that is good enough."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from math import inf
 
 from harness.clips.clip import Clip
-from harness.run.evaluation.labels import Label, labels_from_names
+from harness.run.evaluation.labels import Label, LabelKind
 from harness.run.evaluation.statistics import Evaluation, LabelledOutputs, Rule, evaluate
 from harness.run.judging import Judge, Observed
+from harness.run.options import RunOptions
+from harness.run.results import Problem
+from mww.core.errors import UsageError
 
 
 def evaluate_clips(
-    judge: Judge, clips: Sequence[Clip], seen: Sequence[Observed], labels: Mapping[str, Label] | None
+    judge: Judge, clips: Sequence[Clip], seen: Sequence[Observed], labels: Mapping[str, Label]
 ) -> Evaluation | None:
     """Recall and false accepts over the labelled clips that were carried out."""
     model = judge.model
-    if labels is None:
-        labels = labels_from_names(clip.name for clip in clips)
     labelled = [
         LabelledOutputs(
             name=clip.name,
@@ -31,3 +33,41 @@ def evaluate_clips(
     ]
     rule = Rule(model.sliding_window_size, model.stride, model.feature_step_size)
     return evaluate(labelled, rule, model.cutoff_byte) if labelled else None
+
+
+def check_gate(options: RunOptions, kinds: Collection[LabelKind]) -> None:
+    """Refuse a limit that no clip can meet or miss.
+
+    Raises:
+        UsageError: A limit of recall without clips with the word, or of false accepts without clips without it.
+    """
+    limits = (
+        ("--min-recall", options.min_recall),
+        ("--max-false-accepts-per-hour", options.max_false_accepts_per_hour),
+    )
+    for (flag, limit), kind in zip(limits, ("positive", "negative"), strict=True):
+        if limit is not None and not 0 <= limit <= (1 if kind == "positive" else inf):
+            raise UsageError(f"--{flag} {limit:g}", hint="0 to 1" if kind == "positive" else "0 or more")
+        if limit is not None and kind not in kinds:
+            hint = f"put clips into a folder named {kind}, or label them with --labels FILE.csv"
+            raise UsageError(f"--{flag} without {kind} clips", hint=hint)
+
+
+def quality_problems(options: RunOptions, evaluation: Evaluation | None) -> tuple[Problem, ...]:
+    """A problem for each limit that the run does not keep."""
+    if evaluation is None:
+        return ()
+    recall, accepts = evaluation.at.recall, evaluation.at.false_accepts
+    problems = []
+    if options.min_recall is not None and (recall.value or 0.0) < options.min_recall:
+        message = f"recall is {recall.value or 0.0:.3f} ({recall.hits} of {recall.trials} clips), below "
+        message += f"{options.min_recall:g}"
+        hint = "mww cutoff MANIFEST --clips DIR shows which cutoff reaches it; the clips that were missed are listed"
+        problems.append(Problem("quality", evaluation.missed, None, message, hint))
+    limit = options.max_false_accepts_per_hour
+    if limit is not None and (accepts.rate or 0.0) > limit:
+        message = f"{accepts.rate:.2f} false accepts an hour ({accepts.count} in {accepts.hours:.2f} h), more than "
+        message += f"{limit:g}"
+        hint = "mww cutoff MANIFEST --clips DIR shows which cutoff has fewer; the clips that woke it are listed"
+        problems.append(Problem("quality", evaluation.woken_by, None, message, hint))
+    return tuple(problems)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.clips.clip import AudioClip, Clip, check_step
+from harness.clips.clip import AudioClip, Clip
 from harness.clips.golden import Golden, Provenance, RecordedClip, write_golden
 from harness.clips.sources import ClipSource, open_clips
 from harness.run.streaming import Feed
@@ -72,8 +72,7 @@ def record(
     """
     summaries: list[RecordedSummary] = []
     with ExitStack() as stack:
-        chosen, former = open_clips(clips, lead_in, stack)
-        check_step(model.feature_step_size, chosen)
+        chosen, former = open_clips(clips, lead_in, stack, model.feature_step_size)
         target = stack.enter_context(EmulatorTarget())
         target.load(model)
         info = target.info()

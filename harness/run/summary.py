@@ -9,11 +9,12 @@ from harness.clips.clip import Clip
 from harness.run.account import environment, judge_arena, warnings_for
 from harness.run.allowing import account, allowing, proposal
 from harness.run.causes import Wrong, bisect_line, name_causes, wrong_clips
+from harness.run.clip_warnings import with_warnings
 from harness.run.execution import Execution
 from harness.run.judging import Judge, Observed
 from harness.run.options import RunOptions
 from harness.run.problems import plain_problems
-from harness.run.quality import evaluate_clips
+from harness.run.quality import evaluate_clips, quality_problems
 from harness.run.results import ArenaResult, ClipResult, Problem, RunResult, VadSource, Verdict
 from harness.run.search import Found, find_operator
 from harness.targets.base import TargetInfo
@@ -26,10 +27,15 @@ def summarize(execution: Execution, options: RunOptions) -> RunResult:
     model, vad, allowances = inputs.setup.model, inputs.setup.vad, inputs.allowances
     judge = Judge(model, vad, inputs.tolerance, allowing(allowances, model, info))
     clips = tuple(judge.judge(clip, seen) for clip, seen in zip(inputs.clips, observed, strict=True))
+    positive = {name for name, label in inputs.labels.items() if label.kind == "positive"}
+    clips = with_warnings(model, clips, positive)
+    evaluation = evaluate_clips(judge, inputs.clips, observed, inputs.labels)
+    quality = quality_problems(options, evaluation)
     arena = None if execution.arena is None else judge_arena(model, info, execution.arena)
     problems = _problems(judge, options, info, arena, list(zip(inputs.clips, observed, clips, strict=True)))
+    problems = (*problems, *quality)
     return RunResult(
-        verdict=_verdict(arena, [clip.status for clip in clips]),
+        verdict=_verdict(arena, [clip.status for clip in clips], quality),
         model=model.name,
         model_sha256=model.sha256,
         manifest_sha256=inputs.manifest_sha256,
@@ -47,7 +53,7 @@ def summarize(execution: Execution, options: RunOptions) -> RunResult:
         environment=environment(),
         started=execution.started,
         seconds=time.monotonic() - execution.clock,
-        evaluation=evaluate_clips(judge, inputs.clips, observed, inputs.labels),
+        evaluation=evaluation,
         problems=problems,
         allowances=account(allowances, model, info, clips),
         proposed_allowance=proposal(model, info, clips, problems),
@@ -83,7 +89,7 @@ def _problems(
     return (*plain, *causes)
 
 
-def _verdict(arena: ArenaResult | None, clips: Sequence[Verdict]) -> Verdict:
+def _verdict(arena: ArenaResult | None, clips: Sequence[Verdict], quality: Sequence[Problem]) -> Verdict:
     if arena is None or "error" in clips:
         return "error"
-    return "fail" if "fail" in clips or arena.fits is False else "pass"
+    return "fail" if "fail" in clips or arena.fits is False or quality else "pass"

@@ -70,6 +70,7 @@ EXTRAS: Final = (
     Extra("demo", "run mww demo on a published model", ("pymicro-wakeword",)),
     Extra("cluster", "spread clips over Dask and read URLs", ("distributed", "fsspec", "aiohttp")),
     Extra("audio", "read sound that is not 16 kHz mono 16-bit WAV", ("soundfile", "soxr")),
+    Extra("listen", "listen to this machine's microphone", ("sounddevice",)),
     Extra("pytest", "test wake words under pytest", ("pytest", "pytest-xdist")),
 )
 
