@@ -30,6 +30,7 @@ VERBS: Final = {
     "analyze": "What a model is made of, as text, JSON or a page.",
     "compare": "What two models differ in.",
     "features": "WAV clips to the features that the device sees.",
+    "listen": "What a device would do with this machine's sound, live.",
     "record": "Golden outputs of a model on clips.",
     "cutoff": "A better cutoff for a wake word, by labelled clips.",
     "run": "Stream clips through a target and judge every output.",

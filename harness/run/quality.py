@@ -47,10 +47,10 @@ def check_gate(options: RunOptions, kinds: Collection[LabelKind]) -> None:
     )
     for (flag, limit), kind in zip(limits, ("positive", "negative"), strict=True):
         if limit is not None and not 0 <= limit <= (1 if kind == "positive" else inf):
-            raise UsageError(f"--{flag} {limit:g}", hint="0 to 1" if kind == "positive" else "0 or more")
+            raise UsageError(f"{flag} {limit:g}", hint="0 to 1" if kind == "positive" else "0 or more")
         if limit is not None and kind not in kinds:
             hint = f"put clips into a folder named {kind}, or label them with --labels FILE.csv"
-            raise UsageError(f"--{flag} without {kind} clips", hint=hint)
+            raise UsageError(f"{flag} without {kind} clips", hint=hint)
 
 
 def quality_problems(options: RunOptions, evaluation: Evaluation | None) -> tuple[Problem, ...]:

@@ -32,6 +32,7 @@ SUFFIXES: Final = frozenset(
 
 _NOT_SOUND: Final = frozenset(
     {".csv", ".tsv", ".txt", ".json", ".jsonl", ".yaml", ".yml", ".md", ".npz", ".npy", ".tflite", ".textgrid", ".lab"}
+    | {".html", ".xml", ".pdf", ".png", ".jpg", ".svg", ".py", ".sh", ".toml", ".log", ".ini", ".cfg", ".ninja"}
 )
 """Endings of files that lie beside clips on purpose: nobody misses them."""
 

@@ -1,0 +1,215 @@
+"""`mww listen`: what a device would do with sound as it comes, on a terminal or as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import click
+
+from harness.cli.output import console
+from harness.cli.run_options import options_of_a_run
+from harness.listen.keeping import Keeper
+from harness.listen.listener import Heard, Level, Listener
+from harness.listen.sound_sources import open_sound
+from harness.targets.registry import TargetOptions, open_target
+from mww.core.errors import UsageError
+from mww.core.text import printable
+from mww.esphome.model import Model, load_model
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_PATH = click.Path(path_type=Path)
+_LEVELS_A_SECOND: Final = 10
+_BAR: Final = 30
+
+
+@click.command("listen")
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=_PATH)
+@click.option(
+    "--input", "source", metavar="DEVICE|FILE|-", help="A microphone, a file, or raw s16le 16 kHz mono on stdin."
+)
+@options_of_a_run("target", target="Where the model runs; a board hears what this machine hears.")
+@click.option("--vad", type=_PATH, metavar="MANIFEST.json", help="A VAD model that gates detections.")
+@click.option("--save", type=_PATH, metavar="DIR", help="Keep a WAV of each detection and near miss.")
+@click.option("--jsonl", is_flag=True, help="Print a JSON document a line for each event.")
+@click.option("--json", "as_json", is_flag=True, help="The same as --jsonl.")
+def command(
+    models: tuple[Path, ...],
+    source: str | None,
+    target: tuple[str, ...],
+    vad: Path | None,
+    save: Path | None,
+    jsonl: bool,
+    as_json: bool,
+) -> int:
+    """Listen with each MODEL, a manifest or .tflite, under ESPHome's detection rule, until the sound ends or Ctrl-C.
+
+    Exits with 0 at the end of a file or pipe, and with 130 on Ctrl-C; what was to be saved is saved either way.
+    """
+    loaded = [load_model(path) for path in models]
+    gate = load_model(vad) if vad else None
+    show: _Display = _Lines() if jsonl or as_json else _Terminal([model.name for model in loaded])
+    with ExitStack() as stack:
+        listener = stack.enter_context(_listener(loaded, gate, target))
+        stack.enter_context(show.shown(loaded, gate, source))
+        keeper = Keeper(save) if save else None
+        try:
+            _listen(listener, open_sound(source, show.lost), keeper, show)
+        finally:
+            for path in keeper.close() if keeper else ():
+                show.saved(path)
+            show.end(listener.time_s)
+    return 0
+
+
+def _listener(models: Sequence[Model], vad: Model | None, targets: tuple[str, ...]) -> Listener:
+    names = targets or ("emulator",)
+    if len(names) > 1 or (names[0] != "emulator" and len(models) > 1):
+        raise UsageError("a board listens with one model", hint="give one MODEL and one --target")
+    words = [(model, open_target(names[0], TargetOptions())) for model in models]
+    return Listener(words, (vad, open_target("emulator", TargetOptions())) if vad else None)
+
+
+def _listen(listener: Listener, sound: Iterator[bytes], keeper: Keeper | None, show: _Display) -> None:
+    shown = 0.0
+    for block in sound:
+        for heard in listener.hear(block):
+            show.heard(heard)
+            if keeper is not None:
+                keeper.keep(heard)
+        for path in keeper.hear(block) if keeper else ():
+            show.saved(path)
+        if (now := time.monotonic()) - shown >= 1 / _LEVELS_A_SECOND:
+            show.level(listener.level(block))
+            shown = now
+
+
+class _Display(Protocol):
+    """Who is told what happens."""
+
+    @contextmanager
+    def shown(self, models: Sequence[Model], vad: Model | None, source: str | None) -> Iterator[None]:
+        """Begin and end."""
+        ...
+
+    def level(self, level: Level) -> None:
+        """A tenth of a second has passed."""
+        ...
+
+    def heard(self, heard: Heard) -> None:
+        """A detection or a near miss."""
+        ...
+
+    def saved(self, path: Path) -> None:
+        """A WAV was written."""
+        ...
+
+    def lost(self, seconds: float) -> None:
+        """Sound was lost."""
+        ...
+
+    def end(self, seconds: float) -> None:
+        """There is no more sound."""
+        ...
+
+
+class _Lines:
+    """A JSON document a line, each flushed at once."""
+
+    @contextmanager
+    def shown(self, models: Sequence[Model], vad: Model | None, source: str | None) -> Iterator[None]:
+        words = [{"name": model.name, "cutoff": model.cutoff_byte, "sha256": model.sha256} for model in models]
+        self._put("start", models=words, vad=vad.name if vad else None, input=source)
+        yield
+
+    def level(self, level: Level) -> None:
+        self._put("level", **{**asdict(level), "averages": dict(level.averages)})
+
+    def heard(self, heard: Heard) -> None:
+        facts = asdict(heard)
+        self._put("near-miss" if facts.pop("near_miss") else "detection", **facts)
+
+    def saved(self, path: Path) -> None:
+        self._put("saved", path=str(path))
+
+    def lost(self, seconds: float) -> None:
+        self._put("lost", seconds=seconds)
+
+    def end(self, seconds: float) -> None:
+        self._put("end", time_s=seconds)
+
+    @staticmethod
+    def _put(event: str, **facts: Any) -> None:
+        sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
+        sys.stdout.flush()
+
+
+class _Terminal:
+    """A live table of levels, with detections above it; without a terminal, the detections alone."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        from rich.live import Live
+
+        self._names = names
+        self._cutoffs: dict[str, int] = {}
+        self._console = console()
+        self._live = Live(console=self._console, transient=True, auto_refresh=False)
+        self._lost = 0.0
+
+    @contextmanager
+    def shown(self, models: Sequence[Model], vad: Model | None, source: str | None) -> Iterator[None]:
+        self._cutoffs = {model.name: model.cutoff_byte for model in models}
+        if not self._console.is_terminal:
+            yield
+            return
+        with self._live:
+            yield
+
+    def level(self, level: Level) -> None:
+        if self._console.is_terminal:
+            self._live.update(self._table(level), refresh=True)
+
+    def heard(self, heard: Heard) -> None:
+        kind = "near miss" if heard.near_miss else "no speech by the VAD" if heard.vad_blocked else "detected"
+        self._say(f"{heard.time_s:8.2f} s  {printable(heard.model)}: {kind}, average {heard.average}")
+
+    def saved(self, path: Path) -> None:
+        self._say(f"            saved {printable(str(path))}")
+
+    def lost(self, seconds: float) -> None:
+        self._lost += seconds
+        self._say(f"            sound was lost: {self._lost:.1f} s so far; this machine is too slow, or busy")
+
+    def end(self, seconds: float) -> None:
+        self._say(f"{seconds:8.2f} s  end of the sound")
+
+    def _say(self, line: str) -> None:
+        from rich.text import Text
+
+        self._console.print(Text(line))
+
+    def _table(self, level: Level) -> Table:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, show_header=False, pad_edge=False)
+        loud = "clipped" if level.clipped else f"peak {level.peak:.2f}, DC {level.dc:+.3f}"
+        table.add_row(f"{level.time_s:8.1f} s", Text(_bar(level.rms**0.5)), loud)
+        for name, average in level.averages:
+            cutoff = self._cutoffs[name]
+            style = "green" if average > cutoff else ""
+            table.add_row(Text(printable(name)), Text(_bar(average / 255), style=style), f"{average} of {cutoff}")
+        return table
+
+
+def _bar(share: float) -> str:
+    filled = round(min(1.0, max(0.0, share)) * _BAR)
+    return "█" * filled + "·" * (_BAR - filled)
