@@ -34,7 +34,7 @@ def console(*, stderr: bool = False) -> Console:
     """Make a rich console; it drops colour and box drawing's width where the stream is not a terminal."""
     from rich.console import Console
 
-    width = None if (sys.stderr if stderr else sys.stdout).isatty() else 120
+    width = None if (sys.stderr if stderr else sys.stdout).isatty() else 160
     return Console(stderr=stderr, highlight=False, soft_wrap=False, width=width)
 
 

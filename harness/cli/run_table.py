@@ -77,7 +77,7 @@ def _clips(result: RunResult) -> Table:
     from rich.text import Text
 
     cutoff = cutoff_byte(result.probability_cutoff)
-    highest = f"highest average (cutoff {cutoff})"
+    highest = f"highest average of {cutoff}"
     table = Table("clip", "", "what came of it", highest, "detected at", box=None, pad_edge=False)
     table.columns[0].overflow = "fold"  # a name cut short cannot be copied
     shown = worst_first(result.clips)[:_ROWS]
