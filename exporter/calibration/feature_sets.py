@@ -6,11 +6,10 @@ what they should be is `exporter.calibration.sets`'s question.
 
 from __future__ import annotations
 
-import tokenize
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,8 @@ import numpy.typing as npt
 from exporter.network.architecture import FloatArray
 from mww.core.errors import CalibrationError
 from mww.core.file_kinds import NPZ, ZIP, kind_of
+from mww.core.npy import read_npy_header
+from mww.core.readable import files_below, open_regular
 from mww.esphome.audio import sound_files
 from mww.esphome.contract import FEATURE_FLOAT_SCALE, FEATURES, INPUT_SCALE, INPUT_ZERO_POINT
 from mww.esphome.frontend import wav_to_features
@@ -30,9 +31,10 @@ _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DAMAGE: Final = (
     *(OSError, ValueError, EOFError, MemoryError),
     *(zipfile.BadZipFile, zlib.error, RuntimeError),  # RuntimeError: an encrypted member
-    tokenize.TokenError,  # a header that numpy tries to mend as one of Python 2's
 )
 _SEED: Final = 0
+_WHOLE: Final = ("ii", "iu", "ui", "uu")
+_MAX_NAME: Final = 64  # bytes of a file that holds a type's name
 _RAW: Final = np.dtype(np.uint16)
 _HINT: Final = "give front-end features as uint16, or floats 0..26, in [slices, 40] a clip"
 
@@ -51,7 +53,13 @@ def load_clips(path: Path) -> list[FloatArray]:
         raise CalibrationError(f"{path} does not hold features but is {kind.name}", hint=kind.way_on("features"))
     if not path.is_dir():
         return _load_npz(path)
-    if mmaps := _find_mmaps(path):
+    try:
+        mmaps = _find_mmaps(path)
+    except OSError as error:
+        raise CalibrationError(
+            f"cannot read {path}: {error.strerror or error}", hint="give the folder that holds the features alone"
+        ) from error
+    if mmaps:
         return _load_mmaps(path, mmaps)
     clips = sound_files(path)
     if not clips:
@@ -97,36 +105,38 @@ def _as_floats(clip: npt.NDArray[np.generic], name: str) -> FloatArray:
 
 def _load_npz(path: Path) -> list[FloatArray]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
             if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
                 raise CalibrationError(
                     f"{path} unpacks to more than {_MAX_BYTES >> 30} GiB",
                     hint="give a part of the clips: some hundred are enough for calibration",
                 )
-            if any(entry.compress_type not in _METHODS for entry in archive.infolist()):
+            if any(entry.compress_type not in _METHODS for entry in entries.values()):
                 raise CalibrationError(f"{path} is packed as numpy never does", hint=_HINT)
-        with np.load(path, allow_pickle=False) as file:
-            if "features" in file.files:
-                return clips_from_array(_member(path, "features", file["features"]))
-            return [_as_floats(_member(path, name, file[name]), f"{path.name}: {name}") for name in file.files]
+            if "features" in entries:
+                return clips_from_array(_member(archive, entries["features"]))
+            return [_as_floats(_member(archive, entry), f"{path.name}: {name}") for name, entry in entries.items()]
     except _DAMAGE as error:
         reason = getattr(error, "strerror", None) or error
         raise CalibrationError(f"{path} is not a readable .npz file: {reason}", hint=_HINT) from error
 
 
-def _member(path: Path, name: str, found: npt.NDArray[np.generic] | bytes) -> npt.NDArray[np.generic]:
-    """An array; numpy gives the bytes of a member that is none."""
-    if isinstance(found, bytes):
-        raise CalibrationError(f"{path}: {name} is not an array", hint=_HINT)
-    return found
+def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> npt.NDArray[np.generic]:
+    with archive.open(entry) as stream:
+        header = read_npy_header(stream)
+        if header.size != entry.file_size - stream.tell():
+            raise ValueError(f"{entry.filename[:60]} has another size than it says")
+        order: Literal["F", "C"] = "F" if header.fortran_order else "C"
+        return np.frombuffer(stream.read(), header.dtype).reshape(header.shape, order=order)
 
 
 def _find_mmaps(path: Path) -> list[Path]:
     """The trainer's RaggedMmap folders: the path itself, or those under its `training` part, or all under it."""
     if (path / "data.ninja").is_file():
         return [path]
-    training = sorted(found.parent for found in path.glob("**/training/**/data.ninja"))
-    found = training or sorted(entry.parent for entry in path.glob("**/data.ninja"))
+    found = sorted(file.parent for file in files_below(path) if file.name == "data.ninja")
+    found = [folder for folder in found if "training" in folder.relative_to(path).parts] or found
     inner = ("starts", "ends", "shapes", "flattened_shapes")
     return [folder for folder in found if folder.name not in inner]
 
@@ -134,29 +144,46 @@ def _find_mmaps(path: Path) -> list[Path]:
 def _load_mmaps(path: Path, folders: list[Path]) -> list[FloatArray]:
     """Read clips of the `mmap_ninja` package's format: one flat array, with the start and end of each clip."""
     try:
-        spans = []
-        for folder in folders:
-            data, starts, ends = (_read_ninja(part) for part in (folder, folder / "starts", folder / "ends"))
-            spans += [(data, int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
-        clips = []
-        for index in _choose(len(spans)):
-            data, start, end = spans[index]
-            if not 0 <= start <= end <= len(data) or (end - start) % FEATURES:
-                raise CalibrationError(
-                    f"{path} has a clip from {start} to {end} of {len(data)} values",
-                    hint="the folder is damaged: copy it again, or generate the features again",
-                )
-            clips.append(_as_floats(data[start:end].reshape(-1, FEATURES), f"{path.name}: clip {index}"))
+        stores = [_Store(folder) for folder in folders]
+        firsts = np.cumsum([0, *(len(store.starts) for store in stores)])
+        clips: list[FloatArray] = []
+        left = _MAX_BYTES // 4
+        for index in _choose(int(firsts[-1])):
+            at = int(np.searchsorted(firsts, index, side="right")) - 1
+            clip = stores[at].clip(index - int(firsts[at]), left)
+            left -= clip.size
+            clips.append(_as_floats(clip, f"{path.name}: clip {index}"))
     except (OSError, ValueError, TypeError) as error:
         raise CalibrationError(
-            f"{path} is not a readable mmap folder: {error}",
+            f"{path} is not a readable mmap folder: {getattr(error, 'strerror', None) or error}",
             hint="was the folder copied whole? the trainer's feature generation writes it again",
         ) from error
     return clips
 
 
+class _Store:
+    """A RaggedMmap folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._data = _read_ninja(folder)
+        self.starts, self._ends = (_read_ninja(folder / part) for part in ("starts", "ends"))
+        if len(self.starts) != len(self._ends) or self.starts.dtype.kind + self._ends.dtype.kind not in _WHOLE:
+            raise ValueError("starts and ends of its clips do not belong together")
+
+    def clip(self, index: int, most: int) -> npt.NDArray[np.generic]:
+        """A clip [slices, 40] of at most so many values."""
+        start, end = int(self.starts[index]), int(self._ends[index])
+        if not 0 <= start <= end <= len(self._data) or (end - start) % FEATURES:
+            raise ValueError(f"it has a clip from {start} to {end} of {len(self._data)} values")
+        if end - start > most:
+            raise ValueError(f"its clips are larger than {_MAX_BYTES >> 30} GiB as floats")
+        return np.array(self._data[start:end]).reshape(-1, FEATURES)
+
+
 def _read_ninja(folder: Path) -> npt.NDArray[np.generic]:
-    name = (folder / "dtype.ninja").read_text("ascii").strip()
+    with open_regular(folder / "dtype.ninja") as file:
+        name = file.read(_MAX_NAME).decode("ascii").strip()
     if name not in ("uint16", "int8", "float16", "float32", "float64", "int32", "int64", "uint32", "uint64"):
         raise ValueError(f"data of type {name[:20]!r}")
-    return np.memmap(folder / "data.ninja", dtype=name, mode="r")
+    with open_regular(folder / "data.ninja") as file:
+        return np.memmap(file, dtype=name, mode="r")

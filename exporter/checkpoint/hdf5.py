@@ -16,6 +16,7 @@ import numpy as np
 
 from exporter.network.architecture import MAX_WEIGHTS, FloatArray
 from mww.core.errors import CheckpointError, MissingPackageError
+from mww.core.readable import open_regular
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -54,7 +55,10 @@ def read_arrays(source: Path | bytes, name: str) -> Mapping[str, FloatArray]:
     h5py = h5py_module()
     arrays: dict[str, FloatArray] = {}
     try:
-        with h5py.File(io.BytesIO(source) if isinstance(source, bytes) else source, "r") as file:
+        with (
+            io.BytesIO(source) if isinstance(source, bytes) else open_regular(source) as stream,
+            h5py.File(stream, "r") as file,
+        ):
             _collect(h5py, file, "", arrays, count())
     except _FAULTS as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

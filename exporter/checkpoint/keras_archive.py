@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from exporter.network.settings import Setting, Settings, parse_setting
 from mww.core.errors import CheckpointError
+from mww.core.readable import open_regular
 
 _MAX_CONFIG: Final = 8 * 1024 * 1024
 _MAX_WEIGHTS: Final = 256 * 1024 * 1024
@@ -35,7 +36,7 @@ def read_keras_archive(path: Path) -> KerasArchive:
         CheckpointError: It cannot be read, or is of another network.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             config = json.loads(_read(archive, "config.json", _MAX_CONFIG))
             weights = _read(archive, "model.weights.h5", _MAX_WEIGHTS)
         return KerasArchive(_settings(config), weights)

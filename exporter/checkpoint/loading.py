@@ -33,6 +33,7 @@ from exporter.network.architecture import Architecture, FloatArray, MixedNet, Pa
 from exporter.network.settings import Setting, Settings
 from mww.core.errors import CheckpointError
 from mww.core.file_kinds import HDF5, KERAS, TEXT, kind_of
+from mww.core.readable import open_regular
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,16 +59,20 @@ def load_checkpoint(path: Path, configured: Settings) -> Checkpoint:
     kind = kind_of(path)
     if kind is not None and kind not in (HDF5, KERAS, TEXT):
         raise CheckpointError(f"{path} is not a checkpoint but {kind.name}", hint=kind.way_on("checkpoint"))
-    if zipfile.is_zipfile(path):
-        archive = read_keras_archive(path)
-        return from_arrays(read_arrays(archive.weights, str(path)), configured, str(path), archive.settings)
     index = path if path.suffix == ".index" else path.with_name(f"{path.name}.index")
     if index.is_file():
         drawers, subspectral = read_tf_checkpoint(index.with_suffix(""))
         return from_drawers(drawers, subspectral, configured)
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise CheckpointError(f"{path} {what}", hint="--checkpoint takes .weights.h5, .keras or ckpt-N")
+    try:
+        with open_regular(path) as file:
+            zipped = zipfile.is_zipfile(file)
+    except OSError as error:
+        raise CheckpointError(
+            f"cannot read {path}: {error.strerror}", hint="--checkpoint takes .weights.h5, .keras or ckpt-N"
+        ) from error
+    if zipped:
+        archive = read_keras_archive(path)
+        return from_arrays(read_arrays(archive.weights, str(path)), configured, str(path), archive.settings)
     return from_arrays(read_arrays(path, str(path)), configured, str(path))
 
 

@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 
 from exporter.network.architecture import FloatArray
+from mww.core.readable import open_regular
 
 MAX_INDEX_SIZE: Final = 4 * 1024 * 1024
 
@@ -69,7 +70,7 @@ class Bundle:
         path = self.prefix.with_name(f"{self.prefix.name}.data-{entry.shard:05d}-of-{self.shards:05d}")
         if entry.offset + entry.size > path.stat().st_size:
             raise ValueError(f"{key[:80]} ends behind its file")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(entry.offset)
             content = file.read(entry.size)
         if masked_crc32c(content) != entry.checksum:
@@ -84,7 +85,7 @@ def read_bundle(prefix: Path) -> Bundle:
         OSError: It cannot be read.
         ValueError: It is not an index, or is damaged.
     """
-    with prefix.with_name(f"{prefix.name}.index").open("rb") as file:
+    with open_regular(prefix.with_name(f"{prefix.name}.index")) as file:
         content = file.read(MAX_INDEX_SIZE + 1)
     if len(content) > MAX_INDEX_SIZE:
         raise ValueError("the index is too large")

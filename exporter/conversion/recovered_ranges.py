@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 from exporter.network.streaming_graph import StreamingGraph, read_streaming_graph
 from mww.core.errors import CalibrationError, ModelFileError
+from mww.core.readable import open_regular
 from mww.tflite.model_file import ModelFile
 
 Ranges: TypeAlias = Mapping[str, tuple[float, float]]
@@ -70,7 +71,7 @@ def load_ranges(path: Path) -> Ranges:
     """
     hint = "mww recover --ranges-output writes one"
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             document = json.loads(file.read(_MAX_FILE_SIZE))
     except OSError as error:
         raise CalibrationError(

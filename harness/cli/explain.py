@@ -11,6 +11,7 @@ import click
 
 from harness.cli.output import emit_json, json_option
 from mww.core.errors import InputError
+from mww.core.readable import open_regular
 from mww.core.text import printable
 from mww.esphome.log_messages import Explained, explain
 
@@ -41,14 +42,13 @@ def command(log: Path, as_json: bool) -> int:
 def _lines(log: Path) -> list[str]:
     if str(log) == "-":
         return _read(sys.stdin.buffer)
-    if not log.is_file():
-        problem = "is not a regular file" if log.exists() else "does not exist"
-        raise InputError(f"{log} {problem}", hint="give a log file, or - and the log on stdin")
     try:
-        with log.open("rb") as file:
+        with open_regular(log) as file:
             return _read(file)
     except OSError as error:
-        raise InputError(f"cannot read {log}: {error.strerror}", hint="give a log file that you may read") from error
+        raise InputError(
+            f"cannot read {log}: {error.strerror}", hint="give a log file, or - and the log on stdin"
+        ) from error
 
 
 def _read(stream: BinaryIO) -> list[str]:

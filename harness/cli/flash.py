@@ -15,6 +15,7 @@ from harness.cli.output import emit_json, json_option, progress
 from harness.serial.connection import DEFAULT_BAUD
 from harness.targets.registry import firmware_of
 from mww.core.errors import InputError
+from mww.core.readable import open_regular
 
 if TYPE_CHECKING:
     from harness.boards.flashing.writing import FlashReport
@@ -94,7 +95,7 @@ def _firmware(path: Path) -> Callable[[str], bytes]:
         return own
     path = find_image(path)
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             content = stream.read(_MAX_FIRMWARE + 1)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", hint="give a factory image") from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from mww.core.errors import InputError
+from mww.core.readable import open_regular
 
 MAX_BYTES: Final = 256 << 20
 REMEDY: Final = "mww run --report writes a run.json"
@@ -32,7 +33,7 @@ class Fields:
             InputError: It cannot be read, or holds something else.
         """
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 content = file.read(MAX_BYTES + 1)
             if len(content) > MAX_BYTES:
                 raise InputError(

@@ -10,6 +10,7 @@ from typing import Final
 
 from harness.report.fields import REMEDY
 from mww.core.errors import InputError
+from mww.core.readable import open_regular
 from mww.esphome.manifest_schema import is_integer
 
 MAX_FILE_SIZE: Final = 64 * 1024 * 1024
@@ -71,17 +72,15 @@ def _runs(path: Path) -> list[Mapping[str, object]]:
 
 def _read_json(path: Path) -> object:
     try:
-        if path.is_file() and path.stat().st_size > MAX_FILE_SIZE:
+        with open_regular(path) as file:
+            content = file.read(MAX_FILE_SIZE + 1)
+        if len(content) > MAX_FILE_SIZE:
             raise InputError(
                 f"{path} is larger than {MAX_FILE_SIZE} bytes", hint="give the run.json that mww run --report wrote"
             )
-        if not path.is_file():
-            raise InputError(f"{path} is {'no file' if path.exists() else 'missing'}", hint=REMEDY)
-        return json.loads(path.read_bytes().decode("utf-8"))
+        return json.loads(content.decode("utf-8"))
     except OSError as error:
-        raise InputError(
-            f"cannot read {path}: {error.strerror}", hint="give the run.json that mww run --report wrote"
-        ) from error
+        raise InputError(f"cannot read {path}: {error.strerror}", hint=REMEDY) from error
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"{path} is not JSON: {error}", hint="give the run.json that mww run --report wrote"

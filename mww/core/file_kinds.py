@@ -10,12 +10,13 @@ import base64
 import binascii
 import io
 import re
-import stat
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import BinaryIO, Final, Literal
+
+from mww.core.readable import open_regular
 
 Purpose = Literal["model", "checkpoint", "manifest", "features"]
 """What the file was given as, which decides the way on."""
@@ -123,16 +124,14 @@ def kind_of(path: Path) -> FileKind | None:
     try:
         if path.is_dir():
             return SAVED_MODEL if (path / "saved_model.pb").is_file() else None
-        if not stat.S_ISREG(path.stat().st_mode):
-            return None
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(HEAD)
     except (OSError, ValueError):
         return None
-    return recognise(head, lambda: path.open("rb"), path.name)
+    return recognise(head, lambda: open_regular(path), path.name)
 
 
-def recognise(head: bytes, opened: Callable[[], io.IOBase] | None = None, name: str = "") -> FileKind | None:
+def recognise(head: bytes, opened: Callable[[], BinaryIO] | None = None, name: str = "") -> FileKind | None:
     """Recognise a file by its first bytes.
 
     Args:
@@ -166,7 +165,7 @@ def _by_framework(head: bytes, name: str) -> FileKind | None:
     return None
 
 
-def _archive(opened: Callable[[], io.IOBase]) -> FileKind:
+def _archive(opened: Callable[[], BinaryIO]) -> FileKind:
     try:
         with opened() as stream, zipfile.ZipFile(stream) as archive:
             names = archive.namelist()[:_MEMBERS]

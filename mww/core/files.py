@@ -1,44 +1,78 @@
-"""Writing results: beside their place, then renamed, and several files all or none."""
+"""Writing results: beside their place, then renamed, and several files all or none; pipes and devices as streams."""
 
 from __future__ import annotations
 
+import errno
+import io
+import os
+import re
+import stat
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 from mww.core.errors import OutputError
 from mww.core.scratch import ScratchFile
 
+_OWN: Final = re.compile(
+    r"/(?:dev|proc/(?:self|thread-self)|proc/(?P<process>\d+))/(?:fd/(?P<number>\d{1,9})|(?P<name>std\w+))"
+)
+"""Names of what this process has open already."""
+
+_STANDARD: Final = {"stdout": 1, "stderr": 2}
+_MAX_LINKS: Final = 40
+_FLAGS: Final = os.O_WRONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY"))
+_HINT: Final = "choose another place: is the disk full, or the folder write-protected?"
+
+
+class _Stream(io.BufferedWriter):
+    """What can only be written on and on; a device such as /dev/null says that it can seek, and does not."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, target: int, whence: int = 0, /) -> int:
+        raise io.UnsupportedOperation("a stream cannot seek")
+
+    def tell(self) -> int:
+        raise io.UnsupportedOperation("a stream has no place")
+
 
 def write_files(contents: Mapping[Path, bytes]) -> None:
     """Write all files, or leave everything as it was; folders are made where they are missing.
+
+    A pipe, a terminal or another device is written as a stream once all files are ready, and never replaced.
 
     Raises:
         OutputError: A file cannot be written.
     """
     waiting: dict[Path, ScratchFile] = {}
     former: dict[Path, bytes | None] = {}
+    at = None
     try:
-        for path, content in contents.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            waiting[path] = ScratchFile(path)
-            waiting[path].stream.write(content)
-            waiting[path].stream.flush()
-        for path in contents:
-            former[path] = path.read_bytes() if path.exists() else None
-            waiting[path].keep()
-            del waiting[path]
+        streams = [path for path in contents if _is_stream(path)]
+        files = [path for path in contents if path not in streams]
+        for at in files:
+            at.parent.mkdir(parents=True, exist_ok=True)
+            waiting[at] = ScratchFile(at)
+            waiting[at].stream.write(contents[at])
+            waiting[at].stream.flush()
+        for at in streams:
+            with _open_stream(at) as stream:
+                stream.write(contents[at])
+        for at in files:
+            if len(files) > 1:  # otherwise nothing can be left half done
+                former[at] = at.read_bytes() if at.exists() else None
+            waiting[at].keep()
+            del waiting[at]
     except BaseException as error:  # an interrupt too leaves nothing half done
         for path, content_before in former.items():
             if path not in waiting:
                 _restore(path, content_before)
         if isinstance(error, OSError):
-            where = error.filename or "the result"
-            raise OutputError(
-                f"cannot write {where}: {error.strerror}",
-                hint="choose another place: is the disk full, or the folder write-protected?",
-            ) from error
+            raise _cannot_write(at, error) from error
         raise
     finally:
         for beside in waiting.values():
@@ -49,10 +83,16 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a file to write beside its place, and put it there once the block is through; nothing is left otherwise.
 
+    A pipe, a terminal or another device is written as a stream, which may not be able to seek.
+
     Raises:
         OutputError: The file cannot be written.
     """
     try:
+        if _is_stream(path):
+            with _open_stream(path) as stream:
+                yield stream
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = ScratchFile(path)
         try:
@@ -61,10 +101,55 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         finally:
             beside.discard()
     except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror or error}",
-            hint="choose another place: is the disk full, or the folder write-protected?",
-        ) from error
+        raise _cannot_write(path, error) from error
+
+
+def _cannot_write(path: Path | None, error: OSError) -> OutputError:
+    where = path or error.filename or "the result"
+    if error.errno == errno.ENXIO:
+        return OutputError(f"cannot write {where}: nobody reads from it", hint="start its reader first, or give a file")
+    return OutputError(f"cannot write {where}: {error.strerror or error}", hint=_HINT)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a place is written, not replaced: it is open already, or there and neither file nor folder."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return _own_descriptor(path) is not None
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)) or _own_descriptor(path) is not None
+
+
+def _own_descriptor(path: Path) -> int | None:
+    """The descriptor that a name such as /dev/stdout, or a link to it, stands for; None for other names."""
+    name = os.path.abspath(path)  # noqa: PTH100 -- resolve() would go on to the file behind the descriptor
+    for _ in range(_MAX_LINKS):
+        match = _OWN.fullmatch(name)
+        if match and match["process"] in (None, str(os.getpid())):
+            return int(match["number"]) if match["number"] else _STANDARD.get(match["name"])
+        try:
+            name = os.path.join(os.path.dirname(name), os.readlink(name))  # noqa: PTH115, PTH118, PTH120
+        except (OSError, ValueError):
+            return None
+        name = os.path.normpath(name)
+    return None
+
+
+def _open_stream(path: Path) -> BinaryIO:
+    """Open a pipe or device; what this process has open already goes on where it is.
+
+    Raises:
+        OSError: It cannot be opened, nobody reads from it, or it is a disk.
+    """
+    descriptor = _own_descriptor(path)
+    if descriptor is not None:
+        sys.stdout.flush()
+        return _Stream(io.FileIO(os.dup(descriptor), "wb"))
+    if stat.S_ISBLK(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is a disk, which no result replaces", str(path))
+    handle = os.open(path, _FLAGS)  # without waiting for a reader
+    os.set_blocking(handle, True)
+    return _Stream(io.FileIO(handle, "wb"))
 
 
 def _restore(path: Path, content: bytes | None) -> None:

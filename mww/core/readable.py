@@ -1,8 +1,27 @@
-"""What a file must be able to do to be read, wherever it is."""
+"""What a file must be able to do to be read, wherever it is, and how those of this machine are opened safely."""
 
 from __future__ import annotations
 
-from typing import BinaryIO, Literal, Protocol
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Final, Literal, Protocol
+
+_FLAGS: Final = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY"))
+_KINDS: Final = (
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
+_KERNEL: Final = ("/proc", "/sys")
+"""File systems whose regular files may have no end, or wait for an event."""
+
+
+MAX_ENTRIES: Final = 1_000_000
+"""Files and folders below a folder that are looked at."""
 
 
 class Readable(Protocol):
@@ -15,3 +34,53 @@ class Readable(Protocol):
             OSError: It cannot be opened; so may reading it later.
         """
         ...
+
+
+def open_regular(path: Readable) -> BinaryIO:
+    """Open a file to read it; only a regular one of a disk, since all others may wait, or give bytes without an end.
+
+    Raises:
+        OSError: It cannot be opened, or is a folder, pipe, device, socket or file of the kernel, as `strerror` says.
+    """
+    if not isinstance(path, Path):
+        return path.open("rb")
+    try:
+        _refuse_others(path, path.stat())  # before it is opened, which does something to many devices
+        handle = os.open(path, _FLAGS)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "the name holds a zero byte", str(path)) from error
+    try:
+        _refuse_others(path, os.fstat(handle))
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def _refuse_others(path: Path, status: os.stat_result) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder, not a file", str(path))
+    if stat.S_ISREG(status.st_mode) and status.st_dev not in _kernel_devices():
+        return
+    kind = next((name for test, name in _KINDS if test(status.st_mode)), "a file of the kernel")
+    raise OSError(errno.EINVAL, f"it is {kind}, not a regular file", str(path))
+
+
+def _kernel_devices() -> set[int]:
+    return {Path(folder).stat().st_dev for folder in _KERNEL if Path(folder).is_mount()}
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files in a folder and all below it; links to folders are not followed, folders that cannot be read are empty.
+
+    Raises:
+        OSError: It is the root of the file system, or holds more than `MAX_ENTRIES`.
+    """
+    if folder.resolve() == Path(folder.resolve().anchor):
+        raise OSError(errno.EINVAL, "it is the whole file system", str(folder))
+    entries = 0
+    for parent, folders, files in os.walk(folder):
+        entries += len(folders) + len(files)
+        if entries > MAX_ENTRIES:
+            raise OSError(errno.EFBIG, f"it holds more than {MAX_ENTRIES} files", str(folder))
+        yield from (Path(parent, name) for name in files)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from mww.core.errors import MwwError
+from mww.core.readable import open_regular
 
 if TYPE_CHECKING:
     import yaml
@@ -46,7 +47,7 @@ def read_yaml(path: Path, error: type[MwwError], hint: str, *, tuples: bool = Fa
         MwwError: As `error`: the file cannot be read, or `parse_yaml` refuses it.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as problem:
         raise error(f"cannot read {path}: {problem.strerror}", hint=hint) from problem

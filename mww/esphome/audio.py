@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from mww.core.errors import AudioError, MissingPackageError
 from mww.core.file_kinds import HEAD, WAV, recognise
-from mww.core.readable import Readable
+from mww.core.readable import Readable, files_below, open_regular
 from mww.esphome.contract import SAMPLE_RATE
 from mww.esphome.wav import MAX_SECONDS, WavFormatError, conversion_command, read_samples
 
@@ -65,15 +65,28 @@ def read_audio(path: Readable, converted: Callable[[str], None] = lambda source:
 
 
 def sound_files(folder: Path) -> list[Path]:
-    """The sound files of a folder and all below it, sorted."""
-    return sorted(file for file in folder.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+    """The sound files of a folder and all below it, sorted.
+
+    Raises:
+        AudioError: The folder is the whole file system, or as large.
+    """
+    try:
+        return sorted(file for file in files_below(folder) if file.suffix.lower() in SUFFIXES and file.is_file())
+    except OSError as error:
+        raise AudioError(
+            f"cannot read {folder}: {error.strerror or error}", hint="give the folder that holds the clips alone"
+        ) from error
 
 
 def left_out(folder: Path) -> str | None:
-    """What `sound_files` does not take and somebody may miss, in a sentence; None where there is nothing."""
+    """What `sound_files` does not take and somebody may miss, in a sentence; None where there is nothing.
+
+    Raises:
+        OSError: As `files_below`.
+    """
     others = Counter(
         file.suffix.lower() or "without an ending"
-        for file in folder.rglob("*")
+        for file in files_below(folder)
         if not file.name.startswith(".") and file.suffix.lower() not in SUFFIXES | _NOT_SOUND and file.is_file()
     )
     if not others:
@@ -115,7 +128,7 @@ def _packages(reason: WavFormatError) -> tuple[Any, Any]:
 @contextmanager
 def _reading(path: Readable, soundfile: Any) -> Iterator[SoundFile]:
     try:
-        with path.open("rb") as file, soundfile.SoundFile(file) as sound:
+        with open_regular(path) as file, soundfile.SoundFile(file) as sound:
             yield sound
     except OSError as error:
         raise AudioError(f"cannot read {path}: {error.strerror}", hint="give a sound file that you may read") from error
@@ -128,7 +141,7 @@ def _reading(path: Readable, soundfile: Any) -> Iterator[SoundFile]:
 
 
 def _refuse_other_kinds(path: Readable) -> None:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         kind = recognise(file.read(HEAD))
     if kind not in (None, WAV):
         raise AudioError(f"{path} is not sound but is {kind.name}", hint=kind.advice)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mww.core.errors import MwwError, UnsupportedModelError
+from mww.core.readable import open_regular
 from mww.esphome import contract
 from mww.esphome.foreign_models import foreign_model
 from mww.esphome.manifest import is_manifest, load_manifest, refused_by_esphome
@@ -86,7 +87,7 @@ def load_model(path: Path | str) -> Model:
 def unreadable_model(path: Path, problem: MwwError) -> Model:
     """What stands for a file that is there and that `load_model` refused, so that a run can tell why beside others."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(_MAX_UNREADABLE)
     except OSError:
         raise problem from None

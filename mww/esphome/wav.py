@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import BinaryIO, Final
 
 from mww.core.errors import AudioError
-from mww.core.readable import Readable
+from mww.core.readable import Readable, open_regular
 from mww.esphome.contract import SAMPLE_RATE
 
 MAX_SECONDS: Final = 24 * 3600
@@ -44,7 +44,7 @@ def read_samples(path: Readable) -> Iterator[bytes]:
             shrinks meanwhile is found before the first block.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             left = _find_samples(path, file)
             while left:
                 block = file.read(min(left, _BLOCK_SAMPLES * 2))

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from mww.core.errors import ModelFileError, WrongKindError
 from mww.core.file_kinds import TFLITE, recognise
+from mww.core.readable import open_regular
 from mww.tflite.flatbuffer import Buffer, MalformedError, Table
 from mww.tflite.operator_options import Options, read_options
 from mww.tflite.tflite_schema import CUSTOM_OPERATOR, MAX_FILE_SIZE, OPERATORS, TENSOR_TYPE_SIZES, TENSOR_TYPES
@@ -218,7 +219,7 @@ def _read_file(path: Path) -> bytes:
         if not path.is_file():
             problem = "is not a file" if path.exists() else "does not exist"
             raise ModelFileError(f"{path} {problem}", hint="give the path of a .tflite file")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(MAX_FILE_SIZE + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise ModelFileError(f"cannot read {path}: {error}", hint="give a .tflite file that you may read") from error

@@ -1,12 +1,16 @@
 """Calibration features: from every file that people have, on one scale, whole, anchored, and the same each time."""
 
+import os
 import struct
 import wave
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from exporter.calibration.feature_sets import MAX_CLIPS, load_clips
 from exporter.calibration.sets import (
@@ -192,3 +196,58 @@ def test_a_stride_of_one_and_a_nonsensical_one() -> None:
     )
     with pytest.raises(MwwError):
         representative_dataset([np.full((4, 40), 9, np.float32)], "x", stride=0, minimum=1)
+
+
+def _npz_of_header(path: Path, header: str) -> None:
+    content = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() + bytes(80)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("clip.npy", content)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': ('<u2', (40,)), 'fortran_order': False, 'shape': (1,)}",
+        "{'descr': {'names': [1]}, 'fortran_order': False, 'shape': (1, 40)}",
+        "{'descr': '<u2', 'fortran_order': False, 'shape': (True, 40)}",
+        "{'descr': '<u2', 'fortran_order': False, 'shape': (2**70, 40)}",
+        f"{{'descr': '<u2', 'fortran_order': False, 'shape': ({2**70}, 0)}}",
+        "{'descr': '|V0', 'fortran_order': False, 'shape': (10, 40)}",
+        "{[]: 1}",
+    ],
+)
+def test_a_header_that_lies_is_one_error(header: str, tmp_path: Path) -> None:
+    _npz_of_header(tmp_path / "x.npz", header)
+    with pytest.raises(CalibrationError, match=r"x\.npz is not a readable \.npz file"):
+        load_clips(tmp_path / "x.npz")
+
+
+_SPAN = st.one_of(st.integers(-(2**63), 2**63 - 1), st.floats(), st.integers(0, 4).map(lambda clip: clip * 40))
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    name=st.sampled_from(["int64", "uint64", "float64", "float16", "uint16", "int8", "|V0", "", "object", "int32"]),
+    starts=st.lists(_SPAN, max_size=3),
+    ends=st.lists(_SPAN, max_size=3),
+    sparse=st.booleans(),
+)
+def test_a_mmap_folder_of_any_spans_and_types_is_clips_or_one_error(
+    name: str, starts: list[float], ends: list[float], sparse: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("spans") / "x_mmap"
+    _write_mmap(folder, [_raw(1, 4)[0]])
+    for part, values in (("starts", starts), ("ends", ends)):
+        kind = "float64" if any(isinstance(value, float) for value in values) else "int64"
+        (folder / part / "dtype.ninja").write_text(kind)
+        (folder / part / "data.ninja").write_bytes(np.array(values, kind).tobytes())
+    (folder / "dtype.ninja").write_text(name)
+    if sparse:
+        os.truncate(folder / "data.ninja", 40 << 30)
+    try:
+        clips = load_clips(folder)
+    except CalibrationError as error:
+        assert error.hint
+        assert len(error.message) < 400
+    else:
+        assert [clip.shape[1] for clip in clips] == [40] * len(starts)

@@ -1,9 +1,19 @@
 """Several results are written all or none, and never half."""
 
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from harness.clips.npz import write_archive
 from mww.core.errors import OutputError
 from mww.core.files import write_files
 
@@ -21,3 +31,79 @@ def test_when_one_cannot_be_written_the_others_keep_what_they_held(tmp_path: Pat
         write_files({good: b"after", tmp_path / "new": b"", bad: b"after"})
     assert good.read_bytes() == b"before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad", "good"]
+
+
+def test_a_device_is_written_and_stays_a_device(tmp_path: Path) -> None:
+    device, link = tmp_path / "null", tmp_path / "link"
+    link.symlink_to("/dev/null")
+    places = [link]
+    try:
+        os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 3))
+        places.append(device)
+    except PermissionError:  # only root makes devices
+        pass
+    for place in places:
+        before = place.lstat().st_mode
+        write_files({place: b"x" * 100_000, tmp_path / "beside": b"y"})
+        write_archive(place, [("a", np.zeros(1000))])
+        assert place.lstat().st_mode == before
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+    assert (tmp_path / "beside").read_bytes() == b"y"
+
+
+def test_a_full_device_leaves_the_others_as_they_were(tmp_path: Path) -> None:
+    (tmp_path / "good").write_bytes(b"before")
+    with pytest.raises(OutputError, match="/dev/full"):
+        write_files({tmp_path / "good": b"after", Path("/dev/full"): b"x"})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"good": b"before"}
+
+
+def test_a_pipe_is_a_stream_and_without_a_reader_it_is_refused_at_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(OutputError, match="nobody reads"):
+        write_files({pipe: b"x"})
+    content = bytes(range(256)) * 1000
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(pipe.read_bytes)
+        wait_for_reader(pipe, content)
+        assert reading.result(60) == content
+    assert pipe.is_fifo()
+
+
+def wait_for_reader(pipe: Path, content: bytes) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return write_files({pipe: content})
+        except OutputError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize("place", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "{link}"])
+@pytest.mark.parametrize("kind", ["file", "pipe"])
+def test_the_own_output_is_continued(place: str, kind: str, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("/dev/stdout")
+    program = (
+        "import sys; from pathlib import Path; from mww.core.files import replacing, write_files\n"
+        "print('before'); write_files({Path(sys.argv[1]): b'one\\n'})\n"
+        "with replacing(Path(sys.argv[1])) as file: file.write(b'two\\n')\n"
+        "print('after')"
+    )
+    words = [sys.executable, "-c", program, place.format(link=link)]
+    target = tmp_path / "out"
+    with target.open("wb") as out:
+        done = subprocess.run(words, stdout=out if kind == "file" else subprocess.PIPE, check=True, timeout=120)
+    content = target.read_bytes() if kind == "file" else done.stdout
+    assert content.split() == [b"before", b"one", b"two", b"after"]
+    assert link.is_symlink()
+    assert Path("/dev/stdout").is_symlink()
+
+
+def test_the_places_of_other_processes_and_closed_ones_are_refused() -> None:
+    for place in ("/dev/fd/999", "/proc/self/fd/999", "/proc/1/fd/999999"):
+        with pytest.raises(OutputError, match=place):
+            write_files({Path(place): b""})

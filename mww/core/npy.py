@@ -1,0 +1,80 @@
+"""The header of a `.npy` array, read as data and believed in nothing that no array of numbers has."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from math import prod
+from typing import IO, Any, Final
+
+import numpy as np
+
+_MAGIC: Final = b"\x93NUMPY"
+_LENGTH_BYTES: Final = {b"\x01\x00": 2, b"\x02\x00": 4, b"\x03\x00": 4}
+_MAX_HEADER: Final = 10_000  # numpy 2.2, lib/format.py: what its own reader takes
+_MAX_AXES: Final = 32
+_MAX_BYTES: Final = 2**63 - 1
+_NUMBERS: Final = re.compile(r"[<>|=]?[biuf][1-9]\d?")
+_KEYS: Final = {"descr", "fortran_order", "shape"}
+
+
+@dataclass(frozen=True, slots=True)
+class NpyHeader:
+    """What the header says: numbers of a type, and the shape of the array."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    fortran_order: bool
+
+    @property
+    def size(self) -> int:
+        """Bytes of the array."""
+        return prod(self.shape) * self.dtype.itemsize
+
+
+def read_npy_header(stream: IO[bytes]) -> NpyHeader:
+    """Read a header; the stream is at the first number then.
+
+    Raises:
+        OSError: The stream cannot be read.
+        ValueError: It is not a header, or not that of an array of numbers that could be in memory.
+    """
+    start = stream.read(len(_MAGIC) + 2)
+    width = _LENGTH_BYTES.get(start[len(_MAGIC) :])
+    if width is None or not start.startswith(_MAGIC):
+        raise ValueError("it is not a .npy array of version 1 to 3")
+    length = int.from_bytes(stream.read(width), "little")
+    if length > _MAX_HEADER:
+        raise ValueError(f"its header has {length} bytes")
+    header = _literal(stream.read(length))
+    if not isinstance(header, dict) or header.keys() != _KEYS:
+        raise ValueError("its header does not say type and shape")
+    found = NpyHeader(_dtype(header["descr"]), _shape(header["shape"]), header["fortran_order"] is True)
+    if not isinstance(header["fortran_order"], bool) or found.size > _MAX_BYTES:
+        raise ValueError("its header says an order or size that no array has")
+    return found
+
+
+def _literal(content: bytes) -> object:
+    try:
+        return ast.literal_eval(content.decode("utf-8").strip())
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+        raise ValueError("its header is not readable") from error
+
+
+def _dtype(said: object) -> np.dtype[Any]:
+    try:
+        if isinstance(said, str) and _NUMBERS.fullmatch(said):
+            return np.dtype(said)
+    except TypeError:
+        pass  # a width that no number has
+    raise ValueError(f"its type is {repr(said)[:40]}, not numbers")
+
+
+def _shape(said: object) -> tuple[int, ...]:
+    if not isinstance(said, tuple) or len(said) > _MAX_AXES:
+        raise ValueError("its shape is not a list of lengths")
+    if not all(type(length) is int and 0 <= length <= _MAX_BYTES for length in said):
+        raise ValueError("its shape has a length that no array has")
+    return said

@@ -1,0 +1,94 @@
+"""What is not a regular file is refused at once, whatever reads it; a folder is not walked without a bound."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from exporter.calibration.feature_sets import load_clips
+from exporter.checkpoint import load_checkpoint
+from exporter.conversion.recovered_ranges import load_ranges
+from exporter.network.configuration import load_configuration
+from harness.report.fields import Fields
+from harness.report.measured_arena import read_measured_arena
+from mww.core import readable
+from mww.core.errors import ConfigurationError, MwwError
+from mww.core.file_kinds import kind_of
+from mww.core.readable import files_below, open_regular
+from mww.core.yaml_reader import read_yaml
+from mww.esphome.audio import read_audio, sound_files
+from mww.tflite.model_file import read_model
+
+READERS: tuple[Callable[[Path], object], ...] = (
+    lambda path: list(read_audio(path)),
+    load_clips,
+    lambda path: load_checkpoint(path, {}),
+    load_ranges,
+    load_configuration,
+    Fields.read,
+    lambda path: read_measured_arena(path, ""),
+    lambda path: read_yaml(path, ConfigurationError, "give another"),
+    read_model,
+)
+
+
+def special(folder: Path) -> list[Path]:
+    """Everything that can stand at a path and is not a file of a disk."""
+    pipe, listener = folder / "pipe", folder / "socket"
+    os.mkfifo(pipe)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(listener))
+    link = folder / "link"
+    link.symlink_to("/dev/zero")
+    return [pipe, listener, link, Path("/dev/zero"), Path("/dev/full"), Path("/proc/kmsg"), folder]
+
+
+def test_what_may_have_no_end_is_refused_by_every_reader(tmp_path: Path) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    for path in special(folder):
+        for reader in READERS:
+            with pytest.raises(MwwError) as caught:
+                reader(path)
+            assert caught.value.hint
+            assert "\n" not in caught.value.message
+        assert kind_of(path) is None
+
+
+def test_the_reason_names_what_stands_there(tmp_path: Path) -> None:
+    words = ["a pipe", "a socket", "a device", "a device", "a device", "a file of the kernel", "a folder"]
+    for path, word in zip(special(tmp_path), words, strict=True):
+        with pytest.raises(OSError, match=word):
+            open_regular(path)
+    with pytest.raises(OSError, match="zero byte"):
+        open_regular(Path("a\0b"))
+
+
+def test_a_regular_file_is_read_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"content")
+    (tmp_path / "link").symlink_to("file")
+    with open_regular(tmp_path / "link") as file:
+        assert file.read() == b"content"
+
+
+def test_a_folder_is_walked_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "inner").mkdir()
+    for name in ("a.wav", "inner/b.wav", "c.txt"):
+        (tmp_path / name).touch()
+    (tmp_path / "inner" / "again").symlink_to(tmp_path)
+    assert sound_files(tmp_path) == [tmp_path / "a.wav", tmp_path / "inner" / "b.wav"]
+    monkeypatch.setattr(readable, "MAX_ENTRIES", 4)
+    with pytest.raises(MwwError, match="more than 4 files"):
+        sound_files(tmp_path)
+
+
+def test_the_whole_file_system_is_refused() -> None:
+    for reader in (sound_files, load_clips):
+        with pytest.raises(MwwError, match="whole file system"):
+            reader(Path("/"))
+    with pytest.raises(OSError, match="whole file system"):
+        list(files_below(Path("/usr/..")))
