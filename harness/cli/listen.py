@@ -81,12 +81,12 @@ def _listener(models: Sequence[Model], vad: Model | None, targets: tuple[str, ..
 def _listen(listener: Listener, sound: Iterator[bytes], keeper: Keeper | None, show: _Display) -> None:
     shown = 0.0
     for block in sound:
-        for heard in listener.hear(block):
-            show.heard(heard)
-            if keeper is not None:
-                keeper.keep(heard)
         for path in keeper.hear(block) if keeper else ():
             show.saved(path)
+        for heard in listener.hear(block):
+            if keeper is not None:  # before anybody hears of it, and presses Ctrl-C
+                keeper.keep(heard)
+            show.heard(heard)
         if (now := time.monotonic()) - shown >= 1 / _LEVELS_A_SECOND:
             show.level(listener.level(block))
             shown = now
