@@ -160,7 +160,7 @@ def file_name(name: str | None, checkpoint: Path) -> str:
     Raises:
         UsageError: It is not a plain file name.
     """
-    chosen = checkpoint.name.split(".")[0] if name is None else name
+    chosen = (checkpoint.name or checkpoint.resolve().name).split(".")[0] if name is None else name
     if not _NAME.fullmatch(chosen):
         raise UsageError(f"{chosen!r} cannot be a file name", hint="letters, digits, -, _ and . make a name")
     return chosen

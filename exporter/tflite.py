@@ -19,6 +19,7 @@ from exporter.calibration.sets import (
     create_default_representative_dataset,
     create_representative_dataset_from_data,
 )
+from exporter.checkpoint import best_weights
 from exporter.conversion.converters import Converter
 from exporter.conversion.tensorflow_quietly import tensorflow_quietly
 from exporter.export import (
@@ -84,7 +85,7 @@ def export_to_tflite(  # noqa: PLR0913  (keyword-only: each is one thing that a 
     """Export a checkpoint: `NAME.tflite` and `NAME.json` in a folder, verified, both or neither.
 
     Args:
-        checkpoint: A trainer's checkpoint; its layout is recognised.
+        checkpoint: A trainer's checkpoint, or the folder that the official one trained in; its layout is recognised.
         output_dir: Folder to write to; made where it is missing.
         config: The trainer's configuration or ours; None: `training_config.yaml` beside the checkpoint, if there.
         calibration: An `.npz`, a folder, features [clips, slices, 40] or a dataset; None: random features.
@@ -103,7 +104,7 @@ def export_to_tflite(  # noqa: PLR0913  (keyword-only: each is one thing that a 
         RefusedExportError: The model breaks a rule of the runtime.
         MwwError: The export could not be carried out.
     """
-    path = Path(checkpoint)
+    path = best_weights(Path(checkpoint))
     configuration = _configuration(config, path)
     request = ExportRequest(
         checkpoint=path,
@@ -112,7 +113,7 @@ def export_to_tflite(  # noqa: PLR0913  (keyword-only: each is one thing that a 
         calibration=Path(calibration) if isinstance(calibration, str) else calibration,
         calibration_ranges=Path(calibration_ranges) if calibration_ranges else None,
         minimum_clips=minimum_clips,
-        name=file_name(name, path),
+        name=file_name(name, Path(checkpoint)),
         options=_manifest_options(configuration, manifest_options, tuple(chips) if chips else None),
         choose_cutoff=choose_cutoff,
         optimize=optimize,

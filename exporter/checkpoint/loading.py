@@ -45,6 +45,28 @@ class Checkpoint:
     layout: str
 
 
+def best_weights(path: Path) -> Path:
+    """The weights in the official trainer's folder: the best, else the last, else its newest ckpt-N; a file is itself.
+
+    Raises:
+        CheckpointError: The folder holds none of them.
+    """
+    if not path.is_dir() or kind_of(path) is not None:
+        return path
+    for name in ("best_weights.weights.h5", "last_weights.weights.h5"):
+        for folder in (path, path / "train"):
+            if (folder / name).is_file():
+                return folder / name
+    numbered = {index: _CKPT.fullmatch(index.name) for index in (path / "restore").glob("ckpt-*.index")}
+    restored = [(int(match[1]), index) for index, match in numbered.items() if match]
+    if not restored:
+        raise CheckpointError(
+            f"{path} is a folder without a trainer's weights",
+            hint="give the trainer's train_dir, with best_weights.weights.h5, or the checkpoint itself",
+        )
+    return max(restored)[1].with_suffix("")
+
+
 def load_checkpoint(path: Path, configured: Settings) -> Checkpoint:
     """Read a checkpoint.
 
@@ -142,6 +164,7 @@ def _checked(architecture: Architecture, weights: Weights, layout: str) -> Check
     return Checkpoint(architecture, weights, layout)
 
 
+_CKPT: Final = re.compile(r"ckpt-(\d{1,9})\.index")
 _ARRAY: Final = re.compile(r"(.+/vars)/(\d{1,2})")
 
 

@@ -29,6 +29,9 @@ _HEADER_KEY: Final = b""
 _FLOATS: Final = {1: "<f4", 2: "<f8", 19: "<f2"}
 """Numbers of `DataType`."""
 
+_STRING: Final = 7
+_GRAPH_KEY: Final = "_CHECKPOINTABLE_OBJECT_GRAPH"
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _CASTAGNOLI: Final = 0x82F63B78
 
@@ -44,6 +47,17 @@ class Entry:
     size: int
     checksum: int
     sliced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Trackable:
+    """An object of a checkpoint: its members by name, as places in the list of objects, and where its value lies.
+
+    Read from tensorflow 2.19.1, `core/protobuf/trackable_object_graph.proto`.
+    """
+
+    members: Mapping[str, int]
+    key: str | None
 
 
 @dataclass(frozen=True)
@@ -67,15 +81,37 @@ class Bundle:
         kind = np.dtype(_FLOATS[entry.dtype])
         if entry.size != prod(entry.shape) * kind.itemsize:
             raise ValueError(f"{key[:80]} has {entry.size} bytes for shape {list(entry.shape)[:8]}")
+        content = self._content(key, entry)
+        if masked_crc32c(content) != entry.checksum:
+            raise ValueError(f"{key[:80]} is damaged")
+        return np.frombuffer(content, kind).reshape(entry.shape).astype(np.float32)
+
+    def objects(self) -> tuple[Trackable, ...]:
+        """The objects that were saved, the first is the root; none where the checkpoint does not name them.
+
+        Raises:
+            OSError: Their file cannot be read.
+            ValueError: What names them is damaged.
+        """
+        entry = self.entries.get(_GRAPH_KEY)
+        if entry is None:
+            return ()
+        if entry.dtype != _STRING or entry.sliced or entry.size > MAX_INDEX_SIZE:
+            raise ValueError("its graph of objects is not a text of a bounded size")
+        content = self._content(_GRAPH_KEY, entry)
+        length, at = _varint(content, 0)
+        text = content[at + 4 :]  # behind a checksum of the length
+        if len(text) != length or masked_crc32c(length.to_bytes(4, "little") + content[at:]) != entry.checksum:
+            raise ValueError("its graph of objects is damaged")
+        return tuple(_trackable(node) for number, node in _fields(text) if number == 1 and isinstance(node, bytes))
+
+    def _content(self, key: str, entry: Entry) -> bytes:
         path = self.prefix.with_name(f"{self.prefix.name}.data-{entry.shard:05d}-of-{self.shards:05d}")
         if entry.offset + entry.size > path.stat().st_size:
             raise ValueError(f"{key[:80]} ends behind its file")
         with open_regular(path) as file:
             file.seek(entry.offset)
-            content = file.read(entry.size)
-        if masked_crc32c(content) != entry.checksum:
-            raise ValueError(f"{key[:80]} is damaged")
-        return np.frombuffer(content, kind).reshape(entry.shape).astype(np.float32)
+            return file.read(entry.size)
 
 
 def read_bundle(prefix: Path) -> Bundle:
@@ -180,6 +216,26 @@ def _entry(message: bytes) -> Entry:
         checksum=_number(fields, 6),
         sliced=any(number == 7 for number, _ in found),
     )
+
+
+def _trackable(message: bytes) -> Trackable:
+    members: dict[str, int] = {}
+    keys: dict[str, str] = {}
+    for number, content in _fields(message):
+        if number in (1, 2) and isinstance(content, bytes):
+            fields = dict(_fields(content))
+            if number == 1:
+                members[_text(fields, 2)] = _number(fields, 1)
+            else:
+                keys[_text(fields, 1)] = _text(fields, 3)
+    return Trackable(members, keys.get("VARIABLE_VALUE"))
+
+
+def _text(fields: Mapping[int, int | bytes], number: int) -> str:
+    value = fields.get(number, b"")
+    if not isinstance(value, bytes):
+        raise ValueError("a name in the index is a number")
+    return value.decode("utf-8")
 
 
 def _number(fields: Mapping[int, int | bytes], number: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,8 @@ _KEY: Final = re.compile(
     r"(?:model/)?(?:_operations/|_layers/|layer_with_weights-)(\d{1,5})/(cell/|batch_norm/)?"
     r"_?(kernel|depthwise_kernel|bias|gamma|beta|moving_mean|moving_variance)/\.ATTRIBUTES/VARIABLE_VALUE"
 )
+_PARTS: Final = ("cell", "batch_norm")
+_VALUE: Final = "/.ATTRIBUTES/VARIABLE_VALUE"
 _ORDER: Final = ("kernel", "depthwise_kernel", "gamma", "bias", "beta", "moving_mean", "moving_variance")
 
 
@@ -38,7 +41,8 @@ def read_tf_checkpoint(prefix: Path) -> tuple[Drawers, bool]:
 
 
 def _layers(bundle: Bundle, name: str) -> tuple[Drawers, bool]:
-    matches = {key: match for key in bundle.entries if (match := _KEY.fullmatch(key))}
+    keys = _by_objects(bundle) or {key: key for key in bundle.entries}
+    matches = {keys[name]: match for name in keys if (match := _KEY.fullmatch(name))}
     if sum(prod(bundle.entries[key].shape) for key in matches) > MAX_WEIGHTS:
         raise CheckpointError(
             f"{name} holds more numbers than any network for an ESP32", hint="give the checkpoint of a wake word"
@@ -57,6 +61,30 @@ def _layers(bundle: Bundle, name: str) -> tuple[Drawers, bool]:
     if not drawers["dense"]:
         raise CheckpointError(f"{name} holds no wake word model", hint="it must be a microWakeWord trainer's")
     return drawers, "batch_norm/" in places.values()
+
+
+def _by_objects(bundle: Bundle) -> dict[str, str]:
+    """The model's weights by their names in the model; nothing where the checkpoint does not tell them.
+
+    Keras 3 stores what an optimiser trains under the optimiser's name, and the model's own name for it is only in the
+    graph of objects.
+    """
+    objects = bundle.objects()
+
+    def members(place: int) -> Mapping[str, int]:
+        return objects[place].members if place < len(objects) else {}
+
+    model = members(0).get("model", 0)
+    layers = members(model).get("_operations", members(model).get("_layers"))
+    found: dict[str, str] = {}
+    for number, layer in members(layers).items() if layers is not None else ():
+        inner = {f"{part}/": members(layer)[part] for part in _PARTS if part in members(layer)}
+        for part, place in {"": layer, **inner}.items():
+            for name, variable in members(place).items():
+                key = objects[variable].key if variable < len(objects) else None
+                if key in bundle.entries:
+                    found[f"_operations/{number}/{part}{name}{_VALUE}"] = str(key)
+    return found if any(_KEY.fullmatch(name) for name in found) else {}
 
 
 def _drawer(layer: Layer, place: str, arrays: dict[str, FloatArray]) -> Drawer:

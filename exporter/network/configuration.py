@@ -31,6 +31,11 @@ _SARPEL_SECTIONS: Final = frozenset(
     {"hardware", "paths", "training", "augmentation", "performance", "mining", "export", "preprocessing", "evaluation"}
 )
 _SARPEL_TRAINING_KEYS: Final = frozenset({"dropout_rate", "l2_regularization"})
+_TRAINER_INPUT: Final = frozenset(
+    {"train_dir", "training_steps", "features", "window_step_ms", "clip_duration_ms", "batch_size", "learning_rates"}
+)
+"""Names that the official trainer reads, and writes beside `flags` into its training_config.yaml."""
+
 _HINT: Final = "give the training_config.yaml that the trainer wrote"
 _LOG: Final = logging.getLogger(__name__)
 
@@ -51,9 +56,9 @@ class Configuration:
 
 
 def find_configuration(checkpoint: Path) -> Path | None:
-    """The trainer's configuration beside a checkpoint; TF checkpoints lie one folder deeper."""
+    """The trainer's configuration beside a checkpoint, or one folder up where the trainer keeps it there."""
     folders = [checkpoint.parent]
-    if checkpoint.parent.name == "restore":
+    if checkpoint.parent.name in ("restore", "train"):
         folders.append(checkpoint.parent.parent)
     return next((folder / DEFAULT_NAME for folder in folders if (folder / DEFAULT_NAME).is_file()), None)
 
@@ -88,6 +93,8 @@ def parse_configuration(document: Mapping[Any, Any]) -> Configuration:
         )
     if _SARPEL_SECTIONS & document.keys():
         return _sarpel(document)
+    if len(_TRAINER_INPUT & document.keys()) > 1:
+        raise ConfigurationError("this is what the trainer was given, which does not tell the network", hint=_HINT)
     _refuse_unknown(document, _OUR_SECTIONS, "the configuration")
     model, manifest = (_section(document, name) for name in _OUR_SECTIONS)
     _refuse_unknown(model, tuple(settings.ALL), "model")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from exporter.calibration.sets import MINIMUM_CLIPS
+from exporter.checkpoint import best_weights
 from exporter.conversion.converters import CONVERTERS
 from exporter.export import ChooseCutoff, ExportResult, RefusedExportError
 from exporter.manifest import ManifestOptions
@@ -43,7 +44,11 @@ _HEARD = "the wake word must be spoken in the calibration clips, or the model ne
 
 @click.command("export", short_help="A trained checkpoint to a streaming INT8 model and its manifest.")
 @click.option(
-    "--checkpoint", required=True, metavar="FILE", type=_PATH, help="Any trainer's; its layout is recognised."
+    "--checkpoint",
+    required=True,
+    metavar="FILE",
+    type=_PATH,
+    help="Any trainer's, or its train_dir; the layout is recognised.",
 )
 @click.option("--output", required=True, metavar="DIR", type=_PATH, help="Folder for NAME.tflite and NAME.json.")
 @click.option(
@@ -104,6 +109,9 @@ def command(  # noqa: PLR0913  (one parameter an option)
             hint="leave one out: --cutoff-from chooses the cutoff",
         )
     manifest = {name: others.pop(name) for name in _MANIFEST_OPTIONS}
+    chosen = best_weights(checkpoint)
+    if chosen != checkpoint:
+        click.echo(f"checkpoint: {printable(str(chosen))}", err=True)
     with progress() as bar:
         result = _export(
             checkpoint,
