@@ -18,6 +18,9 @@ INT32_MAX: Final = 2**31 - 1
 _HALF: Final = 1 << 30
 _ONE: Final = 1 << 31
 
+LEAST_SHIFT: Final = -23
+"""Of shifts for which the steps between results of a byte fit int64."""
+
 RANGES: Final = {"INT8": (-128, 127), "UINT8": (0, 255)}
 """The values that a type holds."""
 
@@ -71,7 +74,10 @@ def divide_by_power(values: npt.ArrayLike, exponent: npt.ArrayLike) -> Integers:
 
 
 def least_input(result: Integers, multiplier: Integers, shift: Integers) -> Integers:
-    """The least whole number that `multiply` takes to `result` or above; arguments broadcast, multipliers above 0."""
+    """The least whole number that `multiply` takes to `result` or above; arguments broadcast.
+
+    Exact for results of -256..256, multipliers above 0, and shifts from `LEAST_SHIFT` on.
+    """
     right, left = np.maximum(-shift, 0), np.maximum(shift, 0)
     # The least value before the second rounding; halves go away from zero, so that 0 and below take one more.
     middle = np.where(right > 0, (result << right) - (np.int64(1) << np.maximum(right - 1, 0)), result)

@@ -259,6 +259,10 @@ class Dense:
         """See `Kernel`."""
         weighted, source = self._weighted, sources[0]
         rows = output.size // self._matrix.shape[1]
+        line = self._as_line(source, rows)
+        if line is not None:
+            self._bind_line(calls, line, output)
+            return
         sums = calls.shared("sums", (rows, self._matrix.shape[1]), weighted.dtype)
         columns = as_matrix(source, rows, self._depth)
         if columns is None or columns.dtype != weighted.dtype:
@@ -267,6 +271,41 @@ class Dense:
             columns = gathered.reshape(rows, self._depth)
         calls.add(np.matmul, columns, self._matrix, out=sums)
         weighted.requantiser.bind(calls, sums, output.reshape(sums.shape))
+
+    def _as_line(self, source: Values, rows: int) -> Values | None:
+        """The line `[frames + rows - 1, size]` that windows of `[rows, size]` move over by a row; None of others."""
+        matrix = source.view()
+        try:
+            matrix.shape = (rows, self._depth)
+        except AttributeError:
+            return None
+        step, size = matrix.strides[0], matrix.itemsize
+        length, rest = divmod(self._depth * size, step) if step > 0 else (0, 1)
+        channels = self._matrix.shape[1]
+        if rows != len(source) or rest or length < 2 or length * channels > _INNER or matrix.strides[1] != size:
+            return None
+        row = step // size
+        largest = np.abs(self._matrix.reshape(length, row, channels)).sum(axis=1).max() * 128
+        if largest >= FLOAT32_EXACT:
+            return None
+        return np.lib.stride_tricks.as_strided(matrix, (rows + length - 1, row), (step, size), writeable=False)
+
+    def _bind_line(self, calls: Calls, line: Values, output: Values) -> None:
+        """Each row of the line times the weights of every place that it may have in a window, summed along diagonals.
+
+        A window is never copied, and a row is multiplied once and not once for each window that it is in.
+        """
+        row, channels = line.shape[1], self._matrix.shape[1]
+        length, frames = self._depth // row, len(output)
+        weights = self._matrix.reshape(length, row, channels).transpose(1, 0, 2).reshape(row, length * channels)
+        products = calls.shared("columns", (len(line), length * channels), np.float32)
+        calls.add(np.matmul, line, np.ascontiguousarray(weights, np.float32), out=products)
+        size = products.itemsize
+        strides = (length * channels * size, (length + 1) * channels * size, size)
+        diagonals = np.lib.stride_tricks.as_strided(products, (frames, length, channels), strides, writeable=False)
+        sums = calls.shared("sums", (frames, channels), np.float64)
+        calls.add(np.add.reduce, diagonals, axis=1, dtype=np.float64, out=sums)
+        self._weighted.requantiser.bind(calls, sums, output.reshape(sums.shape))
 
 
 class Table:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from harness.engines.exact.fixed_point import INT32_MAX, Integers, least_input, multiply
+from harness.engines.exact.fixed_point import INT32_MAX, LEAST_SHIFT, Integers, least_input, multiply
 from harness.engines.exact.scratch import Calls, Values
 
 FLOAT32_EXACT: Final = 2**24
@@ -74,7 +74,8 @@ class Requantiser:
         self.factor = scaling.multiplier.astype(np.float64) * np.exp2(scaling.shift.astype(np.float64) - 31)
         self.both_signs = scaling.low < scaling.zero_point
         self.offset = self.bias = self.step = np.zeros(len(self.factor))
-        self.proven = bool((scaling.multiplier > 0).all()) and self._fit()
+        steps_fit = bool((scaling.multiplier > 0).all() and (scaling.shift >= LEAST_SHIFT).all())
+        self.proven = steps_fit and self._fit()
 
     @classmethod
     def can_join(cls, parts: Sequence[Requantiser]) -> bool:

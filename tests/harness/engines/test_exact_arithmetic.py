@@ -1,0 +1,175 @@
+"""The exact engine's arithmetic: against C's rules in plain integers, and at the edges of what floats can do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.engines import passed
+from harness.engines.exact import checked
+from harness.engines.exact.checked import ExactEngine
+from harness.engines.exact.engine import ExactModel
+from harness.engines.exact.fixed_point import LEAST_SHIFT, least_input, multiply, quantize_multiplier
+from harness.engines.exact.requantiser import Requantiser, Scaling
+from harness.engines.exact.scratch import Calls
+from harness.engines.process import EngineProcess
+from mww.core.errors import EngineError
+from tests.support.needs import needs_tflm
+from tests.support.synthetic import Graph, pack
+
+MULTIPLIERS = st.one_of(st.just(1 << 30), st.just((1 << 31) - 1), st.integers(1 << 30, (1 << 31) - 1))
+
+
+def in_c(value: int, multiplier: int, shift: int) -> int:
+    """`MultiplyByQuantizedMultiplier` as it is written in C, with two roundings."""
+    product = (value << max(shift, 0)) * multiplier
+    nudged = product + ((1 << 30) if product >= 0 else 1 - (1 << 30))
+    high = abs(nudged) // (1 << 31) * (1 if nudged >= 0 else -1)
+    right = max(-shift, 0)
+    mask = (1 << right) - 1
+    return (high >> right) + int((high & mask) > (mask >> 1) + (high < 0))
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(-(2**26), 2**26), MULTIPLIERS, st.integers(-24, 4))
+def test_products_are_rounded_as_in_c(value: int, multiplier: int, shift: int) -> None:
+    assert multiply(value, multiplier, shift) == in_c(value, multiplier, shift)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.integers(-256, 256), MULTIPLIERS, st.integers(LEAST_SHIFT, 4))
+def test_the_least_input_of_a_result_is_at_the_step(result: int, multiplier: int, shift: int) -> None:
+    least = int(least_input(*(np.int64(value) for value in (result, multiplier, shift))))
+    assert in_c(least, multiplier, shift) >= result > in_c(least - 1, multiplier, shift)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(MULTIPLIERS, st.integers(-24, 2), st.integers(-(2**20), 2**20)), min_size=1, max_size=8),
+    st.integers(-128, 127),
+    st.sampled_from(["none", "from zero", "narrow"]),
+    st.integers(2, 24),
+)
+def test_bytes_are_the_integers_ones_at_every_step_and_between(
+    channels: list[tuple[int, int, int]], zero_point: int, limits: str, bits: int
+) -> None:
+    multiplier, shift, bias = (np.array(values, np.int64) for values in zip(*channels, strict=True))
+    low = -128 if limits == "none" else zero_point
+    high = 127 if limits != "narrow" else min(127, zero_point + 20)
+    reach = np.full(len(channels), (1 << bits) - 1, np.int64)
+    scaling = Scaling(multiplier, shift, bias, -reach, reach, zero_point, low, high)
+    requantiser = Requantiser(scaling)
+    results = np.arange(low, high + 2)[:, None] - zero_point
+    steps = least_input(results, multiplier, shift) - bias
+    random = np.random.default_rng(bits).integers(-reach, reach + 1, (64, len(channels)))
+    sums = np.clip(np.concatenate([steps - 1, steps, steps + 1, -reach[None], reach[None], random]), -reach, reach)
+    calls, output = Calls(len(sums)), np.empty(sums.shape, np.float32)
+    requantiser.bind(calls, sums.astype(np.float32), output)
+    for call in calls.list:
+        call()
+    factors = list(zip(*(values.tolist() for values in (multiplier, shift, bias)), strict=True))
+    for row, bytes_ in zip(sums.tolist(), output.tolist(), strict=True):
+        for value, byte, (factor, power, added) in zip(row, bytes_, factors, strict=True):
+            assert byte == min(max(in_c(value + added, factor, power) + zero_point, low), high)
+
+
+def test_a_float_form_that_is_not_proven_is_not_used() -> None:
+    wide = np.array([2**40], np.int64)
+    multiplier, shift = np.array([1_500_000_001], np.int64), np.array([-24], np.int64)
+    scaling = Scaling(multiplier, shift, np.zeros(1, np.int64), -wide, wide, 0, -128, 127)
+    assert not Requantiser(scaling).proven
+    zero = Scaling(np.zeros(1, np.int64), shift, np.zeros(1, np.int64), -wide, wide, 5, -128, 127)
+    assert not Requantiser(zero).proven
+    assert zero.apply(np.array([[1000.0]])).tolist() == [[5]]
+
+
+@needs_tflm
+def test_logistic_is_the_same_for_every_input_at_many_scales() -> None:
+    stored = np.arange(-128, 128).astype(np.int8)
+    with EngineProcess("tflm") as tflm:
+        for index, scale in enumerate(np.geomspace(1e-4, 1.0, 25)):
+            graph = Graph()
+            source = graph.tensor([1, 256], scales=(float(scale),), zero_points=(index * 10 - 120,))
+            output = graph.tensor([1, 256], scales=(1 / 256,), zero_points=(-128,))
+            graph.inputs, graph.outputs = [source], [output]
+            graph.operator("LOGISTIC", [source], [output])
+            model = pack(graph)
+            tflm.load(model)
+            assert ExactModel(model).infer(stored[None]).tobytes() == tflm.infer(stored.tobytes()), scale
+
+
+@pytest.fixture
+def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(passed, "user_cache_path", lambda name: tmp_path / name)
+    return tmp_path / "mww-harness" / "engines"
+
+
+@needs_tflm
+def test_the_first_clips_of_a_model_run_in_tflite_micro_too_once(
+    models: Path, notes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = (models / "okay_nabu.tflite").read_bytes()
+    frames = np.random.default_rng(0).integers(-128, 128, (50, 120), np.int8).tobytes()
+    with ExactEngine() as engine:
+        engine.load(content)
+        for _ in range(checked.CHECKED_CLIPS):
+            assert not notes.exists()
+            engine.infer(frames)
+            engine.reset()
+        assert len(list(notes.iterdir())) == 1
+    monkeypatch.setattr(checked, "EngineProcess", None)
+    with ExactEngine() as engine:
+        engine.load(content)
+        assert len(engine.infer(frames)) == engine.inferences == 50
+
+
+@needs_tflm
+def test_a_difference_is_an_error_that_names_both(models: Path, notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = ExactModel.infer
+
+    def wrong(model: ExactModel, frames: np.ndarray) -> np.ndarray:
+        outputs = right(model, frames)
+        outputs[7] ^= 1
+        return outputs
+
+    monkeypatch.setattr(ExactModel, "infer", wrong)
+    with ExactEngine() as engine:
+        engine.load((models / "okay_nabu.tflite").read_bytes())
+        with pytest.raises(EngineError, match=r"engine exact 1 and tflm 0\.dev\d+ disagree .* at inference 7"):
+            engine.infer(bytes(120 * 20))
+    assert not notes.exists()
+
+
+def test_scale_factors_that_c_cannot_have_are_refused() -> None:
+    with pytest.raises(ValueError, match="a scale factor of nan"):
+        quantize_multiplier(float("nan"))
+    assert quantize_multiplier(0.0) == (0, 0)
+    assert quantize_multiplier(1e-12) == (0, 0)
+
+
+_HASH = """
+import hashlib, sys, numpy as np
+from harness.engines.exact.engine import ExactModel
+from tests.harness.engines.test_exact import every_tensor
+model = every_tensor(open(sys.argv[1], "rb").read())
+frames = np.random.default_rng(1).integers(-128, 128, (70, 120), np.int8)
+print(hashlib.sha256(ExactModel(model).infer(frames).tobytes()).hexdigest())
+"""
+
+
+def test_matrix_kernels_and_threads_of_blas_change_nothing(models: Path) -> None:
+    settings_ = [{"OPENBLAS_CORETYPE": core} for core in ("Prescott", "Nehalem", "Sandybridge", "Haswell", "Zen")]
+    words = [sys.executable, "-c", _HASH, str(models / "okay_nabu.tflite")]
+    root = Path(__file__).parents[3]
+    hashes = {
+        subprocess.run(words, env=os.environ | extra, cwd=root, capture_output=True, check=True, text=True).stdout
+        for extra in (*settings_, {"OPENBLAS_NUM_THREADS": "2"}, {})
+    }
+    assert len(hashes) == 1
