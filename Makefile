@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test reliability soak test-esphome-latest fuzz lint unit setup setup-demo clean
+.PHONY: demo test reliability soak exact-campaign test-esphome-latest fuzz lint unit setup setup-demo clean
 
 demo: $(VENV)/.demo
 	$(BIN)/mww demo --output demo
@@ -37,6 +37,12 @@ reliability: $(VENV)/.test
 # An hour of audio, ten minutes at real pace, ten thousand loads: what grows, and whether it gets slower.
 soak: $(VENV)/.test
 	$(BIN)/python -m benchmarks.reliability.soak --size $(SIZE)
+
+# The exact engine against TFLite Micro on so many random models, every tensor of every frame, from one on.
+MODELS ?= 1000
+FIRST ?= 1000
+exact-campaign: $(VENV)/.test
+	MWW_EXACT_MODELS=$(MODELS) MWW_EXACT_FIRST=$(FIRST) $(BIN)/python -m pytest -q -n 2 tests/harness/engines/test_exact_random.py
 
 setup: $(VENV)/.test
 setup-demo: $(VENV)/.demo

@@ -39,6 +39,8 @@ _ALL: Final = (
     Benchmark("emulator", "Does `mww run` infer as fast as the interpreter does?", "running:emulator"),
     Benchmark("jobs", "Do two jobs do twice as much?", "running:jobs"),
     Benchmark("hour", "How long does an hour of audio take?", "running:hour"),
+    Benchmark("exact", "How much faster is the exact engine than the device's own runtime?", "exact:exact"),
+    Benchmark("sound", "How long do four models take over an hour of sound?", "exact:sound"),
     Benchmark("link", "Does a board wait for the link?", "link:link"),
     Benchmark("link-cost", "What does a frame cost the host?", "link:link_cost"),
     Benchmark("start", "How long does a short command take?", "starting:start"),

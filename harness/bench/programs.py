@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -48,24 +48,25 @@ def measuring_peak(file: Path, words: Sequence[str]) -> list[str]:
     return [sys.executable, str(_PACKAGE / "peak.py"), str(file), *words]
 
 
-def run(words: Sequence[str]) -> Finished:
-    """Run a program.
+def run(words: Sequence[str], variables: Mapping[str, str] | None = None) -> Finished:
+    """Run a program, with more environment variables where it is given some.
 
     Raises:
         BenchmarkError: It fails; the hint is the last thing that it said.
     """
-    (finished,) = run_together([words])
+    (finished,) = run_together([words], variables)
     return finished
 
 
-def run_together(commands: Sequence[Sequence[str]]) -> list[Finished]:
+def run_together(commands: Sequence[Sequence[str]], variables: Mapping[str, str] | None = None) -> list[Finished]:
     """Run programs at the same time.
 
     Raises:
         BenchmarkError: As for `run`.
     """
     root = str(IMPORT_ROOT)
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+    given = os.environ | (variables or {})
+    environment = given | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="mww-bench-") as folder:
         running = []

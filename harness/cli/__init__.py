@@ -6,6 +6,7 @@ A verb's module parses, calls and prints; errors, interrupts and exit codes are 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -50,6 +51,9 @@ VERBS: Final = {
 
 INTERRUPTED: Final = 130
 
+_SMALL_PRODUCTS: Final = ("run", "record", "cutoff", "bisect", "demo", "bench")
+"""Verbs whose matrix products are so small that threads of numpy's BLAS cost more than they win."""
+
 
 class LazyGroup(click.Group):
     """A group that imports a verb when it is called, and lists verbs without importing any."""
@@ -62,6 +66,8 @@ class LazyGroup(click.Group):
         """Import a verb's module."""
         if cmd_name not in VERBS:
             return None
+        if cmd_name in _SMALL_PRODUCTS:
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         command = import_module(f"harness.cli.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command

@@ -89,6 +89,7 @@ def _facts(result: DemoResult) -> list[tuple[str, str]]:
     for arena in result.arenas:
         chips.setdefault(arena.minimum, []).append(arena.chip)
     arenas = ", ".join(f"{', '.join(names)} {minimum:,}" for minimum, names in chips.items())
+    golden = f"the engine {board.golden.engine}'s" if board.golden else "nothing"
     mismatches = sum(clip.mismatches or 0 for clip in board.clips)
     return [
         (
@@ -97,7 +98,7 @@ def _facts(result: DemoResult) -> list[tuple[str, str]]:
         ),
         (
             "board",
-            f"virtual {board.target.chip}, flashed by esptool: {mismatches} of {inferences:,} outputs differ from TFLM",
+            f"virtual {board.target.chip}, flashed by esptool: {mismatches} of {inferences:,} outputs differ from {golden}",
         ),
         ("size", f"{len(result.published.content):,} bytes published, {len(result.exported.content):,} exported"),
         ("arena", f"{arenas} bytes at least (predicted); the manifest asks for {result.exported.tensor_arena_size:,}"),

@@ -126,7 +126,7 @@ class ArenaResult:
 
 @dataclass(frozen=True, slots=True)
 class GoldenSource:
-    """Where the golden outputs came from: a recorded file, with its sha256, or a TFLM worker on the spot."""
+    """Where the golden outputs came from: a recorded file, with its sha256, or an engine on the spot."""
 
     origin: Literal["file", "worker"]
     engine: str

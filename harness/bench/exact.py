@@ -1,0 +1,104 @@
+"""The exact engine against bare loops over tflite-micro, by the length of the clips; and from sound to verdicts."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from harness.bench.inputs import SLICES_A_SECOND, feature_file, model_file, wav_file
+from harness.bench.measuring import Goal, Plan, Row
+from harness.bench.programs import Finished, bare, mww, run
+from harness.clips.feature_cache import SIZE_VARIABLE
+from harness.engines.exact.engine import ExactModel
+from mww.core.errors import BenchmarkError
+from mww.core.resources import published_models
+
+_LOOP: Final = "bare loop over tflite-micro"
+_STRIDE: Final = 3
+_FOUR: Final = ("okay_nabu", "hey_jarvis", "alexa", "hey_mycroft")
+
+
+def exact(plan: Plan) -> list[Row]:
+    """Run clips of several lengths in this process, one by one or in one line."""
+    return [
+        _row(plan, "clips of 100 frames, one by one", clips=20, frames=100, goal=4.0),
+        _row(plan, "60 clips of 100 frames, in one line", clips=60, frames=100, goal=8.0, in_line=True),
+        _row(plan, "clips of 1,000 frames", clips=4, frames=1000, goal=8.0),
+        _row(plan, "an hour of features", clips=1, frames=plan.size(120_000, 2000), goal=10.0),
+    ]
+
+
+def _row(plan: Plan, what: str, *, clips: int, frames: int, goal: float, in_line: bool = False) -> Row:
+    seconds = -(-frames * _STRIDE // SLICES_A_SECOND)
+    path = feature_file(plan.scratch / f"{clips} of {frames}.npz", clips=clips, seconds=seconds)
+    archive = np.load(path)
+    taken = {name: archive[name][: len(archive[name]) // _STRIDE * _STRIDE] for name in archive.files}
+    arrays = [slices.reshape(-1, _STRIDE * slices.shape[1]) for slices in taken.values()]
+    count = sum(map(len, arrays))
+    model = ExactModel(model_file().read_bytes())
+    outputs: dict[str, str] = {}
+
+    def ours() -> float:
+        started = time.perf_counter()
+        if in_line:
+            results = model.infer_clips(arrays)
+        else:
+            results = []
+            for array in arrays:
+                model.reset()
+                results.append(model.infer(array))
+        elapsed = time.perf_counter() - started
+        outputs.update(
+            (name, hashlib.sha256(part.tobytes()).hexdigest()) for name, part in zip(taken, results, strict=True)
+        )
+        return count / elapsed
+
+    ours()  # makes the programs, once for each length
+    mine, others = plan.by_turns(ours, lambda: run(bare("tflm_loop", model_file(), path)))
+    if any(one.document["outputs"] != outputs for one in others):
+        raise BenchmarkError("the exact engine and tflite-micro gave different outputs", hint="report it as a bug")
+    return Row(
+        what=f"{what}, engine `exact`",
+        against=_LOOP,
+        unit="frames/s",
+        ours=tuple(mine),
+        theirs=tuple(count / one.document["seconds"] for one in others),
+        comparison="ratio",
+        goal=Goal("at least", goal),
+        same=f"{count} output bytes",
+    )
+
+
+def sound(plan: Plan) -> list[Row]:
+    """Take an hour of sound to the verdicts of four models: as it is now, and by TFLite Micro with nothing kept."""
+    path = wav_file(plan.scratch / "sound.wav", seconds=plan.size(3600, 20))
+    models = [published_models() / f"{name}.json" for name in _FOUR]
+
+    def go(engine: str, megabytes: int, folder: Path) -> Finished:
+        words = mww("run", *models, "--wav", path, "--engine", engine, "--json")
+        return run(words, {SIZE_VARIABLE: str(megabytes), "XDG_CACHE_HOME": str(folder)})
+
+    turn = iter(range(1000))
+    mine, others = plan.by_turns(
+        lambda: go("exact", 2048, plan.scratch / f"cache {next(turn)}"),
+        lambda: go("tflm", 0, plan.scratch / "none"),
+    )
+    digests = {tuple(one["clips"][0]["outputs_sha256"] for one in run_.document["runs"]) for run_ in (*mine, *others)}
+    if len(digests) != 1:
+        raise BenchmarkError("the two engines gave different outputs", hint="report it as a bug of mww-harness")
+    return [
+        Row(
+            what="`mww run` of four models over an hour of sound, engine `exact`, features kept from model to model",
+            against="the same with engine `tflm`, features computed for each model",
+            unit="s",
+            ours=tuple(one.seconds for one in mine),
+            theirs=tuple(one.seconds for one in others),
+            comparison="ratio",
+            goal=Goal("at most", 1 / 3),
+            same="all output bytes of four models",
+        )
+    ]
