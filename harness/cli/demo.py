@@ -98,7 +98,8 @@ def _facts(result: DemoResult) -> list[tuple[str, str]]:
         ),
         (
             "board",
-            f"virtual {board.target.chip}, flashed by esptool: {mismatches} of {inferences:,} outputs differ from {golden}",
+            f"virtual {board.target.chip}, flashed by esptool: "
+            f"{mismatches} of {inferences:,} outputs differ from {golden}",
         ),
         ("size", f"{len(result.published.content):,} bytes published, {len(result.exported.content):,} exported"),
         ("arena", f"{arenas} bytes at least (predicted); the manifest asks for {result.exported.tensor_arena_size:,}"),
