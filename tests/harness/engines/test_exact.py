@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from harness.bisect.probing import with_outputs
 
 from harness.engines.exact.engine import ExactModel
 from harness.engines.process import EngineProcess
 from mww.core.errors import EngineError
 from mww.core.resources import fixtures_dir
-from mww.tflite.model_file import read_model
+from mww.tflite.model_file import read_model, with_outputs
 from tests.support.every_operator import every_operator
 from tests.support.needs import needs_tflm
 from tests.support.synthetic import Graph, pack
