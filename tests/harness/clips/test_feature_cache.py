@@ -31,7 +31,7 @@ def cached(path: Path, lead_in: float = 0.0) -> Iterator[np.ndarray]:
     def read() -> Iterator[bytes]:
         return read_samples(path)
 
-    return features_of(read, read, lead_in)
+    return features_of(read, read, lead_in, 10)
 
 
 def fail(*arguments: object, **options: object) -> Iterator[np.ndarray]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from harness.clips.golden import Golden
 from harness.engines.exact.engine import ExactModel
 from harness.engines.process import EngineProcess
 from mww.core.errors import EngineError
@@ -40,7 +42,7 @@ def recurrent() -> bytes:
     """A model whose variable depends on itself: an average of all frames so far."""
     main, first = Graph(), Graph()
     scale = {"scales": (0.1,), "zero_points": (-128,)}
-    frame, state, total = main.tensor([1, 2, 40], **scale), main.tensor([1, 2, 40], **scale), None
+    frame, state = main.tensor([1, 2, 40], **scale), main.tensor([1, 2, 40], **scale)
     handle = main.tensor([], "RESOURCE", scales=())
     total = main.tensor([1, 2, 40], scales=(0.2,), zero_points=(-128,))
     half = main.tensor([1, 2, 40], **scale)
@@ -136,12 +138,8 @@ def test_forced_steps_give_the_same_as_blocks(models: Path, monkeypatch: pytest.
 
 
 def test_goldens_hold_without_tflite_micro() -> None:
-    from contextlib import closing
-
-    from harness.clips.golden import Golden
-
     exact = ExactModel((fixtures_dir() / "canary" / "canary.tflite").read_bytes())
-    with closing(Golden(fixtures_dir() / "canary" / "golden.npz")) as golden:
+    with closing(Golden.open(fixtures_dir() / "canary" / "golden.npz")) as golden:
         for clip in golden.clips:
             exact.reset()
             slices = np.concatenate(list(clip.blocks()))
