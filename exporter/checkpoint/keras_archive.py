@@ -163,7 +163,9 @@ def _kernels(graph: _Graph, pointwise: str) -> list[int]:
     """Kernel sizes of the depthwise convolutions that feed a pointwise one."""
     source = graph.inputs[pointwise][0]
     feeding = graph.inputs[source] if graph.layers[source]["class_name"] == "Concatenate" else [source]
-    while all(graph.layers[name]["class_name"] == "StridedDrop" for name in feeding):
+    for _ in graph.layers:  # a cycle would have no end
+        if not feeding or any(graph.layers[name]["class_name"] != "StridedDrop" for name in feeding):
+            break
         feeding = [graph.inputs[name][0] for name in feeding]
     if any(graph.layers[name]["class_name"] != "DepthwiseConv2D" for name in feeding):
         return [1]

@@ -17,6 +17,9 @@ from mww.core.text import printable
 if TYPE_CHECKING:
     from rich.console import Console
 
+_LONGEST = 480
+"""Characters of a line of an error or warning."""
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -43,12 +46,18 @@ def printable_lines(text: str) -> str:
     return "\n".join(printable(line) for line in text.rstrip().split("\n"))
 
 
+def _line(text: str) -> str:
+    """A message as one line of a readable length; the middle is left out, since the reason often comes last."""
+    shown = printable(text)
+    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST // 2]} … {shown[-_LONGEST // 2 :]}"
+
+
 def warn(message: str, hint: str | None = None) -> None:
     """Print a warning on stderr."""
     click.secho("warning: ", fg="yellow", nl=False, err=True)
-    click.echo(printable(message), err=True)
+    click.echo(_line(message), err=True)
     if hint:
-        click.echo(f"   hint: {printable(hint)}", err=True)
+        click.echo(f"   hint: {_line(hint)}", err=True)
 
 
 def print_error(error: MwwError, *, as_json: bool) -> None:
@@ -57,9 +66,10 @@ def print_error(error: MwwError, *, as_json: bool) -> None:
         emit_json("mww.error/1", {"error": error.facts.to_json()})
         return
     click.secho("error: ", fg="red", nl=False, err=True)
-    click.echo(printable(str(error)), err=True)
+    click.echo(_line(str(error)), err=True)
     if error.hint:
-        click.echo(f" hint: {error.hint if error.code == 'usage' else printable(error.hint)}", err=True)
+        hint = printable_lines(error.hint) if error.code == "usage" else _line(error.hint)
+        click.echo(f" hint: {hint}", err=True)
 
 
 @contextmanager

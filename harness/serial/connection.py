@@ -133,8 +133,8 @@ class SocketPort:
     """`socket://HOST:PORT`; pyserial's own reads one byte at a time."""
 
     def __init__(self, url: str) -> None:
-        address = urlsplit(url)
         try:
+            address = urlsplit(url)
             host, port = address.hostname or "localhost", address.port
         except ValueError:
             host, port = "", None
@@ -145,6 +145,8 @@ class SocketPort:
             self._socket = socket.create_connection((host, port), timeout=_CONNECT_TIMEOUT)
         except OSError as error:
             raise PortMissingError(f"cannot connect to {url}: {error}", hint="is the board's server running?") from None
+        except ValueError:  # UnicodeError: a part of the name is empty, too long, or not text
+            raise PortMissingError(f"{url} names no host", hint="write socket://HOST:PORT") from None
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.settimeout(_READ_TIMEOUT)
         self._beginning = b""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from exporter.checkpoint import best_weights, load_checkpoint
 from exporter.network.configuration import find_configuration, load_configuration
@@ -62,8 +67,8 @@ def as_trained(folder: Path) -> tuple[Path, Callable[[Any], Any]]:
 def test_weights_that_the_optimiser_names_are_found_by_their_place_in_the_model(tmp_path: Path) -> None:
     prefix, model = as_trained(tmp_path)
     assert b"optimizer/_trainable_variables/0" in prefix.with_suffix(".index").read_bytes()
-    settings = load_configuration(RESIDUAL / "training_config.yaml").settings
-    read = load_checkpoint(prefix, settings)
+    told = load_configuration(RESIDUAL / "training_config.yaml").settings
+    read = load_checkpoint(prefix, told)
     clips = np.stack([random_slices(read.architecture.training_slices, seed=seed) for seed in range(10, 14)])
     outputs = [reference(read.architecture, read.weights, clip) for clip in clips]
     np.testing.assert_allclose(outputs, np.asarray(model(clips)).ravel(), atol=1e-5)
@@ -101,3 +106,26 @@ def test_a_model_as_a_checkpoint_names_the_verb_that_reads_it(tmp_path: Path) ->
     with pytest.raises(CheckpointError, match="TFLite model") as caught:
         load_checkpoint(path, {})
     assert caught.value.hint.startswith("mww recover")
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_a_graph_with_cycles_or_missing_inputs_is_a_network_or_one_error(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("graph") / "model.keras"
+    with zipfile.ZipFile(RESIDUAL / "model.keras") as source, zipfile.ZipFile(path, "w") as target:
+        config = json.loads(source.read("config.json"))
+        layers = config["config"]["layers"]
+        names = [layer["name"] for layer in layers]
+        for layer in data.draw(st.lists(st.sampled_from(layers), max_size=4)):
+            new = data.draw(st.none() | st.lists(st.sampled_from(names), min_size=1, max_size=2))
+            layer["inbound_nodes"] = [] if new is None else [{"args": [[_tensor(name) for name in new]]}]
+        for name in source.namelist():
+            target.writestr(name, json.dumps(config) if name == "config.json" else source.read(name))
+    with suppress(CheckpointError, ConfigurationError):
+        load_checkpoint(path, {})
+
+
+def _tensor(name: str) -> dict[str, object]:
+    return {"class_name": "__keras_tensor__", "config": {"keras_history": [name, 0, 0]}}

@@ -208,3 +208,11 @@ def test_another_baud_rate_is_told_from_other_firmware(terminal: Terminal) -> No
     with pytest.raises(Exception, match="makes no sense") as caught:
         LinkClient.connect(terminal.path, timing=Timing(hello=0.5))
     assert "--baud" in (getattr(caught.value, "hint", "") or "")
+
+
+@pytest.mark.parametrize("scheme", ["socket", "rfc2217"])
+@pytest.mark.parametrize("rest", ["[::1", "..:1", f"{'a' * 70}:1", "\udcff:1", "127.0.0.1:99999", "127.0.0.1:x", ""])
+def test_a_url_that_names_no_host_or_port_is_one_error(scheme: str, rest: str) -> None:
+    with pytest.raises(PortMissingError) as caught:
+        open_port(f"{scheme}://{rest}", 115_200)
+    assert caught.value.hint
