@@ -22,20 +22,22 @@ from exporter.calibration.sets import (
     representative_dataset,
 )
 from exporter.checkpoint import Checkpoint, load_checkpoint
-from exporter.conversion.converters import Calibration, Converted, Converter, convert
+from exporter.conversion.converters import Calibration, Converter, convert
 from exporter.conversion.recovered_ranges import load_ranges
-from exporter.manifest import ManifestOptions, generate_manifest, save_manifest
-from exporter.model_analyzer import ModelAnalysis, analyze_model_architecture
+from exporter.manifest import ManifestOptions, manifest_of
+from exporter.model_analyzer import ModelAnalysis
+from exporter.model_analyzer.architecture import analyze_source
+from exporter.model_analyzer.source import Source
 from exporter.network.architecture import Architecture
 from exporter.network.configuration import Configuration
 from exporter.optimization.optimize import optimize_for_edge
 from mww.core.errors import MwwError, OutputError, UnsupportedModelError, UsageError
 from mww.core.files import write_files
 from mww.core.phases import Phases
-from mww.core.scratch import scratch_folder
-from mww.tflite.model_file import read_model
+from mww.esphome.manifest import manifest_file, parse_manifest
+from mww.tflite.model_file import ModelFile, read_model
 from mww.tflm.arena import ArenaPrediction, predict_arenas
-from mww.verification import VerificationReport, verify_esphome_compatibility
+from mww.verification import VerificationReport, verify_model
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -179,12 +181,10 @@ def export(request: ExportRequest) -> ExportResult:
         checkpoint = load_checkpoint(request.checkpoint, request.config.settings)
         calibration = _calibration(request, checkpoint.architecture.stride)
     converted = convert(checkpoint, calibration, request.converter, phases)
-    with scratch_folder("mww-export-") as folder:
-        model = folder / f"{request.name}.tflite"
-        model.write_bytes(_optimize(converted.content, request) if request.optimize else converted.content)
-        result, contents = _judge(request, checkpoint, calibration, converted, model)
+    model = read_model(_optimize(converted.content, request) if request.optimize else converted.content)
+    result, manifest = _judge(request, checkpoint, calibration, converted.converter, model)
     if result.compatible or request.keep_failed:
-        write_files(contents)
+        write_files({result.model: model.content, result.manifest: manifest})
         return replace(result, written=True)
     raise RefusedExportError(result)
 
@@ -221,24 +221,22 @@ def _optimize(converted: bytes, request: ExportRequest) -> bytes:
 
 
 def _judge(
-    request: ExportRequest, checkpoint: Checkpoint, calibration: Calibration, converted: Converted, model: Path
-) -> tuple[ExportResult, dict[Path, bytes]]:
-    """Choose the cutoff, write the manifest beside the model and verify both; return what to write where."""
-    options = request.options
+    request: ExportRequest, checkpoint: Checkpoint, calibration: Calibration, converter: Converter, model: ModelFile
+) -> tuple[ExportResult, bytes]:
+    """Choose the cutoff, make the manifest and verify both; return the manifest's file too."""
+    options, target = request.options, request.output_dir / f"{request.name}.tflite"
     choice = None
     if request.choose_cutoff is not None:
         with request.phases("cutoff"):
-            choice = request.choose_cutoff(model.read_bytes(), options.sliding_window_size, options.feature_step_size)
+            choice = request.choose_cutoff(model.content, options.sliding_window_size, options.feature_step_size)
             options = replace(options, probability_cutoff=choice.cutoff)
     with request.phases("verify"):
-        manifest = generate_manifest(model, options)
-        size: int = manifest["micro"]["tensor_arena_size"]
-        written = save_manifest(manifest, model.with_suffix(".json"))
-        report = verify_esphome_compatibility(written)
-        analysis = replace(analyze_model_architecture(written), model=str(request.output_dir / model.name))
-        parsed = read_model(model)
-        quantization = parsed.main.tensors[parsed.main.inputs[0]].quantization
-    target = request.output_dir / model.name
+        content = manifest_of(model, target.name, options)
+        size: int = content["micro"]["tensor_arena_size"]
+        manifest = parse_manifest(content, target.with_suffix(".json"), target.with_name)
+        report = verify_model(model, target, content=content)
+        analysis = analyze_source(Source(manifest.path, target, model, manifest))
+        quantization = model.main.tensors[model.main.inputs[0]].quantization
     dataset = calibration if isinstance(calibration, RepresentativeDataset) else None
     summary = CalibrationSummary(
         source=dataset.source if dataset else str(request.calibration_ranges),
@@ -248,18 +246,18 @@ def _judge(
     )
     result = ExportResult(
         model=target,
-        manifest=target.with_suffix(".json"),
-        model_sha256=parsed.sha256,
+        manifest=manifest.path,
+        model_sha256=model.sha256,
         written=False,
-        verification=replace(report, model=str(target)),
+        verification=report,
         architecture=checkpoint.architecture,
-        converter=converted.converter,
+        converter=converter,
         calibration=summary,
-        arena=predict_arenas(parsed, options.chips, manifest_size=size),
+        arena=predict_arenas(model, options.chips, manifest_size=size),
         tensor_arena_size=size,
         probability_cutoff=options.probability_cutoff,
         cutoff_choice=choice,
         analysis=analysis,
         seconds=request.phases.seconds,
     )
-    return result, {result.model: model.read_bytes(), result.manifest: written.read_bytes()}
+    return result, manifest_file(content)

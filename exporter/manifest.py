@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Final
 
 from mww.core.errors import ConfigurationError
 from mww.esphome import contract
 from mww.esphome.manifest import Manifest, load_manifest, save_manifest
 from mww.esphome.manifest_schema import schema_problems
-from mww.tflite.model_file import read_model
+from mww.tflite.model_file import ModelFile, read_model
 from mww.tflm.arena import DEFAULT_MARGIN, predict_arenas, with_margin
 from mww.tflm.builds import select_runtimes
 
@@ -25,6 +25,7 @@ __all__ = [
     "calculate_tensor_arena_size",
     "generate_manifest",
     "load_manifest",
+    "manifest_of",
     "save_manifest",
 ]
 
@@ -87,7 +88,7 @@ class ManifestOptions:
 
 
 def calculate_tensor_arena_size(
-    path: Path | str | bytes,
+    path: Path | str | bytes | ModelFile,
     *,
     chips: tuple[str, ...] | None = None,
     margin: float = DEFAULT_MARGIN,
@@ -96,7 +97,7 @@ def calculate_tensor_arena_size(
     """The `tensor_arena_size` for a model: its largest `minimum` over the chips plus the margin, up to 16, in bytes.
 
     Args:
-        path: The `.tflite`, or its bytes.
+        path: The `.tflite`, its bytes, or the model that was parsed already.
         chips: Of `mww.esphome.chips`; None: all.
         margin: Part of the minimum to add, 0 or more.
         runtimes: Library versions, one at least.
@@ -107,7 +108,7 @@ def calculate_tensor_arena_size(
         UnsupportedModelError: The runtime would refuse the model.
         UnknownRuntimeError: A chip is not known.
     """
-    model = read_model(path)
+    model = path if isinstance(path, ModelFile) else read_model(path)
     predictions = [one for runtime in runtimes for one in predict_arenas(model, chips, runtime=runtime)]
     largest = max(prediction.minimum for prediction in predictions)
     return with_margin(largest, margin)
@@ -127,17 +128,26 @@ def generate_manifest(model_path: Path | str, config: ManifestOptions | Mapping[
         UnsupportedModelError: The runtime would refuse the model, so that no arena can be computed.
     """
     path = Path(model_path)
+    return manifest_of(read_model(path), path.name, config)
+
+
+def manifest_of(model: ModelFile, name: str, config: ManifestOptions | Mapping[str, Any]) -> dict[str, Any]:
+    """Do what `generate_manifest` does, for a model that was parsed already and whose file is called `name`.
+
+    Raises:
+        MwwError: As for `generate_manifest`.
+    """
     options = config if isinstance(config, ManifestOptions) else ManifestOptions.from_mapping(config)
     arena = options.tensor_arena_size
     if arena is None:
         runtimes = select_runtimes(options.runtimes)
-        arena = calculate_tensor_arena_size(path, chips=options.chips, margin=options.arena_margin, runtimes=runtimes)
+        arena = calculate_tensor_arena_size(model, chips=options.chips, margin=options.arena_margin, runtimes=runtimes)
     manifest: dict[str, Any] = {
         "type": "micro",
-        "wake_word": options.wake_word if options.wake_word is not None else _in_words(path.stem),
+        "wake_word": options.wake_word if options.wake_word is not None else _in_words(PurePath(name).stem),
         "author": options.author,
         "website": options.website,
-        "model": path.name,
+        "model": name,
         "trained_languages": list(options.trained_languages),
         "version": 2,
         "micro": {

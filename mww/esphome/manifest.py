@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
@@ -84,6 +84,15 @@ def load_manifest(path: Path | str) -> Manifest:
     """
     path = Path(path)
     content = read_manifest(path)
+    return parse_manifest(content, path, lambda name: model_path(path, name))
+
+
+def parse_manifest(content: Mapping[str, Any], path: Path, locate: Callable[[str], Path]) -> Manifest:
+    """The JSON object of a manifest at `path`, parsed; `locate` finds the model by the name that it gives.
+
+    Raises:
+        ManifestError: ESPHome refuses a figure in it. What else ESPHome refuses is in `problems`.
+    """
     problems = schema_problems(content)
     if any(problem.key in _FIGURES for problem in problems):
         message = "; ".join(problem.message for problem in problems)
@@ -92,7 +101,7 @@ def load_manifest(path: Path | str) -> Manifest:
     wake_word, author = content.get("wake_word"), content.get("author")
     return Manifest(
         path=path,
-        model=model_path(path, content["model"]),
+        model=locate(content["model"]),
         version=schema_version(content),
         wake_word=wake_word if is_text(wake_word) else path.stem,
         author=author if is_text(author) else "",
@@ -185,14 +194,23 @@ def save_manifest(manifest: Mapping[str, Any], path: Path | str) -> Path:
         OutputError: It cannot be written.
     """
     path = Path(path)
+    write_files({path: manifest_file(manifest)})
+    return path
+
+
+def manifest_file(manifest: Mapping[str, Any]) -> bytes:
+    """A manifest's file.
+
+    Raises:
+        ManifestError: It holds what JSON cannot.
+    """
     try:
         text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ManifestError(
             f"the manifest cannot be written as JSON: {error}", hint="write plain numbers and texts"
         ) from error
-    write_files({path: f"{text}\n".encode()})
-    return path
+    return f"{text}\n".encode()
 
 
 def write_micro(manifest: Manifest, key: str, value: float) -> Path:

@@ -6,17 +6,18 @@ without checking, is one check with a stable id. `docs/reference/checks.md` list
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from mww.core.errors import ManifestError, WrongKindError
-from mww.esphome.manifest import Manifest, is_manifest, load_manifest, model_path, read_manifest
-from mww.tflite.model_file import read_model
+from mww.esphome.manifest import Manifest, is_manifest, load_manifest, model_path, parse_manifest, read_manifest
+from mww.tflite.model_file import ModelFile, read_model
 from mww.verification import interface, kernels, kind, manifest, runtime_model, state, streaming, structure, traps
 from mww.verification.report import Check, VerificationReport
 from mww.verification.rules import MANIFEST_RULES, REGISTERED, ManifestText, Rule, Subject, check_all
 
-__all__ = ["MANIFEST_RULES", "RULES", "Check", "VerificationReport", "verify_esphome_compatibility"]
+__all__ = ["MANIFEST_RULES", "RULES", "Check", "VerificationReport", "verify_esphome_compatibility", "verify_model"]
 
 _RULE_MODULES: Final = (kind, traps, structure, interface, state, streaming, kernels, manifest, runtime_model)
 """In the order of a report: what went wrong before what it broke. Importing them registers their rules."""
@@ -48,6 +49,27 @@ def verify_esphome_compatibility(path: Path | str, *, at_run_time: bool = False)
     return _verify_model(path, (), None, at_run_time)
 
 
+def verify_model(
+    model: ModelFile, path: Path, *, content: Mapping[str, Any] | None = None, at_run_time: bool = False
+) -> VerificationReport:
+    """Check a model that was parsed already against every rule that applies.
+
+    Args:
+        model: The model.
+        path: Where it is, or will be.
+        content: The JSON object of the manifest that will name it, beside it; None without one.
+        at_run_time: Whether the device gets the model while it runs, for which more rules apply.
+    """
+    if content is None:
+        return _judge(model, path, (), None, at_run_time)
+    text = ManifestText(path.with_suffix(".json"), content, has_model=True)
+    try:
+        manifest = parse_manifest(content, text.path, path.with_name)
+    except ManifestError:  # then the rules for figures have nothing to judge
+        manifest = None
+    return _judge(model, path, check_all(MANIFEST_RULES, text), manifest, at_run_time)
+
+
 def _verify_manifest(path: Path, at_run_time: bool) -> VerificationReport:
     text = ManifestText(path, read_manifest(path))
     checks = {check.id: check for check in check_all(MANIFEST_RULES, text)}
@@ -68,11 +90,17 @@ def _readable(path: Path) -> Manifest | None:
 def _verify_model(
     path: Path, checks: tuple[Check, ...], manifest: Manifest | None, at_run_time: bool
 ) -> VerificationReport:
-    """Judge a model; a file of another kind fails in that alone, because no other cure would help."""
+    """Read and judge a model; a file of another kind fails in that alone, because no other cure would help."""
     try:
         model = read_model(path)
     except WrongKindError as error:
         return VerificationReport(str(path), None, (Check(kind.ID, "fail", error.message, error.hint),))
+    return _judge(model, path, checks, manifest, at_run_time)
+
+
+def _judge(
+    model: ModelFile, path: Path, checks: tuple[Check, ...], manifest: Manifest | None, at_run_time: bool
+) -> VerificationReport:
     subject = Subject(model, manifest, at_run_time)
     foreign = RULES[kind.ID].check(subject)
     if foreign is not None and foreign.status == "fail":

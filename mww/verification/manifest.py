@@ -41,6 +41,8 @@ def model(text: ManifestText) -> Iterator[Finding]:
         message = f"the model is {name[:80]}: ESPHome downloads it, and only where the manifest came by URL too"
         yield Finding(message, status="warn", hint="download the model and verify it beside a manifest that names it")
         return
+    if text.has_model:
+        return
     try:
         model_path(text.path, name)
     except ForeignModelError as error:

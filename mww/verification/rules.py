@@ -93,10 +93,14 @@ class Subject:
 
 @dataclass(frozen=True)
 class ManifestText:
-    """A manifest before its model is known: the JSON object, whatever is in it."""
+    """A manifest before its model is known: the JSON object, as it is.
+
+    `has_model` says that the model came with it, so that no file is looked for.
+    """
 
     path: Path
     content: Mapping[str, Any]
+    has_model: bool = False
 
 
 S = TypeVar("S", Subject, ManifestText)

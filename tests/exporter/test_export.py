@@ -1,5 +1,6 @@
 """From a checkpoint to a model with its manifest: what comes out, and what never does."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from mww.core.resources import fixtures_dir
 from mww.esphome.detection import detect
 from mww.esphome.frontend import quantize_features, wav_to_features
 from mww.esphome.manifest import load_manifest
+from mww.tflite import model_file
 from mww.tflite.model_file import ModelFile, read_model
 from tests.support.needs import needs_tensorflow
 from tests.support.networks import ARCHITECTURES, random_weights
@@ -76,6 +78,22 @@ def test_an_export_is_a_model_and_its_manifest(exported: ExportResult) -> None:
     assert exported.calibration.input_scale == pytest.approx(26 / 255, rel=1e-6)
     assert sorted(path.name for path in exported.model.parent.iterdir()) == ["okay_nabu.json", "okay_nabu.tflite"]
     assert exported.seconds.keys() == {"read", "network", "calibrate", "quantise", "optimise", "verify"}
+
+
+def test_each_model_on_the_way_is_parsed_once(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[str] = []
+    original = model_file._parse
+
+    def count(content: bytes) -> ModelFile:
+        parsed.append(hashlib.sha256(content).hexdigest())
+        return original(content)
+
+    monkeypatch.setattr(model_file, "_parse", count)
+    result = export_to_tflite(checkpoint, tmp_path, calibration=FEATURES)
+    assert parsed.count(result.model_sha256) == 1
+    assert len(parsed) == len(set(parsed)) == 3  # of floats, quantised, and with its operators in order
 
 
 def test_it_answers_as_the_published_model_does(exported: ExportResult) -> None:
