@@ -69,7 +69,7 @@ class OpTime(Record):
     name: Annotated[bytes, Fixed(24), "Operator, as the runtime names it, padded with zeros."]
 
 
-@request(0x01, reply="Welcome", repeatable=True)
+@request(0x01, reply="Welcome", repeatable=True, by_link=True)
 @dataclass(frozen=True, slots=True)
 class Hello(Message):
     """Opens a session.
@@ -83,7 +83,7 @@ class Hello(Message):
     nonce: Annotated[int, U32, "Random; tells this session's Welcome from an older one's."]
 
 
-@request(0x02, reply="Done")
+@request(0x02, reply="Done", by_link=True)
 @dataclass(frozen=True, slots=True)
 class Bye(Message):
     """Ends the session: models are closed, heartbeats stop."""

@@ -198,12 +198,17 @@ class Record:
 
 
 class Message(Record):
-    """A layout with a type number; `repeatable` requests change nothing, so the device may answer them afresh."""
+    """A layout with a type number.
+
+    `repeatable` requests change nothing, so the device may answer them afresh. Requests `by_link` are answered by the
+    link itself, all others by the firmware's session.
+    """
 
     __slots__ = ()
     type: ClassVar[int]
     sender: ClassVar[Sender]
     repeatable: ClassVar[bool]
+    by_link: ClassVar[bool]
     reply: ClassVar[str | None]
 
 
@@ -217,14 +222,16 @@ def record(cls: type[RecordT]) -> type[RecordT]:
     return cls
 
 
-def request(number: int, *, reply: str, repeatable: bool = False) -> Callable[[type[MessageT]], type[MessageT]]:
-    """Register a message from the host, and name the message that answers it."""
-    return _message(number, Sender.HOST, reply, repeatable)
+def request(
+    number: int, *, reply: str, repeatable: bool = False, by_link: bool = False
+) -> Callable[[type[MessageT]], type[MessageT]]:
+    """Register a message from the host, and name the message that answers it; for the rest see `Message`."""
+    return _message(number, Sender.HOST, reply, repeatable, by_link)
 
 
 def answer(number: int) -> Callable[[type[MessageT]], type[MessageT]]:
     """Register a message from the device."""
-    return _message(number, Sender.DEVICE, None, False)
+    return _message(number, Sender.DEVICE, None, False, False)
 
 
 def messages() -> Mapping[int, type[Message]]:
@@ -236,12 +243,12 @@ _MESSAGES: dict[int, type[Message]] = {}
 
 
 def _message(
-    number: int, sender: Sender, reply: str | None, repeatable: bool
+    number: int, sender: Sender, reply: str | None, repeatable: bool, by_link: bool
 ) -> Callable[[type[MessageT]], type[MessageT]]:
     def register(cls: type[MessageT]) -> type[MessageT]:
         assert number not in _MESSAGES, f"type {number:#04x} is declared twice"
         _declare(cls)
-        cls.type, cls.sender, cls.reply, cls.repeatable = number, sender, reply, repeatable
+        cls.type, cls.sender, cls.reply, cls.repeatable, cls.by_link = number, sender, reply, repeatable, by_link
         _MESSAGES[number] = cls
         return cls
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any, Final
 
 from harness.link.error_codes import LinkCode
@@ -48,7 +49,7 @@ class Bridge:
             abi.OUTPUT(self._guarded(self._read_output, None)),
             abi.PROFILE(lambda *_: 0),
         )
-        self.partition = abi.PartitionTable(
+        self.partition = abi.Partition(
             None,
             flash.address(models.offset) if models else None,
             models.size if models else 0,
@@ -89,12 +90,10 @@ class Bridge:
             facts = self._engine.load(slot, ctypes.string_at(data, size), arena, any_output=bool(any_output))
         except RefusedError as error:
             into.error_detail = error.detail
-            into.error_text = error.text.encode("ascii", "replace")[: abi.ERROR_TEXT]
+            into.error_text = error.text.encode("ascii", "replace")[: abi.ModelFacts.error_text.size - 1]
             raise
-        for name in ("stride", "outputs", "variables", "input_scale", "input_zero_point", "output_scale"):
-            setattr(into, name, getattr(facts, name))
-        into.output_zero_point = facts.output_zero_point
-        into.arena_used, into.arena_size = facts.arena_used, facts.arena_size
+        for fact in fields(facts):
+            setattr(into, fact.name, getattr(facts, fact.name))
         self._frame_sizes[slot] = facts.frame_size
         return _OK
 

@@ -14,7 +14,7 @@ from harness.virtual.boot import Application, ResetCause
 from harness.virtual.bridge import Bridge
 from harness.virtual.engine import Engine
 from harness.virtual.flash import Flash
-from harness.virtual.hostlib import host_library
+from harness.virtual.hostlib import host_library, load_library
 from harness.virtual.noise import Noise
 from harness.virtual.program import Step, Then
 from harness.virtual.sabotage import HangFault, RebootFault
@@ -79,7 +79,7 @@ class Firmware:
         Raises:
             HostBuildError: The firmware cannot be built for this machine.
         """
-        self._library = abi.load_library(host_library())
+        self._library = load_library(host_library())
         self._noise = noise
         self._inference_time = (speed.inference_us or 0) / 1e6
         self._input = b""

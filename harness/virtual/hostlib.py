@@ -6,6 +6,7 @@ library does is told in `firmware/host/include/mww_host.h`.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import logging
 import os
@@ -14,11 +15,13 @@ import shutil
 import subprocess
 import sysconfig
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from mww.core.errors import HostBuildError, MissingPackageError
+from harness.virtual import host_abi
+from mww.core.errors import HostBuildError, MissingPackageError, VirtualBoardError
 from mww.core.resources import firmware_dir
 from mww.core.scratch import scratch_folder
 
@@ -151,3 +154,20 @@ def _compiler() -> list[str]:
     if spec is None or spec.origin is None:
         raise MissingPackageError("there is no C++ compiler, which builds the virtual board", hint=_HINT)
     return [f"CMAKE_CXX_COMPILER={Path(spec.origin).with_name('zig')};c++", *_ZIG_DEFINITIONS]
+
+
+@cache
+def load_library(path: Path) -> ctypes.CDLL:
+    """Load the library and declare its functions.
+
+    Raises:
+        VirtualBoardError: It cannot be loaded, or follows another version of the header.
+    """
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise VirtualBoardError(f"cannot load {path}: {error}", hint="delete it, and it is built again") from error
+    host_abi.declare(library)
+    if library.mww_host_abi() != host_abi.ABI:
+        raise VirtualBoardError(f"{path} is of another version", hint="delete it, and it is built again")
+    return library

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from harness.link.model_table import ModelRecord
 from harness.virtual import host_abi as abi
-from harness.virtual.hostlib import host_library
+from harness.virtual.hostlib import host_library, load_library
 from mww.core.errors import PortMissingError
 
 PARTITION_SIZE = 256 * 1024
@@ -111,7 +111,7 @@ class HostBoard:
         self.partition = partition if partition is not None else bytearray(b"\xff" * PARTITION_SIZE)
         self._flash = (c.c_uint8 * len(self.partition)).from_buffer(self.partition)
         self._writes_left = flash_fails_at
-        self._library = abi.load_library(host_library())
+        self._library = load_library(host_library())
         self._config = abi.Config(
             identity=self._identity(boot_id),
             limits=abi.Limits(max_payload, max_frames, batch, 100, window, 4, 4096),
@@ -124,7 +124,7 @@ class HostBoard:
                 abi.OUTPUT(self.engine.output),
                 abi.PROFILE(self.engine.profile),
             ),
-            partition=abi.PartitionTable(
+            partition=abi.Partition(
                 None, c.addressof(self._flash), len(self.partition), abi.ERASE(self._erase), abi.WRITE(self._write)
             ),
             platform=abi.Platform(

@@ -1,6 +1,7 @@
-"""Writes what follows from the registry: the firmware's `messages.h` and the wire protocol's reference page.
+"""Writes what follows from the registry and from the host library's header.
 
-`python -m tools.wire` rewrites both in a checkout; a test fails when either is stale.
+These are the firmware's `messages.h`, the wire protocol's reference page, and the header for ctypes. `python -m
+tools.wire` rewrites them in a checkout; a test fails when one is stale.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from mww.core.resources import firmware_dir
-from tools.wire import cpp, docs
+from tools.wire import cpp, docs, host_abi
 
 HEADER: Final = Path("components/mww_harness/messages.h")
 """Within the firmware folder."""
@@ -18,9 +19,11 @@ HEADER: Final = Path("components/mww_harness/messages.h")
 
 def generated_files(firmware: Path) -> Mapping[Path, str]:
     """Every generated file of the checkout that holds `firmware`, with the text it should have."""
+    header = (firmware / "host" / "include" / "mww_host.h").read_text(encoding="utf-8")
     return {
         firmware / HEADER: cpp.header(),
-        firmware / "host" / "src" / "reencode.cpp": cpp.reencoder(),
+        firmware.parent / "harness" / "virtual" / "host_abi.py": host_abi.module(header),
+        firmware / "host" / "src" / "model_facts.h": host_abi.facts_copy(header),
         firmware.parent / "docs" / "reference" / "wire-protocol.md": docs.page(),
     }
 

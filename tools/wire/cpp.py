@@ -1,10 +1,10 @@
-"""The registry as C++: `messages.h` for the firmware, and the re-encoder that tests hold against the Python codec."""
+"""The registry as C++: `messages.h` for the firmware."""
 
 from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from harness.link import messages as registry
@@ -20,6 +20,7 @@ from harness.link.wire import (
     Record,
     Records,
     Scalar,
+    Sender,
     TailKind,
     TextKind,
     messages,
@@ -43,22 +44,25 @@ def header() -> str:
         "constexpr bool is_repeatable(uint8_t type) {\n  switch (type) {\n",
         *(f"    case {item.__name__}::TYPE:\n" for item in messages().values() if item.repeatable),
         "      return true;\n    default:\n      return false;\n  }\n}\n\n",
+        _visitor(
+            "visit_request",
+            "Calls `visit` with an empty message of the type if that is a request for the session; returns whether so.",
+            (item for item in messages().values() if item.sender is Sender.HOST and not item.by_link),
+        ),
+        _visitor("visit_message", "Does the same for every message.", messages().values()),
         "}  // namespace esphome::mww_harness::wire\n",
     ]
     return "".join(parts)
 
 
-def reencoder() -> str:
-    """`reencode.cpp`: parse a payload as the message of its type, and write it again."""
+def _visitor(name: str, doc: str, items: Iterable[type[Message]]) -> str:
+    """A function that calls `visit` with an empty message of a type."""
     cases = "".join(
-        f"    case wire::{item.__name__}::TYPE:\n      return reencode<wire::{item.__name__}>(reader, writer);\n"
-        for item in messages().values()
+        f"    case {item.__name__}::TYPE:\n      visit({item.__name__}());\n      return true;\n" for item in items
     )
     return (
-        _NOTICE + '#include "reencode.h"\n\n#include "messages.h"\n\nnamespace esphome::mww_harness {\n\n'
-        "bool reencode(uint8_t type, WireReader &reader, FrameWriter &writer) {\n  switch (type) {\n"
-        + cases
-        + "    default:\n      return false;\n  }\n}\n\n}  // namespace esphome::mww_harness\n"
+        f"{''.join(_comment(doc))}template<typename Visitor> bool {name}(uint8_t type, Visitor &&visit) {{\n"
+        f"  switch (type) {{\n{cases}    default:\n      return false;\n  }}\n}}\n\n"
     )
 
 

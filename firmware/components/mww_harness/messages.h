@@ -901,4 +901,131 @@ constexpr bool is_repeatable(uint8_t type) {
   }
 }
 
+/// Calls `visit` with an empty message of the type if that is a request for the session; returns whether so.
+template<typename Visitor> bool visit_request(uint8_t type, Visitor &&visit) {
+  switch (type) {
+    case Describe::TYPE:
+      visit(Describe());
+      return true;
+    case Open::TYPE:
+      visit(Open());
+      return true;
+    case Close::TYPE:
+      visit(Close());
+      return true;
+    case Reset::TYPE:
+      visit(Reset());
+      return true;
+    case Detect::TYPE:
+      visit(Detect());
+      return true;
+    case Infer::TYPE:
+      visit(Infer());
+      return true;
+    case ReadOutput::TYPE:
+      visit(ReadOutput());
+      return true;
+    case ReadProfile::TYPE:
+      visit(ReadProfile());
+      return true;
+    case UploadBegin::TYPE:
+      visit(UploadBegin());
+      return true;
+    case UploadPiece::TYPE:
+      visit(UploadPiece());
+      return true;
+    case UploadCommit::TYPE:
+      visit(UploadCommit());
+      return true;
+    case ReadStats::TYPE:
+      visit(ReadStats());
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// Does the same for every message.
+template<typename Visitor> bool visit_message(uint8_t type, Visitor &&visit) {
+  switch (type) {
+    case Hello::TYPE:
+      visit(Hello());
+      return true;
+    case Bye::TYPE:
+      visit(Bye());
+      return true;
+    case Describe::TYPE:
+      visit(Describe());
+      return true;
+    case Open::TYPE:
+      visit(Open());
+      return true;
+    case Close::TYPE:
+      visit(Close());
+      return true;
+    case Reset::TYPE:
+      visit(Reset());
+      return true;
+    case Detect::TYPE:
+      visit(Detect());
+      return true;
+    case Infer::TYPE:
+      visit(Infer());
+      return true;
+    case ReadOutput::TYPE:
+      visit(ReadOutput());
+      return true;
+    case ReadProfile::TYPE:
+      visit(ReadProfile());
+      return true;
+    case UploadBegin::TYPE:
+      visit(UploadBegin());
+      return true;
+    case UploadPiece::TYPE:
+      visit(UploadPiece());
+      return true;
+    case UploadCommit::TYPE:
+      visit(UploadCommit());
+      return true;
+    case ReadStats::TYPE:
+      visit(ReadStats());
+      return true;
+    case Welcome::TYPE:
+      visit(Welcome());
+      return true;
+    case Done::TYPE:
+      visit(Done());
+      return true;
+    case Model::TYPE:
+      visit(Model());
+      return true;
+    case Outputs::TYPE:
+      visit(Outputs());
+      return true;
+    case OutputPiece::TYPE:
+      visit(OutputPiece());
+      return true;
+    case Profile::TYPE:
+      visit(Profile());
+      return true;
+    case Stats::TYPE:
+      visit(Stats());
+      return true;
+    case Error::TYPE:
+      visit(Error());
+      return true;
+    case Gap::TYPE:
+      visit(Gap());
+      return true;
+    case Heartbeat::TYPE:
+      visit(Heartbeat());
+      return true;
+    case Log::TYPE:
+      visit(Log());
+      return true;
+    default:
+      return false;
+  }
+}
+
 }  // namespace esphome::mww_harness::wire

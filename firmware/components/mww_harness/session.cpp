@@ -45,43 +45,16 @@ void Session::close_models() {
   }
 }
 
-template<typename Request> void Session::dispatch_(WireReader &payload, Reply &reply) {
-  Request request;
-  if (request.decode(payload)) {
-    this->handle_(request, reply);
-  } else {
-    reply.error(ErrorCode::BAD_REQUEST);
-  }
-}
-
 void Session::on_request(uint8_t type, WireReader &payload, Reply &reply) {
-  switch (type) {
-    case wire::Describe::TYPE:
-      return this->dispatch_<wire::Describe>(payload, reply);
-    case wire::Open::TYPE:
-      return this->dispatch_<wire::Open>(payload, reply);
-    case wire::Close::TYPE:
-      return this->dispatch_<wire::Close>(payload, reply);
-    case wire::Reset::TYPE:
-      return this->dispatch_<wire::Reset>(payload, reply);
-    case wire::Detect::TYPE:
-      return this->dispatch_<wire::Detect>(payload, reply);
-    case wire::Infer::TYPE:
-      return this->dispatch_<wire::Infer>(payload, reply);
-    case wire::ReadOutput::TYPE:
-      return this->dispatch_<wire::ReadOutput>(payload, reply);
-    case wire::ReadProfile::TYPE:
-      return this->dispatch_<wire::ReadProfile>(payload, reply);
-    case wire::UploadBegin::TYPE:
-      return this->dispatch_<wire::UploadBegin>(payload, reply);
-    case wire::UploadPiece::TYPE:
-      return this->dispatch_<wire::UploadPiece>(payload, reply);
-    case wire::UploadCommit::TYPE:
-      return this->dispatch_<wire::UploadCommit>(payload, reply);
-    case wire::ReadStats::TYPE:
-      return this->dispatch_<wire::ReadStats>(payload, reply);
-    default:
-      return reply.error(ErrorCode::UNKNOWN_REQUEST, type);
+  const bool known = wire::visit_request(type, [&](auto request) {
+    if (request.decode(payload)) {
+      this->handle_(request, reply);
+    } else {
+      reply.error(ErrorCode::BAD_REQUEST);
+    }
+  });
+  if (!known) {
+    reply.error(ErrorCode::UNKNOWN_REQUEST, type);
   }
 }
 

@@ -75,7 +75,6 @@ class Session final : public RequestHandler {
   void handle_(const wire::UploadCommit &request, Reply &reply);
   void handle_(const wire::ReadStats &request, Reply &reply);
 
-  template<typename Request> void dispatch_(WireReader &payload, Reply &reply);
   void step_();
   void close_(Slot *slot);
   Slot *slot_(uint8_t index, Reply &reply);

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "memory.h"
+#include "model_facts.h"
 #include "session.h"
 
 using namespace esphome::mww_harness;
@@ -21,16 +22,7 @@ class TableEngine final : public Engine {
     mww_model_facts found{};
     const uint16_t code = this->table_.load(this->table_.context, this->slot_, model.data, model.size,
                                             model.manifest_arena, any_output ? 1 : 0, &found);
-    facts->stride = found.stride;
-    facts->outputs = found.outputs;
-    facts->variables = found.variables;
-    facts->input_zero_point = found.input_zero_point;
-    facts->output_zero_point = found.output_zero_point;
-    facts->input_scale = found.input_scale;
-    facts->output_scale = found.output_scale;
-    facts->arena_used = found.arena_used;
-    facts->arena_size = found.arena_size;
-    facts->variable_arena_used = found.variable_arena_used;
+    copy_facts(found, facts);
     std::copy(std::begin(found.error_text), std::end(found.error_text) - 1, this->error_text_);
     return {static_cast<wire::ErrorCode>(code), found.error_detail, this->error_text_};
   }
