@@ -13,6 +13,7 @@ test: lint unit
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m tools.plain_english
 	$(BIN)/mypy
 	$(BIN)/mypy --python-version 3.10
 	$(BIN)/mypy --python-version 3.14

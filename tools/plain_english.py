@@ -1,0 +1,78 @@
+"""Keeps the worst habits out of texts and names; `make lint` runs it.
+
+A pattern is added here once the tree is free of it. The words to use instead are in CONTRIBUTING.md.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+_ROOT: Final = Path(__file__).resolve().parents[1]
+
+NAMES: Final = {
+    "found": "result, match, entry",
+    "one": "item, entry, first",
+    "said": "message, text",
+    "told": "reported, answer",
+    "ours": "own",
+    "theirs": "other",
+}
+"""Variable names that say nothing, and what to call such things."""
+
+PHRASES: Final = {
+    r"\b(?:there|it) is none\b": "it does not exist; without one",
+    r"\bmend(?:s|ed|ing)?\b": "repair, correct",
+    r"\bdone without\b": "left out",
+    r"\bwhat (?:comes|came) of it\b": "the result",
+}
+"""Phrases that stop a reader whose first language is another, and plain ones."""
+
+_TEXTS: Final = (".md", ".py", ".h", ".cpp", ".j2")
+_THIS: Final = ("tools/plain_english.py", "CONTRIBUTING.md", "tests/tools/test_plain_english.py")
+
+
+def findings(root: Path = _ROOT) -> Iterator[str]:
+    """A line for each bad habit in the files that Git knows."""
+    listed = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True)
+    for name in listed.stdout.splitlines():
+        path = root / name
+        if path.suffix not in _TEXTS or name in _THIS or not path.is_file():
+            continue
+        text = path.read_text(encoding="utf-8")
+        yield from (f"{name}:{finding}" for finding in phrases_in(text))
+        if path.suffix == ".py":
+            yield from (f"{name}:{finding}" for finding in names_in(text))
+
+
+def phrases_in(text: str) -> Iterator[str]:
+    """Phrases to write otherwise, each with its line."""
+    for number, line in enumerate(text.splitlines(), start=1):
+        for pattern, plain in PHRASES.items():
+            if match := re.search(pattern, line, re.IGNORECASE):
+                yield f"{number}: {match[0]!r}: write {plain}"
+
+
+def names_in(text: str) -> Iterator[str]:
+    """Variables to call otherwise, each with its line; fields and keywords are promises and stay."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in NAMES:
+            if not _is_field(text, node):
+                yield f"{node.lineno}: the name {node.id!r}: call it {NAMES[node.id]}"
+
+
+def _is_field(text: str, node: ast.Name) -> bool:
+    """Whether a name is declared as a field, `name: type`, on the level of a class."""
+    line = text.splitlines()[node.lineno - 1]
+    return re.match(rf"    {node.id}: ", line) is not None
+
+
+if __name__ == "__main__":
+    habits = list(findings())
+    sys.stdout.writelines(f"{habit}\n" for habit in habits)
+    sys.exit(bool(habits))
