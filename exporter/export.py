@@ -107,7 +107,7 @@ class ExportResult:
 
 
 class RefusedExportError(MwwError):
-    """The model was made, and breaks a rule of the runtime; `result` tells all."""
+    """The model was made, and breaks a rule of the runtime; `result` says all."""
 
     code = "verification"
     exit_code = 1
@@ -152,8 +152,8 @@ def manifest_options(
     if isinstance(options, ManifestOptions):
         return replace(options, chips=chips) if chips else options
     step = {} if config.feature_step_size is None else {"feature_step_size": config.feature_step_size}
-    told = {**step, **config.manifest, **(options or {})}
-    return ManifestOptions.from_mapping(told | {"chips": chips} if chips else told)
+    reported = {**step, **config.manifest, **(options or {})}
+    return ManifestOptions.from_mapping(reported | {"chips": chips} if chips else reported)
 
 
 def file_name(name: str | None, checkpoint: Path) -> str:
@@ -212,7 +212,7 @@ def _calibration(request: ExportRequest, stride: int) -> Calibration:
 
 
 def _optimize(converted: bytes, request: ExportRequest) -> bytes:
-    """Make the model smaller; one that the runtime would refuse stays as it is, for the verification to tell why."""
+    """Make the model smaller; one that the runtime would refuse stays as it is, for the verification to say why."""
     with request.phases("optimise"):
         try:
             return optimize_for_edge(converted, chips=request.options.chips)

@@ -109,7 +109,7 @@ def calculate_tensor_arena_size(
         UnknownRuntimeError: A chip is not known.
     """
     model = path if isinstance(path, ModelFile) else read_model(path)
-    predictions = [one for runtime in runtimes for one in predict_arenas(model, chips, runtime=runtime)]
+    predictions = [item for runtime in runtimes for item in predict_arenas(model, chips, runtime=runtime)]
     largest = max(prediction.minimum for prediction in predictions)
     return with_margin(largest, margin)
 
@@ -123,7 +123,7 @@ def generate_manifest(model_path: Path | str, config: ManifestOptions | Mapping[
 
     Raises:
         ConfigurationError: An option is not known, or ESPHome would refuse its value.
-        UsageError: A runtime is none, or not known.
+        UsageError: A runtime is not well-formed, or not known.
         ModelFileError: The file cannot be read as a model.
         UnsupportedModelError: The runtime would refuse the model, so that no arena can be computed.
     """

@@ -155,7 +155,7 @@ def mww_check(request: pytest.FixtureRequest) -> Callable[..., RunResult]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show every allowance that a test met, once, whichever worker it was on."""
-    reports = [report for found in terminalreporter.stats.values() for report in found]
+    reports = [report for entry in terminalreporter.stats.values() for report in entry]
     met = [
         (key, value)
         for report in reports
@@ -252,10 +252,10 @@ def _place(request: pytest.FixtureRequest) -> tuple[str, TargetOptions]:
 
 def _record(request: pytest.FixtureRequest, info: TargetInfo) -> None:
     """Put into the test's properties, and so into JUnit, what it ran on."""
-    told = {"mww_target": info.kind, "mww_chip": info.chip, "mww_engine": info.engine}
-    told |= {f"mww_version.{name}": version for name, version in info.versions}
+    reported = {"mww_target": info.kind, "mww_chip": info.chip, "mww_engine": info.engine}
+    reported |= {f"mww_version.{name}": version for name, version in info.versions}
     known = dict(request.node.user_properties)
-    request.node.user_properties.extend((key, value) for key, value in told.items() if known.get(key) != value)
+    request.node.user_properties.extend((key, value) for key, value in reported.items() if known.get(key) != value)
 
 
 @contextmanager

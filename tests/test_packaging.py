@@ -15,11 +15,11 @@ NO_NETWORK = ("dns error", "Failed to fetch", "error sending request", "Could no
 def test_all_extras_resolve(python: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--python-version", python]
     command += ["--python-platform", "x86_64-manylinux_2_28", "--extra", "all", "--extra", "test", "pyproject.toml"]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if any(sign in found.stderr for sign in NO_NETWORK):
-        pytest.skip(f"no package index to resolve against: {found.stderr.splitlines()[0]}")
-    assert found.returncode == 0, found.stderr
-    pins = {line.split("==")[0].strip() for line in found.stdout.splitlines() if "==" in line}
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if any(sign in result.stderr for sign in NO_NETWORK):
+        pytest.skip(f"no package index to resolve against: {result.stderr.splitlines()[0]}")
+    assert result.returncode == 0, result.stderr
+    pins = {line.split("==")[0].strip() for line in result.stdout.splitlines() if "==" in line}
     assert {"tflite-micro", "esptool", "pyserial"} <= pins
     assert ({"tensorflow", "keras"} <= pins) == (python != "3.14")
     assert ("tflite-runtime" in pins) == (python in ("3.10", "3.11"))

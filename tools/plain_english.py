@@ -54,16 +54,17 @@ def phrases_in(text: str) -> Iterator[str]:
     """Phrases to write otherwise, each with its line."""
     for number, line in enumerate(text.splitlines(), start=1):
         for pattern, plain in PHRASES.items():
-            if match := re.search(pattern, line, re.IGNORECASE):
+            if match := re.search(pattern, line):
                 yield f"{number}: {match[0]!r}: write {plain}"
 
 
 def names_in(text: str) -> Iterator[str]:
     """Variables to call otherwise, each with its line; fields and keywords are promises and stay."""
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in NAMES:
-            if not _is_field(text, node):
-                yield f"{node.lineno}: the name {node.id!r}: call it {NAMES[node.id]}"
+        if not isinstance(node, ast.Name) or not isinstance(node.ctx, ast.Store) or node.id not in NAMES:
+            continue
+        if not _is_field(text, node):
+            yield f"{node.lineno}: the name {node.id!r}: call it {NAMES[node.id]}"
 
 
 def _is_field(text: str, node: ast.Name) -> bool:

@@ -32,24 +32,24 @@ class Row:
 
 def rows(seed: int) -> list[Row]:
     """All of them."""
-    found = [Row(f"Hostile {kind}", 2000, lambda n, kind=kind: try_files(kind, n, seed)) for kind in KINDS]
+    results = [Row(f"Hostile {kind}", 2000, lambda n, kind=kind: try_files(kind, n, seed)) for kind in KINDS]
     for engine in ("tflm", "litert"):
-        found.append(Row(f"Mutated models run by {engine}", 200, lambda n, e=engine: try_models(e, n, seed)))
+        results.append(Row(f"Mutated models run by {engine}", 200, lambda n, e=engine: try_models(e, n, seed)))
     for verb, count in VERBS.items():
         name = f"`{verb}` interrupted, terminated, or a process of it killed"
-        found.append(Row(name, count, lambda n, verb=verb: disturb(verb, n, seed)))
+        results.append(Row(name, count, lambda n, verb=verb: disturb(verb, n, seed)))
     for fault in FAULTS:
-        found.append(Row(f"Board with {fault}", 20, lambda n, fault=fault: try_faults(fault, n, seed)))
-    found.append(Row("Board unplugged, and back under another name", 20, lambda n: try_renaming(n, seed)))
-    found.append(Row("One of two boards killed for good", 20, lambda n: try_deaths(n, seed)))
-    found.append(Row("Board with garbage before its first frame", 50, lambda n: try_preludes(n, seed)))
+        results.append(Row(f"Board with {fault}", 20, lambda n, fault=fault: try_faults(fault, n, seed)))
+    results.append(Row("Board unplugged, and back under another name", 20, lambda n: try_renaming(n, seed)))
+    results.append(Row("One of two boards killed for good", 20, lambda n: try_deaths(n, seed)))
+    results.append(Row("Board with garbage before its first frame", 50, lambda n: try_preludes(n, seed)))
     for lie in LIES:
-        found.append(Row(f"Board that lies: {lie}", 100, lambda n, lie=lie: try_lies(lie, n, seed)))
+        results.append(Row(f"Board that lies: {lie}", 100, lambda n, lie=lie: try_lies(lie, n, seed)))
     for name in STRANGERS:
-        found.append(Row(f"No board at the port: {name}", 1, lambda n, name=name: iter([try_strangers(name)])))
+        results.append(Row(f"No board at the port: {name}", 1, lambda n, name=name: iter([try_strangers(name)])))
     if os.geteuid() == 0:
-        found.append(Row("Disk full while the report is written", 10, lambda n: try_full_disk(n, seed)))
-    return found
+        results.append(Row("Disk full while the report is written", 10, lambda n: try_full_disk(n, seed)))
+    return results
 
 
 def main() -> int:

@@ -67,7 +67,7 @@ def _honestly(frame: Frame, chance: random.Random) -> bytes:
 
 
 def _outcome(port: str, model: Model, frames: np.ndarray) -> str | None:
-    found: list[str | None] = ["it hangs"]
+    results: list[str | None] = ["it hangs"]
 
     def run() -> None:
         try:
@@ -76,19 +76,19 @@ def _outcome(port: str, model: Model, frames: np.ndarray) -> str | None:
                 for _ in range(2):
                     target.reset()
                     outputs = target.infer(frames).outputs
-                    found[0] = None if len(outputs) == len(frames) else f"{len(outputs)} outputs"
+                    results[0] = None if len(outputs) == len(frames) else f"{len(outputs)} outputs"
         except MwwError:
-            found[0] = None
+            results[0] = None
         except Exception as error:  # noqa: BLE001 -- what is looked for
             import traceback
 
             place = traceback.extract_tb(error.__traceback__)[-1]
-            found[0] = f"{type(error).__name__}: {error} ({place.filename.rsplit('/', 1)[-1]}:{place.lineno})"
+            results[0] = f"{type(error).__name__}: {error} ({place.filename.rsplit('/', 1)[-1]}:{place.lineno})"
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(SECONDS)
-    return "it hangs" if thread.is_alive() else found[0]
+    return "it hangs" if thread.is_alive() else results[0]
 
 
 class Liar:

@@ -57,11 +57,11 @@ def _faults(kind: str, chance: random.Random) -> Sequence[str]:
 
 
 def _allowed(kind: str) -> list[list[str]]:
-    one = [["pass"] * index + ["error"] + ["pass"] * (CLIPS - index - 1) for index in range(CLIPS)]
+    results = [["pass"] * index + ["error"] + ["pass"] * (CLIPS - index - 1) for index in range(CLIPS)]
     return {
         "noise on the line": [["pass"] * CLIPS],
-        "a reboot": [*one, ["pass"] * CLIPS],  # at the last inference nobody is left to notice
-        "a hang, control lines": [*one, ["pass"] * CLIPS],
+        "a reboot": [*results, ["pass"] * CLIPS],  # at the last inference nobody is left to notice
+        "a hang, control lines": [*results, ["pass"] * CLIPS],
         "a hang": [["pass"] * index + ["error"] * (CLIPS - index) for index in range(CLIPS + 1)],
         "a wrong output": [["pass"] * index + ["fail"] + ["pass"] * (CLIPS - index - 1) for index in range(CLIPS)],
     }[kind]

@@ -315,9 +315,9 @@ def _run_json() -> Kind:
     runs: list[object] = []
 
     def read(path: Path) -> None:
-        found = read_runs(path)
-        compare_runs(found, found)
-        runs.append(found)
+        results = read_runs(path)
+        compare_runs(results, results)
+        runs.append(results)
         runs.clear()
 
     document = json.loads(good)

@@ -100,9 +100,9 @@ def _disturbed(case: Case, folder: Path, expected: object, usual: float, chance:
         return f"{what}: {left}"
     if kind != signal.SIGKILL and (files := _files(folder)):  # who is killed cannot tidy
         return f"{what}: files are left: {files}"
-    found = _undisturbed(case, folder)
-    if found != expected:
-        return f"{what}: the next call gave {found!r:.200}"
+    results = _undisturbed(case, folder)
+    if results != expected:
+        return f"{what}: the next call gave {results!r:.200}"
     files = _files(folder)
     return f"{what}: the next call left {files}" if files else None
 
@@ -169,14 +169,14 @@ def _descendants(pid: int) -> list[psutil.Process]:
 
 
 def _marked(folder: Path) -> list[str]:
-    found = []
+    results = []
     for process in psutil.process_iter():
         try:
             if process.environ().get(_MARK) == str(folder) and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(f"{process.pid} {' '.join(process.cmdline())[-60:]}")
+                results.append(f"{process.pid} {' '.join(process.cmdline())[-60:]}")
         except psutil.Error:
             continue
-    return found
+    return results
 
 
 def published() -> Path:

@@ -123,9 +123,9 @@ def loads(target: Target, count: int) -> list[Sample]:
 
 def _inferred(target: Target, frames: npt.NDArray[np.int8]) -> float:
     started = time.perf_counter()
-    found = len(target.infer(frames).outputs)
-    if found != len(frames):
-        raise SystemExit(f"{found} outputs for {len(frames)} frames")
+    result = len(target.infer(frames).outputs)
+    if result != len(frames):
+        raise SystemExit(f"{result} outputs for {len(frames)} frames")
     return time.perf_counter() - started
 
 

@@ -98,7 +98,7 @@ def _as_floats(clip: npt.NDArray[np.generic], name: str) -> FloatArray:
     if clip.dtype == np.int8:
         return (clip.astype(np.float32) - np.float32(INPUT_ZERO_POINT)) * np.float32(INPUT_SCALE)
     if not np.issubdtype(clip.dtype, np.floating):
-        raise CalibrationError(f"{name} is {clip.dtype}, which does not tell its scale", hint=_HINT)
+        raise CalibrationError(f"{name} is {clip.dtype}, which does not say its scale", hint=_HINT)
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and is refused as such
         return clip.astype(np.float32)
 
@@ -135,10 +135,10 @@ def _find_mmaps(path: Path) -> list[Path]:
     """The trainer's RaggedMmap folders: the path itself, or those under its `training` part, or all under it."""
     if (path / "data.ninja").is_file():
         return [path]
-    found = sorted(file.parent for file in files_below(path) if file.name == "data.ninja")
-    found = [folder for folder in found if "training" in folder.relative_to(path).parts] or found
+    results = sorted(file.parent for file in files_below(path) if file.name == "data.ninja")
+    results = [folder for folder in results if "training" in folder.relative_to(path).parts] or results
     inner = ("starts", "ends", "shapes", "flattened_shapes")
-    return [folder for folder in found if folder.name not in inner]
+    return [folder for folder in results if folder.name not in inner]
 
 
 def _load_mmaps(path: Path, folders: list[Path]) -> list[FloatArray]:

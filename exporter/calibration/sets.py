@@ -111,8 +111,8 @@ def check_shape(frames: FloatArray, shape: tuple[int, ...]) -> None:
         CalibrationError: They are of another shape.
     """
     if (1, *frames.shape[1:]) != shape:
-        found = f"the calibration frames have shape {[1, *frames.shape[1:]]}, the model takes {list(shape)}"
-        raise CalibrationError(found, hint="give the dataset the model's stride")
+        message = f"the calibration frames have shape {[1, *frames.shape[1:]]}, the model takes {list(shape)}"
+        raise CalibrationError(message, hint="give the dataset the model's stride")
 
 
 def check_scale(clips: Sequence[FloatArray]) -> None:
@@ -125,14 +125,14 @@ def check_scale(clips: Sequence[FloatArray]) -> None:
     if not np.isfinite([lows, peaks]).all():  # min and max of anything with a NaN are NaN
         raise CalibrationError("the calibration features hold NaN or infinity", hint="find out which clip is broken")
     lowest, peak = lows.min(), peaks.max()
-    found = f"the calibration features go from {lowest:.4g} to {peak:.4g}, not from 0 to about {FEATURE_MAX:g}"
+    message = f"the calibration features go from {lowest:.4g} to {peak:.4g}, not from 0 to about {FEATURE_MAX:g}"
     if lowest < 0:
-        raise CalibrationError(found, hint="front-end features are never negative: were they normalised?")
+        raise CalibrationError(message, hint="front-end features are never negative: were they normalised?")
     if peak < _LEAST_PEAK:
-        raise CalibrationError(found, hint=f"scaled to 0..1? Multiply by {FEATURE_MAX:g}, or give uint16 features")
+        raise CalibrationError(message, hint=f"scaled to 0..1? Multiply by {FEATURE_MAX:g}, or give uint16 features")
     if peak > _GREATEST_PEAK:
         cause = f"raw front-end values? Give them as uint16, or divide by {FEATURE_FLOAT_SCALE}"
-        raise CalibrationError(found, hint=cause)
+        raise CalibrationError(message, hint=cause)
 
 
 def anchored_frames(clips: Sequence[FloatArray], stride: int) -> FloatArray:

@@ -1,6 +1,6 @@
 """What the shapes of a checkpoint tell about its architecture, and what they leave open.
 
-They do not tell the stride, how a head pools that sees one vector, which blocks have a residual where channels tie, nor
+They do not say the stride, how a head pools that sees one vector, which blocks have a residual where channels tie, nor
 a dilation; for these `exporter.checkpoint.resolution` asks the configuration.
 """
 
@@ -81,13 +81,13 @@ def _blocks(channels: int, drawers: Drawers) -> Settings:
             return ((),)
         entering = pointwise[point - 1][3] if point else channels
         kernels = _group(entering, depthwise[deep:])
-        found: list[tuple[_Block, ...]] = []
+        results: list[tuple[_Block, ...]] = []
         for residual in (False, True):
             used = pointwise[point : point + 1 + residual]
             if kernels and len(used) == 1 + residual and len(set(used)) == 1 and used[0][2] == entering:
                 block = _Block(kernels, used[0][3], residual)
-                found += [(block, *rest) for rest in read(deep + len(kernels), point + 1 + residual)]
-        return tuple(found[:2])
+                results += [(block, *rest) for rest in read(deep + len(kernels), point + 1 + residual)]
+        return tuple(results[:2])
 
     readings = read(0, 0)
     columns: dict[str, list[Setting]] = {
@@ -96,7 +96,11 @@ def _blocks(channels: int, drawers: Drawers) -> Settings:
         "residual_connection": [[int(block.residual) for block in blocks] for blocks in readings],
         "repeat_in_block": [[1] * len(blocks) for blocks in readings if not _may_repeat(blocks)],
     }
-    return {name: found[0] for name, found in columns.items() if found and all(other == found[0] for other in found)}
+    return {
+        name: results[0]
+        for name, results in columns.items()
+        if results and all(other == results[0] for other in results)
+    }
 
 
 def _group(channels: int, depthwise: Sequence[Shape]) -> tuple[int, ...]:

@@ -79,8 +79,8 @@ def _settings(config: Mapping[str, Any]) -> Settings:
 def _sarpel(arguments: Mapping[str, Any]) -> Settings:
     names = {"residual_connections": "residual_connection"}
     wanted = ("stride", "first_conv_filters", "first_conv_kernel_size", "pointwise_filters", "mixconv_kernel_sizes")
-    told = {names.get(name, name): arguments[name] for name in (*wanted, "repeat_in_block", "residual_connections")}
-    return {name: parse_setting(name, value) for name, value in told.items()}
+    reported = {names.get(name, name): arguments[name] for name in (*wanted, "repeat_in_block", "residual_connections")}
+    return {name: parse_setting(name, value) for name, value in reported.items()}
 
 
 class _Graph:

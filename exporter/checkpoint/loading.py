@@ -72,11 +72,11 @@ def load_checkpoint(path: Path, configured: Settings) -> Checkpoint:
 
     Args:
         path: A `.weights.h5` or `.keras` file, or a TF checkpoint's prefix or `.index` file.
-        configured: The settings that a configuration tells.
+        configured: The settings that a configuration says.
 
     Raises:
         CheckpointError: It cannot be read, contradicts the configuration, or holds no network that can be exported.
-        ConfigurationError: Neither it nor the configuration tells something.
+        ConfigurationError: Neither it nor the configuration says something.
     """
     kind = kind_of(path)
     if kind is not None and kind not in (HDF5, KERAS, TEXT):
@@ -170,12 +170,12 @@ _ARRAY: Final = re.compile(r"(.+/vars)/(\d{1,2})")
 
 def _layers(arrays: Mapping[str, FloatArray]) -> dict[str, Layer]:
     """The arrays of each layer, by the path of its `vars`; what optimisers keep is left out."""
-    found: dict[str, dict[int, FloatArray]] = defaultdict(dict)
+    result: dict[str, dict[int, FloatArray]] = defaultdict(dict)
     for path, array in arrays.items():
         match = _ARRAY.fullmatch(path)
         if match and not path.startswith("optimizer"):
-            found[match[1]][int(match[2])] = array
-    return {path: tuple(numbered[n] for n in sorted(numbered)) for path, numbered in found.items()}
+            result[match[1]][int(match[2])] = array
+    return {path: tuple(numbered[n] for n in sorted(numbered)) for path, numbered in result.items()}
 
 
 _OFFICIAL: Final[Mapping[str, Drawer]] = {
@@ -204,8 +204,8 @@ def _official_drawers(layers: Mapping[str, Layer], name: str) -> tuple[Drawers, 
             )
         subspectral = subspectral or match[1] == "sub_spectral_normalization"
         numbered[place].append((int(match[2] or 0), layer))
-    in_order = {place: sorted(found, key=lambda entry: entry[0]) for place, found in numbered.items()}
-    return {place: [layer for _, layer in found] for place, found in in_order.items()}, subspectral
+    in_order = {place: sorted(item, key=lambda entry: entry[0]) for place, item in numbered.items()}
+    return {place: [layer for _, layer in item] for place, item in in_order.items()}, subspectral
 
 
 _SARPEL_DEPTHWISE: Final = re.compile(

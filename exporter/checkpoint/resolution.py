@@ -1,6 +1,6 @@
-"""Which architecture a checkpoint holds: what its shapes tell, what the configuration tells, and nothing guessed.
+"""Which architecture a checkpoint holds: what its shapes tell, what the configuration says, and nothing guessed.
 
-Where the two contradict each other, both values are named; what neither tells is asked for by its name.
+Where the two contradict each other, both values are named; what neither says is asked for by its name.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _INCEPTION: Final = tuple(INCEPTION)
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a checkpoint tells by itself.
+    """What a checkpoint says by itself.
 
     Attributes:
         settings: Those that its layout and shapes settle.
         dense_inputs: Inputs of its dense layer.
-        reading: Settings of the blocks that fit its shapes where the configuration tells none; others may fit too, for
+        reading: Settings of the blocks that fit its shapes where the configuration says none; others may fit too, for
             a repeated block and two blocks can be the same network.
     """
 
@@ -55,7 +55,7 @@ def resolve(configured: Settings, evidence: Evidence) -> Architecture:
 
     Raises:
         CheckpointError: The two contradict each other.
-        ConfigurationError: Something is told by neither, or cannot be exported.
+        ConfigurationError: Something is reported by neither, or cannot be exported.
     """
     _compare_blocks(configured, evidence.reading)
     settings = _Settings({**evidence.reading, **_agreed(configured, evidence.settings)})
@@ -66,12 +66,12 @@ def resolve(configured: Settings, evidence: Evidence) -> Architecture:
     return _mixednet(settings, evidence.dense_inputs)
 
 
-def _agreed(configured: Settings, found: Settings) -> dict[str, Setting]:
-    for name in found.keys() & configured.keys():
-        if found[name] != configured[name] and not _idle(name, configured, found):
-            message = f"the checkpoint has {name} {_text(found[name])}, the configuration {_text(configured[name])}"
+def _agreed(configured: Settings, result: Settings) -> dict[str, Setting]:
+    for name in result.keys() & configured.keys():
+        if result[name] != configured[name] and not _idle(name, configured, result):
+            message = f"the checkpoint has {name} {_text(result[name])}, the configuration {_text(configured[name])}"
             raise CheckpointError(message, hint=_TOGETHER)
-    return {**configured, **found}
+    return {**configured, **result}
 
 
 def _compare_blocks(configured: Settings, reading: Settings) -> None:
@@ -84,18 +84,18 @@ def _compare_blocks(configured: Settings, reading: Settings) -> None:
     if isinstance(kernels, list) and any(isinstance(block, list) and set(block) == {1} for block in kernels):
         return
     for name in ("pointwise_filters", "mixconv_kernel_sizes"):
-        told, found = configured.get(name), reading.get(name)
-        if isinstance(told, list) and isinstance(repeats, list) and len(told) == len(repeats) and found:
-            pairs = zip(told, repeats, strict=True)
+        reported, result = configured.get(name), reading.get(name)
+        if isinstance(reported, list) and isinstance(repeats, list) and len(reported) == len(repeats) and result:
+            pairs = zip(reported, repeats, strict=True)
             repeated = [entry for entry, times in pairs if isinstance(times, int) for _ in range(min(times, 100))]
-            if repeated != found:
-                message = f"the checkpoint has {name} {_text(found)}, the configuration {_text(told)}"
+            if repeated != result:
+                message = f"the checkpoint has {name} {_text(result)}, the configuration {_text(reported)}"
                 raise CheckpointError(message, hint=_TOGETHER)
 
 
-def _idle(name: str, configured: Settings, found: Settings) -> bool:
+def _idle(name: str, configured: Settings, result: Settings) -> bool:
     """Whether a setting says nothing, because what it speaks of is not there."""
-    return name == "first_conv_kernel_size" and not found.get(
+    return name == "first_conv_kernel_size" and not result.get(
         "first_conv_filters", configured.get("first_conv_filters")
     )
 
@@ -107,7 +107,7 @@ def _text(value: Setting) -> str:
 def _untold(names: list[str]) -> ConfigurationError:
     listed = ", ".join(names)
     hint = f"put {listed} under model: into a YAML file, and give it with --config"
-    return ConfigurationError(f"neither the checkpoint nor a configuration tells {listed}", hint=hint)
+    return ConfigurationError(f"neither the checkpoint nor a configuration says {listed}", hint=hint)
 
 
 class _Settings:
@@ -166,9 +166,9 @@ def _mixednet(settings: _Settings, dense_inputs: int) -> MixedNet:
     causal = settings.switch("causal_padding")
     lost = 0 if causal else sum(block.repeat * block.history for block in blocks)
     slices = settings.get("spectrogram_length", int)
-    told = None if slices is None else (slices - (first.kernel if first else 1)) // max(stride, 1) + 1 - lost
+    reported = None if slices is None else (slices - (first.kernel if first else 1)) // max(stride, 1) + 1 - lost
     width = blocks[-1].filters if blocks else 0
-    pooling, frames, attention = _head(settings, dense_inputs, width, told)
+    pooling, frames, attention = _head(settings, dense_inputs, width, reported)
     return MixedNet(
         stride=stride,
         first=first,
@@ -182,31 +182,31 @@ def _mixednet(settings: _Settings, dense_inputs: int) -> MixedNet:
     )
 
 
-def _head(settings: _Settings, dense_inputs: int, width: int, told: int | None) -> tuple[Pooling, int, bool]:
+def _head(settings: _Settings, dense_inputs: int, width: int, reported: int | None) -> tuple[Pooling, int, bool]:
     """How the head pools, how many time steps reach it, and whether through attention.
 
     Args:
         settings: All that is known.
         dense_inputs: Of the checkpoint.
         width: Channels that reach the head.
-        told: Time steps by the configuration's spectrogram length, if it has one.
+        reported: Time steps by the configuration's spectrogram length, if it has one.
     """
     attention = settings.get("spatial_attention", bool) or False
-    if dense_inputs == width and told == 1:
+    if dense_inputs == width and reported == 1:
         return "flat", 1, False  # one time step: the trainer neither pools nor weighs it
     lost = ATTENTION_KERNEL - 1 if attention else 0
     if dense_inputs == width and settings.need("pooled", bool):
-        if told is None:
+        if reported is None:
             settings.need("spectrogram_length", int)
-        return ("max" if settings.need("max_pool", bool) else "average"), told or 0, attention
+        return ("max" if settings.need("max_pool", bool) else "average"), reported or 0, attention
     if not width or dense_inputs % width:
         raise CheckpointError(
             f"the dense layer takes {dense_inputs} inputs, which are not multiple of {width} filters",
             hint="do the configuration and the checkpoint come from the same training?",
         )
     frames = dense_inputs // width + lost
-    if told is not None and told != frames:
-        _disagree(frames, told)
+    if reported is not None and reported != frames:
+        _disagree(frames, reported)
     if settings.get("pooled", bool):
         message = f"pooled is on, but the dense layer takes {dense_inputs} inputs and not {width}"
         raise CheckpointError(message, hint=_TOGETHER)
@@ -229,9 +229,9 @@ def _inception(settings: _Settings, dense_inputs: int) -> Inception:
     return net
 
 
-def _disagree(frames: int, told: int) -> NoReturn:
+def _disagree(frames: int, reported: int) -> NoReturn:
     raise CheckpointError(
-        f"the dense layer sees {frames} time steps, the configuration's spectrogram_length leaves {told}",
+        f"the dense layer sees {frames} time steps, the configuration's spectrogram_length leaves {reported}",
         hint=_TOGETHER,
     )
 
@@ -243,9 +243,9 @@ def check_shapes(architecture: Architecture, shapes: Mapping[str, tuple[tuple[in
         CheckpointError: One is missing or has another shape.
     """
     for parameter in architecture.parameters:
-        found = shapes.get(parameter.role)
-        if found != parameter.shapes:
+        result = shapes.get(parameter.role)
+        if result != parameter.shapes:
             wanted = " and ".join(str(list(shape)) for shape in parameter.shapes)
-            has = "nothing" if found is None else " and ".join(str(list(shape)) for shape in found)
+            has = "nothing" if result is None else " and ".join(str(list(shape)) for shape in result)
             message = f"the architecture needs {wanted} for {parameter.role}, the checkpoint has {has}"
             raise CheckpointError(message, hint=_TOGETHER)

@@ -157,7 +157,7 @@ _CRC_TABLE: Final = tuple(_crc_entry(byte) for byte in range(256))
 
 
 def _table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The keys and values of a sorted table, whose last block tells where the others lie."""
+    """The keys and values of a sorted table, whose last block says where the others lie."""
     footer = content[-_FOOTER:]
     if len(footer) < _FOOTER or int.from_bytes(footer[-8:], "little") != _MAGIC:
         raise ValueError("it is not an index of a checkpoint")
@@ -203,8 +203,8 @@ def _block(content: bytes, place: tuple[int, int]) -> Iterator[tuple[bytes, byte
 
 
 def _entry(message: bytes) -> Entry:
-    found = list(_fields(message))
-    fields = dict(found)
+    results = list(_fields(message))
+    fields = dict(results)
     shape = fields.get(2, b"")
     dimensions = [size for number, size in _fields(shape if isinstance(shape, bytes) else b"") if number == 2]
     return Entry(
@@ -214,7 +214,7 @@ def _entry(message: bytes) -> Entry:
         offset=_number(fields, 4),
         size=_number(fields, 5),
         checksum=_number(fields, 6),
-        sliced=any(number == 7 for number, _ in found),
+        sliced=any(number == 7 for number, _ in results),
     )
 
 
@@ -242,7 +242,7 @@ def _number(fields: Mapping[int, int | bytes], number: int) -> int:
     """A field of a message that is a number; absent, it is 0."""
     value = fields.get(number, 0)
     if isinstance(value, bytes):
-        raise ValueError("a number in the index is none")
+        raise ValueError("a number in the index is not one")
     return value
 
 

@@ -76,15 +76,15 @@ def _by_objects(bundle: Bundle) -> dict[str, str]:
 
     model = members(0).get("model", 0)
     layers = members(model).get("_operations", members(model).get("_layers"))
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     for number, layer in members(layers).items() if layers is not None else ():
         inner = {f"{part}/": members(layer)[part] for part in _PARTS if part in members(layer)}
         for part, place in {"": layer, **inner}.items():
             for name, variable in members(place).items():
                 key = objects[variable].key if variable < len(objects) else None
                 if key in bundle.entries:
-                    found[f"_operations/{number}/{part}{name}{_VALUE}"] = str(key)
-    return found if any(_KEY.fullmatch(name) for name in found) else {}
+                    result[f"_operations/{number}/{part}{name}{_VALUE}"] = str(key)
+    return result if any(_KEY.fullmatch(name) for name in result) else {}
 
 
 def _drawer(layer: Layer, place: str, arrays: dict[str, FloatArray]) -> Drawer:

@@ -1,7 +1,7 @@
 """An architecture as a Keras model, in the form that was trained and in the form that streams.
 
-Importing this module imports TensorFlow. What a network is made of is told in `exporter.conversion.topology`, and made
-by the layers of `exporter.conversion.keras_forms`.
+Importing this module imports TensorFlow. `exporter.conversion.topology` says what a network is made of, and
+`exporter.conversion.keras_forms` makes the layers.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def checkpoint_of(model: keras.Model, configured: Settings) -> Checkpoint:
 
     Raises:
         CheckpointError: It is not a wake word network, or contradicts the configuration.
-        ConfigurationError: Neither it nor the configuration tells something.
+        ConfigurationError: Neither it nor the configuration says something.
     """
     architecture = getattr(model, "mww_architecture", None)
     if architecture is not None:

@@ -3,7 +3,7 @@
 A streaming network whose state is carried from frame to frame is one long convolution: each ring buffer becomes a
 window that slides over everything that came before. So the ranges that a converter finds by invoking the graph frame
 after frame are found in a few matrix products a layer. A graph with an operator that is not known here cannot be
-computed this way; `UnknownOperatorError` tells the caller to take the slow way.
+computed this way; `UnknownOperatorError` says the caller to take the slow way.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def calibrated_ranges(model: ModelFile, frames: FloatArray, *, open_logit: bool)
     Args:
         model: As `activation_ranges` takes it.
         frames: As `activation_ranges` takes them.
-        open_logit: Whether the logit may go as high as any output byte needs, because random features do not tell how
+        open_logit: Whether the logit may go as high as any output byte needs, because random features do not say how
             high a wake word's goes.
 
     Raises:

@@ -44,7 +44,7 @@ def _silent_descriptor() -> Iterator[None]:
     except OSError:  # closed: nothing can be written there anyway
         yield
         return
-    with os.fdopen(saved, "w", buffering=1, errors="replace") as ours, contextlib.redirect_stderr(ours):
+    with os.fdopen(saved, "w", buffering=1, errors="replace") as own, contextlib.redirect_stderr(own):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 2)
         os.close(nowhere)

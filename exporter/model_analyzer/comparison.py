@@ -34,7 +34,7 @@ class ModelComparison:
         identical: The files are the same bytes.
         equivalent: Nothing differs but names, metadata and order, so every output is the same.
         paired: Operators that both have.
-        operators: Operators that one lacks or that differ.
+        operators: Operators that one does not have or that differ.
         constants: Values of weights and biases compared.
         weights: Constants that differ.
         arenas: The arena per chip.
@@ -59,27 +59,27 @@ def compare_models(a: Path | str, b: Path | str) -> ModelComparison:
         ManifestError: A manifest cannot be read, or breaks the schema.
         UnsupportedModelError: A graph is far larger than any wake word.
     """
-    one, other = open_source(a).model, open_source(b).model
-    pairs = pair_operators(one, other)
-    operators = tuple(operator_differences(one, other, pairs))
+    item, other = open_source(a).model, open_source(b).model
+    pairs = pair_operators(item, other)
+    operators = tuple(operator_differences(item, other, pairs))
     both = [(pair.a, pair.b) for pair in pairs if pair.a is not None and pair.b is not None]
-    constants, weights = weight_differences(one, other, both)
+    constants, weights = weight_differences(item, other, both)
     return ModelComparison(
         a=analyze_model_architecture(a),
         b=analyze_model_architecture(b),
-        identical=one.content == other.content,
+        identical=item.content == other.content,
         equivalent=not operators and not weights,
         paired=len(both),
         operators=operators,
         constants=constants,
         weights=weights,
-        arenas=_arenas(one, other),
+        arenas=_arenas(item, other),
     )
 
 
 def _arenas(a: ModelFile, b: ModelFile) -> tuple[ArenaDifference, ...]:
-    one, other = _minima(a), _minima(b)
-    return tuple(ArenaDifference(chip, one.get(chip), other.get(chip)) for chip in dict.fromkeys([*one, *other]))
+    item, other = _minima(a), _minima(b)
+    return tuple(ArenaDifference(chip, item.get(chip), other.get(chip)) for chip in dict.fromkeys([*item, *other]))
 
 
 def _minima(model: ModelFile) -> dict[str, int]:

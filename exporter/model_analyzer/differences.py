@@ -15,7 +15,7 @@ from mww.verification.state import initialisers, state_access
 
 @dataclass(frozen=True, slots=True)
 class OperatorDifference:
-    """An operator that one model lacks, or that differs.
+    """An operator that one model does not have, or that differs.
 
     Attributes:
         kind: "removed" (only in A), "added" (only in B) or "changed".
@@ -33,7 +33,7 @@ class OperatorDifference:
 
 
 def operator_differences(a: ModelFile, b: ModelFile, pairs: tuple[Pair, ...]) -> Iterator[OperatorDifference]:
-    """What one model lacks, or has otherwise; a tensor counts where it is made, and a constant where it is used."""
+    """What one model does not have or has otherwise; a tensor counts where it is made, a constant where it is used."""
     starts = _state_starts(a), _state_starts(b)
     for pair in pairs:
         if pair.b is None and pair.a is not None:
@@ -46,19 +46,19 @@ def operator_differences(a: ModelFile, b: ModelFile, pairs: tuple[Pair, ...]) ->
                 yield OperatorDifference("changed", pair.a.op, pair.a.index, pair.b.index, details)
 
 
-def _details(a: ModelFile, b: ModelFile, one: Operator, other: Operator) -> Iterator[str]:
-    left, right = _options(one.options), _options(other.options)
+def _details(a: ModelFile, b: ModelFile, item: Operator, other: Operator) -> Iterator[str]:
+    left, right = _options(item.options), _options(other.options)
     if left != right:
         yield f"options {left} / {right}"
-    if len(one.inputs) != len(other.inputs) or len(one.outputs) != len(other.outputs):
-        yield f"{len(one.inputs)} inputs, {len(one.outputs)} outputs / {len(other.inputs)}, {len(other.outputs)}"
+    if len(item.inputs) != len(other.inputs) or len(item.outputs) != len(other.outputs):
+        yield f"{len(item.inputs)} inputs, {len(item.outputs)} outputs / {len(other.inputs)}, {len(other.outputs)}"
         return
-    for number, (index, counterpart) in enumerate(zip(one.inputs, other.inputs, strict=True)):
+    for number, (index, counterpart) in enumerate(zip(item.inputs, other.inputs, strict=True)):
         left_tensor, right_tensor = _tensor(a, index), _tensor(b, counterpart)
         if _is_constant(a, left_tensor) or _is_constant(b, right_tensor) or None in (left_tensor, right_tensor):
             yield from _tensor_details(f"input {number}", left_tensor, right_tensor)
-    moves = _only_moves(a, one) and _only_moves(b, other)
-    for number, (index, counterpart) in enumerate(zip(one.outputs, other.outputs, strict=True)):
+    moves = _only_moves(a, item) and _only_moves(b, other)
+    for number, (index, counterpart) in enumerate(zip(item.outputs, other.outputs, strict=True)):
         yield from _tensor_details(f"output {number}", a.main.tensors[index], b.main.tensors[counterpart], moves=moves)
 
 
@@ -73,9 +73,9 @@ def _only_moves(model: ModelFile, operator: Operator) -> bool:
     return source is not None and all(target.quantization == source.quantization for target in targets)
 
 
-def _state_details(starts: tuple[_Starts, _Starts], one: Operator, other: Operator) -> Iterator[str]:
+def _state_details(starts: tuple[_Starts, _Starts], item: Operator, other: Operator) -> Iterator[str]:
     """What a READ_VARIABLE reads in the first step, and whether it reads before the variable is assigned."""
-    left, right = starts[0].get(one.index), starts[1].get(other.index)
+    left, right = starts[0].get(item.index), starts[1].get(other.index)
     if left is None or right is None:
         return
     if left[0] != right[0]:
@@ -104,7 +104,7 @@ def _state_starts(model: ModelFile) -> _Starts:
 
 
 def _options(options: Options) -> Options | None:
-    """Options that the computation depends on: a variable's name and a subgraph's number are none."""
+    """Options that the computation depends on: a variable's name and a subgraph's number are not."""
     return None if isinstance(options, VarHandle | CallOnce) else options
 
 
@@ -112,17 +112,17 @@ def _tensor(model: ModelFile, index: int) -> Tensor | None:
     return model.main.tensors[index] if index >= 0 else None
 
 
-def _tensor_details(what: str, one: Tensor | None, other: Tensor | None, *, moves: bool = False) -> Iterator[str]:
-    if one is None or other is None:
-        if one is not other:
-            yield f"{what} {'left out' if one is None else 'present'} / {'left out' if other is None else 'present'}"
+def _tensor_details(what: str, item: Tensor | None, other: Tensor | None, *, moves: bool = False) -> Iterator[str]:
+    if item is None or other is None:
+        if item is not other:
+            yield f"{what} {'left out' if item is None else 'present'} / {'left out' if other is None else 'present'}"
         return
-    if one.dtype != other.dtype:
-        yield f"{what} {one.dtype} / {other.dtype}"
-    if one.shape != other.shape:
-        yield f"{what} {list(one.shape)} / {list(other.shape)}"
-    if not moves and one.quantization != other.quantization:
-        yield f"{what} {_quantisation(one)} / {_quantisation(other)}"
+    if item.dtype != other.dtype:
+        yield f"{what} {item.dtype} / {other.dtype}"
+    if item.shape != other.shape:
+        yield f"{what} {list(item.shape)} / {list(other.shape)}"
+    if not moves and item.quantization != other.quantization:
+        yield f"{what} {_quantisation(item)} / {_quantisation(other)}"
 
 
 def _quantisation(tensor: Tensor) -> str:

@@ -42,14 +42,14 @@ def pair_operators(a: ModelFile, b: ModelFile) -> tuple[Pair, ...]:
             f"a graph of more than {MAX_OPERATORS} operators is not compared",
             hint="compare smaller models; a wake word has some 50 operators",
         )
-    one, other = list(walk(a)), list(walk(b))
-    matcher = SequenceMatcher(None, [_kind(a, op) for op in one], [_kind(b, op) for op in other], autojunk=False)
+    item, other = list(walk(a)), list(walk(b))
+    matcher = SequenceMatcher(None, [_kind(a, op) for op in item], [_kind(b, op) for op in other], autojunk=False)
     pairs: list[Pair] = []
     for tag, first, last, start, stop in matcher.get_opcodes():
         if tag == "equal":
-            pairs += [Pair(*both) for both in zip(one[first:last], other[start:stop], strict=True)]
+            pairs += [Pair(*both) for both in zip(item[first:last], other[start:stop], strict=True)]
         else:
-            pairs += [Pair(operator, None) for operator in one[first:last]]
+            pairs += [Pair(operator, None) for operator in item[first:last]]
             pairs += [Pair(None, operator) for operator in other[start:stop]]
     return tuple(pairs)
 

@@ -84,7 +84,7 @@ class PerformanceEstimate:
         frame_ms: Milliseconds of sound a frame, in which an inference must fit; None where the file does not tell.
         front_end_ms: Milliseconds a frame that the features take, or None without a published figure.
         times: Estimates; empty without a published figure for the chip.
-        note: What the times are, or why there are none.
+        note: What the times are, or why they do not exist.
     """
 
     model: str

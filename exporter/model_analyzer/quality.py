@@ -33,7 +33,7 @@ class QualityThresholds:
         min_range_use: Part of -127..127 that the median channel's weights use (1.0).
         max_dead_channels: Part of channels whose weights are all zero (0).
         max_zero_weights: Part of weights that are zero (0.013).
-        max_load: Part of the time that an ESP32-S3 spends on it, where that can be told (0.87).
+        max_load: Part of the time that an ESP32-S3 spends on it, where that can be reported (0.87).
     """
 
     max_failed_checks: int = 0
@@ -133,7 +133,7 @@ def _arena(model: ModelFile) -> int | None:
 
 
 def weight_statistics(model: ModelFile) -> WeightStatistics | None:
-    """Statistics of the int8 weights; None where there are none."""
+    """Statistics of the int8 weights; None without any."""
     used: list[float] = []
     zeros = total = 0
     for operator in model.main.operators:

@@ -35,9 +35,9 @@ def _lines(collection: Collection) -> Iterator[str]:
     yield from _section("Time an inference", ("chip", "kernels", "ms", "basis"), _times(collection.performance))
     measures = [("ok" if m.passed else "FAIL", m.name, m.message) for m in collection.quality.measures]
     yield from _section("Quality", ("", "measure", ""), measures)
-    found = [check for check in collection.verification.checks if check.status != "pass"]
-    rows = [(check.status, check.id, printable(check.message)) for check in found]
-    yield from _section(f"Checks: {len(collection.verification.checks)}, of which not passed {len(found)}", (), rows)
+    results = [check for check in collection.verification.checks if check.status != "pass"]
+    rows = [(check.status, check.id, printable(check.message)) for check in results]
+    yield from _section(f"Checks: {len(collection.verification.checks)}, of which not passed {len(results)}", (), rows)
     yield f"GPU: {collection.gpu.note}"
 
 

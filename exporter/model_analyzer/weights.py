@@ -41,8 +41,8 @@ def weight_differences(
     """Count the values compared, and tell which constants differ; those of other shapes are not weights of the same."""
     compared = 0
     differences: list[WeightDifference] = []
-    for one, other in pairs:
-        for operand, both in enumerate(zip(one.inputs, other.inputs, strict=False)):
+    for item, other in pairs:
+        for operand, both in enumerate(zip(item.inputs, other.inputs, strict=False)):
             with np.errstate(all="ignore"):  # a broken file can hold NaN or huge scales
                 left, right = _constant(a, both[0]), _constant(b, both[1])
             if left is None or right is None or left[0].shape != right[0].shape:
@@ -54,13 +54,13 @@ def weight_differences(
             largest = float(np.abs(left[0] - right[0]).max())
             real = float(np.abs(left[1] - right[1]).max())
             count = int(changed.sum())
-            place = (one.op, one.index, other.index, operand)
+            place = (item.op, item.index, other.index, operand)
             differences.append(WeightDifference(*place, left[0].size, count, largest, real))
     return compared, tuple(differences)
 
 
 def _constant(model: ModelFile, index: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
-    """The stored values of a constant, and the real ones, as float64 (exact for int32); None where there are none."""
+    """The stored values of a constant, and the real ones, as float64 (exact for int32); None without any."""
     tensor = model.main.tensors[index] if index >= 0 else None
     if tensor is None or tensor.dtype not in ("INT8", "INT16", "INT32", "FLOAT32"):
         return None

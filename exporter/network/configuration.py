@@ -42,10 +42,10 @@ _LOG: Final = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What a configuration file tells.
+    """What a configuration file says.
 
     Attributes:
-        settings: The architecture's, as far as they are told.
+        settings: The architecture's, as far as they are reported.
         manifest: What the manifest shall say, by `ManifestOptions` names.
         feature_step_size: Milliseconds a slice that the network was trained on, or None where it is not told.
     """
@@ -94,7 +94,7 @@ def parse_configuration(document: Mapping[Any, Any]) -> Configuration:
     if _SARPEL_SECTIONS & document.keys():
         return _sarpel(document)
     if len(_TRAINER_INPUT & document.keys()) > 1:
-        raise ConfigurationError("this is what the trainer was given, which does not tell the network", hint=_HINT)
+        raise ConfigurationError("this is what the trainer was given, which does not say the network", hint=_HINT)
     _refuse_unknown(document, _OUR_SECTIONS, "the configuration")
     model, manifest = (_section(document, name) for name in _OUR_SECTIONS)
     _refuse_unknown(model, tuple(settings.ALL), "model")
@@ -124,20 +124,20 @@ def _refuse_unknown(section: Mapping[str, Any], known: tuple[str, ...], where: s
 def _official(document: Mapping[Any, Any]) -> Configuration:
     """`flags` holds the architecture among the trainer's other flags; stride and length stand outside."""
     flags = _section(document, "flags")
-    told: dict[str, object] = {"architecture": flags["model_name"]} if flags.get("model_name") else {}
+    reported: dict[str, object] = {"architecture": flags["model_name"]} if flags.get("model_name") else {}
     for name, value in flags.items():
         if name in settings.ALL:
-            told[name] = value
+            reported[name] = value
         elif near := get_close_matches(name, settings.ALL, 1, 0.85):
             raise ConfigurationError(f"flags has the unknown name {name[:60]}", hint=f"did you mean {near[0]}?")
     for name in ("stride", "spectrogram_length"):
-        if name in document and told.setdefault(name, document[name]) != document[name]:
+        if name in document and reported.setdefault(name, document[name]) != document[name]:
             raise ConfigurationError(
-                f"{name} is {document[name]}, and {told[name]} among the flags",
+                f"{name} is {document[name]}, and {reported[name]} among the flags",
                 hint="remove one of the two: they are the same setting",
             )
     _log_ignored(set(document) - {"flags", "stride", "spectrogram_length", "window_step_ms"})
-    parsed = {name: settings.parse_setting(name, value) for name, value in told.items()}
+    parsed = {name: settings.parse_setting(name, value) for name, value in reported.items()}
     return Configuration(parsed, feature_step_size=_step(document.get("window_step_ms")))
 
 

@@ -92,15 +92,15 @@ class GraphWalk:
 
     def consumers(self, tensor: int, *ops: str) -> list[Operator]:
         """The operators that compute with a tensor's values, of given kinds or of all."""
-        found = self._consumers.get(tensor, [])
-        return [operator for operator in found if operator.op in ops] if ops else found
+        result = self._consumers.get(tensor, [])
+        return [operator for operator in result if operator.op in ops] if ops else result
 
     def only(self, tensor: int) -> Operator:
         """The one operator that computes with a tensor's values."""
-        found = self.consumers(tensor)
-        if len(found) != 1:
-            raise ValueError(f"tensor {tensor} is used {len(found)} times where one use is expected")
-        return found[0]
+        result = self.consumers(tensor)
+        if len(result) != 1:
+            raise ValueError(f"tensor {tensor} is used {len(result)} times where one use is expected")
+        return result[0]
 
     def channels(self, tensor: int) -> int:
         """Size of the last dimension."""
@@ -146,10 +146,10 @@ def constant_operand(model: ModelFile, operator: Operator) -> int:
         ValueError: Neither is constant.
     """
     tensors = model.main.tensors
-    found = [tensor for tensor in operator.inputs if tensor >= 0 and model.is_constant(tensors[tensor])]
-    if len(found) != 1:
+    results = [tensor for tensor in operator.inputs if tensor >= 0 and model.is_constant(tensors[tensor])]
+    if len(results) != 1:
         raise ValueError(f"operator {operator.index} ({operator.op}) has no constant operand")
-    return found[0]
+    return results[0]
 
 
 def has_bias(model: ModelFile, operator: Operator) -> bool:

@@ -75,22 +75,22 @@ def _largest_settled(memory: Memory, chip: ChipMemory) -> int:
     return max((buffer.offset + buffer.size for buffer in placed), default=0)
 
 
-def _meet(precedence: Precedence, one: _Placed, other: _Placed) -> bool | None:
+def _meet(precedence: Precedence, entry: _Placed, other: _Placed) -> bool | None:
     """Whether two buffers live at the same time: in every order, in none, or (None) depending on it."""
-    if one.tensor is None or other.tensor is None:
-        if one.tensor is None and other.tensor is None:
-            return one.operator == other.operator
-        tensor, operator = (one.tensor, other.operator) if one.tensor else (other.tensor, one.operator)
+    if entry.tensor is None or other.tensor is None:
+        if entry.tensor is None and other.tensor is None:
+            return entry.operator == other.operator
+        tensor, operator = (entry.tensor, other.operator) if entry.tensor else (other.tensor, entry.operator)
         assert tensor is not None
         if _alive(precedence, tensor, operator):
             return True
         return False if _apart_from(precedence, tensor, 1 << operator) else None
     if any(
-        _alive(precedence, one.tensor, operator) and _alive(precedence, other.tensor, operator)
+        _alive(precedence, entry.tensor, operator) and _alive(precedence, other.tensor, operator)
         for operator in range(precedence.operators)
     ):
         return True
-    never = _ends_before(precedence, one.tensor, other.tensor) or _ends_before(precedence, other.tensor, one.tensor)
+    never = _ends_before(precedence, entry.tensor, other.tensor) or _ends_before(precedence, other.tensor, entry.tensor)
     return False if never else None
 
 
@@ -113,9 +113,9 @@ def _apart_from(precedence: Precedence, tensor: LiveTensor, operator: int) -> bo
     return dead or unmade
 
 
-def _ends_before(precedence: Precedence, one: LiveTensor, other: LiveTensor) -> bool:
+def _ends_before(precedence: Precedence, entry: LiveTensor, other: LiveTensor) -> bool:
     """Whether every use of one tensor comes before the other is made, in every order."""
-    if one.kept or not other.producer:
+    if entry.kept or not other.producer:
         return False
-    users = one.readers | one.producer
+    users = entry.readers | entry.producer
     return bool(users) and users & ~precedence.all[other.producer.bit_length() - 1] == 0

@@ -56,9 +56,9 @@ def optimize_for_edge(model: bytes, *, chips: tuple[str, ...] | None = None) -> 
         UnsupportedModelError: The runtime would refuse the model.
         UnknownRuntimeError: A chip is not known.
     """
-    found = find_operator_order(read_model(model), chips=chips)
+    result = find_operator_order(read_model(model), chips=chips)
     try:
-        return rewrite(model, found.order)
+        return rewrite(model, result.order)
     except NotRewritableError:
         return model
 
@@ -88,9 +88,9 @@ def find_operator_order(model: ModelFile, *, chips: tuple[str, ...] | None = Non
         return OperatorOrder(tuple(range(operators)), before, before, proven=False)
     memory = measure(model, find_precedence(model), chips or CHIP_NAMES)
     bounds = tuple(lowest_minimum(memory, chip).size for chip in memory.chips)
-    found = search(memory, bounds)
+    result = search(memory, bounds)
     before, after = (
         max(size for size, chip in zip(sizes, memory.chips, strict=True) if chip.asked)
-        for sizes in ([chip.minimum for chip in memory.chips], found.minima)
+        for sizes in ([chip.minimum for chip in memory.chips], result.minima)
     )
-    return OperatorOrder(found.order, before, after, found.best)
+    return OperatorOrder(result.order, before, after, result.best)

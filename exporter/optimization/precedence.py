@@ -66,15 +66,15 @@ def _variables(graph: Subgraph) -> dict[int, str]:
     }
 
 
-def _conflict(one: Operator, other: Operator, variables: dict[int, str]) -> bool:
+def _conflict(item: Operator, other: Operator, variables: dict[int, str]) -> bool:
     """Whether two operators touch the same state, at least one of them writing; CALL_ONCE may write to any."""
-    if one.op not in _STATEFUL or other.op not in _STATEFUL:
+    if item.op not in _STATEFUL or other.op not in _STATEFUL:
         return False
-    if "CALL_ONCE" in (one.op, other.op):
+    if "CALL_ONCE" in (item.op, other.op):
         return True
-    if one.op == other.op == "READ_VARIABLE":
+    if item.op == other.op == "READ_VARIABLE":
         return False
-    names = [variables.get(operator.inputs[0]) if operator.inputs else None for operator in (one, other)]
+    names = [variables.get(operator.inputs[0]) if operator.inputs else None for operator in (item, other)]
     return None in names or names[0] == names[1]
 
 
@@ -97,17 +97,17 @@ def union(masks: Iterable[int]) -> int:
 
 def legal_orders(precedence: Precedence, limit: int) -> list[tuple[int, ...]] | None:
     """Every order that keeps the precedence, or None when there are more than `limit`."""
-    found: list[tuple[int, ...]] = []
+    results: list[tuple[int, ...]] = []
     waiting: list[tuple[int, tuple[int, ...]]] = [(0, ())]
     while waiting:
         done, order = waiting.pop()
         following = ready(precedence, done)
         waiting += [(done | 1 << operator, (*order, operator)) for operator in following]
         if not following:
-            found.append(order)
-        if len(found) + len(waiting) > limit:
+            results.append(order)
+        if len(results) + len(waiting) > limit:
             return None
-    return found
+    return results
 
 
 def ready(precedence: Precedence, done: int) -> list[int]:

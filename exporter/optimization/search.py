@@ -157,14 +157,14 @@ class Beam:
         start = _State(0, self._at_start, (self._at_start,) * len(self._arenas), None, -1)
         beam = [self._run_free(start)]
         while any(state.done != everything for state in beam):
-            found: dict[int, _State] = {}
+            result: dict[int, _State] = {}
             for state in beam:
                 following = ready(self._precedence, state.done)
                 for after in [self._run_free(self._run(state, operator)) for operator in following] or [state]:
-                    known = found.get(after.done)
+                    known = result.get(after.done)
                     if known is None or self._cost(after) < self._cost(known):
-                        found[after.done] = after
-            beam = sorted(found.values(), key=self._cost)[:width]
+                        result[after.done] = after
+            beam = sorted(result.values(), key=self._cost)[:width]
         return beam[0].order()
 
     def _run_free(self, state: _State) -> _State:

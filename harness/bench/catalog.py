@@ -74,7 +74,7 @@ def find_benchmarks(names: Iterable[str]) -> tuple[Benchmark, ...]:
     """The benchmarks of these names; of no names, all.
 
     Raises:
-        UsageError: There is none of that name.
+        UsageError: It does not exist of that name.
     """
     chosen = tuple(names)
     for name in chosen:
@@ -84,7 +84,7 @@ def find_benchmarks(names: Iterable[str]) -> tuple[Benchmark, ...]:
 
 
 def measure(benchmark: Benchmark, *, quick: bool, tell: Callable[[str], None]) -> Measured:
-    """Carry out a benchmark in a folder of its own, which is gone afterwards; what goes wrong is told in the result."""
+    """Carry out a benchmark in a folder of its own, which is removed; what goes wrong is reported in the result."""
     started, load = time.monotonic(), round(os.getloadavg()[0], 1)
     rows, problem = [], None
     with scratch_folder("mww-bench-") as scratch:

@@ -58,15 +58,15 @@ def _row(plan: Plan, what: str, *, clips: int, frames: int, goal: float, in_line
         return count / elapsed
 
     ours()  # makes the programs, once for each length
-    mine, others = plan.by_turns(ours, lambda: run(bare("tflm_loop", model_file(), path)))
-    if any(one.document["outputs"] != outputs for one in others):
+    own, others = plan.by_turns(ours, lambda: run(bare("tflm_loop", model_file(), path)))
+    if any(item.document["outputs"] != outputs for item in others):
         raise BenchmarkError("the exact engine and tflite-micro gave different outputs", hint="report it as a bug")
     return Row(
         what=f"{what}, engine `exact`",
         against=_LOOP,
         unit="frames/s",
-        ours=tuple(mine),
-        theirs=tuple(count / one.document["seconds"] for one in others),
+        ours=tuple(own),
+        theirs=tuple(count / item.document["seconds"] for item in others),
         comparison="ratio",
         goal=Goal("at least", goal),
         same=f"{count} output bytes",
@@ -83,11 +83,11 @@ def sound(plan: Plan) -> list[Row]:
         return run(words, {SIZE_VARIABLE: str(megabytes), "XDG_CACHE_HOME": str(folder)})
 
     turn = iter(range(1000))
-    mine, others = plan.by_turns(
+    own, others = plan.by_turns(
         lambda: go("exact", 2048, plan.scratch / f"cache {next(turn)}"),
         lambda: go("tflm", 0, plan.scratch / "none"),
     )
-    digests = {tuple(one["clips"][0]["outputs_sha256"] for one in run_.document["runs"]) for run_ in (*mine, *others)}
+    digests = {tuple(item["clips"][0]["outputs_sha256"] for item in run_.document["runs"]) for run_ in (*own, *others)}
     if len(digests) != 1:
         raise BenchmarkError("the two engines gave different outputs", hint="report it as a bug of mww-harness")
     return [
@@ -95,8 +95,8 @@ def sound(plan: Plan) -> list[Row]:
             what="`mww run` of four models over an hour of sound, engine `exact`, features kept from model to model",
             against="the same with engine `tflm`, features computed for each model",
             unit="s",
-            ours=tuple(one.seconds for one in mine),
-            theirs=tuple(one.seconds for one in others),
+            ours=tuple(item.seconds for item in own),
+            theirs=tuple(item.seconds for item in others),
             comparison="ratio",
             goal=Goal("at most", 1 / 3),
             same="all output bytes of four models",

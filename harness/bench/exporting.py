@@ -59,30 +59,30 @@ def _export(plan: Plan, converter: str, whole: Goal, work: Goal) -> list[Row]:
         finished = run(bare("official_export", checkpoint, calibration, official))
         return _Export(finished.seconds, json.loads(Path(f"{official}.json").read_text())["seconds"])
 
-    mine, others = plan.by_turns(ours, theirs)
+    own, others = plan.by_turns(ours, theirs)
     same = _compared(model, official)
     command = f"`mww export --converter {converter}`, {clips} clips"
     return [
-        _row(command, _OFFICIAL, [one.whole for one in mine], [one.whole for one in others], whole, same),
+        _row(command, _OFFICIAL, [item.whole for item in own], [item.whole for item in others], whole, same),
         _row(
             f"{command}, without start and import",
             f"{_OFFICIAL}, likewise",
-            [one.work for one in mine],
-            [one.work for one in others],
+            [item.work for item in own],
+            [item.work for item in others],
             work,
             same,
         ),
     ]
 
 
-def _row(what: str, against: str, ours: list[float], theirs: list[float], goal: Goal, same: str) -> Row:
-    return Row(what, against, "s", tuple(ours), tuple(theirs), "ratio", goal, same)
+def _row(what: str, against: str, own: list[float], right: list[float], goal: Goal, same: str) -> Row:
+    return Row(what, against, "s", tuple(own), tuple(right), "ratio", goal, same)
 
 
-def _compared(ours: Path, theirs: Path) -> str:
+def _compared(own: Path, right: Path) -> str:
     """How far the outputs of the two models are apart on speech; they must be near."""
     with EngineProcess("tflm") as engine:
-        mine, other = (_outputs(engine, path.read_bytes()) for path in (ours, theirs))
+        mine, other = (_outputs(engine, path.read_bytes()) for path in (own, right))
     differences = np.abs(mine - other)
     if differences.max() > _FURTHEST:
         raise BenchmarkError(

@@ -58,7 +58,7 @@ def _row(plan: Plan, what: str, options: list[str], offset: int, image: Path) ->
             _check(state / "flash.bin", offset, image.read_bytes())
             return seconds
 
-        mine, others = plan.by_turns(
+        own, others = plan.by_turns(
             lambda: written(lambda: run(mww("flash", "--port", board.port, "--baud", DEFAULT_BAUD, *options)).seconds),
             lambda: written(lambda: esptool("write-flash", hex(offset), image)),
         )
@@ -66,7 +66,7 @@ def _row(plan: Plan, what: str, options: list[str], offset: int, image: Path) ->
         what=f"`mww flash`, {what}",
         against="`esptool write-flash`",
         unit="s",
-        ours=tuple(mine),
+        ours=tuple(own),
         theirs=tuple(others),
         comparison="ratio",
         goal=Goal("at most", 1.1),

@@ -1,4 +1,4 @@
-"""What a benchmark was measured on: the sort of machine and the versions, nothing that tells whose it is."""
+"""What a benchmark was measured on: the sort of machine and the versions, nothing that says whose it is."""
 
 from __future__ import annotations
 

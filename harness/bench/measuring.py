@@ -71,10 +71,10 @@ class Row:
     def undisturbed(self) -> float:
         """The figure of each side's best repetition: what a machine that also does other things says least about."""
         best = min if self.goal.relation == "at most" else max
-        ours = best(self.ours)
+        own = best(self.ours)
         if self.comparison == "value":
-            return ours
-        return ours / best(self.theirs) if self.comparison == "ratio" else ours - best(self.theirs)
+            return own
+        return own / best(self.theirs) if self.comparison == "ratio" else own - best(self.theirs)
 
     @property
     def holds(self) -> bool:

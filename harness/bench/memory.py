@@ -1,4 +1,4 @@
-"""Memory: ten hours of sound against one, and the size of the page that tells of them."""
+"""Memory: ten hours of sound against one, and the size of the page that says of them."""
 
 from __future__ import annotations
 

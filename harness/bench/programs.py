@@ -1,4 +1,4 @@
-"""Runs whole programs, ours and those that users would otherwise write, and tells what each took."""
+"""Runs whole programs, ours and those that users would otherwise write, and says what each took."""
 
 from __future__ import annotations
 
@@ -88,12 +88,12 @@ def run_together(commands: Sequence[Sequence[str]], variables: Mapping[str, str]
 def _wait(process: subprocess.Popen[bytes], files: Path, started: float) -> Finished:
     process.wait()
     seconds = time.perf_counter() - started
-    said = files.with_suffix(".out").read_text(errors="replace")
+    message = files.with_suffix(".out").read_text(errors="replace")
     if process.returncode != 0:
-        last = [line.strip() for line in (files.with_suffix(".err").read_text(errors="replace") + said).splitlines()]
+        last = [line.strip() for line in (files.with_suffix(".err").read_text(errors="replace") + message).splitlines()]
         what = " ".join(map(str, process.args))[:300] if isinstance(process.args, list) else "a program"
         raise BenchmarkError(
             f"exit status {process.returncode} from {what}",
             hint="; ".join(last[-3:])[-500:] or "it printed nothing; run it by hand",
         )
-    return Finished(said, seconds)
+    return Finished(message, seconds)

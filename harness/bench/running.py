@@ -25,12 +25,12 @@ _LOOP: Final = "bare loop over tflite-micro"
 def emulator(plan: Plan) -> list[Row]:
     """Compare recorded clips with `mww run --golden`, in one job."""
     golden, clips, frames = _recorded(plan)
-    mine, others = plan.by_turns(
+    own, others = plan.by_turns(
         lambda: run(mww("run", manifest(), "--golden", golden, "--json")),
         lambda: run(bare("tflm_loop", model_file(), clips)),
     )
-    _check_outputs(mine, others)
-    return [_row("`mww run --golden`", _LOOP, frames, _seconds(mine), _seconds(others))]
+    _check_outputs(own, others)
+    return [_row("`mww run --golden`", _LOOP, frames, _seconds(own), _seconds(others))]
 
 
 def jobs(plan: Plan) -> list[Row]:
@@ -43,27 +43,27 @@ def jobs(plan: Plan) -> list[Row]:
 
 def _jobs(plan: Plan, length: str, clips_of_ten_minutes: int) -> Row:
     golden, clips, frames = _recorded(plan, clips_of_ten_minutes)
-    mine, others = plan.by_turns(
+    own, others = plan.by_turns(
         lambda: run(mww("run", manifest(), "--golden", golden, "--jobs", 2, "--json")),
         lambda: run_together([bare("tflm_loop", model_file(), clips, 2, part) for part in range(2)]),
     )
-    _check_outputs(mine, *others)
+    _check_outputs(own, *others)
     last = [max(_seconds(pair)) for pair in others]
-    return _row(f"`mww run --golden --jobs 2`, {length}", f"{_LOOP}, in two processes", frames, _seconds(mine), last)
+    return _row(f"`mww run --golden --jobs 2`, {length}", f"{_LOOP}, in two processes", frames, _seconds(own), last)
 
 
 def hour(plan: Plan) -> list[Row]:
     """Go from sound to a verdict."""
     seconds = plan.size(3600, 20)
     sound = wav_file(plan.scratch / "hour.wav", seconds=seconds)
-    mine, others = plan.by_turns(
+    own, others = plan.by_turns(
         lambda: run(mww("run", manifest(), "--wav", sound, "--json")),
         lambda: run(bare("audio_loop", model_file(), sound)),
     )
-    _check_outputs(mine, others)
-    frames = mine[0].document["clips"][0]["inferences"]
+    _check_outputs(own, others)
+    frames = own[0].document["clips"][0]["inferences"]
     against = "bare loop over pymicro-features and tflite-micro"
-    return [_row("`mww run --wav`, an hour", against, frames, _seconds(mine), _seconds(others))]
+    return [_row("`mww run --wav`, an hour", against, frames, _seconds(own), _seconds(others))]
 
 
 def worker(plan: Plan) -> list[Row]:
@@ -83,9 +83,9 @@ def worker(plan: Plan) -> list[Row]:
             outputs.append(engine.infer(frames.tobytes()))
             return (time.perf_counter() - started) / count * 1e6
 
-        mine, others = plan.by_turns(ours, lambda: run(bare("tflm_loop", model_file(), clip)))
-    digests = {hashlib.sha256(found).hexdigest() for found in outputs}
-    if digests != {one.document["outputs"]["clip"] for one in others}:
+        own, others = plan.by_turns(ours, lambda: run(bare("tflm_loop", model_file(), clip)))
+    digests = {hashlib.sha256(entry).hexdigest() for entry in outputs}
+    if digests != {item.document["outputs"]["clip"] for item in others}:
         raise BenchmarkError(
             "the worker and the bare loop gave different outputs", hint="report it as a bug of mww-harness"
         )
@@ -94,8 +94,8 @@ def worker(plan: Plan) -> list[Row]:
             what="an inference in the worker process",
             against=_LOOP,
             unit="us",
-            ours=tuple(mine),
-            theirs=tuple(one.document["seconds"] / count * 1e6 for one in others),
+            ours=tuple(own),
+            theirs=tuple(item.document["seconds"] / count * 1e6 for item in others),
             comparison="ratio",
             goal=Goal("at most", 1.05),
             same=f"{count} output bytes",
@@ -112,15 +112,15 @@ def _recorded(plan: Plan, clips_of_ten_minutes: int = 6) -> tuple[Path, Path, in
 
 
 def _seconds(programs: Sequence[Finished]) -> list[float]:
-    return [one.seconds for one in programs]
+    return [item.seconds for item in programs]
 
 
-def _row(what: str, against: str, frames: int, mine: Sequence[float], others: Sequence[float]) -> Row:
+def _row(what: str, against: str, frames: int, own: Sequence[float], others: Sequence[float]) -> Row:
     return Row(
         what=what,
         against=against,
         unit="frames/s",
-        ours=tuple(frames / seconds for seconds in mine),
+        ours=tuple(frames / seconds for seconds in own),
         theirs=tuple(frames / seconds for seconds in others),
         comparison="ratio",
         goal=_AS_FAST,
@@ -131,7 +131,7 @@ def _row(what: str, against: str, frames: int, mine: Sequence[float], others: Se
 def _check_outputs(runs: Sequence[Finished], *loops: Sequence[Finished]) -> None:
     """Hold the outputs of the runs against those of the loops, which may have shared the clips."""
     given: dict[str, str] = {}
-    for loop in (one for repetition in loops for one in repetition):
+    for loop in (item for repetition in loops for item in repetition):
         for name, digest in loop.document["outputs"].items():
             if given.setdefault(name, digest) != digest:
                 raise BenchmarkError(
@@ -140,8 +140,8 @@ def _check_outputs(runs: Sequence[Finished], *loops: Sequence[Finished]) -> None
                 )
     for finished in runs:
         document: Any = finished.document
-        found = {clip["name"]: clip["outputs_sha256"] for clip in document["clips"]}
-        if found != given or document["verdict"] != "pass":
+        result = {clip["name"]: clip["outputs_sha256"] for clip in document["clips"]}
+        if result != given or document["verdict"] != "pass":
             raise BenchmarkError(
                 "mww run and the bare loop gave different outputs", hint="report it as a bug of mww-harness"
             )

@@ -26,12 +26,12 @@ def start(plan: Plan) -> list[Row]:
 
 def _row(what: str, words: Sequence[str], plan: Plan) -> Row:
     numpy = [sys.executable, "-c", "import numpy"]
-    mine, others = plan.by_turns(lambda: _together(words, plan), lambda: _together(numpy, plan))
+    own, others = plan.by_turns(lambda: _together(words, plan), lambda: _together(numpy, plan))
     return Row(
         what=what,
         against='`python -c "import numpy"`',
         unit="ms",
-        ours=tuple(mine),
+        ours=tuple(own),
         theirs=tuple(others),
         comparison="ratio",
         goal=Goal("at most", 3.0),

@@ -34,10 +34,10 @@ def bench_document(
 
     `former` are benchmarks of an earlier document of the same machine; those that were not measured again stay.
     """
-    found = {one["name"]: one for one in (*former, *map(_benchmark_document, measured))}
-    benchmarks = [found[name] for name in BENCHMARKS if name in found]
+    result = {item["name"]: item for item in (*former, *map(_benchmark_document, measured))}
+    benchmarks = [result[name] for name in BENCHMARKS if name in result]
     return {
-        "holds": all(one["error"] is None and all(row["holds"] for row in one["rows"]) for one in benchmarks),
+        "holds": all(item["error"] is None and all(row["holds"] for row in item["rows"]) for item in benchmarks),
         "quick": quick,
         "repetitions": 1 if quick else REPETITIONS,
         "environment": {**asdict(machine), "versions": dict(machine.versions)},
@@ -67,15 +67,15 @@ def former_benchmarks(path: Path, machine: Machine) -> Sequence[Any]:
     return benchmarks
 
 
-def _benchmark_document(one: Measured) -> dict[str, Any]:
-    problem = one.problem
+def _benchmark_document(item: Measured) -> dict[str, Any]:
+    problem = item.problem
     return {
-        "name": one.benchmark.name,
-        "question": one.benchmark.question,
-        "seconds": round(one.seconds, 1),
-        "load": one.load,
+        "name": item.benchmark.name,
+        "question": item.benchmark.question,
+        "seconds": round(item.seconds, 1),
+        "load": item.load,
         "error": problem and problem.facts.to_json(),
-        "rows": [_row_document(row) for row in one.rows],
+        "rows": [_row_document(row) for row in item.rows],
     }
 
 
@@ -129,15 +129,15 @@ def _section(benchmark: Any) -> Iterator[str]:
 
 def _line(row: Any) -> str:
     unit = row["unit"]
-    ours, theirs = (f"{_number(_median(row[side]))} {unit}" if row[side] else "" for side in ("ours", "theirs"))
+    left, other = (f"{_number(_median(row[side]))} {unit}" if row[side] else "" for side in ("ours", "theirs"))
     spread = f" ({_number(row['min'])} to {_number(row['max'])})" if row["min"] != row["max"] else ""
     own = "" if row["comparison"] == "ratio" else f" {unit}"
     goal = f"{row['goal']['relation']} {_number(row['goal']['value'])}{own}"
     cells = [
         row["what"],
         row["against"],
-        ours,
-        theirs,
+        left,
+        other,
         f"{_number(row['median'])}{spread}",
         _number(row["undisturbed"]),
     ]

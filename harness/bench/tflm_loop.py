@@ -23,13 +23,13 @@ def main() -> None:
         slices = archive[name]
         frames = slices[: len(slices) // stride * stride].reshape(-1, 1, stride, 40)
         started = time.perf_counter()
-        found = bytearray()
+        result = bytearray()
         for frame in frames:
             interpreter.set_input(frame, 0)
             interpreter.invoke()
-            found.append(interpreter.get_output(0)[0, 0])
+            result.append(interpreter.get_output(0)[0, 0])
         seconds += time.perf_counter() - started
-        outputs[name] = hashlib.sha256(found).hexdigest()
+        outputs[name] = hashlib.sha256(result).hexdigest()
     print(json.dumps({"outputs": outputs, "seconds": seconds}))
 
 

@@ -163,13 +163,13 @@ def _first_difference(
         frames = _frames(clip, model.stride)
         for source in (target, golden):
             source.reset()
-        found, expected = target.outputs(frames), golden.outputs(frames)
+        result, expected = target.outputs(frames), golden.outputs(frames)
         progress("clips", number + 1, len(clips) + 1)
         if recorded is not None and not np.array_equal(expected, recorded.outputs(clip.name)):
             raise _stale(recorded, clip, golden)
-        if not np.array_equal(found, expected):
+        if not np.array_equal(result, expected):
             compared = _Compared(max(number, 1), sum(map(len, before)) + len(frames))
-            return compared, Difference(clip.name, frames, found, expected, np.concatenate(before))
+            return compared, Difference(clip.name, frames, result, expected, np.concatenate(before))
         before.append(frames)
         loudest.hear(clip, frames, expected)
     compared = _Compared(len(clips), sum(map(len, before)))
@@ -201,16 +201,16 @@ def _reset_in_the_middle(
         source.reset()
         source.outputs(ahead)
         source.reset()
-    found, expected = target.outputs(rest), golden.outputs(rest)
-    if np.array_equal(found, expected):
+    result, expected = target.outputs(rest), golden.outputs(rest)
+    if np.array_equal(result, expected):
         return None
     name = f"{loudest.clip} from inference {loudest.at} on, after a reset there,"
-    return Difference(name, rest, found, expected, np.concatenate([before, ahead]))
+    return Difference(name, rest, result, expected, np.concatenate([before, ahead]))
 
 
 def _stale(recorded: Golden, clip: Clip, golden: TensorSource) -> GoldenError:
-    told = golden.versions()
-    now = f"{told['engine']} {told[told['engine']]}"
+    reported = golden.versions()
+    now = f"{reported['engine']} {reported[reported['engine']]}"
     return GoldenError(
         f"{now} computes other outputs for {clip.name} than {recorded.path} has",
         hint="bisect with --features or --wav; if the new outputs are right, mww record makes the golden anew",
@@ -250,8 +250,8 @@ class _Inquiry:
         steady = all(np.array_equal(run, runs[0]) for run in runs)
         self.search = OperatorSearch(read_model(self._model.content), difference.frames, self._target, self._golden)
         self.search.run(difference.first + 1, progress, every=not steady)
-        if (found := self.search.found) is not None:
-            return _by_operator(found, steady=steady)
+        if (result := self.search.found) is not None:
+            return _by_operator(result, steady=steady)
         self._golden.load(self._model.content)
         unexplained = _unexplained(len(self.search.refused), steady=steady)
         return explain_besides_reset(difference, self._golden) or unexplained
@@ -271,37 +271,37 @@ class _Inquiry:
         target.reset()
         if not np.array_equal(target.outputs(difference.frames), difference.found):
             return None
-        said = "the reset between two clips puts only a part of the streaming state back: on the model opened anew "
-        return Explanation("reset", f"{said}the clip is right, and after other clips it is wrong again")
+        message = "the reset between two clips puts only a part of the streaming state back: on the model opened anew "
+        return Explanation("reset", f"{message}the clip is right, and after other clips it is wrong again")
 
 
 def _passing(runs: int) -> Explanation:
-    said = f"it happened in one run of {runs}, and not again: look at power, memory and clock of the board"
-    return Explanation("passing", said)
+    message = f"it happened in one run of {runs}, and not again: look at power, memory and clock of the board"
+    return Explanation("passing", message)
 
 
-def _by_operator(found: Divergence, *, steady: bool) -> Explanation:
-    said = f"{found.op}, operator {found.operator}, is the first whose result differs"
+def _by_operator(result: Divergence, *, steady: bool) -> Explanation:
+    message = f"{result.op}, operator {result.operator}, is the first whose result differs"
     if steady:
-        return Explanation("operator", said)
-    return Explanation("unsteady", f"{_UNSTEADY}; {said}: it reads memory that nobody has written, or races")
+        return Explanation("operator", message)
+    return Explanation("unsteady", f"{_UNSTEADY}; {message}: it reads memory that nobody has written, or races")
 
 
-def _hidden(found: Divergence) -> Explanation:
-    said = (
-        f"{found.op}, operator {found.operator}, is the first whose result differs; it reaches no output of this clip"
+def _hidden(result: Divergence) -> Explanation:
+    message = (
+        f"{result.op}, operator {result.operator}, is the first whose result differs; it reaches no output of this clip"
     )
-    return Explanation("operator", said)
+    return Explanation("operator", message)
 
 
 def _unexplained(refused: int, *, steady: bool) -> Explanation:
     if refused:
-        said = f"no operator was seen to give another result, but {refused} of them could not be asked"
+        message = f"no operator was seen to give another result, but {refused} of them could not be asked"
     else:
-        said = (
+        message = (
             "every operator's own result is right once all of them are kept in memory: something writes over the "
             "tensor arena, or the output is damaged behind the model"
         )
     if steady:
-        return Explanation("unknown", f"it happens again, and {said}")
-    return Explanation("unsteady", f"{_UNSTEADY}, and {said}")
+        return Explanation("unknown", f"it happens again, and {message}")
+    return Explanation("unsteady", f"{_UNSTEADY}, and {message}")

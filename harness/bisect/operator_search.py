@@ -89,7 +89,7 @@ class OperatorSearch:
 
     Attributes:
         refused: Operators that the target could not be asked about, each with its reason.
-        found: The first difference; None where there is none, and before `run`.
+        found: The first difference; None without one, and before `run`.
         examined: How many results were compared.
     """
 
@@ -109,17 +109,17 @@ class OperatorSearch:
         before which all states are right and after which they, or the output, are not.
         """
         closely = frames if every else min(frames, _CLOSELY)
-        found = self._compare_all(0, closely, progress)
-        if found is None and frames > closely:
+        matches = self._compare_all(0, closely, progress)
+        if matches is None and frames > closely:
             try:
                 start = self._last_right(closely, frames, progress)
-                found = self._compare_all(start, start + 1, progress)
+                matches = self._compare_all(start, start + 1, progress)
             except MwwError as error:  # not even the states can be read alone
                 if _is_lost(error):
                     raise
-                found = self._compare_all(closely, frames, progress)
+                matches = self._compare_all(closely, frames, progress)
         progress("inner results", frames, frames)
-        self.found = found and self._blame(found)
+        self.found = matches and self._blame(matches)
 
     @property
     def copies(self) -> int:
@@ -128,15 +128,15 @@ class OperatorSearch:
 
     def _compare_all(self, start: int, end: int, progress: Progress) -> Divergence | None:
         """The first difference in a stretch of frames, from as few copies as the target takes."""
-        found: Divergence | None = None
+        matches: Divergence | None = None
         self.examined = 0
         waiting, self._groups = self._groups, []
         while waiting:
             group = waiting.pop(0)
-            until = end if found is None else found.inference
+            until = end if matches is None else matches.inference
             try:
                 if until > start:
-                    found = self._compare(group, start, until, progress) or found
+                    matches = self._compare(group, start, until, progress) or matches
                     self.examined += len(group)
                 self._groups.append(group)
             except MwwError as error:
@@ -147,7 +147,7 @@ class OperatorSearch:
                 else:
                     (only,) = group
                     self.refused.append((f"{only.operator.op} {only.operator.index}", error.message))
-        return found
+        return matches
 
     def _last_right(self, low: int, high: int, progress: Progress) -> int:
         """The last frame before which all states are right; they are before `low`, and not to the end of `high`."""
@@ -155,12 +155,12 @@ class OperatorSearch:
         assigned = {operator.inputs[1] for operator in main.operators if operator.op == "ASSIGN_VARIABLE"}
         # What was compared already needs no further copy of the model, if it all went into one.
         together = len(self._groups) == 1 and not self.refused
-        results = [one for one in _results(main) if together or one.tensor.index in assigned]
+        results = [item for item in _results(main) if together or item.tensor.index in assigned]
         states = [at for at, result in enumerate(results) if result.tensor.index in assigned]
         while states and high - low > 1:
             middle = (low + high) // 2
-            ((expected, found),) = self._pairs([result.tensor for result in results], middle - 1, middle)
-            if all(expected[at] == found[at] for at in states):
+            ((expected, matches),) = self._pairs([result.tensor for result in results], middle - 1, middle)
+            if all(expected[at] == matches[at] for at in states):
                 low = middle
             else:
                 high = middle
@@ -180,18 +180,18 @@ class OperatorSearch:
 
     def _compare(self, group: Sequence[_Result], start: int, end: int, progress: Progress) -> Divergence | None:
         pairs = self._pairs([result.tensor for result in group], start, end)
-        for inference, (expected, found) in enumerate(pairs, start=start):
-            for result, wanted, had in zip(group, expected, found, strict=True):
+        for inference, (expected, entry) in enumerate(pairs, start=start):
+            for result, wanted, had in zip(group, expected, entry, strict=True):
                 if wanted != had:
                     return self._divergence(inference, result, wanted, had)
             progress("inner results", inference + 1, end)
         return None
 
-    def _divergence(self, inference: int, result: _Result, expected: bytes, found: bytes) -> Divergence:
+    def _divergence(self, inference: int, result: _Result, expected: bytes, matches: bytes) -> Divergence:
         operator, tensor = result.operator, result.tensor
         dtype = np.dtype(_DTYPES[tensor.dtype])
-        size = min(len(expected), len(found)) // dtype.itemsize
-        wanted, had = np.frombuffer(expected, dtype, size), np.frombuffer(found, dtype, size)
+        size = min(len(expected), len(matches)) // dtype.itemsize
+        wanted, had = np.frombuffer(expected, dtype, size), np.frombuffer(matches, dtype, size)
         places = np.flatnonzero(wanted != had)
         first = int(places[0]) if len(places) else size - 1
         position = np.unravel_index(first, tensor.shape) if tensor.elements == size else (first,)
@@ -234,30 +234,30 @@ class OperatorSearch:
             constant=self._model.is_constant(tensor),
         )
 
-    def _blame(self, found: Divergence) -> Divergence:
+    def _blame(self, matches: Divergence) -> Divergence:
         """Take a state that is wrong when it is read for the fault of what put it there, unless reading it is wrong.
 
         What the frame before assigned was right, or it would have been found. In the first frame nothing was assigned
         yet: there the initial state is wrong if the next frame reads what was assigned.
         """
         main = self._model.main
-        reader = main.operators[found.operator]
+        reader = main.operators[matches.operator]
         if reader.op != "READ_VARIABLE":
-            return found
+            return matches
         assigned = _assignment(main, reader)
-        if found.inference > 0:
-            return self._moved(found, assigned)
+        if matches.inference > 0:
+            return self._moved(matches, assigned)
         if assigned and len(self._frames) > 1 and self._reads_what_was_assigned(reader, assigned):
-            return self._moved(found, next((other for other in main.operators if other.op == "CALL_ONCE"), None))
-        return found
+            return self._moved(matches, next((other for other in main.operators if other.op == "CALL_ONCE"), None))
+        return matches
 
-    def _moved(self, found: Divergence, operator: Operator | None) -> Divergence:
+    def _moved(self, matches: Divergence, operator: Operator | None) -> Divergence:
         """The same difference, as another operator's fault."""
         if operator is None:
-            return found
+            return matches
         instance, instances = self._instance(operator)
         return replace(
-            found,
+            matches,
             operator=operator.index,
             op=operator.op,
             instance=instance,

@@ -92,15 +92,15 @@ def explain_by_reset(difference: Difference, golden: Streamer) -> Explanation | 
     golden.outputs(difference.before)
     if not np.array_equal(golden.outputs(difference.frames), difference.found):
         return None
-    said = "the reset between two clips does not put the streaming state back: it goes on from the clip before"
-    return Explanation("reset", said)
+    message = "the reset between two clips does not put the streaming state back: it goes on from the clip before"
+    return Explanation("reset", message)
 
 
 def explain_by_order(difference: Difference, golden: Streamer, *, thorough: bool = True) -> Explanation | None:
     """Slices in an order in which the golden gives every output; unless `thorough`, the same in every frame."""
-    found, quickly = difference.found, difference.first + 1
+    result, quickly = difference.found, difference.first + 1
     for frames, account in _reorderings(difference, thorough=thorough):
-        if _gives(golden, frames, found, quickly) and _gives(golden, frames, found):
+        if _gives(golden, frames, result, quickly) and _gives(golden, frames, result):
             return Explanation("slice-order", account)
     return None
 
@@ -109,10 +109,12 @@ def explain_by_damage(difference: Difference) -> Explanation | None:
     """One output, and no later one."""
     if len(difference.wrong) > 1:
         return None
-    found, expected = int(difference.found[difference.first]), int(difference.expected[difference.first])
-    bits = (found ^ expected).bit_count()
-    said = f"one output alone is wrong, {found} for {expected} ({bits} of its bits), and no later one: the model ran"
-    return Explanation("output", f"{said} rightly, and the result was damaged behind it")
+    result, expected = int(difference.found[difference.first]), int(difference.expected[difference.first])
+    bits = (result ^ expected).bit_count()
+    message = (
+        f"one output alone is wrong, {result} for {expected} ({bits} of its bits), and no later one: the model ran"
+    )
+    return Explanation("output", f"{message} rightly, and the result was damaged behind it")
 
 
 def _gives(golden: Streamer, frames: Frames, outputs: Outputs, count: int | None = None) -> bool:
@@ -144,5 +146,5 @@ def _orders(stride: int) -> list[list[int]]:
     if stride <= 4:
         return [list(order) for order in permutations(straight)][1:]
     return [
-        [two if at == one else one if at == two else at for at in straight] for one, two in combinations(straight, 2)
+        [two if at == item else item if at == two else at for at in straight] for item, two in combinations(straight, 2)
     ]

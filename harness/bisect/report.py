@@ -14,17 +14,17 @@ _TABLE = ("| tensor | name | type | shape | scale | zero point |", "|---|---|---
 
 def facts(result: BisectResult) -> Iterator[tuple[str, str]]:
     """Yield what is known of a difference, a name and a text each."""
-    found = result.divergence
-    if found is not None:
-        which = "" if found.instances == 1 else f", the {_ordinal(found.instance)} of {found.instances}"
-        yield "operator", f"{found.op} {found.operator}{which}"
-        yield "inference", f"{found.inference}, the first whose results differ"
-        yield "tensor", describe_tensor(found.tensor)
-        yield "element", _element(found)
-        yield "elements", f"{found.differing} of {found.elements} differ, by up to {found.largest:g}"
-        for tensor in found.inputs:
+    results = result.divergence
+    if results is not None:
+        which = "" if results.instances == 1 else f", the {_ordinal(results.instance)} of {results.instances}"
+        yield "operator", f"{results.op} {results.operator}{which}"
+        yield "inference", f"{results.inference}, the first whose results differ"
+        yield "tensor", describe_tensor(results.tensor)
+        yield "element", _element(results)
+        yield "elements", f"{results.differing} of {results.elements} differ, by up to {results.largest:g}"
+        for tensor in results.inputs:
             yield "input", describe_tensor(tensor)
-        yield "look at", suspect(found, result.target)
+        yield "look at", suspect(results, result.target)
     if result.examined:
         copies = "one copy" if result.copies == 1 else f"{result.copies} copies"
         yield "compared", f"{result.examined} results of operators, in {copies} of the model"
@@ -68,9 +68,9 @@ def markdown(result: BisectResult, model: str) -> str:
         lines += [f"**{result.explanation.account}**", ""]
     lines += [f"- {name}: {_plain(text)}" for name, text in facts(result) if name not in ("input", "tensor")]
     lines.append(f"- model: {_plain(model)}, sha256 `{result.model_sha256}`")
-    found = result.divergence
-    if found is not None:
-        lines += ["", *_TABLE, _row("result", found.tensor), *(_row("input", tensor) for tensor in found.inputs)]
+    results = result.divergence
+    if results is not None:
+        lines += ["", *_TABLE, _row("result", results.tensor), *(_row("input", tensor) for tensor in results.inputs)]
     return "\n".join([*lines, "", f"Found by `mww bisect` of mww-harness {__version__}.", ""])
 
 
@@ -87,8 +87,8 @@ def _plain(text: str) -> str:
     return "".join(f"\\{character}" if character in "\\`*_|<>[]#~&" else character for character in text)
 
 
-def _element(found: Divergence) -> str:
-    return f"[{', '.join(map(str, found.position))}]: expected {found.expected:g}, found {found.found:g}"
+def _element(results: Divergence) -> str:
+    return f"[{', '.join(map(str, results.position))}]: expected {results.expected:g}, found {results.found:g}"
 
 
 def _shape(tensor: TensorFacts) -> str:

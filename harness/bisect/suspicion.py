@@ -38,7 +38,7 @@ each."""
 
 
 def suspect(found: Divergence, target: Mapping[str, str]) -> str:
-    """Where to look for a wrong operator, in a sentence; `target` are its versions, as `TensorSource` tells them."""
+    """Where to look for a wrong operator, in a sentence; `target` are its versions, as `TensorSource` says them."""
     if found.op == "CALL_ONCE":
         return "the initial state differs: the subgraph that CALL_ONCE runs, or the variables' memory before it"
     kernels = spec_of_kind(target.get("kind", "")).kernels
@@ -57,13 +57,13 @@ def suspect(found: Divergence, target: Mapping[str, str]) -> str:
     )
 
 
-def _function(found: Divergence, chip: str) -> str | None:
+def _function(result: Divergence, chip: str) -> str | None:
     """esp-nn's function, but for operands that must be broadcast, which the kernels compute without it."""
-    if found.op not in _FUNCTIONS:
+    if result.op not in _FUNCTIONS:
         return None
-    if found.op in ("ADD", "MUL") and len({tensor.shape for tensor in found.inputs}) > 1:
+    if result.op in ("ADD", "MUL") and len({tensor.shape for tensor in result.inputs}) > 1:
         return None
-    name, on_p4, elsewhere = _FUNCTIONS[found.op]
+    name, on_p4, elsewhere = _FUNCTIONS[result.op]
     kernels = find_chip(chip).kernels if chip in CHIP_NAMES else "portable"
     variant = {"esp32s3": "esp32s3", "esp32p4": on_p4, "portable": elsewhere}[kernels]
     return f"{name}_{variant}"

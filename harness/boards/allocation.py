@@ -63,14 +63,14 @@ class BoardPool:
         there = [board for board in fitting if _port(board, ports) is not None]
         if not there:
             names = ", ".join(board.id for board in fitting) or "no board of that chip"
-            raise PortMissingError(f"none of the boards is at a port: {names}", hint="mww boards check tells why")
+            raise PortMissingError(f"none of the boards is at a port: {names}", hint="mww boards check says why")
         with acquire_any(there, purpose=self._purpose, timeout=self._wait) as lease:
             self._boards.sort(key=lambda board: board.id != lease.board.id)
             yield replace(lease.board, port=find_port(lease.board, scan()))
 
     def discard(self, board: Board) -> None:
         """Leave a board out from now on, as long as there are others: free as it is, it would be taken each time."""
-        others = [one for one in self._boards if one.id != board.id]
+        others = [item for item in self._boards if item.id != board.id]
         self._boards = others or self._boards
 
 

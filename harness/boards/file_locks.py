@@ -115,11 +115,11 @@ def _try_lock(board: Board, purpose: str) -> dict[Path, int] | None:
     locks: dict[Path, int] = {}
     try:
         for name in board.locks:
-            mine = lease_dir() / f"{_stem(name)}.{os.geteuid()}.lock"
-            lock = _open_locked(mine)
+            own = lease_dir() / f"{_stem(name)}.{os.geteuid()}.lock"
+            lock = _open_locked(own)
             if lock is None:
                 return None
-            locks[mine] = lock
+            locks[own] = lock
             os.ftruncate(lock, 0)
             os.pwrite(lock, note[:_MAX_HOLDER_BYTES], 0)
             if any(_locked_by_another(path, lock) for path in _lock_files(name)):
@@ -131,12 +131,12 @@ def _try_lock(board: Board, purpose: str) -> dict[Path, int] | None:
             os.close(lock)
 
 
-def _locked_by_another(path: Path, mine: int) -> bool:
+def _locked_by_another(path: Path, own: int) -> bool:
     lock = _open_to_look(path)
     if lock is None:
         return False
     try:
-        return not os.path.sameopenfile(lock, mine) and not _flock(lock, fcntl.LOCK_SH)
+        return not os.path.sameopenfile(lock, own) and not _flock(lock, fcntl.LOCK_SH)
     finally:
         os.close(lock)
 

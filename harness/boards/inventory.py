@@ -56,7 +56,7 @@ class Board:
         mac: The chip's own address; on USB-Serial-JTAG it is also the USB serial number.
         port: A hint, used where the serial number does not tell: a device path or any pyserial URL.
         baud: Of its link.
-        psram: Such as `quad 8 MB`; empty where there is none.
+        psram: Such as `quad 8 MB`; empty without one.
         notes: For people.
         power_cycle: A command and its arguments that takes the board's power away and gives it back; run without a
             shell. Empty where nothing can.
@@ -151,7 +151,7 @@ def _parse_board(where: str, entry: object) -> Board:
         )
     if board.mac and not _MAC.fullmatch(board.mac):
         raise InventoryError(
-            f"{where} has mac {board.mac!r}, which is none", hint="such as F4:12:FA:5B:8C:20, in quotes"
+            f"{where} has mac {board.mac!r}, which is not a MAC address", hint="such as F4:12:FA:5B:8C:20, in quotes"
         )
     return board
 
@@ -234,8 +234,8 @@ def power_cycle(board: Board, *, timeout: float = _POWER_CYCLE_SECONDS) -> None:
             f"{command} did not end in {timeout:g} s", hint="run the command by hand to see what it waits for"
         ) from error
     if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
+        text = done.stderr.decode(errors="replace").strip().splitlines()
         raise PowerCycleError(
             f"{command} failed with exit code {done.returncode}",
-            hint=said[-1] if said else "it printed nothing; run it by hand",
+            hint=text[-1] if text else "it printed nothing; run it by hand",
         )

@@ -92,13 +92,13 @@ def acquire_any(boards: Sequence[Board], *, purpose: str, timeout: float | None 
                 if index == len(claims):  # in their order: the next is asked for once this one is not free at once
                     claims.append(_provider(board).claim(board, purpose))
                     stack.callback(claims[index].release)
-                found = claims[index].poll()
-                if found is not None:
-                    mine = claims.pop(index)
+                result = claims[index].poll()
+                if result is not None:
+                    own = claims.pop(index)
                     stack.pop_all()
                     for other in claims:
                         other.release()
-                    return Lease(found, mine)
+                    return Lease(result, own)
             left = started + _patience(boards, timeout) - time.monotonic()
             if left <= 0:
                 raise _busy(boards, timeout)
@@ -116,9 +116,9 @@ def hold_port(port: str, *, purpose: str) -> Iterator[Board]:
         LeaseError: Leases cannot be had at all.
     """
     board = board_at(port, scan())
-    ours = [lease for lease in _held if lease.held and set(board.locks) & set(lease.board.locks)]
-    if ours:
-        yield ours[0].board if in_lab(port) else board
+    results = [lease for lease in _held if lease.held and set(board.locks) & set(lease.board.locks)]
+    if results:
+        yield results[0].board if in_lab(port) else board
         return
     with acquire(board, purpose=purpose) as lease:
         yield lease.board
@@ -144,7 +144,9 @@ def _patience(boards: Sequence[Board], timeout: float | None) -> float:
 
 
 def _busy(boards: Sequence[Board], timeout: float | None) -> BoardBusyError:
-    said = "; ".join(f"{board.id}: {holder(board) or 'released just now'}" for board in boards)
+    message = "; ".join(f"{board.id}: {holder(board) or 'released just now'}" for board in boards)
     waited = f" after {timeout:g} s" if timeout else ""
     count = "the board is" if len(boards) == 1 else f"all {len(boards)} boards are"
-    return BoardBusyError(f"{count} in use{waited}: {said}", hint="wait for it, or end that process; mww boards list")
+    return BoardBusyError(
+        f"{count} in use{waited}: {message}", hint="wait for it, or end that process; mww boards list"
+    )

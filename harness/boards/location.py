@@ -18,15 +18,15 @@ def find_port(board: Board, ports: Sequence[SerialPort]) -> str:
     serial number is another's is never taken.
 
     Raises:
-        PortMissingError: The board is at no port, or it cannot be told at which.
+        PortMissingError: The board is at no port, or it cannot be reported at which.
     """
     if in_lab(board.port):
         return board.port
-    mine = [port.device for port in ports if port.serial and identity(port.serial) in board.identities]
-    if len(mine) == 1 or board.port in mine:
-        return board.port if board.port in mine else mine[0]
-    if mine:
-        message = f"board {board.id} may be at any of {', '.join(mine)}: they have the same serial number"
+    results = [port.device for port in ports if port.serial and identity(port.serial) in board.identities]
+    if len(results) == 1 or board.port in results:
+        return board.port if board.port in results else results[0]
+    if results:
+        message = f"board {board.id} may be at any of {', '.join(results)}: they have the same serial number"
         raise PortMissingError(message, hint="name one of them as the board's port in the inventory")
     if "://" in board.port:
         return board.port
@@ -48,5 +48,5 @@ def _belongs_to_another(board: Board, port: SerialPort) -> bool:
 
 def board_at(port: str, ports: Sequence[SerialPort]) -> Board:
     """The board at a port that no inventory names, known by the port's serial number, or else by the port itself."""
-    there = next((one for one in ports if same_device(one.device, port)), None)
+    there = next((item for item in ports if same_device(item.device, port)), None)
     return Board(id=port, chip="", serial=there.serial if there and there.serial else port, port=port)

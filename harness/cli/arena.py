@@ -96,7 +96,7 @@ def command(
         _print(asked, predictions[0])
     else:
         _print_runtimes(asked.path.name, asked.size, predictions)
-    return 0 if all(_holds(asked, prediction) for one in predictions for prediction in one) else 1
+    return 0 if all(_holds(asked, prediction) for item in predictions for prediction in item) else 1
 
 
 def _read(path: Path, size: int | None) -> _Asked:
@@ -115,7 +115,7 @@ def _apply_run(asked: _Asked, measured: MeasuredArena, runtimes: tuple[RuntimeVe
     size = with_margin(measured.used)
     if write:
         write_micro(asked.manifest, "tensor_arena_size", size)
-    predictions = [one for runtime in runtimes for one in predict_arenas(asked.model, runtime=runtime)]
+    predictions = [item for runtime in runtimes for item in predict_arenas(asked.model, runtime=runtime)]
     short = dict.fromkeys(prediction.chip for prediction in predictions if not fits(prediction.minimum, size))
     if short:
         warn(f"{size} bytes are too few on {', '.join(short)}", "measure on the chip that needs most")
@@ -128,7 +128,7 @@ def _holds(asked: _Asked, prediction: ArenaPrediction) -> bool:
 
 def _document(asked: _Asked, predictions: Sequence[tuple[ArenaPrediction, ...]]) -> dict[str, object]:
     size = asked.size if asked.manifest else None
-    documents = [arena_document(one, size) for one in predictions]
+    documents = [arena_document(item, size) for item in predictions]
     runtimes = [{key: document[key] for key in ("runtime", "basis", "chips")} for document in documents]
     return {
         "model": str(asked.manifest.model if asked.manifest else asked.path),

@@ -30,7 +30,7 @@ def command(names: tuple[str, ...], quick: bool, write: Path | None, as_list: bo
     """Measure the benchmarks NAME, or all: each by turns with what a user would otherwise do, five times.
 
     With --write, benchmarks that are in the file and not measured again stay as they are. One that cannot be measured
-    is told, and the others go on.
+    is reported, and the others go on.
 
     Exits with 0 if every goal holds (or is not judged: --quick), 1 if one does not, 2 if one could not be measured.
     """
@@ -48,28 +48,30 @@ def command(names: tuple[str, ...], quick: bool, write: Path | None, as_list: bo
     measured: list[Measured] = []
     document: dict[str, object] = {}
     for benchmark in chosen:
-        one = measure(benchmark, quick=quick, tell=partial(_tell, benchmark.name))
-        if one.problem is not None and len(chosen) == 1:
-            raise one.problem
-        measured.append(one)
+        item = measure(benchmark, quick=quick, tell=partial(_tell, benchmark.name))
+        if item.problem is not None and len(chosen) == 1:
+            raise item.problem
+        measured.append(item)
         if not as_json:
-            _print(one, quick=quick)
+            _print(item, quick=quick)
         document = {"schema": SCHEMA, **bench_document(measured, machine, quick=quick, former=former)}
         if write is not None:  # after each: they take minutes
             _write(write, document)
     if as_json:
         emit_json(SCHEMA, document)
-    if any(one.problem is not None for one in measured):
+    if any(item.problem is not None for item in measured):
         return BenchmarkError.exit_code
     return 0 if quick or document["holds"] else 1
 
 
 def _list(benchmarks: Sequence[Benchmark], *, as_json: bool) -> None:
     if as_json:
-        emit_json("mww.bench/1", {"benchmarks": [{"name": one.name, "question": one.question} for one in benchmarks]})
+        emit_json(
+            "mww.bench/1", {"benchmarks": [{"name": item.name, "question": item.question} for item in benchmarks]}
+        )
         return
-    for one in benchmarks:
-        click.echo(f"{one.name:<14} {one.question}")
+    for item in benchmarks:
+        click.echo(f"{item.name:<14} {item.question}")
 
 
 def _beside(page: Path, *, quick: bool) -> Path:
@@ -95,16 +97,16 @@ def _tell(name: str, what: str) -> None:
         click.echo(f"\r\x1b[K{name}: {what}", nl=False, err=True)
 
 
-def _print(one: Measured, *, quick: bool) -> None:
+def _print(item: Measured, *, quick: bool) -> None:
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", nl=False, err=True)
-    if one.problem is not None:
-        print_error(one.problem, as_json=False)
-    for row in one.rows:
+    if item.problem is not None:
+        print_error(item.problem, as_json=False)
+    for row in item.rows:
         if not quick:
             mark, colour = ("ok  ", "green") if row.holds else ("FAIL", "red")
             click.secho(mark, fg=colour, nl=False)
         spread = f"{min(row.figures):.3g} to {max(row.figures):.3g}"
         click.echo(
-            f"  {one.benchmark.name}: {row.what}: {row.figure:.3g} ({spread}), {row.goal.relation} {row.goal.value:g}"
+            f"  {item.benchmark.name}: {row.what}: {row.figure:.3g} ({spread}), {row.goal.relation} {row.goal.value:g}"
         )

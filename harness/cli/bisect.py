@@ -45,7 +45,7 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
 ) -> int:
     """Find out why MODEL's outputs on a target are not those of TFLM.
 
-    A reset that keeps the state, slices in another order, a damaged output and a target that is not steady are told
+    A reset that keeps the state, slices in another order, a damaged output and a target that is not steady are reported
     from a wrong operator. To find that, the target gets a copy of the model whose outputs are every operator's result;
     a board gets its model back at the end. Exits with 0 when all agree, 1 when they do not.
     """
@@ -88,8 +88,8 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
 def _document(result: BisectResult, model: str) -> dict[str, object]:
     from harness.bisect.suspicion import suspect
 
-    found = result.divergence
-    suggestion = suspect(found, result.target) if found else None
+    results = result.divergence
+    suggestion = suspect(results, result.target) if results else None
     return {"equal": result.explanation is None, "model": model, **asdict(result), "suspect": suggestion}
 
 

@@ -52,7 +52,7 @@ def list_boards(map_file: Path | None, as_json: bool) -> None:
 @_map_option
 @json_option
 def scan_ports(map_file: Path | None, as_json: bool) -> None:
-    """List the serial ports on USB, and the lines that the inventory lacks for them."""
+    """List the serial ports on USB, and the lines that the inventory does not have for them."""
     path = inventory_path(map_file)
     boards = load_inventory(path) if map_file or path.exists() else ()
     ports = scan()
@@ -133,10 +133,10 @@ def _inventory_lines(port: SerialPort) -> str:
 
 def _closed(ports: Sequence[SerialPort]) -> dict[str, str | None]:
     """Why ports cannot be opened, and what to do; the remedy once, since it is the same for most."""
-    found = [access(port.device) for port in ports]
-    closed = [one for one in found if not one.allowed]
-    remedies = dict.fromkeys(one.hint for one in closed)
-    return {", ".join(one.message for one in closed if one.hint == hint): hint for hint in remedies}
+    results = [access(port.device) for port in ports]
+    closed = [item for item in results if not item.allowed]
+    remedies = dict.fromkeys(item.hint for item in closed)
+    return {", ".join(item.message for item in closed if item.hint == hint): hint for hint in remedies}
 
 
 def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -75,16 +75,16 @@ def _figures(comparison: ModelComparison) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     for name in ("", "A", "B"):
         table.add_column(name, justify="right" if name else "left")
-    one, other = comparison.a, comparison.b
+    item, other = comparison.a, comparison.b
     rows = [
-        ("file", printable(Path(one.model).name), printable(Path(other.model).name)),
-        ("sha256", one.sha256[:12], other.sha256[:12]),
-        ("bytes", f"{one.size:,}", f"{other.size:,}"),
-        ("operators", f"{sum(one.operators.values()):,}", f"{sum(other.operators.values()):,}"),
-        ("parameters", f"{one.parameters:,}", f"{other.parameters:,}"),
-        ("multiply-accumulates", f"{one.cost.macs:,}", f"{other.cost.macs:,}"),
-        ("streaming state, bytes", f"{one.state_bytes:,}", f"{other.state_bytes:,}"),
-        ("slices heard", str(one.context_slices or "unknown"), str(other.context_slices or "unknown")),
+        ("file", printable(Path(item.model).name), printable(Path(other.model).name)),
+        ("sha256", item.sha256[:12], other.sha256[:12]),
+        ("bytes", f"{item.size:,}", f"{other.size:,}"),
+        ("operators", f"{sum(item.operators.values()):,}", f"{sum(other.operators.values()):,}"),
+        ("parameters", f"{item.parameters:,}", f"{other.parameters:,}"),
+        ("multiply-accumulates", f"{item.cost.macs:,}", f"{other.cost.macs:,}"),
+        ("streaming state, bytes", f"{item.state_bytes:,}", f"{other.state_bytes:,}"),
+        ("slices heard", str(item.context_slices or "unknown"), str(other.context_slices or "unknown")),
     ]
     rows += [(f"arena, {arena.chip}", _bytes(arena.a), _bytes(arena.b)) for arena in comparison.arenas]
     for name, left, right in rows:

@@ -117,10 +117,8 @@ def run_demo(folder: Path, step: Callable[[str], None] = lambda title: None) -> 
 
 def compare_outputs(first: Sequence[ClipResult], second: Sequence[ClipResult]) -> Agreement:
     """Compare two models' outputs on the same clips."""
-    ours, theirs = (
-        np.concatenate([clip.trace.outputs.astype(np.int64) for clip in clips]) for clips in (first, second)
-    )
-    differences = np.abs(ours - theirs)[np.maximum(ours, theirs) > HEARD]
+    own, other = (np.concatenate([clip.trace.outputs.astype(np.int64) for clip in clips]) for clips in (first, second))
+    differences = np.abs(own - other)[np.maximum(own, other) > HEARD]
     return Agreement(
         outputs=len(differences),
         mean=float(differences.mean()) if len(differences) else 0.0,

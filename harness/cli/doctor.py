@@ -1,4 +1,4 @@
-"""`mww doctor`: what this machine can do, and the line that mends what it cannot."""
+"""`mww doctor`: what this machine can do, and the line that repairs what it cannot."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def command(
 
     records = cache(partial(_load, models))
     if not all(path.is_file() for path in models):
-        records()  # what is wrong with them is told before a board is touched
+        records()  # what is wrong with them is reported before a board is touched
     job = FlashJob(
         port=port,
         chip=chip,

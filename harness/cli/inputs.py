@@ -45,12 +45,12 @@ def clip_source(
     """The one source that was given.
 
     Raises:
-        UsageError: There is none or several, or a lead-in for what has no audio.
+        UsageError: It does not exist or several, or a lead-in for what has no audio.
     """
     given = [name for name, value in (("--features", features), ("--wav", wav), ("--golden", golden)) if value]
     if len(given) != 1:
-        said = "no clips are given" if not given else f"{' and '.join(given)} are given together"
-        raise UsageError(said, hint="one of --features FILE.npz, --wav PATH and, for mww run, --golden GOLDEN.npz")
+        message = "no clips are given" if not given else f"{' and '.join(given)} are given together"
+        raise UsageError(message, hint="one of --features FILE.npz, --wav PATH and, for mww run, --golden GOLDEN.npz")
     if lead_in and not wav:
         raise UsageError(f"--lead-in with {given[0]}", hint="it is silence before the front-end: only --wav takes it")
     return features or golden or list(wav)

@@ -93,7 +93,7 @@ def _listen(listener: Listener, sound: Iterator[bytes], keeper: Keeper | None, s
 
 
 class _Display(Protocol):
-    """Who is told what happens."""
+    """Who hears what happens."""
 
     @contextmanager
     def shown(self, models: Sequence[Model], vad: Model | None, source: str | None) -> Iterator[None]:

@@ -80,12 +80,12 @@ def command(  # noqa: PLR0913 -- one for each option
         sources = golden_sources(goldens, subjects) if goldens else dict.fromkeys(names, source)
         with progress() as shown:
             taken += emulate(subjects, sources, RunOptions(lead_in=lead_in, progress=shown))
-    rows = choose_rows(releases, runtimes, [one.run for one in taken], _reader() if check_config else None)
+    rows = choose_rows(releases, runtimes, [item.run for item in taken], _reader() if check_config else None)
     if not check_config and (newer := assumed_warning(b for release in releases for b in builds_with(release))):
         warn(newer, "--check-config reads the release itself")
     predicted = [predict(subject, rows, chips or CHIP_NAMES) for subject in subjects]
-    predictions = tuple(one for figures, _ in predicted for one in figures)
-    findings = [finding for _, found in predicted for finding in found]
+    predictions = tuple(item for figures, _ in predicted for item in figures)
+    findings = [finding for _, entry in predicted for finding in entry]
     findings += judge_runs(taken, subjects, rows, predictions)
     if check_config:
         from harness.matrix.esphome import check_configurations
@@ -158,8 +158,8 @@ def _print_table(table: Table) -> None:
     for column in table.columns:
         grid.add_column(Text("\n".join((column.aspect, *column.chips))))
     for row, cells in table.lines:
-        said = [Text(printable(cell.said), style=_COLOURS[cell.holds]) if cell else Text() for cell in cells]
-        grid.add_row(*(Text(printable(text)) for text in _versions(row)), *said)
+        results = [Text(printable(cell.said), style=_COLOURS[cell.holds]) if cell else Text() for cell in cells]
+        grid.add_row(*(Text(printable(text)) for text in _versions(row)), *results)
     console().print(grid)
 
 

@@ -58,7 +58,7 @@ def write_allowances(path: Path, results: Sequence[RunResult], reason: str, by: 
     for result in results:
         seen, who = differences(result.clips, path.absolute().parent), by or current_user()
         new = propose(result.model, result.model_sha256, result.target, seen, reason=reason, by=who, date=today())
-        allowances = merged(allowances, new, [one.clip for one in seen])
+        allowances = merged(allowances, new, [item.clip for item in seen])
     before, after = render(former) if former else "", render(allowances)
     if allowances == former:
         click.echo(f"{path} stays as it is: no output differs otherwise than it says", err=aside)
@@ -89,5 +89,5 @@ def _refusal(result: RunResult) -> str | None:
     if named is not None:
         return f"this is no matter of kernels: {named.message}"
     if any(problem.code == "arithmetic" for problem in result.problems):
-        warn(f"{result.model} differs by more than rounding does", "mww bisect tells the operator before you accept it")
+        warn(f"{result.model} differs by more than rounding does", "mww bisect says the operator before you accept it")
     return None

@@ -57,7 +57,7 @@ class Errand:
 
 
 def run_models(errand: Errand, options: RunOptions) -> int:
-    """Run every model, write and print what came of it, and return the exit code; see `mww run --help`."""
+    """Run every model, write and print the result, and return the exit code; see `mww run --help`."""
     options = replace(options, allowances=_allowances_to_read(errand, options))
     source = errand.source(options.lead_in)
     paths = errand.models
@@ -97,7 +97,7 @@ def _allowances_to_read(errand: Errand, options: RunOptions) -> Path | None:
 
 
 def _load(path: Path) -> Model:
-    """One of several models; what is wrong with it is told in its place, and the others run."""
+    """One of several models; what is wrong with it is reported in its place, and the others run."""
     try:
         return load_model(path)
     except MwwError as problem:

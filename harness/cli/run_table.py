@@ -78,7 +78,7 @@ def _clips(result: RunResult) -> Table:
 
     cutoff = cutoff_byte(result.probability_cutoff)
     highest = f"highest average of {cutoff}"
-    table = Table("clip", "", "what came of it", highest, "detected at", box=None, pad_edge=False)
+    table = Table("clip", "", "the result", highest, "detected at", box=None, pad_edge=False)
     table.columns[0].overflow = "fold"  # a name cut short cannot be copied
     shown = worst_first(result.clips)[:_ROWS]
     for clip in shown:
@@ -144,6 +144,6 @@ def _evaluation(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _detected(clip: ClipResult) -> str:
-    times = [f"{found.time_s:.2f} s" for found in clip.detections if not found.vad_blocked]
+    times = [f"{entry.time_s:.2f} s" for entry in clip.detections if not entry.vad_blocked]
     more = [f"and {len(times) - _TIMES} more"] if len(times) > _TIMES else []
     return ", ".join(times[:_TIMES] + more)

@@ -120,15 +120,15 @@ def audio_clips(
     """
     if not (math.isfinite(lead_in) and lead_in >= 0):
         raise UsageError(f"a lead-in of {lead_in} seconds", hint="0 or more")
-    found = dict.fromkeys(file for path in paths for file in _sound_files(path))
-    return tuple(AudioClip(name, file, lead_in, step_ms) for name, file in zip(_names(found), found, strict=True))
+    result = dict.fromkeys(file for path in paths for file in _sound_files(path))
+    return tuple(AudioClip(name, file, lead_in, step_ms) for name, file in zip(_names(result), result, strict=True))
 
 
 def feature_clips(archive: Archive) -> tuple[FeatureClip, ...]:
     """Every array of a feature file, in its order, each checked to be a clip.
 
     Raises:
-        FeatureError: There is none, or an array is not a clip.
+        FeatureError: It does not exist, or an array is not a clip.
     """
     if not archive.names:
         raise FeatureError(f"{archive.path} holds no arrays", hint="mww features writes one for each clip")

@@ -78,7 +78,7 @@ def _limit() -> int:
 
 
 def _whole(place: Path) -> int | None:
-    """The bytes of features in a file that is as it was written; None where there is none."""
+    """The bytes of features in a file that is as it was written; None without one."""
     digest, last = hashlib.sha256(), b""
     try:
         with place.open("rb") as file:

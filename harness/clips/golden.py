@@ -114,9 +114,9 @@ class Golden(Closing):
             GoldenError: It is another.
         """
         if self.provenance.model_sha256 != model.sha256:
-            said = f"{self.path} was recorded from {self.provenance.model}, sha256 "
-            said += f"{self.provenance.model_sha256[:12]}, not from {model.path}, {model.sha256[:12]}"
-            raise GoldenError(said, hint="mww record makes a golden of this model")
+            message = f"{self.path} was recorded from {self.provenance.model}, sha256 "
+            message += f"{self.provenance.model_sha256[:12]}, not from {model.path}, {model.sha256[:12]}"
+            raise GoldenError(message, hint="mww record makes a golden of this model")
 
     @property
     def path(self) -> Readable:
@@ -135,8 +135,8 @@ class Golden(Closing):
             check_clip(f"{archive.path}: {name}", features.dtype, features.shape)
             inferences = features.shape[0] // self.provenance.stride
             if outputs.dtype != np.uint8 or outputs.shape != (inferences,):
-                said = f"{archive.path}: {name} has outputs {outputs.dtype} {list(outputs.shape)}"
-                raise FeatureError(f"{said} for {inferences} inferences", hint="record it again: mww record")
+                message = f"{archive.path}: {name} has outputs {outputs.dtype} {list(outputs.shape)}"
+                raise FeatureError(f"{message} for {inferences} inferences", hint="record it again: mww record")
         if not names:
             raise FeatureError(f"{archive.path} holds no clips", hint="record it again: mww record")
         return tuple(FeatureClip(name, archive, _FEATURES + name, self.provenance.lead_in) for name in names)

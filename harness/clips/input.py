@@ -18,7 +18,7 @@ class ClipInput:
 
     Attributes:
         source: `wav`: a file as the front-end takes it; `converted`: another format; `features`: no sound was given.
-        sound: None where there is none.
+        sound: None without one.
         warnings: What explains a model that stays silent.
     """
 

@@ -34,7 +34,7 @@ _format: Final[Any] = np.lib.format  # without types before numpy 2
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the same content gives the same file
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DAMAGE: Final = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, tokenize.TokenError, RuntimeError)
-"""RuntimeError: an encrypted member; TokenError: a header that numpy mends as one of Python 2's."""
+"""RuntimeError: an encrypted member; TokenError: a header that numpy repairs as one of Python 2's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +85,8 @@ class Archive(Closing):
             raise FeatureError(f"{self.path} is packed as numpy never does", hint="numpy.savez_compressed writes one")
         total = sum(info.file_size for info in members.values())
         if len(members) > MAX_MEMBERS or total > MAX_BYTES:
-            said = f"{self.path} holds {len(members)} arrays of {total} bytes"
-            raise FeatureError(said, hint=f"at most {MAX_MEMBERS} arrays and {MAX_BYTES >> 30} GB; split it")
+            message = f"{self.path} holds {len(members)} arrays of {total} bytes"
+            raise FeatureError(message, hint=f"at most {MAX_MEMBERS} arrays and {MAX_BYTES >> 30} GB; split it")
         return members
 
     @property

@@ -53,7 +53,7 @@ class RemoteFile:
         base: The URL that was given: of the file, or of a folder that it was found in.
         path: The file, as the file system of `base` calls it.
         size: Bytes; None where nobody says.
-        stamp: Changes when the file does, as far as its place tells.
+        stamp: Changes when the file does, as far as its place says.
     """
 
     shown: str
@@ -112,10 +112,10 @@ def remote_file(url: str) -> RemoteFile:
 def remote_clips(url: str) -> tuple[RemoteFile, ...]:
     """The sound files of a URL: itself where its ending is one of theirs, else all below it, sorted as paths are.
 
-    On the web a folder is a URL that ends in a slash, whose page links to the files; elsewhere the place tells.
+    On the web a folder is a URL that ends in a slash, whose page links to the files; elsewhere the place says.
 
     Raises:
-        AudioError: There is none, or the place cannot be read.
+        AudioError: It does not exist, or the place cannot be read.
         MissingPackageError: As for `RemoteFile.open`.
     """
     shown = without_secrets(url)
@@ -196,8 +196,8 @@ def _one_error() -> Iterator[None]:
         raise OSError(number, os.strerror(number)) from None
     except Exception as error:  # noqa: BLE001 -- the edge to packages of others, each with errors of its own
         status = getattr(error, "status", None)
-        said = f"HTTP status {status}" if isinstance(status, int) else type(error).__name__
-        raise OSError(errno.EIO, said) from None
+        message = f"HTTP status {status}" if isinstance(status, int) else type(error).__name__
+        raise OSError(errno.EIO, message) from None
 
 
 def _file_system(url: str) -> tuple[Any, str]:
@@ -205,13 +205,13 @@ def _file_system(url: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
     except ImportError as error:
-        said = f"{without_secrets(url)} is a URL: reading it needs the package fsspec"
-        raise MissingPackageError(said, hint="pip install 'mww-harness[cluster]'") from error
+        message = f"{without_secrets(url)} is a URL: reading it needs the package fsspec"
+        raise MissingPackageError(message, hint="pip install 'mww-harness[cluster]'") from error
     try:
         system, path = url_to_fs(url)
     except ImportError as error:  # s3fs, gcsfs, ...: fsspec names the one that is wanted
-        said = f"{without_secrets(url)} cannot be read: {error}"
-        raise MissingPackageError(said, hint="pip install the package that it names") from None
+        message = f"{without_secrets(url)} cannot be read: {error}"
+        raise MissingPackageError(message, hint="pip install the package that it names") from None
     except ValueError:
         hint = "s3://, gs://, https:// and others: the protocols of fsspec"
         raise InputError(f"{without_secrets(url)} is of no kind that fsspec reads", hint=hint) from None
@@ -237,17 +237,17 @@ def _below(url: str, shown: str) -> tuple[RemoteFile, ...]:
         web = _is_web(url)
         listing = system.find(root, maxdepth=_DEEPEST if web else None, detail=True)
         names = {path: _inside(path, root, web) for path in listing}
-        found = {path: name for path, name in names.items() if name is not None and _is_sound(name)}
-        chosen = sorted(found, key=lambda path: found[path].split("/"))
+        result = {path: name for path, name in names.items() if name is not None and _is_sound(name)}
+        chosen = sorted(result, key=lambda path: result[path].split("/"))
 
         def facts(path: str) -> tuple[int | None, str | None]:
             return _facts(listing[path] if listing[path].get("size") is not None else system.info(path))
 
         with ThreadPoolExecutor(_ASKED_AT_ONCE) as pool:
-            told = list(pool.map(facts, chosen))
+            results = list(pool.map(facts, chosen))
     base = shown.rstrip("/")
     return tuple(
-        RemoteFile(f"{base}/{found[path]}", url, path, *facts) for path, facts in zip(chosen, told, strict=True)
+        RemoteFile(f"{base}/{result[path]}", url, path, *facts) for path, facts in zip(chosen, results, strict=True)
     )
 
 
@@ -276,8 +276,8 @@ def _inside(path: str, root: str, web: bool) -> str | None:
 
 def _facts(info: dict[str, Any]) -> tuple[int | None, str | None]:
     size = info.get("size")
-    told = sorted((key, str(value)) for key, value in info.items() if key not in _NAMING)
-    stamp = hashlib.sha256(repr(told).encode(errors="replace")).hexdigest()
+    results = sorted((key, str(value)) for key, value in info.items() if key not in _NAMING)
+    stamp = hashlib.sha256(repr(results).encode(errors="replace")).hexdigest()
     return (size if isinstance(size, int) else None), stamp
 
 

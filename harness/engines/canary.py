@@ -43,11 +43,11 @@ def check_canary(engine: Engine) -> None:
         for clip in golden.clips:
             engine.reset()
             slices = b"".join(block.tobytes() for block in clip.blocks())
-            found = engine.infer(slices[: len(slices) // engine.frame_size * engine.frame_size])
-            if found != golden.outputs(clip.name).tobytes():
-                said = f"{engine.engine} {engine.version} does not compute what the device does"
+            result = engine.infer(slices[: len(slices) // engine.frame_size * engine.frame_size])
+            if result != golden.outputs(clip.name).tobytes():
+                message = f"{engine.engine} {engine.version} does not compute what the device does"
                 known = ", ".join(f"{name}=={version}" for name, version in golden.provenance.versions)
-                raise EngineError(said, hint=f"install a version that does: pip install {known}")
+                raise EngineError(message, hint=f"install a version that does: pip install {known}")
     note_pass(passed)
 
 

@@ -62,7 +62,7 @@ def engine_spec(name: str) -> EngineSpec:
     """The engine of that name.
 
     Raises:
-        UsageError: There is none.
+        UsageError: It does not exist.
     """
     if name not in ENGINES:
         raise UsageError(f"there is no engine {name!r}", hint=f"one of {', '.join(ENGINES)}")
@@ -107,5 +107,5 @@ def _hint(spec: EngineSpec) -> str:
 def _check_numpy(spec: EngineSpec) -> None:
     numpy = metadata.version("numpy")
     if spec.name == "tflite-runtime" and int(numpy.split(".")[0]) > 1:
-        said = f"engine {spec.name} needs numpy below 2, and {numpy} is installed"
-        raise MissingPackageError(said, hint="pip install 'numpy<2' in an environment of its own")
+        message = f"engine {spec.name} needs numpy below 2, and {numpy} is installed"
+        raise MissingPackageError(message, hint="pip install 'numpy<2' in an environment of its own")

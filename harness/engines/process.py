@@ -100,7 +100,7 @@ class EngineProcess(Closing):
 
     @property
     def pid(self) -> int | None:
-        """The child's process id; None while there is none."""
+        """The child's process id; None without one."""
         return self._child.process.pid if self._child else None
 
     def load(self, content: bytes) -> None:
@@ -192,8 +192,8 @@ class EngineProcess(Closing):
             raise
         status, first, second = ANSWER.unpack(answer)
         if status == Status.FAILED:
-            said = child.memory[INPUT_OFFSET : INPUT_OFFSET + first].decode(errors="replace")
-            raise self._refused(child, operation, said)
+            message = child.memory[INPUT_OFFSET : INPUT_OFFSET + first].decode(errors="replace")
+            raise self._refused(child, operation, message)
         return first, second
 
     def _receive(self, child: _Child, deadline: float) -> bytes:
@@ -224,15 +224,15 @@ class EngineProcess(Closing):
         self.close()
         how = f"did not answer within {deadline:g} s" if status is None else _describe_exit(status)
         inference = self.inferences + finished if self.frame_size else None
-        hint = f"its last words: {detail}" if detail else "mww verify tells what ESPHome's runtime would refuse"
+        hint = f"its last words: {detail}" if detail else "mww verify says what ESPHome's runtime would refuse"
         lost = EngineError(f"engine {self.engine} {how}", hint=hint, inference=inference)
         self._lost.append(lost)
         return lost
 
-    def _refused(self, child: _Child, operation: Operation, said: str) -> EngineError:
+    def _refused(self, child: _Child, operation: Operation, message: str) -> EngineError:
         what = "failed on a frame" if operation == Operation.INFER else "does not take this model"
-        detail = "; ".join(words for words in (_last_words(child.log), _one_line(said)) if words)
-        hint = "mww verify tells what ESPHome's runtime would refuse"
+        detail = "; ".join(words for words in (_last_words(child.log), _one_line(message)) if words)
+        hint = "mww verify says what ESPHome's runtime would refuse"
         inference = None
         if operation == Operation.INFER:
             inference = self.inferences + PROGRESS.unpack_from(child.memory)[0]
@@ -263,18 +263,18 @@ def started_ahead(engine: str, count: int = 1) -> Iterator[None]:
 
 def _start_child(engine: str) -> _Child:
     with ExitStack() as undo:
-        channel, theirs = map(undo.enter_context, socket.socketpair())
+        channel, other = map(undo.enter_context, socket.socketpair())
         log = undo.enter_context(tempfile.TemporaryFile())
-        with theirs, _anonymous_file() as file:
+        with other, _anonymous_file() as file:
             file.truncate(MEMORY_SIZE)
             memory = undo.enter_context(mmap.mmap(file.fileno(), MEMORY_SIZE))
-            words = (engine, str(theirs.fileno()), str(file.fileno()))
+            words = (engine, str(other.fileno()), str(file.fileno()))
             process = subprocess.Popen(
                 child_command("harness.engines.worker", *words),
-                stdin=subprocess.PIPE,  # never written: its end tells the child that we have ended
+                stdin=subprocess.PIPE,  # never written: its end says the child that we have ended
                 stdout=log,
                 stderr=log,
-                pass_fds=(theirs.fileno(), file.fileno()),
+                pass_fds=(other.fileno(), file.fileno()),
                 start_new_session=True,  # Ctrl-C is for the parent, which ends the child
                 env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             )

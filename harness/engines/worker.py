@@ -47,7 +47,7 @@ class Worker:
 
     def serve(self) -> None:
         """Answer until the parent closes its end; the engine is imported before it asks for anything."""
-        with suppress(Exception):  # what is wrong is told when a model is to be loaded, which tries again
+        with suppress(Exception):  # what is wrong is reported when a model is to be loaded, which tries again
             self._make = interpreter_factory(self._engine)
         while request := self._channel.recv(REQUEST.size, socket.MSG_WAITALL):
             operation, number = REQUEST.unpack(request)

@@ -17,7 +17,7 @@ RESET_REASON: Final = re.compile(r"rst:(0x[0-9a-f]+ \(\w+\))")
 
 
 class BootLog:
-    """The newest lines of a board's log; lines come in one thread and are told in another."""
+    """The newest lines of a board's log; lines come in one thread and are reported in another."""
 
     def __init__(self, on_log: LogSink | None = None) -> None:
         """Keep lines, and pass each on to `on_log`."""
@@ -39,6 +39,6 @@ class BootLog:
         starts = [index for index, line in enumerate(lines) if RESET_REASON.search(line)]
         if not starts:
             return f"its log: {' | '.join(lines[-_BEFORE:])}"
-        told = [*lines[max(0, starts[-1] - _BEFORE) : starts[-1]], *lines[starts[-1] + 1 :][-_AFTER:]]
+        results = [*lines[max(0, starts[-1] - _BEFORE) : starts[-1]], *lines[starts[-1] + 1 :][-_AFTER:]]
         reason = RESET_REASON.findall(lines[starts[-1]])[0]
-        return f"reset reason {reason}; its log: {' | '.join(told)}"
+        return f"reset reason {reason}; its log: {' | '.join(results)}"

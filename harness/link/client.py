@@ -152,14 +152,14 @@ class LinkClient(Closing):
         if not port.reset_chip():
             port.close()
             return None
-        said = self._log.count
+        message = self._log.count
         try:
             self._begin(port, None)
         except PortMissingError:
             if not self._returns:
                 raise
             self._begin(self._reopen(), None)  # where USB is the chip's own, a reset takes the port away
-        story = self._log.story() if self._log.count > said else None
+        story = self._log.story() if self._log.count > message else None
         return story or "it said nothing as it started"
 
     def _begin(self, port: Port, timing: Timing | None) -> None:
@@ -255,7 +255,7 @@ class LinkClient(Closing):
         """Every output tensor, of the sizes that the model gives them, as the latest inference left it."""
         inferences, room = self._counted.get(slot, 0), self.board.max_payload - wire.OutputPiece.fixed_size()
         places = [(output, at) for output, size in enumerate(sizes) for at in range(0, size, room)]
-        found = [b""] * len(sizes)
+        result = [b""] * len(sizes)
         requests = (wire.ReadOutput(slot, output, inferences, at) for output, at in places)
         for (output, at), piece in zip(places, self._exchange(requests), strict=True):
             assert isinstance(piece, wire.OutputPiece)
@@ -265,8 +265,8 @@ class LinkClient(Closing):
                     f"output {output} has {piece.total} bytes on the board, not {sizes[output]}",
                     hint="flash the model again: mww flash --model MANIFEST.json",
                 )
-            found[output] += piece.data
-        return found
+            result[output] += piece.data
+        return result
 
     def read_profile(self, slot: int = 0) -> tuple[OperatorTime, ...]:
         """Operator times of the last frame that was inferred with `profile`."""
@@ -295,7 +295,7 @@ class LinkClient(Closing):
         except (RebootedError, HungError) as error:
             raise error.with_hint("; ".join(filter(None, (error.hint, self._log.story())))) from error
         except PortMissingError:
-            # Where USB is the chip's own, a reboot takes the port away; what comes back tells.
+            # Where USB is the chip's own, a reboot takes the port away; what comes back says.
             if self._returns and self.reconnect().boot_id != boot_id:
                 raise rebooted() from None
             raise

@@ -109,7 +109,7 @@ _CODES: Final = (
     ErrorCode(
         LinkCode.ARENA_TOO_SMALL,
         "the tensor arena is too small for the model",
-        "raise tensor_arena_size: mww arena MANIFEST.json tells what each chip needs",
+        "raise tensor_arena_size: mww arena MANIFEST.json says what each chip needs",
         "bytes that it uses",
     ),
     ErrorCode(LinkCode.NOT_OPEN, "the model is not open", "open it before use"),

@@ -57,11 +57,11 @@ class FrameDecoder:
     def feed(self, data: bytes) -> list[Frame | Stray]:
         """Take the next bytes of the stream and return what they completed, in order."""
         *chunks, self._rest = (self._rest + data).split(b"\0")
-        found = [_decode(chunk) for chunk in chunks if chunk]
+        results = [_decode(chunk) for chunk in chunks if chunk]
         if len(self._rest) > _LONGEST_CHUNK:
-            found.append(Stray(self._rest))
+            results.append(Stray(self._rest))
             self._rest = b""
-        return found
+        return results
 
     def take_rest(self) -> list[Stray]:
         """The bytes after the last zero, once no more will come; no frame, which would have ended with a zero."""

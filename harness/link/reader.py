@@ -46,8 +46,8 @@ def plain(text: str) -> str:
 
     What ESPHome conceals in it goes too: names of networks, keys (`LOG_SECRET`).
     """
-    told = _ESCAPE.sub("", _CONCEALED.sub("[concealed]", text))
-    return printable(told, keep="\r\n\t")
+    reported = _ESCAPE.sub("", _CONCEALED.sub("[concealed]", text))
+    return printable(reported, keep="\r\n\t")
 
 
 def looks_like_text(content: bytes) -> bool:

@@ -35,7 +35,7 @@ from mww.core.errors import (
 
 _BOOT_LINES: Final = 8
 _LEAST_PAYLOAD: Final = 256
-"""Bytes; a board that takes less is none of ours."""
+"""Bytes; a board that takes less is not a board of this project."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +241,7 @@ class _Watch:
         if silent > self._silence:
             return HungError(
                 f"the board stopped answering at {waiting}, {silent:.0f} s ago",
-                hint="reset the board; its log tells whether an inference or a watchdog hangs",
+                hint="reset the board; its log says whether an inference or a watchdog hangs",
             )
         return HungError(f"the board is alive, but does not answer {waiting}", hint="reset the board")
 
@@ -250,7 +250,7 @@ def rebooted() -> RebootedError:
     """The error for another boot id than the session's."""
     return RebootedError(
         "the board rebooted in the middle of the work",
-        hint="its log tells why: a panic, a watchdog, or its power supply",
+        hint="its log says why: a panic, a watchdog, or its power supply",
     )
 
 
@@ -265,8 +265,8 @@ def device_error(error: Error) -> DeviceError:
             hint="it runs a newer firmware than this mww-harness knows",
         )
     about = f" ({code.detail}: {error.detail})" if code.detail else ""
-    said = f": {error.text}" if error.text else ""
-    return DeviceError(f"{code.message}{about}{said}", slug=code.slug, detail=error.detail, hint=code.hint)
+    message = f": {error.text}" if error.text else ""
+    return DeviceError(f"{code.message}{about}{message}", slug=code.slug, detail=error.detail, hint=code.hint)
 
 
 def _welcome(frame: Frame, nonce: int, sequence: int) -> Welcome | None:

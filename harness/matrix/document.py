@@ -37,13 +37,13 @@ def matrix_document(matrix: Matrix) -> dict[str, object]:
     return {
         "verdict": "pass" if matrix.holds else "fail",
         "models": [
-            {"model": one.name, "path": one.path, "model_sha256": one.file.sha256, "manifest_size": one.size}
-            for one in matrix.subjects
+            {"model": item.name, "path": item.path, "model_sha256": item.file.sha256, "manifest_size": item.size}
+            for item in matrix.subjects
         ],
         "rows": [_row(row) for row in matrix.rows],
-        "arenas": [_arena(one) for one in matrix.predictions],
-        "findings": [_finding(one) for one in matrix.findings],
-        "changes": [_change(one) for one in matrix.changes],
+        "arenas": [_arena(item) for item in matrix.predictions],
+        "findings": [_finding(item) for item in matrix.findings],
+        "changes": [_change(item) for item in matrix.changes],
     }
 
 
@@ -58,21 +58,21 @@ def _row(row: Row) -> dict[str, object]:
     }
 
 
-def _arena(one: Predicted) -> dict[str, object]:
-    arena = one.arena
+def _arena(item: Predicted) -> dict[str, object]:
+    arena = item.arena
     figures = {name: getattr(arena, name) for name in ("used", "head", "tail", "minimum", "probe")}
-    return {"model": one.model, "row": one.row, "chip": arena.chip, **figures, "fits": one.fits, "loads": one.loads}
+    return {"model": item.model, "row": item.row, "chip": arena.chip, **figures, "fits": item.fits, "loads": item.loads}
 
 
-def _finding(one: Finding) -> dict[str, object]:
+def _finding(item: Finding) -> dict[str, object]:
     return {
-        "model": one.model or None,
-        "row": one.row,
-        "chip": one.chip,
-        "aspect": one.aspect,
-        "holds": one.holds,
-        "said": one.said,
-        "details": list(one.details),
+        "model": item.model or None,
+        "row": item.row,
+        "chip": item.chip,
+        "aspect": item.aspect,
+        "holds": item.holds,
+        "said": item.said,
+        "details": list(item.details),
     }
 
 

@@ -57,7 +57,7 @@ def _interpreter_for(release: str) -> tuple[str, str]:
     """A Python that a release runs on, and its version as text: this one, or a newer one on PATH.
 
     Raises:
-        EsphomeError: There is none.
+        EsphomeError: It does not exist.
     """
     needed = python_of(release)
     if sys.version_info[:2] >= needed:
@@ -135,8 +135,8 @@ def check_configurations(
 
 
 def _finding(model: str, row: int, chip: str, aspect: Aspect, refusal: str | None) -> Finding:
-    said = refusal or "taken"
-    return Finding(model, row, chip, aspect, refusal is None, said, said)
+    message = refusal or "taken"
+    return Finding(model, row, chip, aspect, refusal is None, message, message)
 
 
 def _generate(python: Path, config: Path) -> str | None:
@@ -146,10 +146,10 @@ def _generate(python: Path, config: Path) -> str | None:
     output = result.stdout + result.stderr
     if result.returncode == 0 and _GENERATED in output:
         return None
-    said = [line.strip() for line in output.splitlines() if not _NOISE.match(line)] or ["no reason given"]
+    message = [line.strip() for line in output.splitlines() if not _NOISE.match(line)] or ["no reason given"]
     if _TRACEBACK in output:
-        return said[-1]
-    objections = [line for line in said if not line.endswith(":")] or said
+        return message[-1]
+    objections = [line for line in message if not line.endswith(":")] or message
     return " ".join(objections[:_SHOWN]).replace(str(config.parent), ".")
 
 
@@ -159,9 +159,9 @@ def _install(interpreter: str, folder: Path, python: Path, requirement: str) -> 
         made = _run([str(python), "-m", "pip", "install", "--quiet", "--upgrade", requirement], _INSTALL_TIMEOUT)
     if made.returncode:
         lines = (made.stderr.strip() or made.stdout.strip() or "no reason given").splitlines()
-        said = next((line for line in lines if line.startswith("ERROR: ")), lines[-1]).removeprefix("ERROR: ")
+        message = next((line for line in lines if line.startswith("ERROR: ")), lines[-1]).removeprefix("ERROR: ")
         hint = "it needs a package index, and a Python that the release takes"
-        raise EsphomeError(f"{requirement} cannot be installed: {said[:200]}", hint=hint)
+        raise EsphomeError(f"{requirement} cannot be installed: {message[:200]}", hint=hint)
     (folder / ".complete").touch()
 
 

@@ -97,7 +97,7 @@ class Change:
 
 
 def changes(findings: Iterable[Finding]) -> tuple[Change, ...]:
-    """Everything that is not as in the row before; what holds for alike chips is told for each."""
+    """Everything that is not as in the row before; what holds for alike chips is reported for each."""
     return tuple(
         Change(before, after)
         for column in _columns(findings)

@@ -73,8 +73,8 @@ def predict(
                 continue
             predicted = _judge(subject, index, row, arena)
             predictions.append(predicted)
-            said = _said(subject.size, predicted) + (UNSEEN if basis_of(row.runtime) == "unseen" else "")
-            findings.append(Finding(subject.name, index, chip, "arena", predicted.fits, said, str(arena.minimum)))
+            message = _said(subject.size, predicted) + (UNSEEN if basis_of(row.runtime) == "unseen" else "")
+            findings.append(Finding(subject.name, index, chip, "arena", predicted.fits, message, str(arena.minimum)))
     return tuple(predictions), (*findings, *_kernels(subject, rows), *_acceptance(subject, rows))
 
 
@@ -101,8 +101,8 @@ def _kernels(subject: Subject, rows: Sequence[Row]) -> Iterator[Finding]:
     if not any(slow.values()) or not any(operator.op == "CONV_2D" for _, operator in subject.file.operators()):
         return
     for index, reason in slow.items():
-        said = "reference code, 2 to 10 times slower" if reason else "the chip's own"
-        yield Finding(subject.name, index, None, "kernels", None, said, said, (reason,) if reason else ())
+        message = "reference code, 2 to 10 times slower" if reason else "the chip's own"
+        yield Finding(subject.name, index, None, "kernels", None, message, message, (reason,) if reason else ())
 
 
 def _acceptance(subject: Subject, rows: Sequence[Row]) -> Iterator[Finding]:
@@ -114,5 +114,5 @@ def _acceptance(subject: Subject, rows: Sequence[Row]) -> Iterator[Finding]:
         if needed is None or wanted is None or running is None:
             continue
         taken = wanted[:3] <= running[:3]
-        said = "taken" if taken else f"asks for ESPHome {needed}"
-        yield Finding(subject.name, index, None, "manifest", taken, said, str(taken))
+        message = "taken" if taken else f"asks for ESPHome {needed}"
+        yield Finding(subject.name, index, None, "manifest", taken, message, str(taken))

@@ -32,7 +32,7 @@ def choose_rows(
             pins stand in.
 
     Raises:
-        UsageError: A name is none.
+        UsageError: A name is not known.
         UnknownRuntimeError: Nothing is known of a version.
     """
     asked = [Row.of(build) for release in releases for build in _builds(release, read_installed)]
@@ -60,8 +60,8 @@ def row_of(run: RecordedRun) -> Row:
     """The row that a run was made on, by the versions that its target told."""
     esphome, built = dict(run.versions).get("esphome"), runtime_among(run.versions)
     if not spec_of_kind(run.kind).is_hardware:
-        told = "" if built else ", ".join(f"{name} {version}" for name, version in run.versions)
-        return Row(esphome, built, place=", ".join(filter(None, (run.kind, told))))
+        reported = "" if built else ", ".join(f"{name} {version}" for name, version in run.versions)
+        return Row(esphome, built, place=", ".join(filter(None, (run.kind, reported))))
     try:
         same = [build for build in builds_with(esphome or "") if build.runtime == built]
     except MwwError:  # a release of its own, or one that came later

@@ -90,12 +90,12 @@ def emulate(subjects: Sequence[Subject], sources: Mapping[str, ClipSource], opti
 def judge_runs(
     runs: Sequence[TakenRun], subjects: Sequence[Subject], rows: Sequence[Row], predictions: Sequence[Predicted]
 ) -> Iterator[Finding]:
-    """A finding for each run; one that is not the first of its chip tells what came out otherwise than in that.
+    """A finding for each run; one that is not the first of its chip says what came out otherwise than in that.
 
     Raises:
         InputError: Two runs stand in one place.
     """
-    predicted = {(one.model, one.row, one.arena.chip): one.arena.used for one in predictions}
+    predicted = {(item.model, item.row, item.arena.chip): item.arena.used for item in predictions}
     in_order = sorted(runs, key=lambda taken: rows.index(row_of(taken.run)))
     for subject in subjects:
         first: dict[str, RecordedRun] = {}

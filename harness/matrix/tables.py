@@ -79,8 +79,8 @@ def _sentence(rows: Sequence[Row], change: Change, chips: Sequence[str]) -> str:
     before, after = change.before, change.after
     how = "lost" if change.lost else "regained" if change.regained else "changed"
     where = " ".join(part for part in (before.model or "the firmware", ", ".join(filter(None, chips))) if part)
-    said = f"{how}: {where}: {before.aspect} {before.said} -> {after.said}, at {rows[after.row].label}"
-    return f"{said} ({'; '.join(after.details)})" if after.details else said
+    message = f"{how}: {where}: {before.aspect} {before.said} -> {after.said}, at {rows[after.row].label}"
+    return f"{message} ({'; '.join(after.details)})" if after.details else message
 
 
 def matrix_markdown(matrix: Matrix) -> str:
@@ -91,8 +91,8 @@ def matrix_markdown(matrix: Matrix) -> str:
         lines += [f"**{escape(table.title)}**", "", f"| versions | {' | '.join(headings)} |"]
         lines.append(f"|---{'|---' * len(headings)}|")
         for row, cells in table.lines:
-            said = [f"{_MARKS[cell.holds]} {escape(cell.said)}".strip() if cell else "" for cell in cells]
-            lines.append(f"| {escape(row.label)} | {' | '.join(said)} |")
+            results = [f"{_MARKS[cell.holds]} {escape(cell.said)}".strip() if cell else "" for cell in cells]
+            lines.append(f"| {escape(row.label)} | {' | '.join(results)} |")
         lines.append("")
     lines += [f"- {escape(sentence)}" for sentence in sentences(matrix)]
     return "\n".join(lines).rstrip() + "\n"

@@ -82,8 +82,8 @@ def _marks(detections: Sequence[Detection], kind: str, start: float, end: float)
 
 def _other_detections(result: RunResult, clip: ClipResult) -> Sequence[Detection]:
     """What the target's own rule found, where that is not what ESPHome's gives."""
-    told = any(problem.code == "detection" and clip.name in problem.clips for problem in result.problems)
-    return clip.device_detections or () if told else ()
+    reported = any(problem.code == "detection" and clip.name in problem.clips for problem in result.problems)
+    return clip.device_detections or () if reported else ()
 
 
 def _account(detection: Detection) -> str:

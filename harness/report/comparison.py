@@ -61,16 +61,16 @@ def compare_runs(a: Sequence[RecordedRun], b: Sequence[RecordedRun]) -> tuple[Ru
     return (*comparisons, *(_compare(None, run) for run in left))
 
 
-def _partner(run: RecordedRun, others: Sequence[RecordedRun], mine: Sequence[RecordedRun]) -> RecordedRun | None:
+def _partner(run: RecordedRun, others: Sequence[RecordedRun], own: Sequence[RecordedRun]) -> RecordedRun | None:
     same = [other for other in others if other.model_sha256 == run.model_sha256]
     if same:
         return same[0]
-    taken = {one.model_sha256 for one in mine}
+    taken = {item.model_sha256 for item in own}
     free = [other for other in others if other.model_sha256 not in taken]
     named = [other for other in free if other.model == run.model]
     if named:
         return named[0]
-    return free[0] if len(mine) == len(others) == 1 and free else None
+    return free[0] if len(own) == len(others) == 1 and free else None
 
 
 def _compare(a: RecordedRun | None, b: RecordedRun | None) -> RunComparison:
@@ -80,7 +80,7 @@ def _compare(a: RecordedRun | None, b: RecordedRun | None) -> RunComparison:
         only = Change("run", a.verdict if a else None, b.verdict if b else None)
         return RunComparison(there.model, (), (only,), (), ())
     pairs = _pairs(a.clips, b.clips)
-    changed = [ClipChange(name, tuple(_clip_changes(one, two))) for name, one, two in pairs]
+    changed = [ClipChange(name, tuple(_clip_changes(item, two))) for name, item, two in pairs]
     return RunComparison(
         model=a.model,
         conditions=tuple(_conditions(a, b)),
@@ -138,8 +138,8 @@ def _said(clip: RecordedClip) -> str:
     if not clip.detections:
         return "none"
     return ", ".join(
-        f"{one.time_s:.2f} s (inference {one.inference}, {one.average}/{one.maximum}{', blocked' * one.vad_blocked})"
-        for one in clip.detections
+        f"{each.time_s:.2f} s (inference {each.inference}, {each.average}/{each.maximum}{', blocked' * each.vad_blocked})"
+        for each in clip.detections
     )
 
 

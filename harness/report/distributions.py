@@ -17,8 +17,8 @@ _BINS: Final = 40
 
 def difference_histogram(clips: Sequence[ClipResult]) -> Histogram | None:
     """How often the outputs that differ do so by how much; None where all are equal, or nothing was compared."""
-    found = [_differences(clip) for clip in clips]
-    differences = np.concatenate(found) if found else np.empty(0, np.int64)
+    results = [_differences(clip) for clip in clips]
+    differences = np.concatenate(results) if results else np.empty(0, np.int64)
     if not len(differences):
         return None
     reach = int(np.abs(differences).max())
@@ -58,8 +58,8 @@ def _bars(counts: npt.NDArray[np.int64], texts: Sequence[str]) -> tuple[Bar, ...
 
 def latency_histogram(clips: Sequence[ClipResult]) -> Histogram | None:
     """How long inferences took on the chip; None where no chip said."""
-    found = [clip.trace.microseconds for clip in clips if clip.trace.microseconds is not None]
-    times = np.concatenate(found) if found else np.empty(0, np.uint32)
+    results = [clip.trace.microseconds for clip in clips if clip.trace.microseconds is not None]
+    times = np.concatenate(results) if results else np.empty(0, np.uint32)
     if not len(times):
         return None
     low, high = int(times.min()), int(times.max())

@@ -79,10 +79,10 @@ def _case(result: RunResult, clip: ClipResult) -> Element:
         kind = "error" if clip.status == "error" else "failure"
         behind = [problem for problem in result.problems if clip.name in problem.clips]
         code = clip.error.code if clip.error else "mismatch" if clip.mismatches or not behind else behind[0].code
-        said = clip_account(clip)
+        sentence = clip_account(clip)
         hints = [clip.error.hint] if clip.error else [problem.hint for problem in behind]
-        lines = [said, *(problem.message for problem in behind), *(f"hint: {hint}" for hint in hints if hint)]
-        SubElement(case, kind, type=code, message=clean(said)).text = clean("\n".join(lines))
+        lines = [sentence, *(problem.message for problem in behind), *(f"hint: {hint}" for hint in hints if hint)]
+        SubElement(case, kind, type=code, message=clean(sentence)).text = clean("\n".join(lines))
     elif clip.allowed or clip.warnings:
         lines = [clip_account(clip), *(f"{warning.code}: {warning.message}" for warning in clip.warnings)]
         SubElement(case, "system-out").text = clean("\n".join(lines))
@@ -93,8 +93,10 @@ def _arena_case(result: RunResult) -> Element:
     assert result.arena is not None
     case = Element("testcase", classname=f"mww.{clean(result.model)}", name="tensor arena")
     if result.arena.fits is False:
-        said = arena_account(result.arena)
-        SubElement(case, "failure", type="arena", message=clean(said)).text = clean(f"{headline(result)}: {said}")
+        sentence = arena_account(result.arena)
+        SubElement(case, "failure", type="arena", message=clean(sentence)).text = clean(
+            f"{headline(result)}: {sentence}"
+        )
     return case
 
 

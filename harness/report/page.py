@@ -107,7 +107,9 @@ def page_environment() -> Environment:
 def _run_view(result: RunResult, chart_bytes: int, listed: int) -> RunView:
     evaluation = result.evaluation
     clips = _clip_views(result, chart_bytes, listed)
-    slowest = max((clip.latency_us for clip in result.clips if clip.latency_us), key=lambda one: one.max, default=None)
+    slowest = max(
+        (clip.latency_us for clip in result.clips if clip.latency_us), key=lambda item: item.max, default=None
+    )
     return RunView(
         result=result,
         headline=wording.headline(result),

@@ -90,7 +90,7 @@ def false_accept_plot(result: RunResult, evaluation: Evaluation) -> Plot | None:
 
 
 def detections_plot(result: RunResult) -> Plot | None:
-    """Detections of target and golden over the cutoff, for clips that nobody labelled; None where there is none."""
+    """Detections of target and golden over the cutoff, for clips that nobody labelled; None without one."""
     rule = Rule(result.sliding_window_size, result.stride, result.feature_step_size)
     traces = [clip.trace for clip in result.clips]
     target = _counts([trace.outputs for trace in traces], rule)

@@ -149,12 +149,12 @@ def what_became(use: AllowanceUse) -> str:
     """What an allowance did in a run."""
     if use.why is not None:
         return use.why
-    there = {clip: found for clip, found in use.found.items() if found is not None}
-    differing = sum(found > 0 for found in there.values())
+    there = {clip: entry for clip, entry in use.found.items() if entry is not None}
+    differing = sum(entry > 0 for entry in there.values())
     if use.state == "unused":
         seen = counted(len(there), "clip of it", "clips of it")
         return f"{seen} here, and no output differs" if there else "none of its clips is here"
-    over = [clip for clip, found in there.items() if found > use.allowance.clips[clip]]
+    over = [clip for clip, entry in there.items() if entry > use.allowance.clips[clip]]
     if use.state == "exceeded":
         return f"{over[0]} differs in {there[over[0]]} outputs" if over else "an output differs by more"
     return f"it takes {counted(sum(there.values()), 'output')} of {counted(differing, 'clip')}"

@@ -16,7 +16,7 @@ from mww.tflm.builds import runtime_among
 
 
 def judge_arena(model: Model, info: TargetInfo, use: ArenaUse) -> ArenaResult:
-    """Hold a target's arena against the manifest and the prediction for its chip and the versions that it tells.
+    """Hold a target's arena against the manifest and the prediction for its chip and the versions that it says.
 
     A measured use fits where it and what was allocated for it are within the manifest's size; a predicted one where
     the predicted minimum is too.
@@ -41,25 +41,27 @@ def judge_arena(model: Model, info: TargetInfo, use: ArenaUse) -> ArenaResult:
 
 def warnings_for(model: Model, arena: ArenaResult | None, clips: Sequence[ClipResult]) -> tuple[str, ...]:
     """What people should know that the verdict does not say; each with what to do about it."""
-    found = list(model.manifest_problems)
+    results = list(model.manifest_problems)
     carried_out = [clip for clip in clips if clip.status != "error"]
     earliest = (MIN_SLICES_BEFORE_DETECTION // model.stride + 1) * model.stride
     short = [clip.name for clip in carried_out if clip.slices < earliest]
     if short:
-        found.append(
+        results.append(
             f"{_listed(short)} too short to detect anything: ESPHome never does in the first second; "
             "--lead-in 1 puts a second of silence in front"
         )
     if arena is not None and arena.fits is False:
-        found.append(
-            f"the manifest's tensor_arena_size of {arena.manifest} is too small; mww arena tells what is needed"
+        results.append(
+            f"the manifest's tensor_arena_size of {arena.manifest} is too small; mww arena says what is needed"
         )
     if arena is not None and arena.predicted is not None and arena.used != arena.predicted:
-        found.append(f"the target uses {arena.used} bytes of arena where {arena.predicted} are predicted for its chip")
+        results.append(
+            f"the target uses {arena.used} bytes of arena where {arena.predicted} are predicted for its chip"
+        )
     differing = [clip.name for clip in carried_out if clip.status == "pass" and _detects_otherwise(clip)]
     if differing:
-        found.append(f"{_listed(differing)} detected at other inferences than in the golden, within what is allowed")
-    return tuple(found)
+        results.append(f"{_listed(differing)} detected at other inferences than in the golden, within what is allowed")
+    return tuple(results)
 
 
 def environment() -> tuple[tuple[str, str], ...]:

@@ -29,11 +29,11 @@ def allowing(file: AllowanceFile | None, model: Model, info: TargetInfo) -> Call
     if file is None:
         return lambda clip: False
     folder = file.path.absolute().parent
-    holding = [one for one in _concerning(file, model, info) if one.lapse(model.sha256, info) is None]
+    holding = [item for item in _concerning(file, model, info) if item.lapse(model.sha256, info) is None]
 
     def takes(clip: ClipResult) -> bool:
         difference = _difference(clip, folder)
-        return difference is not None and any(one.takes(difference) for one in holding)
+        return difference is not None and any(item.takes(difference) for item in holding)
 
     return takes
 
@@ -45,7 +45,7 @@ def account(
     if file is None:
         return None
     seen = differences(clips, file.path.absolute().parent)
-    entries = tuple(usage(one, one.lapse(model.sha256, info), seen) for one in _concerning(file, model, info))
+    entries = tuple(usage(item, item.lapse(model.sha256, info), seen) for item in _concerning(file, model, info))
     return AllowanceAccount(str(file.path), file.sha256, entries)
 
 
@@ -69,7 +69,7 @@ def today() -> str:
 
 def differences(clips: Sequence[ClipResult], folder: Path) -> list[Difference]:
     """How each clip that was compared differs; an absolute path below `folder` is named from there on."""
-    return [one for one in (_difference(clip, folder) for clip in clips) if one is not None]
+    return [item for item in (_difference(clip, folder) for clip in clips) if item is not None]
 
 
 def _difference(clip: ClipResult, folder: Path) -> Difference | None:
@@ -83,5 +83,5 @@ def _difference(clip: ClipResult, folder: Path) -> Difference | None:
 
 def _concerning(file: AllowanceFile | None, model: Model, info: TargetInfo) -> list[Allowance]:
     allowances = file.allowances if file is not None else ()
-    told = dict(info.versions)
-    return [one for one in allowances if one.concerns(model.name, model.sha256, info.chip, told)]
+    reported = dict(info.versions)
+    return [item for item in allowances if item.concerns(model.name, model.sha256, info.chip, reported)]

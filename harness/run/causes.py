@@ -77,38 +77,38 @@ def name_causes(
 ) -> list[Problem]:
     """Say what lies behind wrong clips, each cause once.
 
-    Where only a search tells, `search` makes it; without one, `bisect` gives the line to type.
+    Where only a search says, `search` makes it; without one, `bisect` gives the line to type.
     """
     causes: dict[tuple[ProblemCode, str], list[Wrong]] = {}
     with ExitStack() as stack:
         golden = _golden_engine(model, stack) if has_link and wrong else None
         left = _SEARCHED
-        for one in wrong[:_EXAMINED]:
-            found = _explain(model, one, golden, thorough=left > 0) if golden is not None else None
-            left -= found is None
-            cause = _appearance(wrong) if found is None else (_CODES[found.cause], found.account)
-            causes.setdefault(cause, []).append(one)
+        for item in wrong[:_EXAMINED]:
+            results = _explain(model, item, golden, thorough=left > 0) if golden is not None else None
+            left -= results is None
+            cause = _appearance(wrong) if results is None else (_CODES[results.cause], results.account)
+            causes.setdefault(cause, []).append(item)
     if len(wrong) > _EXAMINED:
         causes.setdefault(_appearance(wrong) if len(causes) > 1 else next(iter(causes)), []).extend(wrong[_EXAMINED:])
-    problems = [_problem(code, said, members, bisect) for (code, said), members in causes.items()]
+    problems = [_problem(code, message, members, bisect) for (code, message), members in causes.items()]
     if search is None:
         return problems
     return [_searched(problem, wrong, search) if problem.code == "arithmetic" else problem for problem in problems]
 
 
 def _searched(problem: Problem, wrong: Sequence[Wrong], search: Search) -> Problem:
-    """The problem with what a search tells of its first clip."""
-    found = search(next(one for one in wrong if one.clip.name == problem.clips[0]))
-    if found is None:
+    """The problem with what a search says of its first clip."""
+    results = search(next(item for item in wrong if item.clip.name == problem.clips[0]))
+    if results is None:
         return problem
-    hint = problem.hint if found.look_at is None else f"{found.look_at}; {problem.hint}"
-    return replace(problem, message=found.account, hint=hint)
+    hint = problem.hint if results.look_at is None else f"{results.look_at}; {problem.hint}"
+    return replace(problem, message=results.account, hint=hint)
 
 
 _CODES: Final[Mapping[str, ProblemCode]] = {"reset": "reset", "slice-order": "slice-order", "output": "output"}
 
 
-def _problem(code: ProblemCode, said: str, members: Sequence[Wrong], bisect: Callable[[Wrong], str]) -> Problem:
+def _problem(code: ProblemCode, message: str, members: Sequence[Wrong], bisect: Callable[[Wrong], str]) -> Problem:
     first = members[0].result.first_mismatch
     hints = {
         "reset": "look at what the firmware does at a reset: every resource variable goes back to its first value",
@@ -118,9 +118,9 @@ def _problem(code: ProblemCode, said: str, members: Sequence[Wrong], bisect: Cal
     }
     return Problem(
         code=code,
-        clips=tuple(one.clip.name for one in members),
+        clips=tuple(item.clip.name for item in members),
         inference=None if first is None else first.inference,
-        message=said,
+        message=message,
         hint=hints.get(code) or f"all about the operator: {bisect(members[0])}",
     )
 
@@ -137,13 +137,13 @@ def _golden_engine(model: Model, stack: ExitStack) -> Streamer | None:
     return engine
 
 
-def _explain(model: Model, one: Wrong, golden: Streamer, *, thorough: bool) -> Explanation | None:
-    trace, slices = one.result.trace, one.result.slices
+def _explain(model: Model, item: Wrong, golden: Streamer, *, thorough: bool) -> Explanation | None:
+    trace, slices = item.result.trace, item.result.slices
     if trace.golden is None or slices > _LONGEST:
         return None
     try:
-        frames, before = _frames([one.clip], model.stride), _frames(one.before, model.stride)
-        difference = Difference(one.clip.name, frames, trace.outputs, trace.golden, before)
+        frames, before = _frames([item.clip], model.stride), _frames(item.before, model.stride)
+        difference = Difference(item.clip.name, frames, trace.outputs, trace.golden, before)
         return explain_by_reset(difference, golden) or _elsewhere(difference, golden, thorough=thorough)
     except MwwError:  # the clip is gone, or the engine is: the run stands without an explanation
         return None
@@ -162,11 +162,11 @@ def _elsewhere(difference: Difference, golden: Streamer, *, thorough: bool) -> E
 
 def _frames(clips: Iterable[Clip], stride: int) -> Frames:
     """The whole frames of clips, one clip behind the other."""
-    found = [np.empty((0, stride, FEATURES), np.int8)]
+    results = [np.empty((0, stride, FEATURES), np.int8)]
     for clip in clips:
         slices = np.concatenate([np.empty((0, FEATURES), np.int8), *clip.blocks()])
-        found.append(slices[: len(slices) - len(slices) % stride].reshape(-1, stride, FEATURES))
-    return np.concatenate(found)
+        results.append(slices[: len(slices) - len(slices) % stride].reshape(-1, stride, FEATURES))
+    return np.concatenate(results)
 
 
 def _appearance(wrong: Sequence[Wrong]) -> tuple[ProblemCode, str]:
@@ -181,8 +181,8 @@ def _appearance(wrong: Sequence[Wrong]) -> tuple[ProblemCode, str]:
     return "arithmetic", "this looks like an operator that computes something else"
 
 
-def _by_rounding(one: Wrong) -> bool:
-    return (one.result.max_abs_difference or 0) <= LIKELY_ROUNDING
+def _by_rounding(item: Wrong) -> bool:
+    return (item.result.max_abs_difference or 0) <= LIKELY_ROUNDING
 
 
 def _only_at_first(result: ClipResult) -> bool:

@@ -75,8 +75,8 @@ class CutoffChoice:
         Negative clips that are too short say little about low cutoffs: then it is the highest of those with the
         highest recall.
         """
-        found = {name: self._level(limit) for name, limit in LEVELS.items()}
-        return {name: point for name, point in found.items() if point is not None}
+        result = {name: self._level(limit) for name, limit in LEVELS.items()}
+        return {name: point for name, point in result.items() if point is not None}
 
     def _level(self, limit: float) -> SweepPoint | None:
         best = _most_sensitive(self.sweep, limit)
@@ -110,7 +110,7 @@ def choose_cutoff(
 
     Raises:
         UsageError: Both are given, or one is out of range.
-        InputError: The folder lacks one kind of clip, or a clip cannot be read.
+        InputError: The folder does not have one kind of clip, or a clip cannot be read.
         EngineError: The model does not run.
         CutoffError: No cutoff reaches the recall, or has so few false accepts.
     """

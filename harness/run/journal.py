@@ -67,7 +67,7 @@ class Journal:
         Raises:
             OutputError: It cannot be written.
         """
-        source, told = _source(clip), observed.device_detections
+        source, reported = _source(clip), observed.device_detections
         if observed.streamed.error is not None or source is None:
             return
         entry = {
@@ -77,7 +77,7 @@ class Journal:
             "frames_sha256": observed.streamed.frames_sha256,
             "input": None if observed.streamed.input is None else asdict(observed.streamed.input),
             "device_inferences": observed.device_inferences,
-            "device_detections": None if told is None else [asdict(detection) for detection in told],
+            "device_detections": None if reported is None else [asdict(detection) for detection in reported],
             **{name: _encode(getattr(observed, name)) for name in _ARRAYS},
         }
         try:
@@ -110,7 +110,7 @@ def _observed(entry: dict[str, Any], stride: int) -> Observed:
     microseconds = _decode(entry["microseconds"], np.uint32)
     counted = entry["device_inferences"]
     golden = _decode(entry["golden"], np.uint8)
-    slices, told = int(entry["slices"]), entry["device_detections"]
+    slices, reported = int(entry["slices"]), entry["device_detections"]
     if outputs is None or microseconds is None or len(microseconds) not in (0, len(outputs)):
         raise ValueError("no outputs")
     if len(outputs) != slices // stride or (golden is not None and len(golden) != len(outputs)):
@@ -120,7 +120,7 @@ def _observed(entry: dict[str, Any], stride: int) -> Observed:
         outputs=outputs,
         microseconds=microseconds,
         device_inferences=None if counted is None else int(counted),
-        device_detections=None if told is None else tuple(_device_detection(one) for one in told),
+        device_detections=None if reported is None else tuple(_device_detection(item) for item in reported),
         golden=golden,
         vad=_decode(entry["vad"], np.uint8),
     )

@@ -29,11 +29,11 @@ class Observed:
         outputs: uint8 `[n]` of the target.
         microseconds: uint32 `[n]`; empty where no chip measured them.
         device_inferences: What the target itself counted; None where it does not.
-        device_detections: What the target's own rule found; None where it has none.
+        device_detections: What the target's own rule found; None without one.
         golden: uint8 `[n]`; None where nothing is compared.
         after: The clip that the target ran just before, since it loaded the model; None where that is not known.
         target: The name of the target; None where that is not known.
-        vad: uint8 `[m]` of the VAD model; None where there is none.
+        vad: uint8 `[m]` of the VAD model; None without one.
     """
 
     streamed: Streamed
@@ -57,7 +57,7 @@ class Judge:
     allows: Callable[[ClipResult], bool] = lambda clip: False
 
     def judge(self, clip: Clip, observed: Observed) -> ClipResult:
-        """Judge what was seen of a clip; one that ended early tells how far it came and nothing else."""
+        """Judge what was seen of a clip; one that ended early says how far it came and nothing else."""
         result, outputs = _as_far_as_it_came(clip, observed), observed.outputs
         if result.error is not None:
             return result
@@ -94,13 +94,13 @@ class Judge:
             return None
         return tuple(
             Detection(
-                inference=one.inference,
-                time_s=one.slices * self.model.feature_step_size / 1000 - clip.lead_in,
-                average=one.average,
-                maximum=one.maximum,
+                inference=item.inference,
+                time_s=item.slices * self.model.feature_step_size / 1000 - clip.lead_in,
+                average=item.average,
+                maximum=item.maximum,
                 vad_blocked=False,
             )
-            for one in observed.device_detections
+            for item in observed.device_detections
         )
 
     def _recording(self, outputs: Outputs) -> Recording:
@@ -108,13 +108,13 @@ class Judge:
 
     def _detections(self, lead_in: float, outputs: Outputs, vad: Vad | None) -> tuple[Detection, ...]:
         step = self.model.feature_step_size
-        found = self._recording(outputs).detections(
+        results = self._recording(outputs).detections(
             self.model.cutoff_byte, vad, feature_step_size=step, lead_in=lead_in
         )
-        return tuple(found)
+        return tuple(results)
 
     def gate(self, observed: Observed) -> Vad | None:
-        """The VAD that gates a clip; None where there is none."""
+        """The VAD that gates a clip; None without one."""
         model, outputs = self.vad, observed.vad
         if model is None or outputs is None:
             return None

@@ -19,7 +19,7 @@ from mww.esphome.model import Model, load_model
 
 
 def set_up(model: Model, options: RunOptions, recorded: Golden | None) -> Setup:
-    """Say what every job of a run has in common; `recorded` is the golden to compare with, None where there is none."""
+    """Say what every job of a run has in common; `recorded` is the golden to compare with, None without one."""
     engine, vad = options.chosen_engine, options.vad
     compare = recorded is None and not (engine and engine.is_exact)
     vad = vad if vad is None or isinstance(vad, Model) else load_model(vad)

@@ -15,17 +15,19 @@ def plain_problems(
     arena: ArenaResult | None, clips: Sequence[ClipResult], expected: ExpectedOfDevice
 ) -> tuple[Problem, ...]:
     """Everything that is wrong besides outputs."""
-    found = (_arena(arena), _detection(clips, expected), _count(clips))
-    return tuple(problem for problem in found if problem is not None)
+    result = (_arena(arena), _detection(clips, expected), _count(clips))
+    return tuple(problem for problem in result if problem is not None)
 
 
 def _arena(arena: ArenaResult | None) -> Problem | None:
     if arena is None or arena.fits is not False:
         return None
-    said = f"the model takes {arena.used} bytes of arena, of {arena.size} allocated; its manifest says {arena.manifest}"
+    message = (
+        f"the model takes {arena.used} bytes of arena, of {arena.size} allocated; its manifest says {arena.manifest}"
+    )
     if arena.predicted is not None and arena.predicted != arena.used:
-        said += f", and {arena.predicted} are predicted for this chip"
-    return Problem("arena", (), None, said, "mww arena tells what each chip needs, and from what")
+        message += f", and {arena.predicted} are predicted for this chip"
+    return Problem("arena", (), None, message, "mww arena tells what each chip needs, and from what")
 
 
 def _detection(clips: Sequence[ClipResult], expected: ExpectedOfDevice) -> Problem | None:
@@ -37,20 +39,20 @@ def _detection(clips: Sequence[ClipResult], expected: ExpectedOfDevice) -> Probl
     if not wrong:
         return None
     clip, rule = wrong[0]
-    told = clip.device_detections or ()
-    first = min((one.inference for one in {*told} ^ {*rule}), default=None)
-    said = f"the target's own rule detects {_places(told)}; ESPHome's on the same outputs {_places(rule)}"
+    reported = clip.device_detections or ()
+    first = min((item.inference for item in {*reported} ^ {*rule}), default=None)
+    message = f"the target's own rule detects {_places(reported)}; ESPHome's on the same outputs {_places(rule)}"
     hint = "look at the detection rule in the firmware: cutoff byte, window, and the 100 slices before it listens"
-    return Problem("detection", tuple(clip.name for clip, _ in wrong), first, said, hint)
+    return Problem("detection", tuple(clip.name for clip, _ in wrong), first, message, hint)
 
 
 def _count(clips: Sequence[ClipResult]) -> Problem | None:
     wrong = [clip for clip in clips if clip.status != "error" and miscounted(clip.device_inferences, clip.inferences)]
     if not wrong:
         return None
-    said = f"the target made {wrong[0].device_inferences} inferences of {wrong[0].inferences} frames"
-    hint = "frames reach the model twice, or not at all: look at how the firmware tells a request that is sent again"
-    return Problem("count", tuple(clip.name for clip in wrong), None, said, hint)
+    message = f"the target made {wrong[0].device_inferences} inferences of {wrong[0].inferences} frames"
+    hint = "frames reach the model twice, or not at all: look at how the firmware says a request that is sent again"
+    return Problem("count", tuple(clip.name for clip in wrong), None, message, hint)
 
 
 def miscounted(counted: int | None, outputs: int) -> bool:
@@ -61,6 +63,6 @@ def miscounted(counted: int | None, outputs: int) -> bool:
 def _places(detections: Sequence[Detection]) -> str:
     if not detections:
         return "nothing"
-    said = [f"{one.time_s:.2f} s (inference {one.inference})" for one in detections[:3]]
+    results = [f"{item.time_s:.2f} s (inference {item.inference})" for item in detections[:3]]
     more = [f"and {len(detections) - 3} more"] if len(detections) > 3 else []
-    return "at " + ", ".join(said + more)
+    return "at " + ", ".join(results + more)

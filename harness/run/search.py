@@ -33,12 +33,13 @@ def find_operator(model: Model, clip: Clip, target: str, options: TargetOptions)
             source = stack.enter_context(open_tensors(target, options, model))
             golden = stack.enter_context(golden_tensors())
             result = bisect(model, [clip], source, golden)
-    except MwwError:  # the run stands without: what went wrong now is told by `mww bisect` itself
+    except MwwError:  # the run stands without: what went wrong now is reported by `mww bisect` itself
         return None
     if result.explanation is None:
         return None
-    account, found = result.explanation.account, result.divergence
-    if found is None:
+    account, results = result.explanation.account, result.divergence
+    if results is None:
         return Found(account, None)
-    where = f"at inference {found.inference}, element {list(found.position)} is {found.found:g}, not {found.expected:g}"
-    return Found(f"{account}: {where}", suspect(found, result.target))
+    place = f"at inference {results.inference}, element {list(results.position)}"
+    where = f"{place} is {results.found:g}, not {results.expected:g}"
+    return Found(f"{account}: {where}", suspect(results, result.target))

@@ -71,7 +71,7 @@ class _Queue:
             self._change.notify_all()
 
     def work(self, bench: Bench) -> None:
-        """Run clips until there are none, or the bench's board is gone and others are there."""
+        """Run clips until the queue is empty, or the bench's board is gone and others are there."""
         while (index := self._take()) is not None:
             try:
                 observed = bench.run(self._clips[index], self._stopped.is_set)
@@ -90,7 +90,7 @@ class _Queue:
         return [self._seen[index] for index in range(len(self._clips))]
 
     def _take(self) -> int | None:
-        """The next clip; waits while there is none, as long as one that runs may come back."""
+        """The next clip; waits without one, as long as one that runs may come back."""
         with self._change:
             while not self._waiting and self._running and not self._stopped.is_set():
                 self._change.wait()

@@ -1,4 +1,4 @@
-"""One clip through one or more targets at once, block by block, and what came of it."""
+"""One clip through one or more targets at once, block by block, and the result."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Feed:
 
     @property
     def detections(self) -> tuple[DeviceDetection, ...] | None:
-        """What the target's own rule found since `start`; None where it has none, or nothing was inferred."""
+        """What the target's own rule found since `start`; None without one, or nothing was inferred."""
         return self._detections
 
     def start(self) -> None:
@@ -77,7 +77,7 @@ class Feed:
 def stream(clip: Clip, feeds: Sequence[Feed], reader: Executor, stopped: Callable[[], bool]) -> Streamed:
     """Stream a clip through every feed, from their initial states, reading it once, a block ahead in `reader`.
 
-    A failure ends the clip and is told in the result; the feeds keep the outputs that had come. `stopped` ends it too.
+    A failure ends the clip and is in the result; the feeds keep the outputs that had come. `stopped` ends it too.
     """
     slices, digest, meter = 0, hashlib.sha256(), InputMeter()
     try:

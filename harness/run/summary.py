@@ -69,10 +69,10 @@ def _problems(
     arena: ArenaResult | None,
     carried_out: Sequence[tuple[Clip, Observed, ClipResult]],
 ) -> tuple[Problem, ...]:
-    """Everything that is wrong, by name; clips whose outputs are wrong are run again to tell why."""
+    """Everything that is wrong, by name; clips whose outputs are wrong are run again to say why."""
     lead_ins = {clip.name: clip.lead_in for clip, _, _ in carried_out}
     results = [result for _, _, result in carried_out]
-    plain = plain_problems(arena, results, lambda one: judge.expected_of_device(one, lead_ins[one.name]))
+    plain = plain_problems(arena, results, lambda item: judge.expected_of_device(item, lead_ins[item.name]))
     target_options, spec = options.target_options, spec_of_kind(info.kind)
     searches = options.flash and spec.bisects_unasked if options.bisect is None else options.bisect
 

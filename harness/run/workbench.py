@@ -29,7 +29,7 @@ class Setup:
     Attributes:
         model: What is judged.
         options: What was said about the target.
-        recorded: The golden to compare with; None where there is none.
+        recorded: The golden to compare with; None without one.
         golden_engine: What makes the golden outputs on the spot; None with a recorded golden, and where nothing is
             compared.
         vad: The VAD model that gates detections; None without one.
@@ -96,7 +96,7 @@ class Bench(Closing):
         return arena
 
     def run(self, clip: Clip, stopped: Callable[[], bool]) -> Observed:
-        """Stream a clip until `stopped`, and tell what was seen; whatever fails is told too."""
+        """Stream a clip until `stopped`, and tell what was seen; whatever fails is reported too."""
         try:
             golden = self.setup.recorded.outputs(clip.name) if self.setup.recorded else None
         except MwwError as error:
@@ -154,7 +154,7 @@ class Bench(Closing):
 def open_benches(setup: Setup, targets: Sequence[str], lost: dict[str, str] | None, stack: ExitStack) -> list[Bench]:
     """A bench for each target, closed by `stack`.
 
-    With `lost`, boards that cannot be reached are noted there and done without; without it none may be.
+    With `lost`, boards that cannot be reached are noted there and left out; without it none may be.
 
     Raises:
         UsageError: The boards need not give the same outputs.
@@ -167,9 +167,9 @@ def open_benches(setup: Setup, targets: Sequence[str], lost: dict[str, str] | No
         except LinkError as error:
             if lost is None or (not benches and index == len(targets)):
                 raise
-            lost[name] = f"{name} was lost before {setup.model.name}, and done without: {error.message}"
+            lost[name] = f"{name} was lost before {setup.model.name}, and left out: {error.message}"
     for other in benches[1:]:
         if other.info() != benches[0].info():
-            said = f"{other.target} is not like {benches[0].target}: {other.info()} and {benches[0].info()}"
-            raise UsageError(said, hint="share clips between boards of one chip and firmware")
+            message = f"{other.target} is not like {benches[0].target}: {other.info()} and {benches[0].info()}"
+            raise UsageError(message, hint="share clips between boards of one chip and firmware")
     return benches

@@ -52,7 +52,7 @@ class Port(Protocol):
         ...
 
     def reset_chip(self) -> bool:
-        """Pulse the board's reset by the port's control lines; False where it has none."""
+        """Pulse the board's reset by the port's control lines; False without one."""
         ...
 
     def close(self) -> None:
@@ -62,7 +62,7 @@ class Port(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PortIdentity:
-    """Where a port was, and the USB device behind it, whose `serial_number` is empty if it has none."""
+    """Where a port was, and the USB device behind it, whose `serial_number` is empty without one."""
 
     url: str
     serial_number: str = ""
@@ -92,8 +92,8 @@ def locate(identity: PortIdentity) -> str | None:
     if not identity.serial_number:
         return identity.url if Path(identity.url).exists() else None
     wanted = (identity.serial_number, identity.vid, identity.pid)
-    found = [port.device for port in comports() if (port.serial_number, port.vid or 0, port.pid or 0) == wanted]
-    return None if not found else identity.url if identity.url in found else str(found[0])
+    results = [port.device for port in comports() if (port.serial_number, port.vid or 0, port.pid or 0) == wanted]
+    return None if not results else identity.url if identity.url in results else str(results[0])
 
 
 def open_port(url: str, baud: int = DEFAULT_BAUD) -> Port:

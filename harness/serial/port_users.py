@@ -16,7 +16,7 @@ _PROC: Final = Path("/proc")
 def port_users(url: str) -> tuple[str, ...]:
     """The processes that have a device open, or are connected to a TCP port of this machine, without ourselves.
 
-    Each is told as `process PID (name)`; there are none where the port is another machine's.
+    Each is reported as `process PID (name)`; there are none where the port is another machine's.
     """
     wanted = _connections(url) if "://" in url else {os.path.realpath(url)}
     return tuple(_name(pid) for pid in _processes() if wanted and pid != os.getpid() and _has_open(pid, wanted))
@@ -60,7 +60,7 @@ def _connections(url: str) -> set[str]:
             return set()
     except ValueError:
         return set()
-    found = set()
+    result = set()
     for table in ("tcp", "tcp6"):
         try:
             lines = (_PROC / "net" / table).read_text().splitlines()[1:]
@@ -68,8 +68,8 @@ def _connections(url: str) -> set[str]:
             continue
         for fields in map(str.split, lines):
             if fields[3] == _ESTABLISHED and int(fields[2].rsplit(":", 1)[1], 16) == address.port:
-                found.add(f"socket:[{fields[9]}]")
-    return found
+                result.add(f"socket:[{fields[9]}]")
+    return result
 
 
 def _is_local(host: str) -> bool:

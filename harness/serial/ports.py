@@ -48,8 +48,8 @@ def scan() -> tuple[SerialPort, ...]:
     """List the ports that a board may be at: all on USB, and no others."""
     from serial.tools.list_ports import comports
 
-    found: Iterable[ListPortInfo] = comports()
-    return tuple(sorted((_describe(port) for port in found if port.vid is not None), key=lambda port: port.device))
+    result: Iterable[ListPortInfo] = comports()
+    return tuple(sorted((_describe(port) for port in result if port.vid is not None), key=lambda port: port.device))
 
 
 def _describe(port: ListPortInfo) -> SerialPort:
@@ -65,7 +65,7 @@ def _describe(port: ListPortInfo) -> SerialPort:
 
 
 def stable_name(port: SerialPort, folder: Path = _BY_PATH) -> str:
-    """The port under a name that stays as long as the cable does, as udev makes it; its device where there is none."""
+    """The port under a name that stays as long as the cable does, as udev makes it; its device without one."""
     links = sorted(folder.iterdir()) if folder.is_dir() else []
     return next((str(link) for link in links if same_device(str(link), port.device)), port.device)
 
@@ -104,7 +104,7 @@ def _group_of(path: Path) -> str:
 
 
 def current_user() -> str:
-    """The user's name; its number where it has none, as in some containers."""
+    """The user's name; its number without one, as in some containers."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -123,5 +123,5 @@ def in_serial_group() -> bool:
     """Whether this process may open serial ports by its groups: it is root, or in dialout or uucp."""
     if os.geteuid() == 0:
         return True
-    mine = {*os.getgroups(), os.getegid()}
-    return any(group.gr_gid in mine for group in grp.getgrall() if group.gr_name in ("dialout", "uucp"))
+    results = {*os.getgroups(), os.getegid()}
+    return any(group.gr_gid in results for group in grp.getgrall() if group.gr_name in ("dialout", "uucp"))

@@ -61,7 +61,7 @@ class Inference:
     Attributes:
         outputs: uint8 `[n]`.
         microseconds: uint32 `[n]` where they are the chip's own, else None.
-        detections: What the target's own rule found, at the loaded model's cutoff and window; None where it has none.
+        detections: What the target's own rule found, at the loaded model's cutoff and window; None without one.
     """
 
     outputs: npt.NDArray[np.uint8]

@@ -65,8 +65,8 @@ class BoardTensors(TensorSource):
         predicted = _predicted(self._model.content, chip)
         if predicted is None or self._arena_used in (0, predicted.used):
             return ()
-        said = f"the board uses {self._arena_used} bytes of arena where {predicted.used} are predicted for {chip}"
-        return (said,)
+        message = f"the board uses {self._arena_used} bytes of arena where {predicted.used} are predicted for {chip}"
+        return (message,)
 
     def load(self, content: bytes, exposed: Sequence[Tensor] = ()) -> None:
         """See `TensorSource`; a copy with more outputs than its model is given the arena that it needs."""

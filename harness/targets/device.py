@@ -199,7 +199,7 @@ class DeviceTarget(Target):
             raise BootLoopError(error.message, hint=f"to write its firmware anew: {line}; {error.hint}") from error
         except WrongFirmwareError as error:
             raise WrongFirmwareError(
-                error.message, hint=f"{line}   (mww firmware BOARD tells how to make it)"
+                error.message, hint=f"{line}   (mww firmware BOARD says how to make it)"
             ) from error
         except NoReplyError as error:
             raise NoReplyError(error.message, hint=f"{error.hint} If it has other firmware: {line}") from error
@@ -214,7 +214,7 @@ class DeviceTarget(Target):
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
-        """Note what ends the session; a board that hangs is reset where its port can, and the error tells so."""
+        """Note what ends the session; a board that hangs is reset where its port can, and the error says so."""
         try:
             yield
         except DeviceError:
@@ -227,7 +227,7 @@ class DeviceTarget(Target):
             raise
 
     def _restarted(self, error: HungError) -> str:
-        """Reset a board that hangs, at most `_RESTARTS` times, and tell what came of it."""
+        """Reset a board that hangs, at most `_RESTARTS` times, and tell the result."""
         if self._restarts == _RESTARTS:
             self._lost = error
             return f"it hung {_RESTARTS + 1} times, and is given up: reset it, and look at its log"

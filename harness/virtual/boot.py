@@ -46,7 +46,7 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class BootResult:
-    """What the console shows, and the application; None if there is none, in which case the chip starts over."""
+    """What the console shows, and the application; None without one, in which case the chip starts over."""
 
     log: bytes
     application: Application | None

@@ -1,6 +1,6 @@
 """The ROM bootloader of a chip, and the stub that esptool starts on it: commands in, responses out, flash changed.
 
-Pure but for the flash: resets and what follows them are the board's, which is told by the `Action` of each answer.
+Pure but for the flash: resets and what follows them are the board's, which is reported by the `Action` of each answer.
 """
 
 from __future__ import annotations

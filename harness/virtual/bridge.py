@@ -20,7 +20,7 @@ _OK: Final = 0
 
 
 class Bridge:
-    """One session's callbacks; `inference_us` is what it is told that an inference took, 0 where nobody measured."""
+    """One session's callbacks; `inference_us` is how long an inference is said to take, 0 where nobody measured."""
 
     def __init__(
         self,
@@ -84,8 +84,8 @@ class Bridge:
 
         return call
 
-    def _load(self, slot: int, data: Any, size: int, arena: int, any_output: int, found: Any) -> int:
-        into: abi.ModelFacts = found.contents
+    def _load(self, slot: int, data: Any, size: int, arena: int, any_output: int, result: Any) -> int:
+        into: abi.ModelFacts = result.contents
         try:
             facts = self._engine.load(slot, ctypes.string_at(data, size), arena, any_output=bool(any_output))
         except RefusedError as error:

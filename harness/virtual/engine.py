@@ -79,7 +79,7 @@ class TflmEngine:
     """
 
     def __init__(self, chip: str, alter: Callable[[bytes], bytes] = bytes) -> None:
-        """Start; `alter` changes the model that is interpreted, not what is told of it."""
+        """Start; `alter` changes the model that is interpreted, not what is reported of it."""
         self._chip = chip
         self._alter = alter
         self._spare: Interpreter | None = open_engine(deadline=_DEADLINE)

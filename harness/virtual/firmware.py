@@ -22,7 +22,7 @@ from harness.virtual.sabotage import HangFault, RebootFault
 _HEARTBEAT_MS: Final = 500
 _ACTIVE_POLL: Final = 0.02
 _IDLE_POLL: Final = 0.1
-"""Seconds between two polls of a session that has nothing to do, as `mww_session_active` tells."""
+"""Seconds between two polls of a session that has nothing to do, as `mww_session_active` says."""
 _LOG_ERROR: Final = 1
 
 

@@ -1,7 +1,7 @@
 """Builds the firmware's portable core for this machine, once: a shared library in the user's cache.
 
 The cache is keyed by the hash of the sources, so a new version builds anew and an old one is left alone. What the
-library does is told in `firmware/host/include/mww_host.h`.
+library does is reported in `firmware/host/include/mww_host.h`.
 """
 
 from __future__ import annotations
@@ -139,17 +139,17 @@ def _run(command: Sequence[str], log: Path) -> None:
 
 def _tool(name: str) -> str:
     """A build tool of this environment, else of the machine."""
-    found = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
-    if found is None:
+    result = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
+    if result is None:
         raise MissingPackageError(f"{name} is missing, which builds the virtual board", hint=_HINT)
-    return found
+    return result
 
 
 def _compiler() -> list[str]:
-    """What tells cmake of the C++ compiler: that which CXX names, else the system's, else ziglang's."""
+    """What says cmake of the C++ compiler: that which CXX names, else the system's, else ziglang's."""
     for name in filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")):
-        if (found := shutil.which(name)) is not None:
-            return [f"CMAKE_CXX_COMPILER={found}"]
+        if (result := shutil.which(name)) is not None:
+            return [f"CMAKE_CXX_COMPILER={result}"]
     spec = find_spec("ziglang")
     if spec is None or spec.origin is None:
         raise MissingPackageError("there is no C++ compiler, which builds the virtual board", hint=_HINT)

@@ -55,8 +55,8 @@ def alter_kernel(content: bytes, operator: str, *, only: int | None = None) -> b
         elif operator == "QUANTIZE" and not behind:
             altered += _shift_zero_point(schema, graph.tensors[entry.outputs[0]])
     if not altered:
-        said = f"the model's {operator} has no int8 result" if present else f"the model has no {operator}"
-        raise RefusedError(LinkCode.FAULT, f"kernel={operator}, but {said}")
+        message = f"the model's {operator} has no int8 result" if present else f"the model has no {operator}"
+        raise RefusedError(LinkCode.FAULT, f"kernel={operator}, but {message}")
     graph.operators = operators
     builder = flatbuffers.Builder(len(content) + 4096)
     builder.Finish(model.Pack(builder), b"TFL3")

@@ -1,6 +1,6 @@
 """A bad cable: corrupts, drops, repeats and interrupts the link's frames, each with the probability it was given.
 
-And a board whose detection rule is wrong: what it tells is changed in the frame that carries it.
+And a board whose detection rule is wrong: what it says is changed in the frame that carries it.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ class Noise:
 
 def _wrong_rule(frame: bytes, inference: int) -> bytes:
     """Turn what the rule is said to have found at an inference since the reset into its opposite."""
-    for found in FrameDecoder().feed(frame + b"\0"):
-        if isinstance(found, Frame) and found.kind == Outputs.type:
-            answer = Outputs.decode(found.payload)
+    for entry in FrameDecoder().feed(frame + b"\0"):
+        if isinstance(entry, Frame) and entry.kind == Outputs.type:
+            answer = Outputs.decode(entry.payload)
             samples = np.frombuffer(answer.samples, SAMPLE).copy()
             if 0 <= (at := inference - answer.first) < len(samples):
                 row = samples[at]
                 row["detected"], row["average"], row["maximum"] = (0, 0, 0) if row["detected"] else (1, 255, 255)
                 changed = Outputs(answer.model, answer.first, samples.tobytes())
-                return encode_frame(found.kind, found.sequence, changed.encode()).strip(b"\0")
+                return encode_frame(entry.kind, entry.sequence, changed.encode()).strip(b"\0")
     return frame

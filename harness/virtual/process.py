@@ -86,12 +86,12 @@ class VirtualBoard(Closing):
     def _first_word(process: subprocess.Popen[bytes]) -> str:
         """Wait for the JSON document with the port, or with what is wrong."""
         assert process.stdout is not None
-        deadline, said = time.monotonic() + _START_DEADLINE, b""
+        deadline, message = time.monotonic() + _START_DEADLINE, b""
         while (left := deadline - time.monotonic()) > 0 and select.select([process.stdout], [], [], left)[0]:
             piece = os.read(process.stdout.fileno(), 4096)
-            said += piece
+            message += piece
             try:
-                document = json.loads(said)
+                document = json.loads(message)
             except ValueError:
                 if piece:
                     continue

@@ -39,7 +39,7 @@ TRANSPORT_NAMES: Final = tuple(_TRANSPORTS)
 
 @dataclass(frozen=True, slots=True)
 class VirtualOptions:
-    """What a virtual board can be told.
+    """What a virtual board can be reported.
 
     Attributes:
         chip: Which it is.

@@ -50,10 +50,10 @@ def read_npy_header(stream: IO[bytes]) -> NpyHeader:
     header = _literal(stream.read(length))
     if not isinstance(header, dict) or header.keys() != _KEYS:
         raise ValueError("its header does not say type and shape")
-    found = NpyHeader(_dtype(header["descr"]), _shape(header["shape"]), header["fortran_order"] is True)
-    if not isinstance(header["fortran_order"], bool) or found.size > _MAX_BYTES:
+    result = NpyHeader(_dtype(header["descr"]), _shape(header["shape"]), header["fortran_order"] is True)
+    if not isinstance(header["fortran_order"], bool) or result.size > _MAX_BYTES:
         raise ValueError("its header says an order or size that no array has")
-    return found
+    return result
 
 
 def _literal(content: bytes) -> object:
@@ -63,18 +63,18 @@ def _literal(content: bytes) -> object:
         raise ValueError("its header is not readable") from error
 
 
-def _dtype(said: object) -> np.dtype[Any]:
+def _dtype(message: object) -> np.dtype[Any]:
     try:
-        if isinstance(said, str) and _NUMBERS.fullmatch(said):
-            return np.dtype(said)
+        if isinstance(message, str) and _NUMBERS.fullmatch(message):
+            return np.dtype(message)
     except TypeError:
         pass  # a width that no number has
-    raise ValueError(f"its type is {repr(said)[:40]}, not numbers")
+    raise ValueError(f"its type is {repr(message)[:40]}, not numbers")
 
 
-def _shape(said: object) -> tuple[int, ...]:
-    if not isinstance(said, tuple) or len(said) > _MAX_AXES:
+def _shape(message: object) -> tuple[int, ...]:
+    if not isinstance(message, tuple) or len(message) > _MAX_AXES:
         raise ValueError("its shape is not a list of lengths")
-    if not all(type(length) is int and 0 <= length <= _MAX_BYTES for length in said):
+    if not all(type(length) is int and 0 <= length <= _MAX_BYTES for length in message):
         raise ValueError("its shape has a length that no array has")
-    return said
+    return message

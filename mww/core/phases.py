@@ -8,7 +8,7 @@ from time import perf_counter
 
 
 class Phases:
-    """Times named phases; `report` is told the name of each as it begins."""
+    """Times named phases; `report` is reported the name of each as it begins."""
 
     def __init__(self, report: Callable[[str], None] = lambda name: None) -> None:
         self.seconds: dict[str, float] = {}

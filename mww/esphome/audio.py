@@ -172,5 +172,5 @@ def _described(sound: SoundFile) -> str:
 
 def left_out_of(folders: Iterable[Path | str]) -> tuple[str, ...]:
     """`left_out` of each path that is a folder on this machine."""
-    found = (left_out(Path(folder)) for folder in folders if Path(folder).is_dir())
-    return tuple(sentence for sentence in found if sentence is not None)
+    result = (left_out(Path(folder)) for folder in folders if Path(folder).is_dir())
+    return tuple(sentence for sentence in result if sentence is not None)

@@ -157,9 +157,9 @@ def quantize_features(features: npt.ArrayLike) -> Slices:
         hint = "multiply floats 0..26 by 25.6 and round them, if they came from the front-end unchanged"
         raise FeatureError(f"features to quantise are {values.dtype}, not the front-end's uint16", hint=hint)
     if values.dtype != np.uint16 and values.size and not 0 <= int(values.min()) <= int(values.max()) <= _UINT16_MAX:
-        found = f"{values.min()}..{values.max()}"
+        message = f"{values.min()}..{values.max()}"
         raise FeatureError(
-            f"features to quantise are {found}, outside the front-end's 0..{_UINT16_MAX}",
+            f"features to quantise are {message}, outside the front-end's 0..{_UINT16_MAX}",
             hint="give what the front-end makes: mww features writes it",
         )
     scaled = (values.astype(np.int32) * QUANTIZE_VALUE_SCALE + QUANTIZE_VALUE_DIV // 2) // QUANTIZE_VALUE_DIV

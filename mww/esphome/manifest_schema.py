@@ -34,7 +34,7 @@ def is_text(value: object) -> TypeGuard[str]:
 
 
 def is_integer(value: object) -> TypeGuard[int]:
-    """Whether a value is a JSON integer; `true` is none."""
+    """Whether a value is a JSON integer; `true` is not one."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 

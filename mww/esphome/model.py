@@ -85,7 +85,7 @@ def load_model(path: Path | str) -> Model:
 
 
 def unreadable_model(path: Path, problem: MwwError) -> Model:
-    """What stands for a file that is there and that `load_model` refused, so that a run can tell why beside others."""
+    """What stands for a file that is there and that `load_model` refused, so that a run can say why beside others."""
     try:
         with open_regular(path) as file:
             content = file.read(_MAX_UNREADABLE)
@@ -154,5 +154,5 @@ def _describe(tensor: Tensor) -> str:
     return f"{tensor.dtype.lower()} {list(tensor.shape)}"
 
 
-def _unsupported(path: Path, found: str) -> UnsupportedModelError:
-    return UnsupportedModelError(f"{path} has {found}", hint=f"mww verify {path} lists all that ESPHome would refuse")
+def _unsupported(path: Path, result: str) -> UnsupportedModelError:
+    return UnsupportedModelError(f"{path} has {result}", hint=f"mww verify {path} lists all that ESPHome would refuse")

@@ -66,7 +66,7 @@ def _find_samples(path: Readable, file: BinaryIO) -> int:
     start = file.read(12)
     if len(start) < 12 or start[:4] != b"RIFF" or start[8:] != b"WAVE":
         raise WavFormatError(f"{path} is not a WAV file", hint=conversion_command(path))
-    found: _Format | None = None
+    result: _Format | None = None
     for _ in range(_MAX_CHUNKS):
         head = file.read(8)
         if len(head) < 8:
@@ -74,17 +74,17 @@ def _find_samples(path: Readable, file: BinaryIO) -> int:
         name, length = head[:4], int.from_bytes(head[4:], "little")
         left = size - file.tell()
         if length > left:
-            said = f"{path} is cut short or its header is wrong: chunk {name!r} says {length} bytes, {left} follow"
-            raise AudioError(said, hint=conversion_command(path))
+            message = f"{path} is cut short or its header is wrong: chunk {name!r} says {length} bytes, {left} follow"
+            raise AudioError(message, hint=conversion_command(path))
         if name == b"data":
             if left and not length:  # what a recorder leaves that was killed before it wrote the size
                 raise AudioError(
                     f"{path} says that it holds no samples, but {left} bytes follow", hint=conversion_command(path)
                 )
-            return _check(path, found, length)
+            return _check(path, result, length)
         body = file.read(min(length, 64)) if name == b"fmt " else b""
         if name == b"fmt ":
-            found = _format(path, body)
+            result = _format(path, body)
         file.seek(length + length % 2 - len(body), 1)
     raise AudioError(f"{path} has no samples: the WAV file ends without a data chunk", hint=conversion_command(path))
 
@@ -100,14 +100,16 @@ def _format(path: Readable, body: bytes) -> _Format:
     return _Format(codec, channels, rate, bits)
 
 
-def _check(path: Readable, found: _Format | None, length: int) -> int:
-    if found is None:
+def _check(path: Readable, result: _Format | None, length: int) -> int:
+    if result is None:
         raise AudioError(f"{path} has samples before it says in which format", hint=conversion_command(path))
-    if found != _Format(_PCM, 1, SAMPLE_RATE, 16):
-        codec = "PCM" if found.codec == _PCM else _CODEC_NAMES.get(found.codec, f"codec 0x{found.codec:04x}")
-        channels = {1: "mono", 2: "stereo"}.get(found.channels, f"{found.channels} channels")
-        said = f"{path} is {found.rate} Hz {channels} {found.bits}-bit {codec}, not {SAMPLE_RATE} Hz mono 16-bit PCM"
-        raise WavFormatError(said, hint=conversion_command(path))
+    if result != _Format(_PCM, 1, SAMPLE_RATE, 16):
+        codec = "PCM" if result.codec == _PCM else _CODEC_NAMES.get(result.codec, f"codec 0x{result.codec:04x}")
+        channels = {1: "mono", 2: "stereo"}.get(result.channels, f"{result.channels} channels")
+        message = (
+            f"{path} is {result.rate} Hz {channels} {result.bits}-bit {codec}, not {SAMPLE_RATE} Hz mono 16-bit PCM"
+        )
+        raise WavFormatError(message, hint=conversion_command(path))
     if length % 2:
         raise AudioError(f"{path} ends in the middle of a sample", hint=conversion_command(path))
     if length > MAX_SECONDS * SAMPLE_RATE * 2:

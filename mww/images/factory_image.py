@@ -47,7 +47,7 @@ def read_factory_image(data: bytes) -> FactoryImage:
     """Take a factory image apart.
 
     Raises:
-        ImageError: It is none, or an image within it is damaged.
+        ImageError: It is not one, or an image within it is damaged.
     """
     table = data[PARTITION_TABLE_OFFSET : PARTITION_TABLE_OFFSET + TABLE_SIZE]
     try:

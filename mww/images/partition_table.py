@@ -51,7 +51,7 @@ def parse_partition_table(data: bytes, flash_size: int) -> tuple[Partition, ...]
     """Read a table, as `esp_partition_table_verify` does.
 
     Raises:
-        ImageError: It is none, its digest is wrong, or a partition sticks out of the flash.
+        ImageError: It is not one, its digest is wrong, or a partition sticks out of the flash.
     """
     partitions: list[Partition] = []
     for start in range(0, min(len(data), TABLE_SIZE) - _ENTRY.size + 1, _ENTRY.size):

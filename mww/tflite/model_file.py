@@ -89,7 +89,7 @@ class Tensor:
 class Operator:
     """One operator; `inputs` holds -1 where an optional tensor is left out.
 
-    `custom_options` tells whether it has any, even none of length.
+    `custom_options` says whether it has any, even none of length.
     """
 
     index: int

@@ -222,7 +222,7 @@ _READERS: Final[dict[str, tuple[int, Callable[[Table], Options]]]] = {
 
 
 def options_member(op: str) -> int:
-    """The number of an operator's options in the schema's BuiltinOptions union; 0 where it has none to write."""
+    """The number of an operator's options in the schema's BuiltinOptions union; 0 without one to write."""
     return _READERS[op][0] if op in _READERS else 0
 
 

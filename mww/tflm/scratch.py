@@ -1,4 +1,4 @@
-"""What esp-nn's scratch functions are told and answer; the functions themselves are in `esp_nn_s3` and `esp_nn_p4`."""
+"""What esp-nn's scratch functions are given and answer; the functions themselves are in `esp_nn_s3` and `esp_nn_p4`."""
 
 from __future__ import annotations
 

@@ -15,7 +15,8 @@ from mww.verification.rules import Finding, Subject, rule
 
 SCALE_FAILS: Final = 0.01
 SCALE_WARNS: Final = 0.001
-"""Relative deviation of a scale that the device hard-codes: beyond the first it mishears, beyond the second it is told.
+"""Relative deviation of a scale that the device hard-codes: beyond the first it mishears, beyond the second
+it is reported.
 
 Of the published models, one v1 model deviates by 0.06 % and the VAD by 0.21 %.
 """
@@ -170,17 +171,17 @@ def _zero_point(end: str, tensor: Tensor | None, expected: int) -> Iterator[Find
     if tensor is None or tensor.quantization is None:
         yield Finding(f"the {end} has no quantisation", str(expected))
     elif tensor.quantization.zero_point != expected:
-        found = tensor.quantization.zero_point
-        yield Finding(f"the {end}'s zero point is {found}", str(expected), str(found))
+        result = tensor.quantization.zero_point
+        yield Finding(f"the {end}'s zero point is {result}", str(expected), str(result))
 
 
 def _scale(end: str, tensor: Tensor | None, expected: float) -> Iterator[Finding]:
     if tensor is None or tensor.quantization is None:
         yield Finding(f"the {end} has no quantisation", f"{expected:.9g}")
         return
-    found = tensor.quantization.scale
-    deviation = abs(found / expected - 1)
+    result = tensor.quantization.scale
+    deviation = abs(result / expected - 1)
     if not deviation <= SCALE_WARNS:  # NaN fails too
-        message = f"the {end}'s scale {found:.9g} deviates by {deviation:.2%} from the {expected:.9g} of the device"
+        message = f"the {end}'s scale {result:.9g} deviates by {deviation:.2%} from the {expected:.9g} of the device"
         status: Status = "warn" if deviation <= SCALE_FAILS else "fail"
-        yield Finding(message, f"{expected:.9g}", f"{found:.9g}", status)
+        yield Finding(message, f"{expected:.9g}", f"{result:.9g}", status)

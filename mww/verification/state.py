@@ -96,8 +96,8 @@ def variable_access(subject: Subject) -> Iterator[Finding]:
     for key in dict.fromkeys(access.handles):
         read, assigned = reads.get(key, []), assigns.get(key, [])
         if len(read) != 1 or len(assigned) != 1:
-            found = f"read {len(read)}x, assigned {len(assigned)}x"
-            yield Finding(f"variable {key[:40]!r} is {found}", "read once, assigned once", found)
+            message = f"read {len(read)}x, assigned {len(assigned)}x"
+            yield Finding(f"variable {key[:40]!r} is {message}", "read once, assigned once", message)
         elif assigned[0].operator.index < read[0].operator.index:
             yield Finding(f"variable {key[:40]!r} is assigned before it is read", "read, then assigned")
 
@@ -127,11 +127,11 @@ def variable_agreement(subject: Subject) -> Iterator[Finding]:
     first: dict[Key, Access] = {}
     for access in map(state_access, graphs):
         for use in access.reads + access.assigns:
-            one = first.setdefault(use.key, use)
-            expected, found = _describe(one.value), _describe(use.value)
-            if expected != found:
+            single = first.setdefault(use.key, use)
+            expected, result = _describe(single.value), _describe(use.value)
+            if expected != result:
                 place = f"{use.operator.op} {use.operator.index}"
-                yield Finding(f"variable {use.key[:40]!r} differs at {place}: {found}", expected, found)
+                yield Finding(f"variable {use.key[:40]!r} differs at {place}: {result}", expected, result)
 
 
 @rule(
@@ -188,8 +188,8 @@ def _initial_value(subject: Subject, use: Access) -> Iterator[Finding]:
         point = tensor.quantization.zero_point
         others = values[values != point]
         if others.size:
-            found = f"{others.size} values such as {others[0]}"
-            yield Finding(f"{where} starts with {found}", f"the zero point, {point}", found)
+            message = f"{others.size} values such as {others[0]}"
+            yield Finding(f"{where} starts with {message}", f"the zero point, {point}", message)
 
 
 def _by_key(accesses: tuple[Access, ...]) -> dict[Key, list[Access]]:

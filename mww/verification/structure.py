@@ -78,10 +78,10 @@ def dynamic_shapes(subject: Subject) -> Iterator[Finding]:
     for subgraph in subject.model.subgraphs:
         for tensor in subgraph.tensors:
             if any(size < 0 for size in tensor.shape_signature):
-                found = str(list(tensor.shape_signature))
-                message = f"{_name(tensor)} has the open shape {found}"
+                result = str(list(tensor.shape_signature))
+                message = f"{_name(tensor)} has the open shape {result}"
                 status: Status = "fail" if subgraph.index == 0 and tensor.index in ends else "warn"
-                yield Finding(message, str(list(tensor.shape)), found, status)
+                yield Finding(message, str(list(tensor.shape)), result, status)
 
 
 @rule(
@@ -145,11 +145,11 @@ def constant_data(subject: Subject) -> Iterator[Finding]:
             if data.external:
                 yield Finding(f"{_name(tensor)} has its data behind the flatbuffer", "in the flatbuffer", "outside")
             elif data.size != tensor.nbytes:
-                found = f"{data.size} bytes"
-                yield Finding(f"{_name(tensor)} has {found} of data", f"{tensor.nbytes} bytes", found)
+                text = f"{data.size} bytes"
+                yield Finding(f"{_name(tensor)} has {text} of data", f"{tensor.nbytes} bytes", text)
             elif tensor.dtype in ("INT32", "INT64") and data.offset % _ALIGNMENT:
-                found = str(data.offset)
-                yield Finding(f"{_name(tensor)} lies at the unaligned offset {found}", "a multiple of 4", found)
+                text = str(data.offset)
+                yield Finding(f"{_name(tensor)} lies at the unaligned offset {text}", "a multiple of 4", text)
 
 
 @rule(

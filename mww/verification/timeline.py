@@ -90,8 +90,8 @@ class Timeline:
         fits = span is not None and tensor is not None and len(tensor.shape) > 2 and tensor.shape[_TIME] == span.length
         return span if fits else None
 
-    def _problem(self, node: Node, message: str, expected: str | None = None, found: str | None = None) -> None:
-        self.findings.append(Finding(f"{node.operator.op} {node.operator.index} {message}", expected, found))
+    def _problem(self, node: Node, message: str, expected: str | None = None, result: str | None = None) -> None:
+        self.findings.append(Finding(f"{node.operator.op} {node.operator.index} {message}", expected, result))
 
     def _concatenated(self, node: Node) -> Span | None:
         options = node.operator.options

@@ -101,10 +101,10 @@ def test_it_answers_as_the_published_model_does(exported: ExportResult) -> None:
     for clip in sorted((fixtures_dir() / "clips" / "okay_nabu").rglob("*.wav")):
         slices = quantize_features(wav_to_features(clip, lead_in=1.0))
         published = run_tflm((MODELS / "okay_nabu.tflite").read_bytes(), slices, 3)
-        ours = run_tflm(exported.model.read_bytes(), slices, 3)
-        heard = np.maximum(published, ours) > 12
+        own = run_tflm(exported.model.read_bytes(), slices, 3)
+        heard = np.maximum(published, own) > 12
         assert heard.any()
-        differences.append(np.abs(published - ours)[heard])
+        differences.append(np.abs(published - own)[heard])
     assert np.concatenate(differences).mean() <= 4
 
 
@@ -150,29 +150,29 @@ def _constants(model: ModelFile) -> dict[tuple[str, int], np.ndarray]:
     }
 
 
-def _assert_same(ours: ModelFile, published: ModelFile) -> None:
-    constants, expected = _constants(ours), _constants(published)
+def _assert_same(own: ModelFile, published: ModelFile) -> None:
+    constants, expected = _constants(own), _constants(published)
     assert constants.keys() == expected.keys()
     for place, values in expected.items():
         np.testing.assert_array_equal(constants[place], values, err_msg=str(place))
-    pairs = zip(read_streaming_graph(ours).sites, read_streaming_graph(published).sites, strict=True)
+    pairs = zip(read_streaming_graph(own).sites, read_streaming_graph(published).sites, strict=True)
     for site, other in pairs:
         ends = (*site.operator.inputs, *site.operator.outputs), (*other.operator.inputs, *other.operator.outputs)
         for index, other_index in zip(*ends, strict=True):
-            found, wanted = (m.main.tensors[i].quantization for m, i in ((ours, index), (published, other_index)))
-            if found and wanted:
-                assert found.zero_points == wanted.zero_points
-                ulps = np.array(found.scales, "<f4").view("<i4") - np.array(wanted.scales, "<f4").view("<i4")
+            results, wanted = (m.main.tensors[i].quantization for m, i in ((own, index), (published, other_index)))
+            if results and wanted:
+                assert results.zero_points == wanted.zero_points
+                ulps = np.array(results.scales, "<f4").view("<i4") - np.array(wanted.scales, "<f4").view("<i4")
                 assert np.abs(ulps).max() <= 2
 
 
 def test_recovered_ranges_reproduce_the_published_model(checkpoint: Path, tmp_path: Path) -> None:
     result = export_to_tflite(checkpoint, tmp_path, calibration_ranges=checkpoint.parent / "ranges.json")
-    ours, published = read_model(result.model), read_model(MODELS / "okay_nabu.tflite")
-    _assert_same(ours, published)
+    own, published = read_model(result.model), read_model(MODELS / "okay_nabu.tflite")
+    _assert_same(own, published)
     clip = next((fixtures_dir() / "clips" / "okay_nabu").rglob("*.wav"))
     slices = quantize_features(wav_to_features(clip))
-    assert np.abs(run_tflm(ours.content, slices, 3) - run_tflm(published.content, slices, 3)).max() <= 1
+    assert np.abs(run_tflm(own.content, slices, 3) - run_tflm(published.content, slices, 3)).max() <= 1
 
 
 @pytest.mark.parametrize("name", ["inception", "padded"])

@@ -30,9 +30,9 @@ def esphome() -> Esphome:
     def run(*arguments: str | Path, fails: bool = False) -> str:
         command = [str(python), "-m", "esphome", *map(str, arguments)]
         result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300, env=environment)
-        said = result.stdout + result.stderr
-        assert bool(result.returncode) == fails, said
-        return said
+        message = result.stdout + result.stderr
+        assert bool(result.returncode) == fails, message
+        return message
 
     return run
 

@@ -32,13 +32,13 @@ def test_a_board_and_its_wake_word_have_one_runtime(board: str, tmp_path: Path, 
     for config in (project.config, project.wake_word):
         assert "Configuration is valid!" in esphome("config", config)
         esphome("compile", "--only-generate", config)
-    ours, theirs = project.image.parents[1], tmp_path / ".esphome/build/wake-word"
-    assert pins(ours) == pins(theirs)
-    assert len(pins(ours)) == 2
-    assert flags(ours) == flags(theirs)
-    assert f"-DUSE_ESP32_VARIANT_{VARIANTS[board]}" in flags(ours)
-    check_harness(ours, board)
-    main = (theirs / "src/main.cpp").read_text()
+    own, other = project.image.parents[1], tmp_path / ".esphome/build/wake-word"
+    assert pins(own) == pins(other)
+    assert len(pins(own)) == 2
+    assert flags(own) == flags(other)
+    assert f"-DUSE_ESP32_VARIANT_{VARIANTS[board]}" in flags(own)
+    check_harness(own, board)
+    main = (other / "src/main.cpp").read_text()
     assert "micro_wake_word::WakeWordModel(" in main
     assert '"Hey Jarvis"' in main
     assert '"Alexa"' in main

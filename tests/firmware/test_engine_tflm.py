@@ -89,10 +89,10 @@ def test_outputs_are_the_wheels(engine: Path, models: Path, name: str, slices: n
         wheel.load(model.content)
         expected = np.frombuffer(wheel.infer(frames), np.uint8)
     # a 64-bit host needs more than the manifest says, which the probe's larger attempts cover
-    found = run(engine, models / f"{name}.tflite", model.tensor_arena_size or 0, frames)
-    assert np.array_equal(found.outputs[:, 0], expected)
-    assert found.operators[0] in ("CALL_ONCE", "VAR_HANDLE")
-    assert found.operators[-1] == "QUANTIZE"
+    result = run(engine, models / f"{name}.tflite", model.tensor_arena_size or 0, frames)
+    assert np.array_equal(result.outputs[:, 0], expected)
+    assert result.operators[0] in ("CALL_ONCE", "VAR_HANDLE")
+    assert result.operators[-1] == "QUANTIZE"
 
 
 def test_every_result_can_be_an_output_at_once_and_is_the_wheels(
@@ -161,14 +161,14 @@ def test_the_arena_on_32_bits_is_what_is_predicted(engine32: Path, models: Path,
 
 @pytest.mark.parametrize("arena", [1, 1000, 6000, 12_000, 20_480, 21_504])
 def test_an_arena_that_is_too_small_is_refused_and_never_crashes(engine32: Path, models: Path, arena: int) -> None:
-    found = run(engine32, models / "okay_nabu.tflite", arena, options=("manifest", "checked"))
-    assert found.facts == {"error": 13, "detail": 20_460}
+    result = run(engine32, models / "okay_nabu.tflite", arena, options=("manifest", "checked"))
+    assert result.facts == {"error": 13, "detail": 20_460}
 
 
 def test_the_smallest_arena_is_enough(engine32: Path, models: Path) -> None:
     minimum = predict_arena(models / "okay_nabu.tflite", "esp32").minimum
-    found = run(engine32, models / "okay_nabu.tflite", minimum, options=("manifest", "checked"))
-    assert found.facts["arena_size"] == minimum
+    result = run(engine32, models / "okay_nabu.tflite", minimum, options=("manifest", "checked"))
+    assert result.facts["arena_size"] == minimum
 
 
 def test_a_file_that_is_no_model_is_refused(engine: Path, tmp_path: Path) -> None:

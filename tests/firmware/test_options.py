@@ -65,8 +65,8 @@ def test_the_options_in_the_documentation_are_those_of_the_component(check: Chec
     page = (Path(__file__).parents[2] / "docs/firmware.md").read_text()
     (block,) = re.findall(r"```yaml\n(mww_harness:.*?)```", page, re.DOTALL)
     documented = yaml.safe_load(block)["mww_harness"]
-    said = check(documented, uart=UART)
-    resolved = said[said.index("mww_harness:") :]
+    message = check(documented, uart=UART)
+    resolved = message[message.index("mww_harness:") :]
     for name, value in (*documented.items(), *documented["model_partition"].items()):
         assert f"{name}:" in resolved
         assert isinstance(value, dict) or f"{name}: {value}" in resolved

@@ -33,7 +33,7 @@ def test_a_hundred_loads_leave_the_heap_as_it_was(
         free.append((stats.heap_free, stats.psram_free))
     link.open_model(0)
     assert np.array_equal(link.infer(spoken.frames).outputs, spoken.golden)
-    internal = [one[0] for one in free if one[0] != UNKNOWN]
+    internal = [item[0] for item in free if item[0] != UNKNOWN]
     if internal:
         record_property("mww_heap_lost", internal[0] - internal[-1])
         assert min(internal[LOADS // 2 :]) >= min(internal[: LOADS // 2]), "internal RAM leaks"

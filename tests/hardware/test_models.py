@@ -55,10 +55,10 @@ def test_the_board_s_own_rule_detects_at_the_same_slice(link: LinkClient, mww_mo
     window = mww_model.sliding_window_size
     link.arm_detection(0, cutoff=mww_model.cutoff_byte, window=window)
     streamed = link.infer(spoken.frames)
-    found = [(one.inference, one.average, one.maximum, one.slices * 0.01) for one in streamed.detections]
+    results = [(item.inference, item.average, item.maximum, item.slices * 0.01) for item in streamed.detections]
     expected = detect(spoken.golden, cutoff=mww_model.probability_cutoff, window=window, stride=mww_model.stride)
     assert expected
-    assert found == [(one.inference, one.average, one.maximum, pytest.approx(one.time_s)) for one in expected]
+    assert results == [(item.inference, item.average, item.maximum, pytest.approx(item.time_s)) for item in expected]
 
 
 def test_a_reset_is_a_cold_start(mww_target: Target, mww_model: Model, spoken: Spoken) -> None:
@@ -71,18 +71,18 @@ def test_a_reset_is_a_cold_start(mww_target: Target, mww_model: Model, spoken: S
 def test_two_models_listen_side_by_side(
     link: LinkClient, mww_model: Model, spoken: Spoken, another: tuple[Model, Spoken]
 ) -> None:
-    other, theirs = another
+    other, right = another
     if link.board.models < 2 or len(mww_model.content) + len(other.content) + 65_536 > link.board.partition_size:
         pytest.skip(f"the board's model partition of {link.board.partition_size} bytes holds one model")
     for slot, model in enumerate((mww_model, other)):
         link.upload(slot, record(model))
         link.open_model(slot)
-    found: tuple[list[int], list[int]] = ([], [])
-    for mine, yours in zip(spoken.frames, theirs.frames, strict=False):
-        found[0].extend(link.infer(mine[np.newaxis], 0).outputs.tolist())
-        found[1].extend(link.infer(yours[np.newaxis], 1).outputs.tolist())
-    assert found[0] == spoken.golden[: len(found[0])].tolist()
-    assert found[1] == theirs.golden[: len(found[1])].tolist()
+    results: tuple[list[int], list[int]] = ([], [])
+    for own, yours in zip(spoken.frames, right.frames, strict=False):
+        results[0].extend(link.infer(own[np.newaxis], 0).outputs.tolist())
+        results[1].extend(link.infer(yours[np.newaxis], 1).outputs.tolist())
+    assert results[0] == spoken.golden[: len(results[0])].tolist()
+    assert results[1] == right.golden[: len(results[1])].tolist()
 
 
 def test_an_arena_that_is_too_small_is_refused_and_the_right_one_still_works(

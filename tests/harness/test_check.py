@@ -87,9 +87,9 @@ def test_other_engines_are_compared_with_tflm_and_within_one(models: Path, clips
 
 
 def test_jobs_change_nothing_but_the_time(models: Path, clips: Path) -> None:
-    one, two = (check(models / "alexa.json", clips, lead_in=1.0, jobs=jobs) for jobs in (1, 2))
-    assert without_times(one) == without_times(two)
-    assert [clip.trace.outputs.tobytes() for clip in one.clips] == [clip.trace.outputs.tobytes() for clip in two.clips]
+    item, two = (check(models / "alexa.json", clips, lead_in=1.0, jobs=jobs) for jobs in (1, 2))
+    assert without_times(item) == without_times(two)
+    assert [clip.trace.outputs.tobytes() for clip in item.clips] == [clip.trace.outputs.tobytes() for clip in two.clips]
 
 
 def test_clips_are_streamed_in_blocks_as_if_whole(models: Path, spoken: tuple[Slices, ...]) -> None:
@@ -179,8 +179,8 @@ def test_the_vad_model_gates_detections(models: Path, spoken: tuple[Slices, ...]
     """alexa's model stands in for a VAD: it hears nothing in these clips, okay_nabu's hears everything."""
     deaf = check(models / "okay_nabu.json", {"a": spoken[0]}, vad=models / "alexa.json")
     hearing = check(models / "okay_nabu.json", {"a": spoken[0]}, vad=models / "okay_nabu.json")
-    assert [found.vad_blocked for found in deaf.clips[0].detections][:1] == [True]
-    assert [found.vad_blocked for found in hearing.clips[0].detections] == [False]
+    assert [entry.vad_blocked for entry in deaf.clips[0].detections][:1] == [True]
+    assert [entry.vad_blocked for entry in hearing.clips[0].detections] == [False]
     assert deaf.vad is not None
     assert (deaf.vad.model, deaf.vad.engine) == ("alexa", "exact")
 

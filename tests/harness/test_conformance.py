@@ -29,7 +29,7 @@ def test_the_vectors_are_of_the_esphome_that_the_contract_was_read_from() -> Non
 def test_the_same_checks_fire_as_in_esphome(first: int) -> None:
     for case in VECTORS["cases"][first : first + 50]:
         vad = case["vad"] or {"outputs": "", "cutoff_byte": 0, "window": 1, "stride": 1}
-        found = detect(
+        result = detect(
             np.frombuffer(bytes.fromhex(case["outputs"]), np.uint8),
             cutoff=cutoff_of(case["cutoff_byte"]),
             window=case["window"],
@@ -43,7 +43,7 @@ def test_the_same_checks_fire_as_in_esphome(first: int) -> None:
             Detection(e["inference"], e["slices"] * 10 / 1000, e["average"], e["maximum"], e["vad_blocked"])
             for e in case["detections"]
         ]
-        assert found == expected
+        assert result == expected
 
 
 def test_every_raw_feature_quantises_as_in_esphome() -> None:

@@ -69,10 +69,10 @@ def _compile(compiler: str, sources: Path, files: Iterable[Path], program: Path)
 
 
 def tool(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
+    results = shutil.which(name)
+    if results is None:
         pytest.skip(f"ESPHome's host platform needs {name}")
-    return found
+    return results
 
 
 def _run(*command: str) -> None:
@@ -147,8 +147,8 @@ class HostProcess:
     def wait_for(self, text: str) -> None:
         """Until it has printed a text."""
         deadline = time.monotonic() + 10
-        while text not in (said := Path(self._log.name).read_text()):
-            assert time.monotonic() < deadline, said
+        while text not in (message := Path(self._log.name).read_text()):
+            assert time.monotonic() < deadline, message
             time.sleep(0.05)
 
     def __enter__(self) -> "HostProcess":

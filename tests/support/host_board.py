@@ -50,9 +50,9 @@ class ChainEngine:
         content = c.string_at(data, size)  # type: ignore[arg-type]
         if not content.startswith(b"model"):
             return 9
-        found = facts.contents  # type: ignore[attr-defined]
-        found.stride, found.outputs, found.variables = content[5], 1, 6
-        found.arena_used, found.arena_size = 1000, arena
+        result = facts.contents  # type: ignore[attr-defined]
+        result.stride, result.outputs, result.variables = content[5], 1, 6
+        result.arena_used, result.arena_size = 1000, arena
         self.loaded[slot], self.states[slot] = content[5], 0
         return 0
 

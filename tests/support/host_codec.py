@@ -62,14 +62,14 @@ def sha256(data: bytes) -> bytes:
 
 def detect(outputs: bytes, *, cutoff: int, window: int, stride: int) -> list[tuple[int, int, int, int]]:
     """Frame, slice within it, average and maximum of each detection."""
-    found = (_Detected * max(1, len(outputs)))()
+    result = (_Detected * max(1, len(outputs)))()
     number = _library().mww_detect(
         c.c_uint8(cutoff),
         c.c_uint8(window),
         c.c_uint8(stride),
         outputs,
         c.c_size_t(len(outputs)),
-        found,
-        c.c_size_t(len(found)),
+        result,
+        c.c_size_t(len(result)),
     )
-    return [(item.frame, item.slice, item.average, item.maximum) for item in found[:number]]
+    return [(item.frame, item.slice, item.average, item.maximum) for item in result[:number]]

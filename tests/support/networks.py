@@ -167,9 +167,9 @@ def _inception(net: Inception, weights: Weights, data: Floats) -> Floats:
         data = layer(f"stem{number}", data)
     for number, block in enumerate(net.blocks):
         role, by = f"block{number}", block.dilation
-        one = layer(f"{role}_branch1", data)
+        single = layer(f"{role}_branch1", data)
         two = layer(f"{role}_branch2b", layer(f"{role}_branch2a", data), by)
         three = layer(f"{role}_branch3c", layer(f"{role}_branch3b", layer(f"{role}_branch3a", data), by), by)
-        joined = np.concatenate([one[-len(three) :], two[-len(three) :], three], axis=1)
+        joined = np.concatenate([single[-len(three) :], two[-len(three) :], three], axis=1)
         data = layer(f"{role}_output", joined)
     return data

@@ -80,27 +80,27 @@ def main() -> NoReturn:
 def _check_properties(machine: str, properties: list[str], drives: list[dict[str, str]]) -> None:
     disabled = set()
     for text in properties:
-        found = dict(part.split("=", 1) for part in text.split(","))
-        if found["property"] == "drive":
-            assert found["driver"] == f"nvram.{machine}.efuse"
-            (efuses,) = [drive for drive in drives if drive.get("id") == found["value"]]
+        result = dict(part.split("=", 1) for part in text.split(","))
+        if result["property"] == "drive":
+            assert result["driver"] == f"nvram.{machine}.efuse"
+            (efuses,) = [drive for drive in drives if drive.get("id") == result["value"]]
             assert efuses["if"] == "none"
             assert efuses["format"] == "raw"
             if Path(efuses["file"]).stat().st_size != EFUSE_BYTES[machine]:
                 _refuse(f"device requires {EFUSE_BYTES[machine]} bytes, block backend provides another number")
-        elif (found["property"], found["value"]) == ("wdt_disable", "true"):
-            disabled.add(found["driver"])
+        elif (result["property"], result["value"]) == ("wdt_disable", "true"):
+            disabled.add(result["driver"])
     if not disabled or disabled - CLASSES or f"timer.{machine}.timg" not in disabled:
         _refuse("a watchdog bites")
 
 
 def _open_flash(drives: list[dict[str, str]]) -> Flash:
-    (found,) = [drive for drive in drives if drive["if"] == "mtd"]
-    assert found["format"] == "raw"
-    size = Path(found["file"]).stat().st_size
+    (result,) = [drive for drive in drives if drive["if"] == "mtd"]
+    assert result["format"] == "raw"
+    size = Path(result["file"]).stat().st_size
     if size not in (2 << 20, 4 << 20, 8 << 20, 16 << 20):
         _refuse("Error: only 2, 4, 8, 16 MB flash images are supported")
-    return Flash(Path(found["file"]), size)
+    return Flash(Path(result["file"]), size)
 
 
 def _serve(machine: str, flash: Flash, port: int) -> NoReturn:

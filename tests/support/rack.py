@@ -37,8 +37,8 @@ class RackBoard:
         """Take it off the rack."""
         self._end.close()
         self._thread.join()
-        for one in (self._listener, self._switch, self._ended):
-            one.close()
+        for item in (self._listener, self._switch, self._ended):
+            item.close()
         self._board.close()
 
     def _power_on(self) -> VirtualBoard:

@@ -72,7 +72,7 @@ class Maker:
         if self.random.random() < 0.2:
             return []
         values = self.random.integers(-60 * 60 * depth, 60 * 60 * depth + 1, channels).astype("<i4")
-        steps = [float(np.float32(scale) * one) for one in scales]
+        steps = [float(np.float32(scale) * item) for item in scales]
         return [self.main.tensor([channels], "INT32", scales=steps, data=values.tobytes())]
 
     def window(self, value: Value) -> tuple[dict[str, Any], int, int, tuple[int, int], tuple[int, int]] | None:

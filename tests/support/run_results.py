@@ -87,14 +87,14 @@ def broken_clip(name: str, outputs: Bytes, error: ErrorFacts) -> ClipResult:
 
 def run(clips: Sequence[ClipResult], *, model: str = "okay_nabu", verdict: Verdict | None = None) -> RunResult:
     """A run of those clips on a board, with recall and false accepts where names say what they hold."""
-    statuses = {one.status for one in clips}
-    labels = labels_from_names(one.name for one in clips)
+    statuses = {item.status for item in clips}
+    labels = labels_from_names(item.name for item in clips)
     labelled = [
-        LabelledOutputs(one.name, labels[one.name], one.trace.outputs, len(one.trace.outputs) * 0.03)
-        for one in clips
-        if one.name in labels
+        LabelledOutputs(item.name, labels[item.name], item.trace.outputs, len(item.trace.outputs) * 0.03)
+        for item in clips
+        if item.name in labels
     ]
-    compared = any(one.trace.golden is not None for one in clips)
+    compared = any(item.trace.golden is not None for item in clips)
     return RunResult(
         verdict=verdict or ("error" if "error" in statuses else "fail" if "fail" in statuses else "pass"),
         model=model,
@@ -146,7 +146,7 @@ def mixed_run() -> RunResult:
 
 
 def allowed(reason: str) -> AllowanceAccount:
-    """An allowance that has lapsed, as a run tells of it."""
+    """An allowance that has lapsed, as a run says of it."""
     clips = {"positive/okay-2.wav": 3}
     versions = {"esphome": "2026.5.0", "esp-nn": "1.1.2"}
     entry = Allowance("okay_nabu", "5a" * 32, "esp32s3", versions, 1, clips, reason, "jane", "2026-06-01")

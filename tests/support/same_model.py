@@ -17,7 +17,7 @@ Source: TypeAlias = tuple[str, int, int]
 
 @dataclass
 class Differences:
-    """What two models differ in; weights and biases that are off by one are counted, all else is told."""
+    """What two models differ in; weights and biases that are off by one are counted, all else is reported."""
 
     told: list[str] = field(default_factory=list)
     weights: int = 0
@@ -86,53 +86,53 @@ def shared_names(graph: Subgraph) -> dict[int, str]:
 
 def differences(one: ModelFile, other: ModelFile) -> Differences:
     """Compare two models in all but names, the order of operators and tensors, metadata and signatures."""
-    found = Differences()
+    result = Differences()
     walks = _Walk(one), _Walk(other)
     for left, right in zip(one.subgraphs, other.subgraphs, strict=False):
-        found.tell("tensors", len(left.tensors), len(right.tensors))
-        found.tell("operators", len(left.operators), len(right.operators))
-    found.tell("subgraphs", len(one.subgraphs), len(other.subgraphs))
+        result.tell("tensors", len(left.tensors), len(right.tensors))
+        result.tell("operators", len(left.operators), len(right.operators))
+    result.tell("subgraphs", len(one.subgraphs), len(other.subgraphs))
     for (a, a_from), (b, b_from) in zip(walks[0].operators, walks[1].operators, strict=False):
         place = f"operator {a.index} {a.op}"
-        found.tell(place, (a.op, a.version, a.options, a_from), (b.op, b.version, b.options, b_from))
-        if found.told:
-            return found
+        result.tell(place, (a.op, a.version, a.options, a_from), (b.op, b.version, b.options, b_from))
+        if result.told:
+            return result
         for left_index, right_index in zip((*a.inputs, *a.outputs), (*b.inputs, *b.outputs), strict=True):
             if left_index >= 0 and right_index >= 0:
-                _tensors(found, place, (one, one.main.tensors[left_index]), (other, other.main.tensors[right_index]))
-    found.tell("assignments", walks[0].assigned, walks[1].assigned)
+                _tensors(result, place, (one, one.main.tensors[left_index]), (other, other.main.tensors[right_index]))
+    result.tell("assignments", walks[0].assigned, walks[1].assigned)
     starts = [sorted(walk.initial(), key=lambda entry: entry[0]) for walk in walks]
     for (state, tensor, _), (other_state, other_tensor, _) in zip(*starts, strict=True):
-        found.tell("states", state, other_state)
-        _tensors(found, f"state {state}", (one, tensor), (other, other_tensor))
-    return found
+        result.tell("states", state, other_state)
+        _tensors(result, f"state {state}", (one, tensor), (other, other_tensor))
+    return result
 
 
-def _tensors(found: Differences, place: str, one: tuple[ModelFile, Tensor], other: tuple[ModelFile, Tensor]) -> None:
-    (model, a), (other_model, b) = one, other
-    found.tell(place, (a.shape, a.dtype, a.is_variable), (b.shape, b.dtype, b.is_variable))
+def _tensors(result: Differences, place: str, item: tuple[ModelFile, Tensor], other: tuple[ModelFile, Tensor]) -> None:
+    (model, a), (other_model, b) = item, other
+    result.tell(place, (a.shape, a.dtype, a.is_variable), (b.shape, b.dtype, b.is_variable))
     if a.quantization and b.quantization:
         left, right = a.quantization, b.quantization
-        found.tell(f"{place} zero points", left.zero_points, right.zero_points)
-        found.tell(f"{place} dimension", left.dimension, right.dimension)
+        result.tell(f"{place} zero points", left.zero_points, right.zero_points)
+        result.tell(f"{place} dimension", left.dimension, right.dimension)
         np.testing.assert_allclose(left.scales, right.scales, rtol=3e-7, err_msg=place)
     else:
-        found.tell(f"{place} quantisation", a.quantization, b.quantization)
-    found.tell(f"{place} data", model.is_constant(a), other_model.is_constant(b))
+        result.tell(f"{place} quantisation", a.quantization, b.quantization)
+    result.tell(f"{place} data", model.is_constant(a), other_model.is_constant(b))
     if model.is_constant(a) and a.shape == b.shape:
         off = np.abs(model.constant(a).astype(np.int64) - other_model.constant(b).astype(np.int64))
         allowed = 1 if a.quantization else 0
-        found.tell(f"{place} constant", bool(off.max(initial=0) <= allowed), True)
+        result.tell(f"{place} constant", bool(off.max(initial=0) <= allowed), True)
         if a.dtype == "INT8":
-            found.weights, found.weights_off = found.weights + off.size, found.weights_off + int(off.sum())
+            result.weights, result.weights_off = result.weights + off.size, result.weights_off + int(off.sum())
         elif a.quantization:
-            found.biases, found.biases_off = found.biases + off.size, found.biases_off + int(off.sum())
+            result.biases, result.biases_off = result.biases + off.size, result.biases_off + int(off.sum())
 
 
 def assert_same_model(one: ModelFile, other: ModelFile) -> None:
     """The same graph in the same order, the same scales; at most 1 weight in 10,000 and 1 bias in 100 off by one."""
-    found = differences(one, other)
-    assert found.told == []
+    result = differences(one, other)
+    assert result.told == []
     assert [operator.op for operator in one.main.operators] == [operator.op for operator in other.main.operators]
-    assert found.weights_off <= 1 + found.weights / 10_000
-    assert found.biases_off <= 1 + found.biases / 100
+    assert result.weights_off <= 1 + result.weights / 10_000
+    assert result.biases_off <= 1 + result.biases / 100

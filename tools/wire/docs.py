@@ -23,7 +23,7 @@ Version {version}. Little endian. A frame on the wire is
     00  COBS( type u8 | sequence u16 | payload | crc32 u32 )  00
 
 with the CRC32 of zlib over type, sequence and payload. A zero on both sides lets text stand between frames: what is
-between two zeros and is not a frame is log text or noise. How requests, answers, repeats and gaps work is told in
+between two zeros and is not a frame is log text or noise. How requests, answers, repeats and gaps work is reported in
 [the firmware's core](../firmware-core.md).
 
 `text` is a length byte and UTF-8; `tail` and `X[]` (rows of record X) run to the end of the payload; `f32` is IEEE 754.

@@ -1,6 +1,6 @@
 """The streaming network as a float `.tflite`, laid out as TensorFlow's converter lays it out.
 
-What the network is made of is told by `exporter.conversion.topology`; here is what the converter makes of each layer:
+`exporter.conversion.topology` says what the network is made of; here is what the converter makes of each layer:
 ReLU becomes part of the operator before it, channels come first in weights, and every convolution has a bias.
 """
 
@@ -37,7 +37,7 @@ _INITIALISER: Final = 1
 """The subgraph that fills the states."""
 
 _FROM_TIME_STEP: Final = StridedSlice(0b1101, 0b1111, 0, 0, 0, offset=False)
-"""All of every dimension but time, of which the slice tells where it begins."""
+"""All of every dimension but time, of which the slice says where it begins."""
 
 _TIME, _CHANNELS = 1, -1
 

@@ -24,8 +24,8 @@ def as_converted(
     starts = [operator for operator in operators if operator.op == "RESHAPE"][:1]
     named = zip(_read_names(architecture, len(reads)), reads, strict=True)
     roots = [read for _, read in sorted(named, key=lambda pair: pair[0], reverse=True)] + starts
-    found = _postorder(roots, _consumers(operators, tensors))
-    return [replace(operator, index=index) for index, operator in enumerate((*alone, *handles[::-1], *found[::-1]))]
+    result = _postorder(roots, _consumers(operators, tensors))
+    return [replace(operator, index=index) for index, operator in enumerate((*alone, *handles[::-1], *result[::-1]))]
 
 
 def _read_names(architecture: Architecture, states: int) -> list[str]:
@@ -73,7 +73,7 @@ def _consumers(operators: Sequence[Operator], tensors: Sequence[Tensor]) -> Call
 
 def _postorder(roots: Sequence[Operator], consumers: Callable[[Operator], list[Operator]]) -> list[Operator]:
     """The operators that are reached, each after all that it reaches."""
-    found: list[Operator] = []
+    results: list[Operator] = []
     seen: set[int] = set()
     for root in roots:
         path = [(root, iter(consumers(root)))] if root.index not in seen else []
@@ -82,8 +82,8 @@ def _postorder(roots: Sequence[Operator], consumers: Callable[[Operator], list[O
             _, users = path[-1]
             following = next((user for user in users if user.index not in seen), None)
             if following is None:
-                found.append(path.pop()[0])
+                results.append(path.pop()[0])
             else:
                 seen.add(following.index)
                 path.append((following, iter(consumers(following))))
-    return found
+    return results

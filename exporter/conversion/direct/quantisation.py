@@ -171,8 +171,8 @@ def _moved_together(graph: Subgraph, model: ModelFile) -> list[set[int]]:
     for operator in graph.operators:
         floats = {t for t in (*operator.inputs, *operator.outputs) if t >= 0 and _is_computed(graph, model, t)}
         for links in [floats] if operator.op in _SAME_SCALE else [{tensor} for tensor in floats]:
-            joined = [found for found in sets if found & links]
-            sets = [found for found in sets if not found & links] + [links.union(*joined)]
+            joined = [entry for entry in sets if entry & links]
+            sets = [entry for entry in sets if not entry & links] + [links.union(*joined)]
     return sets
 
 

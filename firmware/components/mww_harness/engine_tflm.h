@@ -24,7 +24,7 @@ class EngineHost {
  public:
   virtual ~EngineHost() = default;
 
-  /// Memory for an arena; null if there is none left.
+  /// Memory for an arena; null without one left.
   virtual uint8_t *allocate(size_t size) = 0;
   virtual void deallocate(uint8_t *memory, size_t size) = 0;
   virtual uint32_t micros() = 0;

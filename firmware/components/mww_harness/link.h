@@ -87,7 +87,7 @@ class RequestHandler {
 };
 
 /// The board's end of the link: hands each request on exactly once and in order, answers repeated ones from memory,
-/// refuses those that follow a gap. The rules are told in docs/firmware-core.md.
+/// refuses those that follow a gap. The rules are reported in docs/firmware-core.md.
 class Link {
  public:
   /// `identity` is Welcome with all that does not depend on buffers or session.
@@ -103,7 +103,7 @@ class Link {
   bool busy() const { return this->received_ || this->answering_; }
   /// Whether the host was heard recently.
   bool active() const;
-  /// Tells the host a line.
+  /// Says the host a line.
   void log(uint8_t level, std::string_view text);
 
   /// Counters of this boot; memory fields are not the link's.

@@ -27,7 +27,7 @@ class ModelPartition {
 /// protocol's reference.
 class ModelStore {
  public:
-  /// Reads the table; `partition` is null where the firmware has none.
+  /// Reads the table; `partition` is null in a firmware without one.
   explicit ModelStore(ModelPartition *partition);
 
   /// Bytes of the partition; 0 without one.

@@ -34,7 +34,7 @@ class Session final : public RequestHandler {
   bool poll(uint32_t now_ms);
   /// Whether the host was heard recently: then poll often.
   bool active() const { return this->link_.active(); }
-  /// Tells the host a line.
+  /// Says the host a line.
   void log(uint8_t level, std::string_view text) { this->link_.log(level, text); }
   /// Unloads every model.
   void close_models();
@@ -53,7 +53,7 @@ class Session final : public RequestHandler {
   };
   /// The Infer that is being carried out.
   struct Job {
-    Reply *reply{nullptr};  // null if there is none
+    Reply *reply{nullptr};  // null without one
     FrameWriter *answer{nullptr};
     Slot *slot{nullptr};
     const int8_t *frames{nullptr};

@@ -26,7 +26,7 @@ _TIMEOUT: Final = 3.0
 """Seconds: esptool's own default. A port that has it is not set up anew at each command, which takes rfc2217 100 ms."""
 
 _VANISHED: Final = (OSError, termios.error, TypeError, AttributeError, struct.error)
-"""What pyserial and esptool raise when a port goes away under them: the last three over answers that are none."""
+"""What pyserial and esptool raise when a port goes away under them: the last three over answers that make no sense."""
 
 _log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def _open(url: str) -> Iterator[serial.SerialBase]:
 
 
 def _has_lines(port: serial.SerialBase) -> bool:
-    """Whether a port has modem lines; a pseudo terminal has none."""
+    """Whether a port has modem lines; a pseudo terminal does not."""
     try:
         return getattr(port, "cts", None) is not None
     except OSError:

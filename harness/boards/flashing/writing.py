@@ -123,14 +123,14 @@ def _checked_chip(esp: Any, job: FlashJob) -> str:
     chip = str(esp.CHIP_NAME).lower().replace("-", "")
     if job.chip not in ("auto", chip):
         raise FlashingError(f"the board at {job.port} has an {esp.CHIP_NAME}, not {job.chip}", hint=f"--chip {chip}")
-    found = "secure download mode" if esp.secure_download_mode else None
-    if found is None and esp.get_secure_boot_enabled():
-        found = "secure boot"
-    if found is None and esp.get_flash_encryption_enabled():
-        found = "flash encryption"
-    if found is not None:
+    message = "secure download mode" if esp.secure_download_mode else None
+    if message is None and esp.get_secure_boot_enabled():
+        message = "secure boot"
+    if message is None and esp.get_flash_encryption_enabled():
+        message = "flash encryption"
+    if message is not None:
         raise FlashingError(
-            f"the chip at {job.port} has {found} enabled, so plain images would not run on it",
+            f"the chip at {job.port} has {message} enabled, so plain images would not run on it",
             hint="use a board without burnt security eFuses",
         )
     return chip

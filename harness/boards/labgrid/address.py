@@ -48,7 +48,7 @@ def parse_address(text: str) -> LabAddress:
     """Read an address; without a coordinator it is `LG_COORDINATOR`'s, as for labgrid itself.
 
     Raises:
-        UsageError: It is none.
+        UsageError: It is not one.
     """
     rest = text.removeprefix(LAB)
     coordinator = os.environ.get("LG_COORDINATOR") or DEFAULT_COORDINATOR

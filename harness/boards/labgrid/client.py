@@ -33,7 +33,7 @@ class LabgridMissingError(MwwError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place of a lab, as the coordinator tells.
+    """A place of a lab, as the coordinator says.
 
     Attributes:
         name: Unique in the lab.
@@ -54,7 +54,7 @@ def find_client() -> str:
     """The `labgrid-client` to call: what `MWW_LABGRID` names, else the one in the path.
 
     Raises:
-        LabgridMissingError: There is none.
+        LabgridMissingError: It does not exist.
     """
     name = os.environ.get("MWW_LABGRID") or "labgrid-client"
     program = shutil.which(name)
@@ -87,12 +87,12 @@ class LabgridClient:
 
         labgrid forgets a reservation that nobody polls for 60 seconds, unless its place is acquired.
         """
-        said = self._run("reserve", *self.address.tags)
-        token = _TOKEN.search(said)
+        message = self._run("reserve", *self.address.tags)
+        token = _TOKEN.search(message)
         if token is None:
             hint = "the command line of labgrid 26.0 is what is understood"
             raise LeaseError("labgrid-client reserve says nothing that is known", hint=hint)
-        return token[1], "state: allocated" in said
+        return token[1], "state: allocated" in message
 
     def wait(self, token: str) -> subprocess.Popen[bytes]:
         """Start to poll a reservation; the process ends when it has a place."""
@@ -170,18 +170,18 @@ class LabgridClient:
         except subprocess.TimeoutExpired as error:
             raise LeaseError(f"the lab's coordinator {self.address.coordinator} does not answer", hint=hint) from error
         if done.returncode != 0:
-            said = (done.stderr or done.stdout).strip().splitlines()
-            raise LeaseError(f"labgrid-client fails: {said[-1] if said else ' '.join(words)}", hint=hint)
+            message = (done.stderr or done.stdout).strip().splitlines()
+            raise LeaseError(f"labgrid-client fails: {message[-1] if message else ' '.join(words)}", hint=hint)
         return done.stdout
 
 
 def _parse_places(text: str) -> Iterator[Place]:
     for block in re.split(r"^Place '", text, flags=re.MULTILINE)[1:]:
         name, _, rest = block.partition("':\n")
-        told = {key: value for key, _, value in (line.strip().partition(": ") for line in rest.splitlines())}
-        tags = frozenset({f"name={name}", *told.get("tags", "").split(", ")})
-        holder = told.get("acquired", "None").removeprefix("None")
-        yield Place(name, tags, holder, told.get("reservation", ""), told.get("changed", ""))
+        reported = {key: value for key, _, value in (line.strip().partition(": ") for line in rest.splitlines())}
+        tags = frozenset({f"name={name}", *reported.get("tags", "").split(", ")})
+        holder = reported.get("acquired", "None").removeprefix("None")
+        yield Place(name, tags, holder, reported.get("reservation", ""), reported.get("changed", ""))
 
 
 def _url(host: str, port: int, protocol: str) -> str:

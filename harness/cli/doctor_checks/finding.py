@@ -12,7 +12,7 @@ work."""
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at; the hint says what mends it."""
+    """One thing that was looked at; the hint says what repairs it."""
 
     id: str
     status: Status

@@ -135,21 +135,21 @@ def _shadowing() -> Finding:
     here = [path for path in _modules_in(Path.cwd()) if path not in before + after]
     hint = "rename it, or use an environment of its own: mww, exporter and harness belong to mww-harness"
     if before or installed:
-        said = [f"{path} is imported in place of ours" for path in before]
-        return Finding("shadowing", "fail", "; ".join(said + installed), hint)
+        results = [f"{path} is imported in place of ours" for path in before]
+        return Finding("shadowing", "fail", "; ".join(results + installed), hint)
     if after or here:
-        said = [f"{path} is hidden by ours" for path in after]
-        said += [f"{path} is imported in place of ours by `python -m` in this folder" for path in here]
-        return Finding("shadowing", "warn", "; ".join(said), hint)
+        results = [f"{path} is hidden by ours" for path in after]
+        results += [f"{path} is imported in place of ours by `python -m` in this folder" for path in here]
+        return Finding("shadowing", "warn", "; ".join(results), hint)
     return Finding("shadowing", "ok", f"mww, exporter and harness are ours, from {IMPORT_ROOT}")
 
 
 def _others_on_path() -> tuple[list[Path], list[Path]]:
     """Modules of our names on the import path: those before ours, and those after."""
     folders = list(dict.fromkeys(Path(entry or ".").resolve() for entry in sys.path))
-    ours = folders.index(IMPORT_ROOT) if IMPORT_ROOT in folders else len(folders)
-    before = [path for folder in folders[:ours] for path in _modules_in(folder)]
-    return before, [path for folder in folders[ours:] for path in _modules_in(folder)]
+    own = folders.index(IMPORT_ROOT) if IMPORT_ROOT in folders else len(folders)
+    before = [path for folder in folders[:own] for path in _modules_in(folder)]
+    return before, [path for folder in folders[own:] for path in _modules_in(folder)]
 
 
 def _modules_in(folder: Path) -> list[Path]:

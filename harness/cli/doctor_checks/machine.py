@@ -22,7 +22,7 @@ _ANSWER_SECONDS: Final = 10.0
 
 
 def examine() -> tuple[Finding, ...]:
-    """Look at everything, in the order in which one would mend it."""
+    """Look at everything, in the order in which one would repair it."""
     return (
         *look_at_installation(),
         _compiler(),
@@ -80,11 +80,11 @@ def _leases() -> Finding:
 
 
 def _serial() -> Iterator[Finding]:
-    found = ports.scan()
-    if not found:
+    result = ports.scan()
+    if not result:
         yield Finding("ports", "missing", "no serial port on USB", "plug a board in, by a data cable")
-    access = [ports.access(port.device) for port in found]
-    for port, may in zip(found, access, strict=True):
+    access = [ports.access(port.device) for port in result]
+    for port, may in zip(result, access, strict=True):
         name = f"{port.device}: {port.product or port.usb_id}, serial number {port.serial or 'none'}"
         yield Finding("ports", "ok" if may.allowed else "missing", name if may.allowed else may.message, may.hint)
     user = ports.current_user()

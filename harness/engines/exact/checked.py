@@ -116,9 +116,9 @@ class ExactEngine:
         apart = (mine != np.frombuffer(expected, np.uint8).reshape(mine.shape)).any(axis=1)
         if apart.any():
             inference = self.inferences + int(np.argmax(apart))
-            ours, theirs = f"{self.engine} {self.version}", f"{reference.engine} {reference.version}"
+            own, other = f"{self.engine} {self.version}", f"{reference.engine} {reference.version}"
             raise EngineError(
-                f"engine {ours} and {theirs} disagree about this model at inference {inference}",
+                f"engine {own} and {other} disagree about this model at inference {inference}",
                 hint="report the model, please; until then: --engine tflm",
                 inference=inference,
             )

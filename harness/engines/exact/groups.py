@@ -39,10 +39,10 @@ class SideBySide:
         if merged is not None:
             sum_products(calls, *merged, sums)
         else:
-            ends = list(accumulate(len(one.T) for one in taps))
-            for window, one, end in zip(windows, taps, ends, strict=True):
-                part = sums[:, end - one.shape[1] : end]
-                calls.add(np.einsum, "ntc,tc->nc", window[:, 0, 0, 0, :, 0], one, out=part)
+            ends = list(accumulate(len(item.T) for item in taps))
+            for window, item, end in zip(windows, taps, ends, strict=True):
+                part = sums[:, end - item.shape[1] : end]
+                calls.add(np.einsum, "ntc,tc->nc", window[:, 0, 0, 0, :, 0], item, out=part)
         self._requantiser.bind(calls, sums, output.reshape(sums.shape))
 
 
@@ -54,22 +54,22 @@ def _merged(
     size = first.itemsize
     line = channels * size
     starts, column = [], 0
-    for window, one in zip(windows, taps, strict=True):
+    for window, item in zip(windows, taps, strict=True):
         if (window.strides[0], window.strides[4], window.strides[6]) != (line, line, size):
             return None
         rows, rest = divmod(_address(window) - _address(first) - column * size, line)
         if rest or _owner(window) is not _owner(first):
             return None
         starts.append(rows)
-        column += one.shape[1]
+        column += item.shape[1]
     least = min(starts)
     weights = np.zeros(
-        (max(start - least + len(one) for start, one in zip(starts, taps, strict=True)), channels), np.float32
+        (max(start - least + len(item) for start, item in zip(starts, taps, strict=True)), channels), np.float32
     )
     column = 0
-    for start, one in zip(starts, taps, strict=True):
-        weights[start - least : start - least + len(one), column : column + one.shape[1]] = one
-        column += one.shape[1]
+    for start, item in zip(starts, taps, strict=True):
+        weights[start - least : start - least + len(item), column : column + item.shape[1]] = item
+        column += item.shape[1]
     owner = _owner(first)
     offset = _address(first) + least * line - _address(owner)
     shape, strides = (len(first), len(weights), channels), (line, line, size)

@@ -71,7 +71,7 @@ class Block:
     def _bind(self, operator: Operator) -> None:
         graph, calls, group = self._graph, self._calls, self._groups.get(operator.index)
         if group is not None:
-            sources = [self._window(tensor) for one in group.operators for tensor in graph.sources(one)]
+            sources = [self._window(tensor) for item in group.operators for tensor in graph.sources(item)]
             tensor = operator.outputs[0]
             self._buffers[tensor] = self._array(tensor)
             group.bind(calls, sources, self._frames(tensor))

@@ -52,7 +52,7 @@ class Allowance:
     date: str
 
     def concerns(self, model: str, model_sha256: str, chip: str, versions: Collection[str]) -> bool:
-        """Whether it is about this model, or one of its name, on a target with this chip that tells these versions."""
+        """Whether it is about this model, or one of its name, on a target with this chip that says these versions."""
         same_model = self.model == model or self.model_sha256 == model_sha256
         return same_model and self.chip == chip and set(self.versions) <= set(versions)
 
@@ -60,11 +60,11 @@ class Allowance:
         """Why it holds no more; None where it does."""
         if self.model_sha256 != model_sha256:
             return f"the model is {model_sha256[:12]}, not {self.model_sha256[:12]}"
-        told = dict(info.versions)
+        reported = dict(info.versions)
         changed = [
-            f"{name} is {told.get(name, 'unknown')}, not {version}"
+            f"{name} is {reported.get(name, 'unknown')}, not {version}"
             for name, version in self.versions.items()
-            if told.get(name) != version
+            if reported.get(name) != version
         ]
         return "; ".join(changed) or None
 
@@ -93,27 +93,27 @@ class AllowanceUse:
 
 def usage(allowance: Allowance, why: str | None, seen: Sequence[Difference]) -> AllowanceUse:
     """What became of an allowance in a run over those clips; `why` is what `Allowance.lapse` says."""
-    compared = {one.clip: one for one in seen}
-    found = {clip: compared[clip].differing if clip in compared else None for clip in allowance.clips}
+    compared = {item.clip: item for item in seen}
+    result = {clip: compared[clip].differing if clip in compared else None for clip in allowance.clips}
     if why is not None:
-        return AllowanceUse(allowance, "lapsed", why, found)
-    mine = [one for one in seen if one.clip in allowance.clips and one.differing]
-    within = all(allowance.takes(one) for one in mine)
-    return AllowanceUse(allowance, "unused" if not mine else "used" if within else "exceeded", None, found)
+        return AllowanceUse(allowance, "lapsed", why, result)
+    results = [item for item in seen if item.clip in allowance.clips and item.differing]
+    within = all(allowance.takes(item) for item in results)
+    return AllowanceUse(allowance, "unused" if not results else "used" if within else "exceeded", None, result)
 
 
 def propose(
     model: str, model_sha256: str, info: TargetInfo, seen: Sequence[Difference], *, reason: str, by: str, date: str
 ) -> Allowance:
     """The allowance that takes exactly what was seen."""
-    differing = [one for one in seen if one.differing]
+    differing = [item for item in seen if item.differing]
     return Allowance(
         model=model,
         model_sha256=model_sha256,
         chip=info.chip,
         versions=dict(info.versions),
-        max_difference=max((one.largest for one in differing), default=0),
-        clips={one.clip: one.differing for one in differing},
+        max_difference=max((item.largest for item in differing), default=0),
+        clips={item.clip: item.differing for item in differing},
         reason=reason,
         by=by,
         date=date,

@@ -43,7 +43,7 @@ class AllowanceFile:
 
 
 def find_allowances(given: Path | None, *folders: Path) -> Path | None:
-    """The file to read: the one given, else the first in one of `folders`; None where there is none."""
+    """The file to read: the one given, else the first in one of `folders`; None without one."""
     paths = [folder / DEFAULT_NAME for folder in folders]
     return given or next((path for path in paths if path.is_file()), None)
 
@@ -74,7 +74,7 @@ def render_entries(allowances: Iterable[Allowance]) -> str:
     """The same without its first lines."""
     import yaml
 
-    document = {"allowances": [allowance_fields(one) for one in allowances]}
+    document = {"allowances": [allowance_fields(item) for item in allowances]}
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
     if any(end in text for end in _LINE_ENDS):
         text = yaml.safe_dump(document, sort_keys=False, width=110)
@@ -86,12 +86,12 @@ def merged(former: Sequence[Allowance], new: Allowance, compared: Iterable[str])
 
     That is every former one for the same model and chip; what one with the same versions says of other clips stays.
     """
-    others = [one for one in former if not one.concerns(new.model, new.model_sha256, new.chip, new.versions)]
+    others = [item for item in former if not item.concerns(new.model, new.model_sha256, new.chip, new.versions)]
     seen, clips, largest = set(compared), dict(new.clips), new.max_difference
-    for one in former:
-        if one not in others and (one.model_sha256, one.versions) == (new.model_sha256, new.versions):
-            kept = {clip: count for clip, count in one.clips.items() if clip not in seen}
-            clips, largest = kept | clips, max(largest, one.max_difference) if kept else largest
+    for item in former:
+        if item not in others and (item.model_sha256, item.versions) == (new.model_sha256, new.versions):
+            kept = {clip: count for clip, count in item.clips.items() if clip not in seen}
+            clips, largest = kept | clips, max(largest, item.max_difference) if kept else largest
     return (*others, replace(new, clips=clips, max_difference=largest)) if clips else tuple(others)
 
 
@@ -104,7 +104,7 @@ def _allowance(where: str, entry: object) -> Allowance:
     if not isinstance(entry, dict) or set(entry) != set(_KEYS):
         wrong = [str(key)[:60] for key in (set(entry) ^ set(_KEYS) if isinstance(entry, dict) else _KEYS)]
         hint = f"an allowance has {', '.join(_KEYS)}; mww run --write-allowance makes one"
-        raise AllowanceError(f"{where} lacks or invents {', '.join(sorted(wrong))}", hint=hint)
+        raise AllowanceError(f"{where} does not have or invents {', '.join(sorted(wrong))}", hint=hint)
     texts = {key: _text(where, key, entry[key]) for key in _TEXTS}
     if texts["chip"] not in CHIP_NAMES:
         raise AllowanceError(

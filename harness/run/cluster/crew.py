@@ -25,7 +25,7 @@ def run_on_workers(
 ) -> list[Observed]:
     """Run clips as `bench` would, on the workers of a cluster, and return what was seen, in the clips' order.
 
-    `finished` is told of each clip as it comes.
+    `finished` is reported of each clip as it comes.
 
     Raises:
         ClusterError: There is no worker, one with other versions or one that cannot run clips, or the scheduler or all
@@ -54,8 +54,8 @@ def _with_golden(recorded: Golden, clip: Clip, observed: Observed) -> Observed:
 
 
 def _refuse_others(here: Versions, workers: dict[str, Versions]) -> None:
-    found = {address: differences(here, there) for address, there in workers.items()}
-    wrong = [f"worker {address} has {said}" for address, said in found.items() if said]
+    result = {address: differences(here, there) for address, there in workers.items()}
+    wrong = [f"worker {address} has {message}" for address, message in result.items() if message]
     if wrong:
         more = f"; and {len(wrong) - _NAMED} more workers" if len(wrong) > _NAMED else ""
         hint = "install the same versions on every worker and here: outputs of different ones are no one result"

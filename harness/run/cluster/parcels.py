@@ -150,7 +150,7 @@ def unpack(parcel: Parcel, archive: Callable[[Readable], Archive]) -> Clip | Non
 
 
 def seconds(parcel: Parcel) -> float:
-    """How long a clip is, as far as can be told without reading it."""
+    """How long a clip is, as far as can be reported without reading it."""
     if isinstance(parcel, ArrayClip):
         return len(parcel.features) / _SLICES_A_SECOND
     if isinstance(parcel, SentClip):

@@ -88,8 +88,8 @@ class BenchPool:
     def _make(self) -> Bench:
         job = self.job
         if not self._checked:
-            if found := differences(job.versions, versions_here(job.names)):
-                raise ClusterError(f"it has {found}", hint="install the same versions on every worker")
+            if result := differences(job.versions, versions_here(job.names)):
+                raise ClusterError(f"it has {result}", hint="install the same versions on every worker")
             self._checked = True
         bench = Bench(job.setup, job.target)
         try:

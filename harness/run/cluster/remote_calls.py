@@ -67,8 +67,8 @@ class Scheduler:
         )
         for worker, answer in answers.items():
             if isinstance(answer, BaseException):
-                said = f"worker {worker} cannot run mww-harness: {type(answer).__name__}: {answer}"
-                raise ClusterError(said, hint="install the same mww-harness on every worker")
+                message = f"worker {worker} cannot run mww-harness: {type(answer).__name__}: {answer}"
+                raise ClusterError(message, hint="install the same mww-harness on every worker")
         return answers
 
     def submit(self, function: Callable[..., object], *words: object, key: str, told: bool = True) -> Future:
@@ -142,8 +142,8 @@ class Scheduler:
             return
         self._alone_since = self._alone_since or now
         if now - self._alone_since > PATIENCE:
-            said = f"the scheduler at {self.address} has had no worker for {PATIENCE:.0f} s"
-            raise ClusterError(said, hint=f"start workers with `dask worker {self.address}`; {_RESUME}")
+            message = f"the scheduler at {self.address} has had no worker for {PATIENCE:.0f} s"
+            raise ClusterError(message, hint=f"start workers with `dask worker {self.address}`; {_RESUME}")
 
     def _wait(self, coroutine: Coroutine[Any, Any, R], limit: float | None) -> R:
         """The result of what the client does in its own thread; without a limit as long as there are workers."""

@@ -77,7 +77,7 @@ class Spread:
                 self._submit(indices, parcels)
 
     def _batch(self) -> tuple[tuple[int, ...], tuple[Parcel, ...]]:
-        """The next clips of a task; what cannot be sent is told at once."""
+        """The next clips of a task; what cannot be sent is reported at once."""
         share = len(self._clips) // (_SHARES * max(1, self._scheduler.threads))
         most = max(1, min(self._most, share))
         chosen: dict[int, Parcel] = {}

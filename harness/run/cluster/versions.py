@@ -26,15 +26,15 @@ def packages(setup: Setup) -> tuple[str, ...]:
 
 def versions_here(names: tuple[str, ...]) -> Versions:
     """Our version, what our sources are, and the versions of packages, in this process."""
-    ours = (("mww-harness", mww.__version__), ("mww-harness's sources", _sources()[:12]))
-    return ours + tuple((name, (distribution_version(name) or NOT_INSTALLED)) for name in names)
+    own = (("mww-harness", mww.__version__), ("mww-harness's sources", _sources()[:12]))
+    return own + tuple((name, (distribution_version(name) or NOT_INSTALLED)) for name in names)
 
 
 def differences(here: Versions, there: Versions) -> str:
     """What is not the same, for people; empty where all is."""
-    found = dict(there)
+    result = dict(there)
     return "; ".join(
-        f"{name} {found.get(name, 'unknown')}, not {version}" for name, version in here if found.get(name) != version
+        f"{name} {result.get(name, 'unknown')}, not {version}" for name, version in here if result.get(name) != version
     )
 
 

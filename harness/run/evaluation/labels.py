@@ -104,22 +104,22 @@ def _seconds(where: str, text: str | None) -> float | None:
 
 def _by_ending(names: Iterable[str]) -> dict[str, list[str]]:
     """Clips by their names, and by every ending of these that begins after a slash."""
-    found: dict[str, list[str]] = {}
+    result: dict[str, list[str]] = {}
     for name in names:
         parts = name.split("/")
         for start in range(len(parts)):
-            found.setdefault("/".join(parts[start:]), []).append(name)
-    return found
+            result.setdefault("/".join(parts[start:]), []).append(name)
+    return result
 
 
 def _match(where: str, clip: str, known: dict[str, list[str]]) -> str:
     """The one clip of that name, or whose path ends in it."""
-    found = known.get(clip, []) if clip else []
-    if clip in found:
+    result = known.get(clip, []) if clip else []
+    if clip in result:
         return clip
-    if len(found) != 1:
-        fits = "no clip" if not found else f"{len(found)} clips"
+    if len(result) != 1:
+        fits = "no clip" if not result else f"{len(result)} clips"
         raise LabelError(
             f"{where}: {clip[:80]!r} fits {fits} of this run", hint="give its whole name, as run.json has it"
         )
-    return found[0]
+    return result[0]

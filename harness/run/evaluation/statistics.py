@@ -107,12 +107,12 @@ def evaluate(clips: Iterable[LabelledOutputs], rule: Rule, cutoff_byte: int) -> 
     for clip in clips:
         prepared = _Prepared(clip, rule)
         tally.add(prepared)
-        found = prepared.detected(cutoff_byte)
+        result = prepared.detected(cutoff_byte)
         if prepared.positive:
             delays.append(prepared.delay(cutoff_byte))
-            if not found:
+            if not result:
                 missed.append(clip.name)
-        elif found:
+        elif result:
             false_accepts.append(clip.name)
     return Evaluation(
         at=tally.point(cutoff_byte),
@@ -198,8 +198,8 @@ class _Tally:
         )
 
 
-def _delay(found: Iterable[float | None]) -> Delay | None:
-    delays = np.array([delay for delay in found if delay is not None])
+def _delay(result: Iterable[float | None]) -> Delay | None:
+    delays = np.array([delay for delay in result if delay is not None])
     if not delays.size:
         return None
     p50, p95 = np.percentile(delays, (50, 95), method="inverted_cdf")

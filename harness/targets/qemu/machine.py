@@ -1,4 +1,4 @@
-"""What Espressif's QEMU emulates, where its programs are, and what each machine has to be told.
+"""What Espressif's QEMU emulates, where its programs are, and what each machine has to be reported.
 
 Sources: `tools/idf_py_actions/qemu_ext.py` of ESP-IDF, and `qemu/*/README.md` of esp-toolchain-docs.
 """
@@ -90,7 +90,7 @@ def find_machine(chip: str) -> Machine:
     """The machine of a chip.
 
     Raises:
-        UsageError: QEMU has none.
+        UsageError: QEMU does not have it.
     """
     for machine in MACHINES:
         if machine.chip == chip:
@@ -104,15 +104,15 @@ def find_program(machine: Machine) -> str:
     One that has no such machine, as Debian's, is passed over.
 
     Raises:
-        QemuMissingError: There is none.
+        QemuMissingError: It does not exist.
     """
-    found = list(_candidates(machine))
-    for program in found:
+    results = list(_candidates(machine))
+    for program in results:
         if _has(program, machine.chip):
             return program
     named = os.environ.get("MWW_QEMU")
-    message = f"{found[0]} is not Espressif's QEMU: it has no {machine.chip}" if found else f"no {machine.program}"
-    if named and not found:
+    message = f"{results[0]} is not Espressif's QEMU: it has no {machine.chip}" if results else f"no {machine.program}"
+    if named and not results:
         message = f"MWW_QEMU names no {machine.program}: {named}"
     hint = f"python $IDF_PATH/tools/idf_tools.py install {machine.package}, or let MWW_QEMU name it"
     raise QemuMissingError(message, hint=hint)
@@ -131,7 +131,7 @@ def _candidates(machine: Machine) -> Iterator[str]:
         tools = Path(os.environ.get("IDF_TOOLS_PATH") or "~/.espressif").expanduser() / "tools" / machine.package
         installed = sorted(tools.glob(f"*/qemu/bin/{machine.program}"), key=_age)
         places = [machine.program, *map(str, installed)]
-    return (found for place in places if (found := shutil.which(place)) is not None)
+    return (result for place in places if (result := shutil.which(place)) is not None)
 
 
 def _has(program: str, chip: str) -> bool:

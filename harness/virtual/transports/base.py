@@ -1,4 +1,4 @@
-"""What a transport is, and what it tells the board."""
+"""What a transport is, and what it says the board."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Transport(Protocol):
         ...
 
     def send(self, data: bytes) -> None:
-        """Send bytes to the host, or drop them where there is none."""
+        """Send bytes to the host, or drop them without one."""
         ...
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ _NOTICE: Final = struct.Struct("iIII")
 class PtyTransport:
     """A board behind a terminal device.
 
-    A terminal's own hang-up does not show when the next host opens the device at once; inotify tells of every opening
+    A terminal's own hang-up does not show when the next host opens the device at once; inotify says of every opening
     and closing. A handle of ours keeps the terminal, and with it its raw mode, between hosts.
     """
 

@@ -34,10 +34,10 @@ def add(node: Node) -> Iterator[Problem]:
     scales = [tensor.quantization.scale for tensor in (node.input(0), node.input(1)) if tensor.quantization]
     if node.output.dtype == "INT8" and node.output.quantization is not None and len(scales) == 2:
         least = 2 * max(scales) / (1 << _ADD_SHIFT)
-        found = node.output.quantization.scale
-        if not found > least:
+        result = node.output.quantization.scale
+        if not result > least:
             yield Problem(
-                f"its output's scale {found:.3g} is too fine for its inputs", f"> {least:.3g}", f"{found:.3g}"
+                f"its output's scale {result:.3g} is too fine for its inputs", f"> {least:.3g}", f"{result:.3g}"
             )
 
 
@@ -57,16 +57,16 @@ def _elementwise(node: Node) -> Iterator[Problem]:
         yield from node.quantised(tensor, what)
     shape = _broadcast(node.input(0), node.input(1))
     if shape is None:
-        found = f"{list(node.input(0).shape)} and {list(node.input(1).shape)}"
-        yield Problem(f"its inputs {found} do not broadcast", "matching dimensions, or 1", found)
+        message = f"{list(node.input(0).shape)} and {list(node.input(1).shape)}"
+        yield Problem(f"its inputs {message} do not broadcast", "matching dimensions, or 1", message)
         return
     if node.input(0).shape != node.input(1).shape and len(shape) > _MAX_BROADCAST_RANK:
         yield Problem(f"it broadcasts {len(shape)} dimensions", f"<= {_MAX_BROADCAST_RANK}", str(len(shape)))
     yield from node.shape(node.output, shape, "output")
 
 
-def _broadcast(one: Tensor, other: Tensor) -> list[int] | None:
-    pairs = zip_longest(reversed(one.shape), reversed(other.shape), fillvalue=1)
+def _broadcast(item: Tensor, other: Tensor) -> list[int] | None:
+    pairs = zip_longest(reversed(item.shape), reversed(other.shape), fillvalue=1)
     shape = []
     for left, right in pairs:
         if left != right and 1 not in (left, right):

@@ -85,16 +85,16 @@ def _weights(node: Node, weights: Tensor, *, channels: int) -> Iterator[Problem]
     if count not in (1, expected):
         yield Problem(f"its filter has {count} scales", f"1 or {expected}", str(count))
     elif count > 1 and quantization.dimension != channels:
-        found = str(quantization.dimension)
-        yield Problem(f"its filter is quantised along dimension {found}", str(channels), found)
+        result = str(quantization.dimension)
+        yield Problem(f"its filter is quantised along dimension {result}", str(channels), result)
     yield from symmetric(weights)
 
 
 def symmetric(weights: Tensor) -> Iterator[Problem]:
     """Zero points of weights are 0: esp-nn takes no filter offset."""
     if weights.quantization is not None and any(weights.quantization.zero_points):
-        found = next(str(point) for point in weights.quantization.zero_points if point)
-        yield Problem(f"its filter has the zero point {found}", "0", found)
+        result = next(str(point) for point in weights.quantization.zero_points if point)
+        yield Problem(f"its filter has the zero point {result}", "0", result)
 
 
 def _bias(node: Node, weights: Tensor, channels: int) -> Iterator[Problem]:

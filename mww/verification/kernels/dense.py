@@ -48,9 +48,9 @@ def _weights(node: Node, source: Tensor, weights: Tensor) -> Iterator[Problem]:
         return
     yield from symmetric(weights)
     if weights.quantization.per_channel:
-        found = f"{len(weights.quantization.scales)} scales"
+        text = f"{len(weights.quantization.scales)} scales"
         message = "its filter is quantised per channel, of which esp-nn's kernel reads nothing"
-        yield Problem(message, "one scale", found, hint=_PER_CHANNEL_HINT)
+        yield Problem(message, "one scale", text, hint=_PER_CHANNEL_HINT)
     elif bias is not None and source.quantization is not None and node.output.quantization is not None:
         scale = bias.quantization.scale if bias.quantization is not None else 0.0
         product = source.quantization.scale * weights.quantization.scale

@@ -60,8 +60,8 @@ class Node:
     def rank(self, tensor: Tensor, allowed: Sequence[int], what: str) -> Iterator[Problem]:
         """The number of dimensions."""
         if len(tensor.shape) not in allowed:
-            found = str(len(tensor.shape))
-            yield Problem(f"its {what} has {found} dimensions", _numbers(allowed), found)
+            result = str(len(tensor.shape))
+            yield Problem(f"its {what} has {result} dimensions", _numbers(allowed), result)
 
     def dtype(self, tensor: Tensor, allowed: Sequence[str], what: str) -> Iterator[Problem]:
         """The type."""
@@ -71,8 +71,8 @@ class Node:
     def shape(self, tensor: Tensor, expected: Sequence[int], what: str) -> Iterator[Problem]:
         """The whole shape; TFLM takes output shapes from the file, and writes where they say."""
         if tensor.shape != tuple(expected):
-            found = str(list(tensor.shape))
-            yield Problem(f"its {what} has the shape {found}", str(list(expected)), found)
+            result = str(list(tensor.shape))
+            yield Problem(f"its {what} has the shape {result}", str(list(expected)), result)
 
     def elements(self, tensor: Tensor, expected: int, what: str) -> Iterator[Problem]:
         """The number of elements."""
@@ -86,8 +86,8 @@ class Node:
         if tensor.quantization is None:
             yield Problem(f"its {what} has no quantisation", "one scale and zero point")
         elif tensor.quantization.per_channel:
-            found = f"{len(tensor.quantization.scales)} scales"
-            yield Problem(f"its {what} is quantised per channel", "one scale", found)
+            text = f"{len(tensor.quantization.scales)} scales"
+            yield Problem(f"its {what} is quantised per channel", "one scale", text)
 
     def same_quantisation(self, one: Tensor, other: Tensor, what: str) -> Iterator[Problem]:
         """Exactly the same scale and zero point: the kernel copies bytes and never rescales."""
@@ -102,7 +102,7 @@ class Node:
             yield Problem(f"its activation {name} is ignored on the device", ", ".join(FUSED_ACTIVATIONS), name)
 
     def integers(self, tensor: Tensor, count: int, what: str) -> list[int] | Problem:
-        """The first `count` values of a constant int32 tensor, or why there are none."""
+        """The first `count` values of a constant int32 tensor, or why they do not exist."""
         data = self.model.buffers[tensor.buffer]
         if tensor.dtype != "INT32" or not data.size or data.external:
             return Problem(f"its {what} is not an int32 constant", "an int32 constant", tensor.dtype)
@@ -136,11 +136,11 @@ def operands(
     return decorate
 
 
-def _count(found: int, allowed: Sequence[int] | None, what: str) -> Iterator[Problem]:
-    if allowed is None and not found:
+def _count(result: int, allowed: Sequence[int] | None, what: str) -> Iterator[Problem]:
+    if allowed is None and not result:
         yield Problem(f"it has no {what}", "1 or more", "0")
-    elif allowed is not None and found not in allowed:
-        yield Problem(f"it has {found} {what}", _numbers(allowed), str(found))
+    elif allowed is not None and result not in allowed:
+        yield Problem(f"it has {result} {what}", _numbers(allowed), str(result))
 
 
 def parameters(tensor: Tensor) -> tuple[float, int] | None:

@@ -40,8 +40,8 @@ def window_problems(node: Node, window: Window, channels: int) -> Iterator[Probl
     batch, height, width, _ = node.input(0).shape
     rows, columns = window.positions(0, height), window.positions(1, width)
     if rows < 1 or columns < 1:
-        found = f"{height}x{width}"
+        message = f"{height}x{width}"
         expected = f">= {window.extent[0]}x{window.extent[1]}"
-        yield Problem(f"its window does not fit into its input of {found}", expected, found)
+        yield Problem(f"its window does not fit into its input of {message}", expected, message)
     else:
         yield from node.shape(node.output, (batch, rows, columns, channels), "output")

@@ -65,9 +65,9 @@ def test_every_kind_of_number_comes_to_the_same_scale() -> None:
 
 
 def test_random_features_are_the_same_for_a_seed() -> None:
-    one, two, other = (create_default_representative_dataset(clips=3, seed=seed) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(one.frames, two.frames)
-    assert not np.array_equal(one.frames, other.frames)
+    item, two, other = (create_default_representative_dataset(clips=3, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(item.frames, two.frames)
+    assert not np.array_equal(item.frames, other.frames)
 
 
 @pytest.mark.parametrize(
@@ -163,9 +163,9 @@ def test_the_trainers_mmap_folders_are_read_its_training_part_alone(tmp_path: Pa
     clips = [_raw(1, slices, slices)[0] for slices in (5, 9, 7)]
     _write_mmap(tmp_path / "training" / "wakeword_mmap", clips[:2])
     _write_mmap(tmp_path / "testing" / "wakeword_mmap", clips[2:])
-    found = load_clips(tmp_path)
-    assert [clip.shape for clip in found] == [(5, 40), (9, 40)]
-    np.testing.assert_allclose(found[1], clips[1] / 25.6, rtol=1e-6)
+    result = load_clips(tmp_path)
+    assert [clip.shape for clip in result] == [(5, 40), (9, 40)]
+    np.testing.assert_allclose(result[1], clips[1] / 25.6, rtol=1e-6)
     assert len(load_clips(tmp_path / "testing" / "wakeword_mmap")) == 1
 
 
@@ -183,9 +183,9 @@ def test_a_mmap_folder_that_points_outside_itself_is_refused(tmp_path: Path) -> 
 def test_of_very_many_clips_the_same_are_chosen_each_time(tmp_path: Path) -> None:
     clips = [np.full((1, 40), index % 600, np.uint16) for index in range(MAX_CLIPS + 500)]
     _write_mmap(tmp_path / "x_mmap", list(clips))
-    one, two = (np.concatenate(load_clips(tmp_path)) for _ in range(2))
-    assert len(one) == MAX_CLIPS
-    np.testing.assert_array_equal(one, two)
+    item, two = (np.concatenate(load_clips(tmp_path)) for _ in range(2))
+    assert len(item) == MAX_CLIPS
+    np.testing.assert_array_equal(item, two)
 
 
 def test_a_stride_of_one_and_a_nonsensical_one() -> None:

@@ -84,12 +84,12 @@ def test_a_damaged_tf_checkpoint_is_refused_or_tells_the_same(
             content[place % len(content)] ^= flip
         (folder / path.name).write_bytes(content)
     try:
-        found = load_checkpoint(folder / "ckpt-1", _settings("residual")).weights
+        result = load_checkpoint(folder / "ckpt-1", _settings("residual")).weights
     except CheckpointError:
         return
     whole = load_checkpoint(source / "ckpt-1", _settings("residual")).weights
     for role, arrays in whole.items():
-        for array, other in zip(arrays, found[role], strict=True):
+        for array, other in zip(arrays, result[role], strict=True):
             np.testing.assert_array_equal(array, other)
 
 
@@ -114,16 +114,16 @@ def test_the_trainers_own_meaning_is_kept(tmp_path: Path) -> None:
     [("sarpel", ["stride"]), ("inception", ["cnn2_dilation"]), ("attention", ["stride", "pooled"])],
 )
 def test_what_shapes_do_not_tell_is_asked_for_by_name(name: str, needed: list[str], tmp_path: Path) -> None:
-    told: dict[str, object] = {}
+    reported: dict[str, object] = {}
     for setting in needed:
         with pytest.raises(ConfigurationError, match=setting):
-            load_checkpoint(_weights(name, tmp_path), told)
-        told[setting] = _settings(name)[setting]
+            load_checkpoint(_weights(name, tmp_path), reported)
+        reported[setting] = _settings(name)[setting]
 
 
 def test_without_a_configuration_shapes_tell_the_blocks(tmp_path: Path) -> None:
-    told = {name: _settings("attention")[name] for name in ("stride", "pooled", "max_pool", "spectrogram_length")}
-    _assert_answers(load_checkpoint(_weights("attention", tmp_path), told), "attention")
+    reported = {name: _settings("attention")[name] for name in ("stride", "pooled", "max_pool", "spectrogram_length")}
+    _assert_answers(load_checkpoint(_weights("attention", tmp_path), reported), "attention")
     _assert_answers(load_checkpoint(_weights("sarpel", tmp_path), {"stride": 3}), "sarpel")
 
 

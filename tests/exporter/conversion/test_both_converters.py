@@ -21,8 +21,8 @@ pytestmark = needs_tensorflow
 def _assert_same(architecture: Architecture, weights: Weights) -> None:
     checkpoint = Checkpoint(architecture, weights, "random")
     dataset = create_default_representative_dataset(stride=architecture.stride, clips=40)
-    one, other = (read_model(convert(checkpoint, dataset, by, Phases()).content) for by in CONVERTERS)
-    assert_same_model(one, other)
+    item, other = (read_model(convert(checkpoint, dataset, by, Phases()).content) for by in CONVERTERS)
+    assert_same_model(item, other)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -71,9 +71,9 @@ def test_the_graph_is_what_the_runtime_takes(converted: Converted) -> None:
 
 
 def test_ranges_computed_at_once_are_those_that_the_converter_finds_frame_by_frame(converted: Converted) -> None:
-    ours, reference = converted.model.main, converted.per_frame.main
-    assert [op.op for op in ours.operators] == [op.op for op in reference.operators]
-    for tensor, other in zip(ours.tensors, reference.tensors, strict=True):
+    own, reference = converted.model.main, converted.per_frame.main
+    assert [op.op for op in own.operators] == [op.op for op in reference.operators]
+    for tensor, other in zip(own.tensors, reference.tensors, strict=True):
         assert tensor.shape == other.shape
         if tensor.quantization and other.quantization:
             assert tensor.quantization.scales == pytest.approx(other.quantization.scales, rel=1e-5)

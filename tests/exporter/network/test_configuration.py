@@ -133,10 +133,10 @@ def test_the_trainers_file_is_found_beside_a_checkpoint_and_above_its_restore_fo
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_settings_say_all_of_an_architecture(name: str) -> None:
     architecture = ARCHITECTURES[name]
-    told = architecture_settings(architecture)
-    assert resolve(told, Evidence({}, architecture.dense_inputs)) == architecture
+    reported = architecture_settings(architecture)
+    assert resolve(reported, Evidence({}, architecture.dense_inputs)) == architecture
     from_yaml = parse_configuration(yaml.safe_load(trainer_configuration(architecture)))
-    assert {**OURS, **from_yaml.settings} == {**OURS, **told}
+    assert {**OURS, **from_yaml.settings} == {**OURS, **reported}
 
 
 @settings(max_examples=150, deadline=None)

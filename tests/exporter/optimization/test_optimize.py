@@ -30,7 +30,7 @@ from tests.support.synthetic import Graph, pack
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
 
 # Largest minimum over the chips before and after, and that of the esp32. The figures after, too, were measured as
-# `test_arena` tells, on the models as `optimize_for_edge` writes them.
+# `test_arena` says, on the models as `optimize_for_edge` writes them.
 MINIMA = {
     "alexa": (22144, 20592, 16144, 15872),
     "hey_jarvis": (22496, 19712, 15520, 15392),
@@ -47,13 +47,13 @@ def constant(model: ModelFile, tensor: Tensor) -> bytes:
 @pytest.mark.parametrize("name", MINIMA)
 def test_a_published_model_needs_less_and_no_order_would_need_less_still(name: str) -> None:
     content = (MODELS / f"{name}.tflite").read_bytes()
-    found = find_operator_order(read_model(content))
+    result = find_operator_order(read_model(content))
     smaller = optimize_for_edge(content)
     before = {arena.chip: arena.minimum for arena in predict_arenas(content)}
     after = {arena.chip: arena.minimum for arena in predict_arenas(smaller)}
     assert all(after[chip] <= before[chip] for chip in CHIP_NAMES)
     assert (max(before.values()), max(after.values()), before["esp32"], after["esp32"]) == MINIMA[name]
-    assert (found.before, found.after, found.proven) == (*MINIMA[name][:2], True)
+    assert (result.before, result.after, result.proven) == (*MINIMA[name][:2], True)
     assert len(smaller) < 0.8 * len(content)
     assert optimize_for_edge(content) == smaller
 
@@ -149,9 +149,9 @@ def test_what_is_written_again_says_the_same(name: str) -> None:
     content = synthetic[name]() if name in synthetic else (MODELS / f"{name}.tflite").read_bytes()
     model, again = read_model(content), read_model(rewrite(content))
     assert len(model.subgraphs) == len(again.subgraphs)
-    for one, other in zip(model.subgraphs, again.subgraphs, strict=True):
-        assert (one.inputs, one.outputs, one.operators) == (other.inputs, other.outputs, other.operators)
-        for tensor, copy in zip(one.tensors, other.tensors, strict=True):
+    for item, other in zip(model.subgraphs, again.subgraphs, strict=True):
+        assert (item.inputs, item.outputs, item.operators) == (other.inputs, other.outputs, other.operators)
+        for tensor, copy in zip(item.tensors, other.tensors, strict=True):
             assert (tensor.shape, tensor.dtype, tensor.is_variable) == (copy.shape, copy.dtype, copy.is_variable)
             assert tensor.quantization == copy.quantization
             assert constant(model, tensor) == constant(again, copy)

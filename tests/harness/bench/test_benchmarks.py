@@ -22,8 +22,8 @@ ROW = Row("ours", "theirs", "s", (1.0, 4.0, 2.0), (2.0, 4.0, 8.0), "ratio", Goal
 
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_each_measures_something_positive_against_something_that_does_the_same(name: str) -> None:
-    told: list[str] = []
-    measured = measure(BENCHMARKS[name], quick=True, tell=told.append)
+    results: list[str] = []
+    measured = measure(BENCHMARKS[name], quick=True, tell=results.append)
     assert measured.problem is None
     assert measured.rows
     for row in measured.rows:
@@ -63,7 +63,7 @@ def test_the_verb_prints_one_document(capsys: pytest.CaptureFixture[str]) -> Non
     assert run_cli(mww, ["bench", "--quick", "emulator", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == SCHEMA
-    assert [one["name"] for one in document["benchmarks"]] == ["emulator"]
+    assert [item["name"] for item in document["benchmarks"]] == ["emulator"]
 
 
 def test_a_benchmark_that_cannot_be_measured_is_told_and_the_others_go_on(
@@ -102,7 +102,7 @@ def test_what_is_not_measured_again_stays_in_the_order_of_the_catalogue(tmp_path
     path.write_text(json.dumps({"schema": SCHEMA, **bench_document(older, machine, quick=False)}))
     newer = [Measured(BENCHMARKS["emulator"], (ROW,), 2.0, 0.5)]
     document = bench_document(newer, machine, quick=False, former=former_benchmarks(path, machine))
-    assert [(one["name"], one["seconds"]) for one in document["benchmarks"]] == [("emulator", 2.0), ("start", 1.0)]
+    assert [(item["name"], item["seconds"]) for item in document["benchmarks"]] == [("emulator", 2.0), ("start", 1.0)]
 
 
 def test_figures_of_another_machine_are_not_mixed_in(tmp_path: Path) -> None:

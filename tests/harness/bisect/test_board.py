@@ -138,8 +138,8 @@ def test_an_arena_that_is_not_the_predicted_one_is_remarked(model: Model, golden
     with VirtualBoard(faults=("arena=50000",)) as board, open_tensors(board.port, TargetOptions(), model) as source:
         result = bisect(model, [CLIP], source, golden)
     used = predict_arena(model.content, "esp32s3").used
-    said = f"the board uses {used + 50000} bytes of arena where {used} are predicted for esp32s3"
-    assert result.remarks == (said,)
+    message = f"the board uses {used + 50000} bytes of arena where {used} are predicted for esp32s3"
+    assert result.remarks == (message,)
 
 
 def test_another_chip_than_the_board_s_is_refused(model: Model) -> None:

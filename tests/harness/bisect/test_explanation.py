@@ -1,4 +1,4 @@
-"""Why outputs differ is told, whatever the cause, and a verdict says what was compared."""
+"""Why outputs differ is reported, whatever the cause, and a verdict says what was compared."""
 
 from __future__ import annotations
 
@@ -117,11 +117,11 @@ class WrongOnce(EngineTensors):
         self._spared = False
 
     def outputs(self, frames: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
-        found = super().outputs(frames).copy()
+        results = super().outputs(frames).copy()
         if not self._spared:
-            found[50:60] ^= 3
+            results[50:60] ^= 3
         self._spared = True
-        return found
+        return results
 
 
 def test_what_does_not_happen_again_is_told_apart(
@@ -189,9 +189,9 @@ class DamagedBehind(EngineTensors):
     """Firmware that spoils an output on its way to the host, always the same one."""
 
     def outputs(self, frames: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
-        found = super().outputs(frames).copy()
-        found[40] ^= 4
-        return found
+        results = super().outputs(frames).copy()
+        results[40] ^= 4
+        return results
 
 
 def test_an_output_that_is_always_damaged_is_no_operator_s_fault(

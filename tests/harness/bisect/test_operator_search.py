@@ -62,13 +62,13 @@ def test_a_wrong_kernel_on_a_virtual_board_is_named(
     words = ["bisect", small[0], "--features", small[1], "--target", "virtual", "--fault", f"kernel={operator}"]
     assert execute(mww, [*words, "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
-    found = document["divergence"]
-    assert found["op"] == operator
-    assert 0 < abs(found["found"] - found["expected"]) <= found["largest"] == 8 or found["op"] in SATURATED
-    assert found["position"] == [0] * len(found["tensor"]["shape"])
+    results = document["divergence"]
+    assert results["op"] == operator
+    assert 0 < abs(results["found"] - results["expected"]) <= results["largest"] == 8 or results["op"] in SATURATED
+    assert results["position"] == [0] * len(results["tensor"]["shape"])
     main = read_model(every_operator()).main
-    assert found["operator"] == next(entry.index for entry in main.operators if entry.op == operator)
-    assert found["inference"] == (1 if operator == "ASSIGN_VARIABLE" else 0)
+    assert results["operator"] == next(entry.index for entry in main.operators if entry.op == operator)
+    assert results["inference"] == (1 if operator == "ASSIGN_VARIABLE" else 0)
     assert document["copies"] <= 2
 
 
@@ -106,9 +106,9 @@ def test_one_wrong_operator_of_many_is_told_from_the_others(
 ) -> None:
     last = _instances(model, op)[-1]
     result = _search(model, golden, Altered(alter_kernel(model.content, op, only=last)), spoken[0])
-    found = result.divergence
-    assert found is not None
-    assert (found.op, found.operator, found.instance, found.instances) == (
+    results = result.divergence
+    assert results is not None
+    assert (results.op, results.operator, results.instance, results.instances) == (
         op,
         last,
         len(_instances(model, op)),
@@ -132,12 +132,12 @@ def test_a_difference_in_one_place_and_not_always_is_placed(
     """One weight: only its channel is wrong, only where its input is not zero; the output shows it frames later."""
     operator = _instances(model, "CONV_2D")[2]
     result = _search(model, golden, Altered(_with_weight(model, operator, 7)), spoken[0])
-    found = result.divergence
-    assert found is not None
-    assert found.operator == operator
-    assert (found.position[-1], found.differing) == (7, 1)
+    results = result.divergence
+    assert results is not None
+    assert results.operator == operator
+    assert (results.position[-1], results.differing) == (7, 1)
     assert result.first_mismatch is not None
-    assert found.inference < result.first_mismatch
+    assert results.inference < result.first_mismatch
 
 
 def test_a_difference_that_comes_late_is_found_by_halves(
@@ -148,13 +148,13 @@ def test_a_difference_that_comes_late_is_found_by_halves(
     slices = np.concatenate([np.full((300, 40), -128, np.int8), spoken[0]])
     target = Altered(_with_weight(model, operator, 7))
     result = _search(model, golden, target, slices)
-    found = result.divergence
-    assert found is not None
-    assert (found.operator, found.position[-1], result.copies) == (operator, 7, 1)
-    assert found.inference >= 133
+    results = result.divergence
+    assert results is not None
+    assert (results.operator, results.position[-1], result.copies) == (operator, 7, 1)
+    assert results.inference >= 133
     assert target.frames_read < 50
     assert result.first_mismatch is not None
-    assert found.inference <= result.first_mismatch
+    assert results.inference <= result.first_mismatch
 
 
 def test_a_state_s_fault_is_found_in_the_frame_that_it_happens_in(
@@ -163,9 +163,9 @@ def test_a_state_s_fault_is_found_in_the_frame_that_it_happens_in(
     """The oldest of what a state keeps is wrong: nothing but the next frames' reading shows it."""
     slices = _instances(model, "STRIDED_SLICE")
     result = _search(model, golden, Altered(alter_kernel(model.content, "STRIDED_SLICE", only=slices[0])), spoken[0])
-    found = result.divergence
-    assert found is not None
-    assert (found.op, found.operator, found.inference) == ("STRIDED_SLICE", slices[0], 0)
+    results = result.divergence
+    assert results is not None
+    assert (results.op, results.operator, results.inference) == ("STRIDED_SLICE", slices[0], 0)
 
 
 def test_what_reaches_no_output_is_found_where_that_is_asked_for(

@@ -93,12 +93,12 @@ def test_only_what_differs_is_written(models: Path) -> None:
 
 
 def test_progress_is_told_and_esptool_keeps_quiet(models: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    told: list[tuple[str, int, int]] = []
+    results: list[tuple[str, int, int]] = []
     before = threading.active_count()  # other tests of this process may have left some
     with VirtualBoard() as board:
-        flash(FlashJob(board.port, models=(_record(models / "alexa.json"),)), lambda *step: told.append(step))
-    assert told[-1][0] == "writing mww_model"
-    assert told[-1][1] == told[-1][2] > 0
+        flash(FlashJob(board.port, models=(_record(models / "alexa.json"),)), lambda *step: results.append(step))
+    assert results[-1][0] == "writing mww_model"
+    assert results[-1][1] == results[-1][2] > 0
     assert capfd.readouterr() == ("", "")
     assert threading.active_count() <= before
 
@@ -110,7 +110,7 @@ def test_progress_is_told_and_esptool_keeps_quiet(models: Path, capfd: pytest.Ca
 @pytest.mark.parametrize("chip", ["esp32", "esp32s3"])
 def test_a_chip_with_security_features_is_left_alone(chip: str, efuses: list[str], said: str, models: Path) -> None:
     if chip == "esp32" and efuses == ["secure-download"]:
-        pytest.skip("the ESP32 has no secure download mode that its ROM tells of")
+        pytest.skip("the ESP32 has no secure download mode that its ROM says of")
     with VirtualBoard(chip, efuses=efuses) as board, pytest.raises(FlashingError, match=said) as caught:
         flash(FlashJob(board.port, models=(_record(models / "alexa.json"),)))
     assert caught.value.hint
@@ -122,8 +122,8 @@ def test_what_does_not_fit_or_is_for_another_chip_is_refused(models: Path) -> No
     with VirtualBoard() as board:
         huge = ModelRecord(bytes(3 << 20), 0)
 
-        def attempt(error: type[Exception], said: str, **job: object) -> None:
-            attempts.append((FlashJob(board.port, **job), error, said))  # type: ignore[arg-type]
+        def attempt(error: type[Exception], message: str, **job: object) -> None:
+            attempts.append((FlashJob(board.port, **job), error, message))  # type: ignore[arg-type]
 
         attempt(ModelPartitionError, "partition", models=(huge,))
         attempt(ModelPartitionError, "slots", models=(model,) * 5)
@@ -132,8 +132,8 @@ def test_what_does_not_fit_or_is_for_another_chip_is_refused(models: Path) -> No
         attempt(ImageError, "no factory image", firmware=lambda chip: b"\xe9" + bytes(100))
         attempt(FlashingError, "not esp32c3", chip="esp32c3", models=(model,))
         attempt(UsageError, "nothing to flash")
-        for job, error, said in attempts:
-            with pytest.raises(error, match=said):
+        for job, error, message in attempts:
+            with pytest.raises(error, match=message):
                 flash(job)
         with LinkClient.connect(board.port) as client:
             assert client.board.partition_size > 0

@@ -57,7 +57,7 @@ def test_a_mac_is_one_board_however_it_is_written() -> None:
         ("boards: [{id: a, chip: esp32s9, serial: x}]", "unknown chip 'esp32s9'", "esp32s3"),
         ("boards: [{id: a, chip: esp32}]", "neither serial nor mac", "mww boards scan"),
         ("boards: [{chip: esp32, serial: x}]", "has no id", None),
-        ("boards: [{id: a, chip: esp32, mac: 24:0a}]", "has mac '24:0a', which is none", "in quotes"),
+        ("boards: [{id: a, chip: esp32, mac: 24:0a}]", "has mac '24:0a', which is not a MAC address", "in quotes"),
         ("boards: [{id: a, chip: esp32, serial: 0001}]", "serial that is not text", "in quotes"),
         ("boards: [{id: a, chip: esp32, serial: x, baud: 0}]", "baud '0'", None),
         ("boards: [{id: a, chip: esp32, serial: x, power_cycle: reboot now}]", "not a command", "a list of words"),

@@ -50,9 +50,9 @@ def test_a_board_has_one_user_and_the_next_hears_who() -> None:
     with _another_process() as process:
         with pytest.raises(BoardBusyError, match=rf"process {process.pid} \(a test\)"):
             acquire(BOARD, purpose="us")
-        found = holder(BOARD)
-        assert found is not None
-        assert (found.board, found.pid, found.purpose) == ("theirs", process.pid, "a test")
+        result = holder(BOARD)
+        assert result is not None
+        assert (result.board, result.pid, result.purpose) == ("theirs", process.pid, "a test")
 
 
 def test_a_killed_process_frees_its_board_at_once() -> None:
@@ -170,10 +170,10 @@ def test_a_lock_can_be_seen_by_everybody_and_leaves_nothing(tmp_path: Path) -> N
 def test_another_user_s_lease_counts(tmp_path: Path) -> None:
     with acquire(BOARD, purpose="theirs"):
         (lock,) = tmp_path.iterdir()
-        theirs = lock.rename(tmp_path / lock.name.replace(f".{os.geteuid()}.", ".4242."))
+        other = lock.rename(tmp_path / lock.name.replace(f".{os.geteuid()}.", ".4242."))
         with pytest.raises(BoardBusyError, match=r"\(theirs\)"):
             acquire(BOARD, purpose="ours")
-        assert theirs.exists()
+        assert other.exists()
     acquire(BOARD, purpose="ours").release()
 
 
@@ -219,9 +219,9 @@ def test_whatever_a_lock_file_says_it_is_only_text(tmp_path: Path, note: bytes) 
     with acquire(BOARD, purpose="us"):
         (lock,) = tmp_path.iterdir()
         lock.write_bytes(note)
-        found = holder(BOARD)
-        assert found is not None
-        assert found.user == "unknown"
+        result = holder(BOARD)
+        assert result is not None
+        assert result.user == "unknown"
 
 
 def test_all_users_of_a_machine_look_in_the_same_folder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,9 +241,9 @@ def test_a_bare_port_is_leased_once_for_a_process_and_against_all_others() -> No
 def test_a_board_at_an_address_is_one_board_to_who_names_the_inventory_and_who_names_the_address() -> None:
     board = Board("attic", "esp32s3", serial="attic-1", port="rfc2217://attic.local:4000")
     with hold_port(board.port, purpose="mww run"):
-        found = holder(board)
-        assert found is not None
-        assert found.purpose == "mww run"
+        result = holder(board)
+        assert result is not None
+        assert result.purpose == "mww run"
         with pytest.raises(BoardBusyError):
             acquire(board, purpose="pytest")
     with acquire(board, purpose="pytest"), hold_port(board.port, purpose="the same process"):

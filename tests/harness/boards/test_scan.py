@@ -1,4 +1,4 @@
-"""`mww boards scan` on a machine with boards: what is listed, what is told to write, and why a port stays closed.
+"""`mww boards scan` on a machine with boards: what is listed, what is reported to write, and why a port stays closed.
 
 No USB port can be had where this runs: pyserial's own entries and a folder of links stand in for /sys and /dev.
 """
@@ -66,8 +66,8 @@ def test_every_port_on_usb_is_listed_and_no_other(plug: Plug, capsys: pytest.Cap
     plug("ttyS0", None, None)
     assert [port.device for port in scan()] == [str(jtag), str(cheap)]
     document = json.loads(_scan(capsys, "--json"))
-    found = [(port["bridge"], port["usb_id"], port["accessible"]) for port in document["ports"]]
-    assert found == [("Espressif USB-Serial-JTAG, in the chip", "303a:1001", True), ("WCH CH340", "1a86:7523", True)]
+    results = [(port["bridge"], port["usb_id"], port["accessible"]) for port in document["ports"]]
+    assert results == [("Espressif USB-Serial-JTAG, in the chip", "303a:1001", True), ("WCH CH340", "1a86:7523", True)]
     shown = _scan(capsys)
     assert "CH340" in shown
     assert "USB JTAG/serial debug unit" in shown
@@ -100,10 +100,10 @@ def test_a_closed_port_is_told_with_group_and_rule(
     plug("ttyUSB1", 0x10C4, 0xEA60, "0002")
     monkeypatch.setattr("os.access", lambda path, mode: False)
     assert execute(mww, ["boards", "scan"]) == 0
-    told = capsys.readouterr().err
-    assert told.count("may not open") == 2
-    assert told.count("usermod -aG") == 1
-    assert UDEV_RULE in told
+    reported = capsys.readouterr().err
+    assert reported.count("may not open") == 2
+    assert reported.count("usermod -aG") == 1
+    assert UDEV_RULE in reported
     assert not access(scan()[0].device).allowed
 
 

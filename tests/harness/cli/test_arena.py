@@ -115,10 +115,10 @@ def test_a_size_too_small_for_other_chips_is_said(
 def test_the_run_of_one_model_is_found_in_a_set(
     manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    one = json.loads(run_json(tmp_path / "one.json").read_text())
-    other = {**one, "model_sha256": "0" * 64, "arena": None}
+    first = json.loads(run_json(tmp_path / "one.json").read_text())
+    other = {**first, "model_sha256": "0" * 64, "arena": None}
     result = tmp_path / "run.json"
-    result.write_text(json.dumps({"schema": "mww.run-set/1", "verdict": "pass", "runs": [7, other, one]}))
+    result.write_text(json.dumps({"schema": "mww.run-set/1", "verdict": "pass", "runs": [7, other, first]}))
     code, document = arena(capsys, manifest, "--from-run", result, "--write")
     assert (code, document["from_run"]["used"]) == (0, 22140)
 
@@ -208,9 +208,9 @@ def test_a_release_that_is_newer_than_the_data_gets_the_newest_pins_and_a_warnin
 
 def test_people_get_one_row_for_runtimes_that_are_alike(capsys: pytest.CaptureFixture[str]) -> None:
     assert execute(mww, ["arena", str(ALEXA), "--runtime", "all"]) == 1
-    said = " ".join(capsys.readouterr().out.split())
-    assert "1.3.3~1 1.1.0, 1.1.1, 1.1.2, 1.2.0, 1.2.0~1 16,144 22,144 22,128" in said
-    assert "1.3.3~1 1.2.1, 1.2.2 16,144 30,112, 7,764 short 22,128" in said
-    assert "1.3.3~1 1.2.3 16,144 30,144, 7,796 short 22,128" in said
-    assert "1.3.4, 1.3.5, 1.3.7, 1.3.8, 1.4.0, 1.5.0* 16,144 22,176 18,320" in said
-    assert "* The source of this version was not seen" in said
+    message = " ".join(capsys.readouterr().out.split())
+    assert "1.3.3~1 1.1.0, 1.1.1, 1.1.2, 1.2.0, 1.2.0~1 16,144 22,144 22,128" in message
+    assert "1.3.3~1 1.2.1, 1.2.2 16,144 30,112, 7,764 short 22,128" in message
+    assert "1.3.3~1 1.2.3 16,144 30,144, 7,796 short 22,128" in message
+    assert "1.3.4, 1.3.5, 1.3.7, 1.3.8, 1.4.0, 1.5.0* 16,144 22,176 18,320" in message
+    assert "* The source of this version was not seen" in message

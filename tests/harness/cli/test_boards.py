@@ -1,4 +1,4 @@
-"""`mww boards`: what scripts read, and what people are told."""
+"""`mww boards`: what scripts read, and what people are reported."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def test_check_is_a_verdict_on_every_board(
         path.write_text(yaml.safe_dump({"boards": [entry, *others]}))
         capsys.readouterr()
         assert execute(mww, ["boards", "check", "--map", str(path), "--json"]) == 1
-        found = {board["id"]: board["error"] for board in json.loads(capsys.readouterr().out)["boards"]}
-        assert found.pop("virtual-0") is None
-        codes = {name: error["code"] for name, error in found.items()}
+        result = {board["id"]: board["error"] for board in json.loads(capsys.readouterr().out)["boards"]}
+        assert result.pop("virtual-0") is None
+        codes = {name: error["code"] for name, error in result.items()}
         assert codes == {
             "gone": "port-missing",
             "swapped": "wrong-board",

@@ -37,6 +37,6 @@ def test_help_tells_of_it_without_importing_anything_heavy() -> None:
         "import sys\nfrom harness.cli import execute, mww\n"
         "execute(mww, ['demo', '--help'])\nprint('tensorflow' in sys.modules)"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "--output" in found.stdout
-    assert found.stdout.splitlines()[-1] == "False"
+    results = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "--output" in results.stdout
+    assert results.stdout.splitlines()[-1] == "False"

@@ -58,8 +58,8 @@ def test_names_from_files_cannot_write_escape_sequences() -> None:
 def test_imports_stay_light(module: str) -> None:
     heavy = "{'tensorflow', 'keras', 'h5py', 'rich', 'esptool', 'serial', 'jinja2'}"
     code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"]])
@@ -68,8 +68,8 @@ def test_help_imports_nothing_heavy(words: list[str]) -> None:
         f"import sys\nfrom harness.cli import execute, mww\nexecute(mww, {words})\n"
         "print(sorted({'tensorflow', 'numpy', 'rich', 'esptool', 'serial'} & set(sys.modules)))"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.splitlines()[-1] == "[]"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "[]"
 
 
 def test_verbs_can_be_called_one_after_the_other_in_one_process() -> None:
@@ -79,5 +79,5 @@ def test_verbs_can_be_called_one_after_the_other_in_one_process() -> None:
         "    try:\n        main(['run', '--help'])\n"
         "    except SystemExit as stop:\n        print(stop.code)\n"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.splitlines()[-1] == "0"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-1] == "0"

@@ -319,7 +319,7 @@ def test_of_several_models_one_that_cannot_be_read_is_told_in_its_place(
     document = called(capsys, *words, "--report", tmp_path / "report", code=2)
     jsonschema.validate(document, json.loads((REPOSITORY / "docs/reference/run.schema.json").read_text()))
     cut, good, odd = document["runs"]  # type: ignore[misc]
-    assert [one["verdict"] for one in (cut, good, odd)] == ["error", "pass", "error"]
+    assert [item["verdict"] for item in (cut, good, odd)] == ["error", "pass", "error"]
     assert {clip["error"]["code"] for clip in cut["clips"]} == {"model-file"}
     assert {clip["error"]["code"] for clip in odd["clips"]} == {"manifest"}
     assert (

@@ -35,11 +35,11 @@ def test_what_is_written_is_streamed_and_numpy_reads_it_too(tmp_path: Path) -> N
     arrays = {"/tmp/a clip.wav": SLICES, "file": SLICES[:5], "../up/ünd.wav": raw, "empty": SLICES[:0]}
     write_archive(tmp_path / "features.npz", arrays.items())
     with Archive(tmp_path / "features.npz") as archive:
-        found = streamed(archive)
-    assert list(found) == list(arrays)
+        result = streamed(archive)
+    assert list(result) == list(arrays)
     for name, array in arrays.items():
         expected = quantize_features(array) if array.dtype == np.uint16 else array
-        assert np.array_equal(found[name], expected)
+        assert np.array_equal(result[name], expected)
     with np.load(tmp_path / "features.npz", allow_pickle=False) as loaded:
         assert all(np.array_equal(loaded[name], array) for name, array in arrays.items())
 
@@ -55,9 +55,9 @@ def test_what_numpy_saves_is_streamed(tmp_path: Path, save: object) -> None:
     assert callable(save)
     save(tmp_path / "features.npz", clip=SLICES, columns=np.asfortranarray(SLICES))
     with Archive(tmp_path / "features.npz") as archive:
-        found = streamed(archive)
-    assert np.array_equal(found["clip"], SLICES)
-    assert np.array_equal(found["columns"], SLICES)
+        result = streamed(archive)
+    assert np.array_equal(result["clip"], SLICES)
+    assert np.array_equal(result["columns"], SLICES)
 
 
 @pytest.mark.parametrize(
@@ -134,12 +134,12 @@ def test_no_mutation_is_more_than_an_error(tmp_path: Path, data: st.DataObject) 
 
 
 def test_wavs_are_found_to_the_bottom_of_a_folder_each_once(clips: Path) -> None:
-    found = audio_clips([clips / "okay_nabu", clips], lead_in=0.5)
-    names = [clip.name for clip in found]
+    result = audio_clips([clips / "okay_nabu", clips], lead_in=0.5)
+    names = [clip.name for clip in result]
     assert len(set(names)) == len(names) == len(list(clips.rglob("*.wav")))
     assert names[0].startswith(str(clips / "okay_nabu"))
     expected = quantize_features(wav_to_features(names[0], lead_in=0.5))
-    assert np.array_equal(np.concatenate(list(found[0].blocks())), expected)
+    assert np.array_equal(np.concatenate(list(result[0].blocks())), expected)
 
 
 def test_nothing_to_stream_is_an_error(tmp_path: Path) -> None:

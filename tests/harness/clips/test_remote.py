@@ -128,8 +128,8 @@ def test_paths_are_no_urls(path: str) -> None:
 
 def test_clips_that_differ_in_what_is_not_shown_keep_names_apart(corpus: Path, web: str, clips: Path) -> None:
     (corpus / "one.wav").write_bytes(sorted(clips.rglob("*.wav"))[0].read_bytes())
-    found = audio_clips([f"{web}/corpus/one.wav?id={number}" for number in range(3)])
-    assert [clip.name.removeprefix(web) for clip in found] == [
+    results = audio_clips([f"{web}/corpus/one.wav?id={number}" for number in range(3)])
+    assert [clip.name.removeprefix(web) for clip in results] == [
         "/corpus/one.wav",
         "/corpus/one.wav#2",
         "/corpus/one.wav#3",
@@ -154,10 +154,10 @@ def test_what_is_not_there_is_one_error_without_secrets(corpus: Path, web: str) 
 
 def test_what_vanishes_is_the_clips_error(models: Path, corpus: Path, web: str) -> None:
     url = in_memory(corpus, "vanishing")
-    found = audio_clips([url])
+    results = audio_clips([url])
     fsspec.filesystem("memory").rm("/vanishing/positive/0 a?&#%41.wav")
     with pytest.raises(AudioError, match=f"cannot read {url}/positive/0 .*: No such file or directory"):
-        list(found[0].blocks())
+        list(results[0].blocks())
 
 
 def test_a_page_of_links_cannot_name_files_elsewhere(tmp_path: Path, web: str, clips: Path) -> None:

@@ -34,9 +34,9 @@ def endless() -> bytes:
         graph.inputs, graph.outputs = [graph.tensor([1, 3, 40])], [graph.tensor([1, 3, 40])]
     main.operator("WHILE", main.inputs, main.outputs, condSubgraphIndex=1, bodySubgraphIndex=2)
     body.operator("ADD", body.inputs * 2, body.outputs)
-    one = condition.constant([1])
+    first = condition.constant([1])
     condition.outputs = [condition.tensor([1], "BOOL", scales=())]
-    condition.operator("EQUAL", [one, one], condition.outputs)
+    condition.operator("EQUAL", [first, first], condition.outputs)
     return pack(main, condition, body)
 
 
@@ -103,9 +103,9 @@ def test_a_model_that_costs_a_process_again_is_given_up_and_the_other_models_run
     clips = {f"clip {number}": np.zeros((30, 40), np.int8) for number in range(ATTEMPTS + 2)}
     loaded = [load_model(tmp_path / "crashing.tflite"), load_model(models / "okay_nabu.json")]
     bad, good = check_models(loaded, clips, RunOptions())
-    told = [clip.error.message for clip in bad.clips if clip.error]
-    assert told[:ATTEMPTS] == ["engine tflm was ended by SIGSEGV"] * ATTEMPTS
-    assert told[ATTEMPTS:] == [f"{told[0]} at inference 0, {ATTEMPTS} times: it is given up"] * 2
+    results = [clip.error.message for clip in bad.clips if clip.error]
+    assert results[:ATTEMPTS] == ["engine tflm was ended by SIGSEGV"] * ATTEMPTS
+    assert results[ATTEMPTS:] == [f"{results[0]} at inference 0, {ATTEMPTS} times: it is given up"] * 2
     assert [clip.status for clip in good.clips] == ["pass"] * len(clips)
 
 

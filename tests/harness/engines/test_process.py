@@ -71,8 +71,8 @@ with EngineProcess("tflm") as engine:
 print("tflite_micro" in sys.modules)
 """
     words = [sys.executable, "-c", code, str(MODELS / "okay_nabu.tflite")]
-    found = subprocess.run(words, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "False"
+    result = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "False"
 
 
 @pytest.mark.parametrize("name", [name for name in ENGINES if name != "exact"])

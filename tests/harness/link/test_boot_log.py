@@ -1,4 +1,4 @@
-"""What a board printed is told without colours, and without what ESPHome conceals."""
+"""What a board printed is reported without colours, and without what ESPHome conceals."""
 
 from __future__ import annotations
 

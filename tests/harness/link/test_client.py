@@ -114,10 +114,10 @@ def test_the_boards_rule_detects_where_the_hosts_does(connect: Connect) -> None:
     client.open_model()
     client.arm_detection(0, cutoff=150, window=2)
     clip = frames(400)
-    found = client.infer(clip).detections
+    result = client.infer(clip).detections
     expected = detect(expected_outputs(clip), cutoff=150 / 255, window=2, stride=STRIDE)
     assert len(expected) > 2
-    assert [(item.inference, item.slices / 100, item.average, item.maximum) for item in found] == [
+    assert [(item.inference, item.slices / 100, item.average, item.maximum) for item in result] == [
         (item.inference, item.time_s, item.average, item.maximum) for item in expected
     ]
 

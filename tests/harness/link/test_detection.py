@@ -46,8 +46,10 @@ def test_the_same_checks_fire_as_in_esphome() -> None:
             engine.recorded = bytes.fromhex(case["outputs"])
             board.reset(0)
             frames = np.zeros((len(engine.recorded), case["stride"], 40), np.int8)
-            found = [(one.inference, one.slices, one.average, one.maximum) for one in board.infer(frames).detections]
-            assert found == [(e["inference"], e["slices"], e["average"], e["maximum"]) for e in case["detections"]]
-            events += len(found)
+            entries = [
+                (item.inference, item.slices, item.average, item.maximum) for item in board.infer(frames).detections
+            ]
+            assert entries == [(e["inference"], e["slices"], e["average"], e["maximum"]) for e in case["detections"]]
+            events += len(entries)
     port.end()
     assert events > 50

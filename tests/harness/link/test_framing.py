@@ -46,12 +46,12 @@ def test_both_ends_find_every_frame_between_text_in_any_portions(
 ) -> None:
     stream = b"".join(wire(part) if isinstance(part, Frame) else part for part in parts)
     frames = [part for part in parts if isinstance(part, Frame)]
-    decoder, found, left = FrameDecoder(), [], stream
+    decoder, result, left = FrameDecoder(), [], stream
     while left:
         size = data.draw(st.integers(1, len(left)))
-        found += decoder.feed(left[:size])
+        result += decoder.feed(left[:size])
         left = left[size:]
-    assert [item for item in found if isinstance(item, Frame)] == frames
+    assert [item for item in result if isinstance(item, Frame)] == frames
     assert host_codec.decode_frames(stream)[0] == frames
 
 
@@ -119,8 +119,8 @@ def test_sha256_is_sha256(data: bytes) -> None:
     st.integers(1, 4),
 )
 def test_the_firmwares_detection_is_the_hosts(outputs: bytes, cutoff: int, window: int, stride: int) -> None:
-    found = host_codec.detect(outputs, cutoff=cutoff, window=window, stride=stride)
+    result = host_codec.detect(outputs, cutoff=cutoff, window=window, stride=stride)
     expected = detect(list(outputs), cutoff=min(1.0, (cutoff + 0.5) / 255), window=window, stride=stride)
-    assert [(frame * stride + at, average, maximum) for frame, at, average, maximum in found] == [
+    assert [(frame * stride + at, average, maximum) for frame, at, average, maximum in result] == [
         (round(item.time_s * 100), item.average, item.maximum) for item in expected
     ]

@@ -140,8 +140,8 @@ def test_every_frame_is_inferred_once_whatever_the_line_does(
     line.board.close()
     assert line.board.engine.inferences == len(clip)
     assert [item.first for item in outputs] == [0, *np.cumsum(packets)[:-1]]
-    found = b"".join(item.samples[::8] for item in outputs)
-    assert found == expected_outputs(clip).tobytes()
+    result = b"".join(item.samples[::8] for item in outputs)
+    assert result == expected_outputs(clip).tobytes()
 
 
 @pytest.mark.parametrize("cut", range(17))

@@ -54,12 +54,12 @@ def test_it_detects_what_a_run_detects(models: Path, clips: Path, tmp_path: Path
     for word in words:
         (result,) = check(word, [wav]).clips
         expected = [(d.inference, d.average, d.maximum) for d in result.detections]
-        found = [
+        results = [
             (event["inference"], event["average"], event["maximum"])
             for event in events
             if event["event"] == "detection" and event["model"] == word.stem
         ]
-        assert found == expected
+        assert results == expected
     assert [event for event in events if event["event"] == "detection"]
 
 

@@ -65,6 +65,6 @@ def test_a_release_that_lacks_what_the_firmware_calls_is_told_in_its_own_words(
     monkeypatch.setattr(esphome, "esphome_python", lambda release: script)
     subject = read_subject(str(MODELS / "alexa.json"), "alexa")
     rows = choose_rows([RELEASE], (), ())
-    found = list(check_configurations([subject], rows, [RELEASE], ["esp32"], lambda *_: None))
-    assert [one.holds for one in found] == [False, False]
-    assert found[0].said == "AttributeError: module 'logger' has no attribute 'request_log_listener'"
+    results = list(check_configurations([subject], rows, [RELEASE], ["esp32"], lambda *_: None))
+    assert [item.holds for item in results] == [False, False]
+    assert results[0].said == "AttributeError: module 'logger' has no attribute 'request_log_listener'"

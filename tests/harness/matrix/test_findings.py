@@ -19,7 +19,7 @@ def column(*answers: bool | None, chip: str = "esp32s3") -> list[Finding]:
     [
         ((), True),
         ((True, True), True),
-        ((False, True), True),  # mended
+        ((False, True), True),  # repaired
         ((True, False), False),
         ((True, False, True), False),  # lost on the way
         ((False, False), False),  # never held
@@ -42,8 +42,8 @@ def test_the_verdict_is_that_of_the_worst_column(answers: list[bool]) -> None:
 
 
 def test_a_change_names_both_rows_and_what_became_of_it() -> None:
-    found = changes(column(True, True, False, True))
-    assert [(one.before.row, one.after.row, one.lost, one.regained) for one in found] == [
+    result = changes(column(True, True, False, True))
+    assert [(item.before.row, item.after.row, item.lost, item.regained) for item in result] == [
         (1, 2, True, False),
         (2, 3, False, True),
     ]

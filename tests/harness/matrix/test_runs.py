@@ -50,7 +50,7 @@ def found(*folders: Path) -> list[Finding]:
     """What a matrix of these runs alone finds in them."""
     subject = read_subject(str(ALEXA), "alexa")
     taken = take_runs(folders, [subject])
-    rows = choose_rows((), (), [one.run for one in taken])
+    rows = choose_rows((), (), [item.run for item in taken])
     return list(judge_runs(taken, [subject], rows, predict(subject, rows, ["esp32s3"])[0]))
 
 
@@ -65,12 +65,12 @@ def test_a_run_stands_in_the_row_of_its_release(tmp_path: Path) -> None:
 def test_outputs_that_changed_with_the_library_are_told(tmp_path: Path) -> None:
     newer = recorded(tmp_path / "new", "2026.4.0b3", "1.1.2")
     wrong = recorded(tmp_path / "wrong", "2026.4.0b2", "1.2.1", outputs=WRONG)
-    lost, mended = found(newer, wrong)
-    assert (lost.row, lost.holds, mended.row, mended.holds) == (0, False, 1, True)
+    lost, repaired = found(newer, wrong)
+    assert (lost.row, lost.holds, repaired.row, repaired.holds) == (0, False, 1, True)
     assert lost.said == "fail, 1 of 1 clip"
     assert lost.details == ("arena: 22,140 bytes measured, 30,108 predicted",)
-    assert mended.details[0] == "verdict: fail -> pass"
-    assert mended.details[1].startswith("clip clip.wav: status, outputs_sha256")
+    assert repaired.details[0] == "verdict: fail -> pass"
+    assert repaired.details[1].startswith("clip clip.wav: status, outputs_sha256")
 
 
 def test_a_run_of_another_model_is_refused(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_qemu_is_another_place_than_a_board(tmp_path: Path) -> None:
     target = {"kind": "qemu", "chip": "esp32s3", "engine": "tflm"}
     versions = {"esphome": "2026.6.5", "esp-tflite-micro": "1.3.3~1", "esp-nn": "1.1.2"}
     emulated = recorded(tmp_path / "qemu", "", "", target={**target, "versions": versions})
-    assert [one.row for one in found(board, emulated)] == [0, 1]
+    assert [item.row for item in found(board, emulated)] == [0, 1]
     assert row_of(read_runs(emulated)[0]).label == "ESPHome 2026.6.5, qemu, esp-nn 1.1.2"
 
 

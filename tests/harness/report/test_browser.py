@@ -62,19 +62,19 @@ def _look(tmp_path: Path, page: str, *, width: int, dark: bool = False) -> dict[
     )
     title = re.search(r"<title>(.*?)</title>", done.stdout)
     assert title is not None
-    found = json.loads(unescape(title[1]))
-    assert isinstance(found, dict)
-    return found
+    result = json.loads(unescape(title[1]))
+    assert isinstance(result, dict)
+    return result
 
 
 @pytest.mark.parametrize("width", [1180, 500, 360])
 def test_it_fits_its_window_and_can_be_read(tmp_path: Path, width: int) -> None:
-    found = _look(tmp_path, html_page([mixed_run()]), width=width)
-    assert found["width"] == 0
-    assert found["curves"] == 7
-    assert float(str(found["verdict"])) < 120
-    assert float(str(found["smallest"])) >= 11
-    assert found["fetched"] == 0
+    result = _look(tmp_path, html_page([mixed_run()]), width=width)
+    assert result["width"] == 0
+    assert result["curves"] == 7
+    assert float(str(result["verdict"])) < 120
+    assert float(str(result["smallest"])) >= 11
+    assert result["fetched"] == 0
 
 
 def test_dark_is_dark_and_light_is_light(tmp_path: Path) -> None:
@@ -90,6 +90,6 @@ def test_dark_is_dark_and_light_is_light(tmp_path: Path) -> None:
 def test_a_hostile_name_runs_nothing_and_breaks_no_layout(tmp_path: Path) -> None:
     name = '<img src=x onerror="window.alerted=true"><script>window.alerted=true</script>' + "x" * 500
     outputs = speech(3, 1.5)
-    found = _look(tmp_path, html_page([run([clip(name, outputs, outputs)], model=name)]), width=500)
-    assert found["alerted"] is False
-    assert found["width"] == 0
+    result = _look(tmp_path, html_page([run([clip(name, outputs, outputs)], model=name)]), width=500)
+    assert result["alerted"] is False
+    assert result["width"] == 0

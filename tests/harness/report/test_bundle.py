@@ -37,10 +37,10 @@ def _declared(schema: dict, document: object, place: str = "run") -> None:
     if isinstance(document, dict):
         options = [schema, *schema.get("oneOf", [])]
         for key, value in document.items():
-            found = [option["properties"][key] for option in options if key in option.get("properties", {})]
-            assert found or any("additionalProperties" in option for option in options), f"{place}.{key}"
-            if found:
-                _declared(found[0], value, f"{place}.{key}")
+            entries = [option["properties"][key] for option in options if key in option.get("properties", {})]
+            assert entries or any("additionalProperties" in option for option in options), f"{place}.{key}"
+            if entries:
+                _declared(entries[0], value, f"{place}.{key}")
     elif isinstance(document, list):
         items = next(option["items"] for option in [schema, *schema.get("oneOf", [])] if "items" in option)
         for item in document:

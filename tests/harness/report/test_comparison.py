@@ -49,14 +49,14 @@ def test_every_kind_of_difference_is_named(tmp_path: Path, capsys: pytest.Captur
     )
     a, b = write_report(tmp_path / "a", [before]), _write(tmp_path / "b.json", after)
     assert run_cli(mww, ["compare-runs", str(a.parent), b, "--json"]) == 1
-    (found,) = json.loads(capsys.readouterr().out)["runs"]
-    assert {change["what"] for change in found["results"]} == {"verdict", "arena.used"}
-    clips = {entry["name"]: {change["what"] for change in entry["changes"]} for entry in found["clips"]}
+    (result,) = json.loads(capsys.readouterr().out)["runs"]
+    assert {change["what"] for change in result["results"]} == {"verdict", "arena.used"}
+    clips = {entry["name"]: {change["what"] for change in entry["changes"]} for entry in result["clips"]}
     assert set(clips) == {"moved", "gone", "new"}
     assert {"status", "outputs_sha256", "mismatches", "detections"} <= clips["moved"]
     assert run_cli(mww, ["compare-runs", str(a), b]) == 1
-    said = capsys.readouterr().out
-    assert "okay_nabu: different" in said and "arena.used: 22704 -> 23000" in said and "clip: pass -> nothing" in said
+    text = capsys.readouterr().out
+    assert "okay_nabu: different" in text and "arena.used: 22704 -> 23000" in text and "clip: pass -> nothing" in text
 
 
 def test_sets_are_compared_model_by_model(tmp_path: Path, passing: RunResult, mixed: RunResult) -> None:
@@ -127,5 +127,5 @@ def test_a_spoilt_run_is_read_or_refused_and_nothing_else(tmp_path: Path, key: s
 def test_allowances_are_a_condition(tmp_path: Path, mixed: RunResult, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = _write(tmp_path / "a.json", replace(mixed, allowances=None)), _write(tmp_path / "b.json", mixed)
     assert run_cli(mww, ["compare-runs", a, b, "--json"]) == 0
-    (found,) = json.loads(capsys.readouterr().out)["runs"]
-    assert found["conditions"] == [{"what": "allowances", "a": None, "b": "1 lapsed"}]
+    (result,) = json.loads(capsys.readouterr().out)["runs"]
+    assert result["conditions"] == [{"what": "allowances", "a": None, "b": "1 lapsed"}]

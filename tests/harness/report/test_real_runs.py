@@ -47,8 +47,8 @@ def test_emulated_and_virtual_runs_are_equal_but_for_where_they_ran(
     assert emulated["golden"] is None and virtual["golden"]["origin"] == "worker"
     assert emulated["evaluation"]["at"]["recall"]["hits"] == len(emulated["clips"])
     with np.load(tmp_path / "virtual" / "outputs.npz", allow_pickle=False) as outputs:
-        found = hashlib.sha256(outputs["0/0/outputs"].tobytes()).hexdigest()
-    assert found == virtual["clips"][0]["outputs_sha256"]
+        result = hashlib.sha256(outputs["0/0/outputs"].tobytes()).hexdigest()
+    assert result == virtual["clips"][0]["outputs_sha256"]
     capsys.readouterr()
     code = execute(mww, ["compare-runs", str(tmp_path / "emulated"), str(tmp_path / "virtual"), "--json"])
     (compared,) = json.loads(capsys.readouterr().out)["runs"]

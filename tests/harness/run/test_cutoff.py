@@ -35,11 +35,11 @@ def test_it_is_the_best_of_all_bytes_under_the_devices_rule(models: Path, labell
         outputs[kind] = [clip.trace.outputs for clip in check(model, arrays).clips]
     counts = {}
     for byte in range(256):
-        found = {
+        result = {
             kind: [len(detect(each, cutoff=cutoff_of(byte), window=5, stride=3)) for each in clips]
             for kind, clips in outputs.items()
         }
-        counts[byte] = (sum(map(bool, found["positive"])), sum(found["negative"]))
+        counts[byte] = (sum(map(bool, result["positive"])), sum(result["negative"]))
     assert [(point.recall.hits, point.false_accepts.count) for point in choice.sweep] == list(counts.values())
     reaching = {byte: accepts for byte, (hits, accepts) in counts.items() if hits == 3}
     assert choice.at.false_accepts.count == min(reaching.values())

@@ -43,13 +43,13 @@ def clip(tmp_path: Path) -> Clip:
 
 def test_what_was_seen_comes_back_as_it_was(setup: Setup, clip: Clip, tmp_path: Path) -> None:
     Journal(tmp_path / "journal", setup, INFO).note(clip, SEEN)
-    found = Journal(tmp_path / "journal", setup, INFO).recall(clip)
-    assert found is not None
-    assert (found.streamed, found.device_inferences, found.golden) == (SEEN.streamed, 3, None)
-    assert found.device_detections == SEEN.device_detections
+    result = Journal(tmp_path / "journal", setup, INFO).recall(clip)
+    assert result is not None
+    assert (result.streamed, result.device_inferences, result.golden) == (SEEN.streamed, 3, None)
+    assert result.device_detections == SEEN.device_detections
     for name in ("outputs", "microseconds", "vad"):
-        assert np.array_equal(getattr(found, name), getattr(SEEN, name))
-        assert getattr(found, name).dtype == getattr(SEEN, name).dtype
+        assert np.array_equal(getattr(result, name), getattr(SEEN, name))
+        assert getattr(result, name).dtype == getattr(SEEN, name).dtype
 
 
 def test_anything_else_is_not_finished(setup: Setup, clip: Clip, models: Path, tmp_path: Path) -> None:

@@ -84,8 +84,8 @@ def test_targets_that_cannot_share_are_refused(models: Path) -> None:
     for names in (("emulator", "emulator"), ("socket://127.0.0.1:1", "socket://127.0.0.1:1"), ("virtual", "/dev/a")):
         with pytest.raises(UsageError, match="not each another board"):
             check_models([model], CLIPS, RunOptions(target=names[0], more_targets=names[1:]))
-    with VirtualBoard("esp32s3") as one, VirtualBoard("esp32c3") as other, pytest.raises(UsageError, match="not like"):
-        check_models([model], CLIPS, RunOptions(target=one.port, more_targets=(other.port,)))
+    with VirtualBoard("esp32s3") as item, VirtualBoard("esp32c3") as other, pytest.raises(UsageError, match="not like"):
+        check_models([model], CLIPS, RunOptions(target=item.port, more_targets=(other.port,)))
 
 
 def test_the_command_line_takes_several_boards_and_reports_the_loss(

@@ -1,4 +1,4 @@
-"""Who has a port open is told by process, and neither ourselves nor the maker of a terminal are taken for users."""
+"""Who has a port open is reported by process, and neither ourselves nor the maker of a terminal are taken for users."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def test_who_has_a_terminal_open_is_named() -> None:
         path = os.ttyname(terminal)
         assert port_users(path) == ()
         with held_by_another(path) as pid:
-            (told,) = port_users(path)
-            assert told.startswith(f"process {pid} (python")
+            (reported,) = port_users(path)
+            assert reported.startswith(f"process {pid} (python")
         assert port_users(path) == ()
     finally:
         os.close(maker)
@@ -46,7 +46,7 @@ def test_who_is_connected_to_a_port_of_this_machine_is_named(host: str) -> None:
         url = f"socket://{host}:{server.getsockname()[1]}"
         assert port_users(url) == ()
         with held_by_another(url) as pid:
-            assert [told.split()[1] for told in port_users(url)] == [str(pid)]
+            assert [reported.split()[1] for reported in port_users(url)] == [str(pid)]
 
 
 @pytest.mark.parametrize(

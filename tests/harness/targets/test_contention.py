@@ -1,4 +1,4 @@
-"""A port that another program uses is told as such; a board that hangs is reset where its port can do that."""
+"""A port that another program uses is reported as such; a board that hangs is reset where its port can do that."""
 
 from __future__ import annotations
 

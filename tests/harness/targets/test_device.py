@@ -104,9 +104,9 @@ def test_a_rule_that_detects_otherwise_on_the_board_fails(models: Path, clips: P
     claimed = _run(models, clips, "detect=40", "corrupt=0.02", "seed=3")
     assert (hidden.verdict, claimed.verdict) == ("fail", "fail")
     assert (hidden.clips[0].status, hidden.clips[0].mismatches, hidden.clips[0].device_detections) == ("fail", 0, ())
-    told = claimed.clips[0].device_detections
-    assert told is not None
-    assert [(one.inference, one.maximum) for one in told] == [(39, 255), (heard.inference, heard.maximum)]
+    reported = claimed.clips[0].device_detections
+    assert reported is not None
+    assert [(item.inference, item.maximum) for item in reported] == [(39, 255), (heard.inference, heard.maximum)]
 
 
 @pytest.mark.parametrize("fault", ["noreset", "kernel=CONV_2D", "kernel=LOGISTIC", "kernel=ASSIGN_VARIABLE"])

@@ -34,10 +34,10 @@ def board(request: pytest.FixtureRequest) -> Iterator[VirtualBoard]:
 def _answer(port: serial.SerialBase, data: bytes, enough: bytes, seconds: float = 5.0) -> bytes:
     """Write, and read until `enough` has come."""
     port.write(data)
-    deadline, found = time.monotonic() + seconds, b""
-    while enough not in found and time.monotonic() < deadline:
-        found += port.read(port.in_waiting or 1)
-    return found
+    deadline, result = time.monotonic() + seconds, b""
+    while enough not in result and time.monotonic() < deadline:
+        result += port.read(port.in_waiting or 1)
+    return result
 
 
 def test_sync_finds_the_bootloader_and_closing_boots_the_flash(board: VirtualBoard) -> None:
@@ -102,13 +102,13 @@ def test_a_board_ends_with_the_process_that_started_it() -> None:
         "from harness.virtual.process import VirtualBoard; import os\n"
         "board = VirtualBoard(); print(board.pid, flush=True); os.kill(os.getpid(), 9)"
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
-    pid = int(found.stdout)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    pid = int(result.stdout)
     assert not psutil.pid_exists(pid) or not psutil.wait_procs([psutil.Process(pid)], timeout=10)[1]
 
 
 def test_a_machine_without_tflm_has_a_board_to_flash(models: Path, clips: Path, tmp_path: Path) -> None:
-    """It can be flashed and spoken to; a model is refused by the name of what lacks."""
+    """It can be flashed and spoken to; a model is refused by the name of what does not have."""
     code = "import sys; sys.modules['tflite_micro'] = None; from harness.cli import main; main()"
     port_file = tmp_path / "port"
     words = [sys.executable, "-c", code, "virtual", "--port-file", str(port_file)]
@@ -120,12 +120,12 @@ def test_a_machine_without_tflm_has_a_board_to_flash(models: Path, clips: Path, 
         model = str(models / "okay_nabu.json")
         flashed = subprocess.run([*mww, "flash", "--port", port, "--model", model], capture_output=True, check=False)
         run = [*mww, "run", model, "--wav", str(clips / "negative"), "--lead-in", "1", "--target", port]
-        found = subprocess.run(run, capture_output=True, text=True, check=False)
+        result = subprocess.run(run, capture_output=True, text=True, check=False)
         process.terminate()
         process.wait(10)
     assert flashed.returncode == 0
-    assert found.returncode == 2
-    assert "tflite-micro" in found.stdout + found.stderr
+    assert result.returncode == 2
+    assert "tflite-micro" in result.stdout + result.stderr
 
 
 def test_a_state_belongs_to_one_chip_and_one_process(tmp_path: Path) -> None:

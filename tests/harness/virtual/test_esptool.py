@@ -58,9 +58,9 @@ def _esptool(esptool: Sequence[str], port: str, *words: str) -> str:
 
 @pytest.mark.parametrize("board_port", ALL, indirect=True)
 def test_the_chip_its_mac_and_its_flash_are_recognised(board_port: str, esptool: list[str]) -> None:
-    found = _esptool(esptool, board_port, "flash-id")
-    assert "Detected flash size" in found
-    assert "02:4d:57:57" in found
+    result = _esptool(esptool, board_port, "flash-id")
+    assert "Detected flash size" in result
+    assert "02:4d:57:57" in result
     assert "Detected flash size" in _esptool(esptool, board_port, "--no-stub", "flash-id")
 
 

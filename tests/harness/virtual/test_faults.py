@@ -14,8 +14,8 @@ FRAMES = st.lists(st.binary(min_size=1, max_size=60).map(lambda data: data.repla
 
 def test_every_fault_reads_as_documented() -> None:
     words = "corrupt=0.1 drop=0.02 duplicate=1e-3 log=0 reboot=5 hang=6 wrong=7 swap=8 kernel=conv_2d arena=0x100"
-    found = parse_faults([*words.split(), "noreset", "seed=3"])
-    assert found == Faults(0.1, 0.02, 0.001, 0.0, 5, 6, 7, 8, "CONV_2D", 256, noreset=True, seed=3)
+    result = parse_faults([*words.split(), "noreset", "seed=3"])
+    assert result == Faults(0.1, 0.02, 0.001, 0.0, 5, 6, 7, 8, "CONV_2D", 256, noreset=True, seed=3)
     assert parse_faults(["detect=12"]) == Faults(detect=12)
     assert parse_faults([]) == NO_FAULTS
     assert not NO_FAULTS.noisy
@@ -63,7 +63,7 @@ def test_faults_come_as_often_as_their_rate_and_the_same_for_a_seed(name: str) -
     spoiled = [Noise(faults, "to host") for _ in range(2)]
     first, second = ([noise.spoil(frame) for frame in frames] for noise in spoiled)
     assert first == second
-    changed = sum(found.strip(b"\0") != frame.strip(b"\0") for found, frame in zip(first, frames, strict=True))
+    changed = sum(entry.strip(b"\0") != frame.strip(b"\0") for entry, frame in zip(first, frames, strict=True))
     assert 400 < changed < 600
 
 

@@ -1,4 +1,4 @@
-"""The host library: built once, by whatever compiler there is, and missed with a line that mends it."""
+"""The host library: built once, by whatever compiler there is, and missed with a line that repairs it."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ def test_packets_survive_any_cutting_of_the_stream(packets: list[bytes], cuts: l
     stream = b"".join(map(encode, packets))
     edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     decoder = Decoder()
-    found = [packet for a, b in pairwise(edges) for packet in decoder.feed(stream[a:b])]
-    assert found == packets
+    results = [packet for a, b in pairwise(edges) for packet in decoder.feed(stream[a:b])]
+    assert results == packets
 
 
 @given(noise=st.binary(max_size=50), packet=st.binary(min_size=1, max_size=50))

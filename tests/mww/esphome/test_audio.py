@@ -18,14 +18,14 @@ SAMPLES = np.frombuffer(b"".join(read_samples(WAV)), "<i2")
 
 
 def read(path: Path) -> tuple[np.ndarray, list[str]]:
-    told: list[str] = []
-    return np.frombuffer(b"".join(read_audio(path, told.append)), "<i2"), told
+    results: list[str] = []
+    return np.frombuffer(b"".join(read_audio(path, results.append)), "<i2"), results
 
 
 def test_the_devices_own_format_is_passed_on_bit_for_bit() -> None:
-    samples, told = read(WAV)
+    samples, reported = read(WAV)
     assert np.array_equal(samples, SAMPLES)
-    assert told == []
+    assert reported == []
 
 
 @pytest.mark.parametrize(
@@ -35,16 +35,16 @@ def test_the_devices_own_format_is_passed_on_bit_for_bit() -> None:
 def test_lossless_formats_at_16_khz_keep_every_sample(tmp_path: Path, name: str, subtype: str, channels: int) -> None:
     frames = np.repeat(SAMPLES[:, None], channels, axis=1)
     soundfile.write(tmp_path / name, frames, 16_000, subtype=subtype)
-    samples, told = read(tmp_path / name)
+    samples, reported = read(tmp_path / name)
     assert np.array_equal(samples, SAMPLES)
-    assert told[0].startswith("16000 Hz")
+    assert reported[0].startswith("16000 Hz")
 
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.ogg", "a.mp3"])
 def test_another_rate_is_resampled(tmp_path: Path, name: str) -> None:
     soundfile.write(tmp_path / name, soxr.resample(SAMPLES / 32768, 16_000, 44_100), 44_100)
-    samples, told = read(tmp_path / name)
-    assert told[0].startswith("44100 Hz mono")
+    samples, reported = read(tmp_path / name)
+    assert reported[0].startswith("44100 Hz mono")
     assert abs(len(samples) - len(SAMPLES)) <= 2000  # MP3 pads
     delay = max(range(-1500, 1500, 1), key=lambda shift: _likeness(samples, shift)) if name == "a.mp3" else 0
     assert _likeness(samples, delay) > 0.97

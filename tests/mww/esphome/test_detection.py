@@ -90,7 +90,7 @@ def test_it_gives_what_the_device_gives_slice_by_slice(
     word = StreamingModel(outputs, byte, window, stride)
     voice = StreamingModel(vad[0], 127, vad[1], vad[2]) if vad else None
     expected = slice_by_slice(word, voice, len(outputs) * stride)
-    found = detect(
+    result = detect(
         np.array(outputs, np.uint8),
         cutoff=(byte + 0.5) / 255 if byte < 255 else 1.0,
         window=window,
@@ -99,7 +99,9 @@ def test_it_gives_what_the_device_gives_slice_by_slice(
         vad_window=vad[1] if vad else 5,
         vad_stride=vad[2] if vad else None,
     )
-    assert found == [Detection(i, slices / 100, average, top, blocked) for i, slices, average, top, blocked in expected]
+    assert result == [
+        Detection(i, slices / 100, average, top, blocked) for i, slices, average, top, blocked in expected
+    ]
 
 
 def test_nothing_is_detected_in_the_first_second() -> None:
@@ -112,8 +114,8 @@ def test_nothing_is_detected_in_the_first_second() -> None:
 def test_the_count_may_run_out_in_the_middle_of_a_stride() -> None:
     """Two slices count before the first inference and three for each of 32 zeros: the next low output counts the last
     two, one slice after its own, and finds itself still pending in a ring that two loud ones have filled."""
-    (found,) = detect([0] * 32 + [255, 255, 100] + [0] * 30, cutoff=150.5 / 255, window=3, stride=3)
-    assert found == Detection(inference=34, time_s=106 / 100, average=203, maximum=255, vad_blocked=False)
+    (result,) = detect([0] * 32 + [255, 255, 100] + [0] * 30, cutoff=150.5 / 255, window=3, stride=3)
+    assert result == Detection(inference=34, time_s=106 / 100, average=203, maximum=255, vad_blocked=False)
 
 
 def test_the_lead_in_is_not_counted_in_the_time() -> None:
@@ -128,8 +130,8 @@ def test_the_lead_in_is_not_counted_in_the_time() -> None:
 
 def test_the_sum_must_be_above_the_threshold_not_at_it() -> None:
     assert detect([0] * 50 + [247] * 10 + [0] * 50, **RULE) == []
-    (found,) = detect([0] * 50 + [247] * 4 + [248] + [0] * 50, **RULE)
-    assert (found.average, found.maximum) == (247, 248)
+    (result,) = detect([0] * 50 + [247] * 4 + [248] + [0] * 50, **RULE)
+    assert (result.average, result.maximum) == (247, 248)
 
 
 def test_the_cutoff_is_truncated_to_a_byte() -> None:

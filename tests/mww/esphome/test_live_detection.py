@@ -31,5 +31,5 @@ def test_it_detects_what_the_whole_recording_does(
             detector.reset()
     whole = Recording(outputs, window=window, stride=stride)
     slices = [check.slices for check in whole.checks(byte)]
-    found = whole.detections(byte)
-    assert live == [(d.inference, s, d.average, d.maximum) for d, s in zip(found, slices, strict=True)]
+    result = whole.detections(byte)
+    assert live == [(d.inference, s, d.average, d.maximum) for d, s in zip(result, slices, strict=True)]

@@ -20,14 +20,14 @@ def test_a_bare_model_runs_with_the_published_cutoff_and_window(models: Path) ->
 @pytest.mark.parametrize("name", ["okay_nabu", "alexa", "hey_jarvis", "hey_mycroft"])
 def test_a_manifest_says_how_its_model_runs(models: Path, name: str) -> None:
     model = load_model(models / f"{name}.json")
-    said = json.loads((models / f"{name}.json").read_text())["micro"]
+    message = json.loads((models / f"{name}.json").read_text())["micro"]
     assert model.from_manifest
     assert model.sha256 == load_model(models / f"{name}.tflite").sha256
     assert (model.probability_cutoff, model.sliding_window_size, model.feature_step_size, model.tensor_arena_size) == (
-        said["probability_cutoff"],
-        said["sliding_window_size"],
-        said["feature_step_size"],
-        said["tensor_arena_size"],
+        message["probability_cutoff"],
+        message["sliding_window_size"],
+        message["feature_step_size"],
+        message["tensor_arena_size"],
     )
 
 

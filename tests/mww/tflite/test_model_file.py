@@ -38,10 +38,10 @@ def test_a_published_model_is_what_tensorflows_own_reader_sees(path: Path) -> No
     assert model.version == other.version
     assert len(model.subgraphs) == len(other.subgraphs)
     assert [name for name, _ in model.metadata] == [entry.name.decode() for entry in other.metadata]
-    for subgraph, theirs in zip(model.subgraphs, other.subgraphs, strict=True):
-        assert list(subgraph.inputs) == listed(theirs.inputs)
-        assert list(subgraph.outputs) == listed(theirs.outputs)
-        for tensor, their in zip(subgraph.tensors, theirs.tensors, strict=True):
+    for subgraph, right in zip(model.subgraphs, other.subgraphs, strict=True):
+        assert list(subgraph.inputs) == listed(right.inputs)
+        assert list(subgraph.outputs) == listed(right.outputs)
+        for tensor, their in zip(subgraph.tensors, right.tensors, strict=True):
             assert tensor.name == their.name.decode()
             assert list(tensor.shape) == listed(their.shape)
             scales = listed(their.quantization.scale) if their.quantization else []
@@ -49,7 +49,7 @@ def test_a_published_model_is_what_tensorflows_own_reader_sees(path: Path) -> No
             data = other.buffers[their.buffer].data
             if data is not None and len(data):
                 assert model.constant(tensor).tobytes() == bytes(data)
-        for operator, op in zip(subgraph.operators, theirs.operators, strict=True):
+        for operator, op in zip(subgraph.operators, right.operators, strict=True):
             assert list(operator.inputs) == listed(op.inputs)
             assert list(operator.outputs) == listed(op.outputs)
             if isinstance(operator.options, Conv2D):
@@ -75,13 +75,13 @@ def test_data_that_is_shorter_than_its_shape_is_refused_when_it_is_asked_for() -
 
 def test_quantisation_is_what_tflm_takes_it_for() -> None:
     def change(model: Any) -> None:
-        one, other, third = model.subgraphs[0].tensors[-3:]
-        one.quantization.zeroPoint = None
+        item, other, third = model.subgraphs[0].tensors[-3:]
+        item.quantization.zeroPoint = None
         other.quantization.scale, other.quantization.zeroPoint = [0.1, 0.2, 0.3], [4, 5]
         third.quantization.scale = []
 
-    one, other, third = read_model(edited(change)).main.tensors[-3:]
-    assert one.quantization is None
+    item, other, third = read_model(edited(change)).main.tensors[-3:]
+    assert item.quantization is None
     assert other.quantization is not None
     assert other.quantization.zero_points == (4, 4, 4)
     assert third.quantization is None

@@ -129,10 +129,10 @@ def test_buffers_that_live_at_the_same_time_never_share_memory() -> None:
     arena = predict_arena(MODELS / "okay_nabu.tflite", "esp32s3")
     assert max(buffer.offset + buffer.size for buffer in arena.plan) == arena.head
     assert all(-1 <= buffer.first <= buffer.last < len(arena.timeline) for buffer in arena.plan)
-    for index, one in enumerate(arena.plan):
+    for index, item in enumerate(arena.plan):
         for other in arena.plan[:index]:
-            apart_in_time = one.first > other.last or other.first > one.last
-            apart_in_memory = one.offset >= other.offset + other.size or other.offset >= one.offset + one.size
+            apart_in_time = item.first > other.last or other.first > item.last
+            apart_in_memory = item.offset >= other.offset + other.size or other.offset >= item.offset + item.size
             assert apart_in_time or apart_in_memory
 
 

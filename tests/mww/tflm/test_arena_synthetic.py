@@ -1,6 +1,6 @@
 """Arena predictions for small models that use every operator that ESPHome registers, in shapes no wake word has.
 
-The figures are the runtime's own, recorded as `test_arena` tells. `RECORDED` holds, for the esp32, esp32s3 and esp32p4,
+The figures are the runtime's own, recorded as `test_arena` says. `RECORDED` holds, for the esp32, esp32s3 and esp32p4,
 used, head, tail and minimum.
 """
 
@@ -127,8 +127,8 @@ def convolutions() -> bytes:
     graph = Graph()
     source = graph.tensor([1, 9, 5, 10])
     graph.inputs = [source]
-    one = convolve(graph, source, [16, 1, 1, 10], [1, 9, 5, 16], padding=VALID)
-    two = convolve(graph, one, [8, 1, 1, 16], [1, 9, 5, 8], padding=SAME)
+    single = convolve(graph, source, [16, 1, 1, 10], [1, 9, 5, 16], padding=VALID)
+    two = convolve(graph, single, [8, 1, 1, 16], [1, 9, 5, 8], padding=SAME)
     three = convolve(graph, two, [7, 3, 3, 8], [1, 9, 5, 7], padding=SAME)
     four = convolve(graph, three, [6, 2, 3, 7], [1, 4, 3, 6], padding=VALID, strideH=2)
     five = convolve(graph, four, [4, 1, 1, 6], [1, 2, 2, 4], padding=VALID, strideH=2, strideW=2)
@@ -145,8 +145,8 @@ def depthwise_convolutions() -> bytes:
     graph = Graph()
     source = graph.tensor([1, 9, 7, 16])
     graph.inputs = [source]
-    one = depthwise(graph, source, [1, 3, 3, 16], [1, 9, 7, 16], padding=SAME)
-    two = depthwise(graph, one, [1, 3, 3, 16], [1, 7, 5, 16], padding=VALID)
+    single = depthwise(graph, source, [1, 3, 3, 16], [1, 9, 7, 16], padding=SAME)
+    two = depthwise(graph, single, [1, 3, 3, 16], [1, 7, 5, 16], padding=VALID)
     three = depthwise(graph, two, [1, 3, 3, 16], [1, 3, 2, 16], padding=VALID, strideH=2, strideW=2)
     four = depthwise(graph, three, [1, 2, 1, 64], [1, 2, 2, 64], padding=VALID, depthMultiplier=4)
     mixed = convolve(graph, four, [8, 1, 1, 64], [1, 2, 2, 8], padding=VALID)
@@ -168,9 +168,9 @@ def wide_dense() -> bytes:
 def floats() -> bytes:
     """No quantisation at all, two inputs, two outputs: TFLM loads it, whatever ESPHome says."""
     graph = Graph()
-    one, two, three, four = (graph.tensor([1, 2, 40], "FLOAT32", scales=()) for _ in range(4))
-    graph.inputs = [one, two]
-    graph.operator("ADD", [one, two], [three])
+    item, two, three, four = (graph.tensor([1, 2, 40], "FLOAT32", scales=()) for _ in range(4))
+    graph.inputs = [item, two]
+    graph.operator("ADD", [item, two], [three])
     graph.operator("MUL", [three, three], [four])
     graph.outputs = [four, three]
     return pack(graph)

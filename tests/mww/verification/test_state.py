@@ -108,8 +108,8 @@ def test_a_ring_buffer_that_keeps_the_oldest_slices(edit: Any) -> None:
 
 def test_two_ring_buffers_that_take_each_others_slices(edit: Any) -> None:
     def change(model: Any) -> None:
-        one, other = operators(model, ASSIGN_VARIABLE)[2:4]
-        one.inputs, other.inputs = [one.inputs[0], other.inputs[1]], [other.inputs[0], one.inputs[1]]
+        item, other = operators(model, ASSIGN_VARIABLE)[2:4]
+        item.inputs, other.inputs = [item.inputs[0], other.inputs[1]], [other.inputs[0], item.inputs[1]]
 
     assert {"variable-agreement", "ring-buffers"} & set(found(edit, change))
 

@@ -62,11 +62,11 @@ def test_the_sound_export_passes_without_a_warning(traps: Path) -> None:
 def test_a_trap_is_named_with_its_cure(
     traps: Path, name: str, broken: set[str], trap: str, named: str, cure: str
 ) -> None:
-    found = failures(traps / f"{name}.tflite")
-    assert {identifier for identifier in found if identifier.startswith("trap-")} == {trap}
-    assert broken <= set(found)
-    assert named in found[trap].message
-    assert cure in (found[trap].hint or "")
+    result = failures(traps / f"{name}.tflite")
+    assert {identifier for identifier in result if identifier.startswith("trap-")} == {trap}
+    assert broken <= set(result)
+    assert named in result[trap].message
+    assert cure in (result[trap].hint or "")
 
 
 def test_a_calibration_set_without_the_wake_word_caps_the_output(traps: Path) -> None:

@@ -1,4 +1,4 @@
-"""`mww doctor` knows what pyproject.toml declares, and gives the line that mends each lack."""
+"""`mww doctor` knows what pyproject.toml declares, and gives the line that repairs each lack."""
 
 from __future__ import annotations
 

@@ -48,11 +48,11 @@ def test_it_lapses_with_any_version_and_with_the_model() -> None:
 
 
 def test_it_is_nobody_else_s_business() -> None:
-    told = dict(INFO.versions)
-    assert ALLOWED.concerns("okay_nabu", "5a" * 32, "esp32s3", told)
-    assert ALLOWED.concerns("okay_nabu", "c3" * 32, "esp32s3", told)  # to tell that it has lapsed
-    assert not ALLOWED.concerns("okay_nabu", "5a" * 32, "esp32", told)
-    assert not ALLOWED.concerns("alexa", "c3" * 32, "esp32s3", told)
+    reported = dict(INFO.versions)
+    assert ALLOWED.concerns("okay_nabu", "5a" * 32, "esp32s3", reported)
+    assert ALLOWED.concerns("okay_nabu", "c3" * 32, "esp32s3", reported)  # to tell that it has lapsed
+    assert not ALLOWED.concerns("okay_nabu", "5a" * 32, "esp32", reported)
+    assert not ALLOWED.concerns("alexa", "c3" * 32, "esp32s3", reported)
     assert not ALLOWED.concerns("okay_nabu", "5a" * 32, "esp32s3", {"tflite-micro": "1"})  # another kind of target
 
 
@@ -75,11 +75,11 @@ def test_what_became_of_it(seen: list[Difference], state: str, found: dict[str, 
 SEEN = st.builds(Difference, st.text(), st.integers(0, 1000), st.integers(0, 255))
 
 
-@given(st.lists(SEEN, unique_by=lambda one: one.clip))
+@given(st.lists(SEEN, unique_by=lambda item: item.clip))
 def test_what_is_proposed_takes_what_was_seen_and_nothing_else(seen: list[Difference]) -> None:
-    seen = [replace(one, largest=max(1, one.largest) if one.differing else 0) for one in seen]
+    seen = [replace(item, largest=max(1, item.largest) if item.differing else 0) for item in seen]
     proposed = propose("okay_nabu", "5a" * 32, INFO, seen, reason="", by="", date="2026-07-01")
     assert proposed.lapse("5a" * 32, INFO) is None
-    for one in seen:
-        assert proposed.takes(one)
-        assert not proposed.takes(replace(one, differing=one.differing + 1, largest=1))
+    for item in seen:
+        assert proposed.takes(item)
+        assert not proposed.takes(replace(item, differing=item.differing + 1, largest=1))

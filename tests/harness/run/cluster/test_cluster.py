@@ -34,11 +34,11 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # Dask's own: sockets that it
 
 
 def document(folder: Path) -> dict[str, Any]:
-    """A run.json, without what tells of the time that it took."""
-    found: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    """A run.json, without what says of the time that it took."""
+    results: dict[str, Any] = json.loads((folder / "run.json").read_text())
     for timed in ("started", "seconds", "files"):
-        del found[timed]
-    return found
+        del results[timed]
+    return results
 
 
 def timeless(result: RunResult) -> RunResult:
@@ -75,12 +75,12 @@ def test_a_worker_killed_in_the_middle_changes_nothing(
 def test_engines_goldens_and_vad_run_on_the_workers(
     models: Path, clips: Path, workers: Any, options: dict[str, str]
 ) -> None:
-    said: dict[str, Any] = {name: models / value if name == "vad" else value for name, value in options.items()}
-    alone = check(models / "alexa.json", clips, **said)
-    spread = check(models / "alexa.json", clips, cluster=workers.scheduler_address, **said)
+    text: dict[str, Any] = {name: models / value if name == "vad" else value for name, value in options.items()}
+    alone = check(models / "alexa.json", clips, **text)
+    spread = check(models / "alexa.json", clips, cluster=workers.scheduler_address, **text)
     assert timeless(spread) == timeless(alone)
-    for one, other in zip(alone.clips, spread.clips, strict=True):
-        assert one.trace.outputs.tobytes() == other.trace.outputs.tobytes()
+    for item, other in zip(alone.clips, spread.clips, strict=True):
+        assert item.trace.outputs.tobytes() == other.trace.outputs.tobytes()
 
 
 def test_features_goldens_and_arrays_are_clips_too(

@@ -36,13 +36,13 @@ def test_recall_and_false_accepts_come_with_what_they_rest_on() -> None:
         _clip("quiet", NEGATIVE, _outputs(1800)),
         _clip("loud", NEGATIVE, _outputs(1800, 100, 200, 200.5)),
     ]
-    found = evaluate(clips, RULE, cutoff_byte(0.97))
-    assert (found.at.recall.hits, found.at.recall.trials) == (1, 2)
-    assert (found.missed, found.woken_by) == (("missed",), ("loud",))
-    accepts = found.at.false_accepts
+    result = evaluate(clips, RULE, cutoff_byte(0.97))
+    assert (result.at.recall.hits, result.at.recall.trials) == (1, 2)
+    assert (result.missed, result.woken_by) == (("missed",), ("loud",))
+    accepts = result.at.false_accepts
     assert (accepts.count, accepts.hours, accepts.rate) == (2, pytest.approx(1.0), pytest.approx(2.0))
     assert accepts.high == pytest.approx(7.2247, abs=1e-3)
-    assert found.delay is None
+    assert result.delay is None
 
 
 def test_a_sweep_is_the_rule_at_each_cutoff() -> None:
@@ -63,10 +63,10 @@ def test_a_swept_cutoff_can_be_written_into_a_manifest(byte: int) -> None:
 
 def test_delay_counts_from_the_end_of_the_word_and_not_of_the_lead_in() -> None:
     clip = _clip("heard", Label("positive", end_s=1.5), _outputs(4, 2.7), lead_in=1.0)
-    found = evaluate([clip], RULE, cutoff_byte(0.97)).delay
-    assert found is not None
-    assert found.p50 == pytest.approx(2.7 + 5 * 0.03 - 1.0 - 1.5, abs=0.031)
-    assert found.clips == 1
+    result = evaluate([clip], RULE, cutoff_byte(0.97)).delay
+    assert result is not None
+    assert result.p50 == pytest.approx(2.7 + 5 * 0.03 - 1.0 - 1.5, abs=0.031)
+    assert result.clips == 1
 
 
 def test_folders_label_their_clips() -> None:

@@ -1,4 +1,4 @@
-"""What QEMU is told, and where it is looked for."""
+"""What QEMU is reported, and where it is looked for."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def test_the_words_are_those_of_esp_idf() -> None:
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.chip)
 def test_every_machine_s_watchdog_is_off_and_its_board_exists(machine: object) -> None:
-    found = find_machine(machine.chip)  # type: ignore[attr-defined]
-    command = found.command("qemu", Path("f"), Path("e"), 1)
-    assert f"driver=timer.{found.chip}.timg,property=wdt_disable,value=true" in command
-    assert found.board in board_names()
+    result = find_machine(machine.chip)  # type: ignore[attr-defined]
+    command = result.command("qemu", Path("f"), Path("e"), 1)
+    assert f"driver=timer.{result.chip}.timg,property=wdt_disable,value=true" in command
+    assert result.board in board_names()
 
 
 def test_esp_idf_s_revisions_are_burnt() -> None:

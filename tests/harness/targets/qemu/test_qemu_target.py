@@ -45,7 +45,7 @@ def test_a_run_from_image_to_verdict(here: Path, models: Path, clips: Path, chip
     result = check(models / "okay_nabu.json", clip, target=f"qemu:{here / chip}.bin", lead_in=1.0)
     assert (result.verdict, result.target.kind, result.target.chip) == ("pass", "qemu", chip)
     assert dict(result.target.versions)["qemu"] == "0.0.0 (stand-in)"
-    assert result.clips[0].latency_us is None  # though the stand-in's firmware tells one, as QEMU's would
+    assert result.clips[0].latency_us is None  # though the stand-in's firmware says one, as QEMU's would
     assert result.clips[0].detections
     assert list((here / "files").iterdir()) == []
     assert "-M" in (here / "words").read_text().split("\0")
