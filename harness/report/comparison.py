@@ -137,10 +137,11 @@ def _said(clip: RecordedClip) -> str:
     """When a clip's detections were, in words that differ wherever they do."""
     if not clip.detections:
         return "none"
-    return ", ".join(
-        f"{each.time_s:.2f} s (inference {each.inference}, {each.average}/{each.maximum}{', blocked' * each.vad_blocked})"
-        for each in clip.detections
-    )
+    entries = []
+    for each in clip.detections:
+        blocked = ", blocked" if each.vad_blocked else ""
+        entries.append(f"{each.time_s:.2f} s (inference {each.inference}, {each.average}/{each.maximum}{blocked})")
+    return ", ".join(entries)
 
 
 def _timing(pairs: Sequence[Pair]) -> Iterator[Change]:
