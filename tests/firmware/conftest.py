@@ -43,8 +43,8 @@ def generated(esphome: Esphome, tmp_path_factory: pytest.TempPathFactory) -> Pat
     folder = tmp_path_factory.mktemp("host")
     config = folder / "host.yaml"
     here = Path(__file__).parent
-    components = here.parents[1] / "firmware" / "components"
-    config.write_text((here / "host.yaml").read_text().replace("../../firmware/components", str(components)))
+    firmware = here.parents[1] / "firmware"
+    config.write_text((here / "host.yaml").read_text().replace("../../firmware", str(firmware)))
     esphome("compile", "--only-generate", config)
     return folder / ".esphome/build/mww-host/src"
 

@@ -58,7 +58,7 @@ def _digest(sources: Path, files: Iterable[Path]) -> str:
 
 def _compile(compiler: str, sources: Path, files: Iterable[Path], program: Path) -> None:
     def compile_one(path: Path) -> str:
-        warnings = STRICT if "mww_harness" in path.parts else ("-w",)
+        warnings = STRICT if {"mww_harness", "mww_socket_engine"} & set(path.parts) else ("-w",)
         _run(compiler, *FLAGS, *warnings, "-I", str(sources), "-c", str(path), "-o", f"{path}.o")
         return f"{path}.o"
 

@@ -282,7 +282,6 @@ FILTER_SOURCE_FILES = filter_source_files_from_platform(
         "model_partition_esp32.cpp": _ESP32,
         "usb_serial_jtag.cpp": _ESP32,
         "board_host.cpp": _HOST,
-        "engine_host_socket.cpp": _HOST,
         "model_partition_host.cpp": _HOST,
     }
 )

@@ -11,8 +11,10 @@
 #include "esphome/core/helpers.h"
 
 #include "engine_tflm.h"
+#elif defined(MWW_HARNESS_ENGINES)
+#include MWW_HARNESS_ENGINES
 #else
-#include "engine_host_socket.h"
+#error "mww_harness has no interpreter on this platform: another component must define MWW_HARNESS_ENGINES"
 #endif
 
 namespace esphome::mww_harness {
@@ -55,18 +57,6 @@ class BoardEngines final : public EngineHost {
   std::optional<TflmEngine> engines_[wire::MAX_MODELS];
   ArenaSource arena_source_{ArenaSource::PROBE};
   ArenaMemory arena_memory_{ArenaMemory::ANY};
-};
-
-#else
-
-/// The stand-ins for interpreters, one for each model slot.
-class BoardEngines final {
- public:
-  void setup() {}
-  Engine *operator[](size_t slot) { return &this->engines_[slot]; }
-
- protected:
-  SocketEngine engines_[wire::MAX_MODELS];
 };
 
 #endif

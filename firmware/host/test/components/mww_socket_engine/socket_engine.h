@@ -5,11 +5,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "engine.h"
+#include "esphome/components/mww_harness/engine.h"
 
 namespace esphome::mww_harness {
 
-/// Stands in for the interpreter where ESPHome runs on a computer: asks a process at the other end of the Unix socket
+/// Stands in for the interpreter where ESPHome runs on a computer, for tests: asks a process at the other end of the Unix socket
 /// that MWW_HARNESS_ENGINE names, with one connection for each model. A request is `u8 what, u32 size, payload`, its
 /// answer `u16 error code, u32 size, payload`, all little endian.
 class SocketEngine final : public Engine {
@@ -38,6 +38,16 @@ class SocketEngine final : public Engine {
   size_t frame_size_{0};
   std::vector<uint8_t> answer_;
   std::vector<wire::OpTime> profile_;
+};
+
+/// One for each model slot.
+class BoardEngines final {
+ public:
+  void setup() {}
+  Engine *operator[](size_t slot) { return &this->engines_[slot]; }
+
+ protected:
+  SocketEngine engines_[wire::MAX_MODELS];
 };
 
 }  // namespace esphome::mww_harness

@@ -1,4 +1,4 @@
-#include "engine_host_socket.h"
+#include "socket_engine.h"
 
 #ifdef USE_HOST
 
