@@ -67,8 +67,8 @@ def as_trained(folder: Path) -> tuple[Path, Callable[[Any], Any]]:
 def test_weights_that_the_optimiser_names_are_found_by_their_place_in_the_model(tmp_path: Path) -> None:
     prefix, model = as_trained(tmp_path)
     assert b"optimizer/_trainable_variables/0" in prefix.with_suffix(".index").read_bytes()
-    told = load_configuration(RESIDUAL / "training_config.yaml").settings
-    read = load_checkpoint(prefix, told)
+    settings = load_configuration(RESIDUAL / "training_config.yaml").settings
+    read = load_checkpoint(prefix, settings)
     clips = np.stack([random_slices(read.architecture.training_slices, seed=seed) for seed in range(10, 14)])
     outputs = [reference(read.architecture, read.weights, clip) for clip in clips]
     np.testing.assert_allclose(outputs, np.asarray(model(clips)).ravel(), atol=1e-5)
