@@ -22,7 +22,8 @@ import numpy.typing as npt
 from mww.core.closing import Closing
 from mww.core.errors import FeatureError
 from mww.core.files import replacing
-from mww.core.readable import Readable
+from mww.core.npy import read_npy_header
+from mww.core.readable import Readable, open_regular
 
 MAX_MEMBERS: Final = 100_000
 MAX_BYTES: Final = 8 * 1024**3
@@ -65,7 +66,7 @@ class Archive(Closing):
     @staticmethod
     def _opened(path: Readable, stack: ExitStack) -> zipfile.ZipFile:
         try:
-            return stack.enter_context(zipfile.ZipFile(stack.enter_context(path.open("rb"))))
+            return stack.enter_context(zipfile.ZipFile(stack.enter_context(open_regular(path))))
         except OSError as error:
             raise FeatureError(
                 f"cannot read {path}: {error.strerror or error}",
@@ -169,24 +170,23 @@ class Archive(Closing):
             raise self._damaged(name, error) from error
 
     def _header(self, name: str, stream: IO[bytes], size: int) -> ArrayInfo:
-        version = _format.read_magic(stream)
-        if version not in ((1, 0), (2, 0)):
-            raise ValueError(f"format version {version}")
-        read = _format.read_array_header_1_0 if version == (1, 0) else _format.read_array_header_2_0
-        shape, fortran_order, dtype = read(stream)
         where = f"{self.path}: {name}"
-        if dtype.hasobject:
+        try:
+            header = read_npy_header(stream)
+        except ValueError as error:
+            if "'|O'" not in str(error):
+                raise
             raise FeatureError(
                 f"{where} holds Python objects, which are never loaded", hint="save arrays of numbers only: numpy.savez"
-            )
-        if not shape or any(length < 0 for length in shape):
+            ) from error
+        if not header.shape:
             raise FeatureError(
-                f"{where} has the shape {list(shape)}", hint="one array [slices, 40] a clip, as mww features writes it"
+                f"{where} has the shape []", hint="one array [slices, 40] a clip, as mww features writes it"
             )
-        says, has = prod(shape) * dtype.itemsize, size - stream.tell()
+        says, has = header.size, size - stream.tell()
         if says != has:
             raise FeatureError(f"{where} says {says} bytes and has {has}", hint="was the file copied whole?")
-        return ArrayInfo(name, dtype, tuple(shape), fortran_order)
+        return ArrayInfo(name, header.dtype, header.shape, header.fortran_order)
 
     def _damaged(self, name: str, error: BaseException) -> FeatureError:
         return FeatureError(f"{self.path}: {name} cannot be read: {error}", hint="was the file copied whole?")

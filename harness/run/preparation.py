@@ -14,7 +14,7 @@ from harness.run.results import GoldenSource
 from harness.run.workbench import Setup
 from harness.targets.registry import target_spec
 from mww.core.errors import InputError, UsageError
-from mww.core.readable import Readable
+from mww.core.readable import Readable, open_regular
 from mww.esphome.model import Model, load_model
 
 
@@ -73,7 +73,7 @@ def sha256_of(path: Readable) -> str:
     """
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             while block := file.read(1 << 20):
                 digest.update(block)
         return digest.hexdigest()

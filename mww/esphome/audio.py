@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -171,6 +171,9 @@ def _described(sound: SoundFile) -> str:
 
 
 def left_out_of(folders: Iterable[Path | str]) -> tuple[str, ...]:
-    """`left_out` of each path that is a folder on this machine."""
-    result = (left_out(Path(folder)) for folder in folders if Path(folder).is_dir())
-    return tuple(sentence for sentence in result if sentence is not None)
+    """`left_out` of each path that is a folder on this machine; of one that cannot be read, `sound_files` says why."""
+    sentences = []
+    for folder in folders:
+        with suppress(OSError):
+            sentences.append(left_out(Path(folder)) if Path(folder).is_dir() else None)
+    return tuple(sentence for sentence in sentences if sentence is not None)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from mww.core.errors import ForeignModelError, ManifestError
 from mww.core.file_kinds import MANIFEST, TEXT, recognise
 from mww.core.files import write_files
+from mww.core.readable import open_regular
 from mww.esphome import contract
 from mww.esphome.manifest_schema import is_text, schema_problems, schema_version
 
@@ -135,7 +136,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
                 f"{path} is {'no file' if path.exists() else 'missing'}",
                 hint="give the .json beside the .tflite, or the .tflite itself",
             )
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             raw = file.read(MAX_FILE_SIZE + 1)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         raise ManifestError(

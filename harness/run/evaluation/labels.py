@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
 from mww.core.errors import InputError
+from mww.core.readable import open_regular
 
 LabelKind = Literal["positive", "negative"]
 LABELS: Final[dict[str, LabelKind]] = {"positive": "positive", "negative": "negative"}
@@ -63,7 +64,7 @@ def read_labels(path: Path | str, names: Iterable[str]) -> dict[str, Label]:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             content = file.read(_MAX_BYTES + 1)
         text = content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
