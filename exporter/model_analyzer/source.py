@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mww.esphome.manifest import Manifest, is_manifest, load_manifest
+from mww.esphome.manifest import ARENA_FIGURES, Manifest, is_manifest, load_manifest
 from mww.tflite.model_file import ModelFile, read_model
 
 
@@ -29,5 +29,5 @@ def open_source(path: Path | str) -> Source:
     path = Path(path)
     if not is_manifest(path):
         return Source(path, path, read_model(path), None)
-    manifest = load_manifest(path)
+    manifest = load_manifest(path, needs=ARENA_FIGURES)
     return Source(path, manifest.model, read_model(manifest.model), manifest)

@@ -25,7 +25,7 @@ def command(file: Path, page: Path | None, as_json: bool) -> int:
     """
     collection = collect(file)
     if is_manifest(file):
-        for sentence in refused_by_esphome(load_manifest(file)):
+        for sentence in refused_by_esphome(load_manifest(file, needs=())):
             warn(sentence, f"mww manifest {file} --in-place repairs it")
     if page is not None:
         write_files({page: as_html(collection).encode("utf-8")})

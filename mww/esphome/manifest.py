@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, Final
@@ -16,7 +16,7 @@ from mww.core.file_kinds import MANIFEST, TEXT, recognise
 from mww.core.files import write_files
 from mww.core.readable import open_regular
 from mww.esphome import contract
-from mww.esphome.manifest_schema import is_text, schema_problems, schema_version
+from mww.esphome.manifest_schema import is_text, micro_figure, schema_problems, schema_version
 
 MAX_FILE_SIZE: Final = 64 * 1024
 """Bytes; a published manifest has some 400."""
@@ -41,7 +41,8 @@ class Manifest:
         probability_cutoff: 0..1; the device compares with `contract.cutoff_byte` of it.
         sliding_window_size: Outputs that detection sums.
         minimum_esphome_version: Such as `2024.7.0`; None where a version 1 leaves it out.
-        problems: What ESPHome refuses in it, as far as nothing here is read from it.
+        problems: What ESPHome refuses in it.
+        wrong: Figures that the manifest does not give in a form that could be taken, so that defaults stand here.
     """
 
     path: Path
@@ -57,13 +58,22 @@ class Manifest:
     sliding_window_size: int
     minimum_esphome_version: str | None
     problems: tuple[str, ...] = ()
+    wrong: frozenset[str] = frozenset()
 
 
-_FIGURES: Final = frozenset(
-    {"model", "micro", "micro.probability_cutoff", "micro.feature_step_size", "micro.tensor_arena_size"}
-    | {"micro.sliding_window_size", "micro.sliding_window_average_size"}
-)
-"""Keys that say how a model runs: without one of them nothing can be computed from a manifest."""
+FIGURES: Final = frozenset({"probability_cutoff", "sliding_window_size", "feature_step_size", "tensor_arena_size"})
+"""Keys of `micro` that say how a model runs."""
+
+ARENA_FIGURES: Final = frozenset({"tensor_arena_size"})
+"""Those that the arena depends on."""
+
+
+_DEFAULTS: Final = {
+    "probability_cutoff": contract.DEFAULT_PROBABILITY_CUTOFF,
+    "sliding_window_size": contract.DEFAULT_SLIDING_WINDOW_SIZE,
+    "feature_step_size": contract.FEATURE_STEP_MS,
+    "tensor_arena_size": contract.V1_TENSOR_ARENA_SIZE,
+}
 
 
 def refused_by_esphome(manifest: Manifest) -> tuple[str, ...]:
@@ -76,44 +86,58 @@ def is_manifest(path: Path | str) -> bool:
     return Path(path).suffix.lower() == ".json"
 
 
-def load_manifest(path: Path | str) -> Manifest:
+def load_manifest(path: Path | str, needs: Collection[str] = FIGURES) -> Manifest:
     """Read a manifest of version 1 or 2.
+
+    Args:
+        path: The file.
+        needs: Figures that the caller depends on; the others may be wrong, and are then ESPHome's defaults.
 
     Raises:
         ManifestError: The file is missing, too large, no JSON object, or names a model that is not a file inside the
-            manifest's own folder; or ESPHome refuses a figure in it. What else ESPHome refuses is in `problems`.
+            manifest's own folder; or a figure that is needed is wrong. What else ESPHome refuses is in `problems`.
     """
     path = Path(path)
     content = read_manifest(path)
-    return parse_manifest(content, path, lambda name: model_path(path, name))
+    return parse_manifest(content, path, lambda name: model_path(path, name), needs)
 
 
-def parse_manifest(content: Mapping[str, Any], path: Path, locate: Callable[[str], Path]) -> Manifest:
+def parse_manifest(
+    content: Mapping[str, Any], path: Path, locate: Callable[[str], Path], needs: Collection[str] = FIGURES
+) -> Manifest:
     """The JSON object of a manifest at `path`, parsed; `locate` finds the model by the name that it gives.
 
     Raises:
-        ManifestError: ESPHome refuses a figure in it. What else ESPHome refuses is in `problems`.
+        ManifestError: A figure that is needed is wrong. What else ESPHome refuses is in `problems`.
     """
     problems = schema_problems(content)
-    if any(problem.key in _FIGURES for problem in problems):
+    version = schema_version(content)
+    figures = {key: micro_figure(content, key) for key in FIGURES}
+    if version == 1:
+        figures["feature_step_size"] = contract.V1_FEATURE_STEP_MS
+        figures["tensor_arena_size"] = contract.V1_TENSOR_ARENA_SIZE
+    wrong = frozenset(key for key in FIGURES if figures[key] is None)
+    if wrong & set(needs) or any(problem.key in ("model", "micro") for problem in problems):
         message = "; ".join(problem.message for problem in problems)
         raise ManifestError(f"{path} is not a valid manifest: {message}", hint=_HINT)
-    micro, minimum = content["micro"], content["micro"].get("minimum_esphome_version")
+    read: Any = {**_DEFAULTS, **{key: figure for key, figure in figures.items() if figure is not None}}
+    minimum = content["micro"].get("minimum_esphome_version")
     wake_word, author = content.get("wake_word"), content.get("author")
     return Manifest(
         path=path,
         model=locate(content["model"]),
-        version=schema_version(content),
+        version=version,
         wake_word=wake_word if is_text(wake_word) else path.stem,
         author=author if is_text(author) else "",
         website=content["website"] if is_text(content.get("website")) else None,
         trained_languages=_languages(content.get("trained_languages")),
-        feature_step_size=micro.get("feature_step_size", contract.V1_FEATURE_STEP_MS),
-        tensor_arena_size=micro.get("tensor_arena_size", contract.V1_TENSOR_ARENA_SIZE),
-        probability_cutoff=float(micro["probability_cutoff"]),
-        sliding_window_size=micro.get("sliding_window_size", micro.get("sliding_window_average_size")),
+        feature_step_size=read["feature_step_size"],
+        tensor_arena_size=read["tensor_arena_size"],
+        probability_cutoff=float(read["probability_cutoff"]),
+        sliding_window_size=read["sliding_window_size"],
         minimum_esphome_version=minimum if is_text(minimum) else None,
         problems=tuple(problem.message for problem in problems),
+        wrong=wrong,
     )
 
 

@@ -127,6 +127,14 @@ class SchemaProblem:
     message: str
 
 
+def micro_figure(content: Mapping[str, object], key: str) -> object:
+    """A value of `micro` under its name, or under another tool's or version's; None where ESPHome could not take it."""
+    micro, rule = content.get("micro"), {**_MICRO[1], **_MICRO[2]}[key]
+    names = (key, *(name for name, right in OTHER_NAMES.items() if right == key))
+    values = (micro[name] for name in names if isinstance(micro, dict) and name in micro)
+    return next((value for value in values if rule.accepts(value)), None)
+
+
 def schema_version(content: Mapping[str, object]) -> int:
     """The version whose keys a manifest has, whatever it calls itself."""
     version, micro = content.get("version"), content.get("micro")

@@ -64,8 +64,8 @@ def verify_model(
         return _judge(model, path, (), None, at_run_time)
     text = ManifestText(path.with_suffix(".json"), content, has_model=True)
     try:
-        manifest = parse_manifest(content, text.path, path.with_name)
-    except ManifestError:  # then the rules for figures have nothing to judge
+        manifest = parse_manifest(content, text.path, path.with_name, needs=())
+    except ManifestError:  # it names no model, or has no figures at all
         manifest = None
     return _judge(model, path, check_all(MANIFEST_RULES, text), manifest, at_run_time)
 
@@ -82,7 +82,7 @@ def _verify_manifest(path: Path, at_run_time: bool) -> VerificationReport:
 def _readable(path: Path) -> Manifest | None:
     """The manifest, unless ESPHome refuses a figure in it: then the rules for figures have nothing to judge."""
     try:
-        return load_manifest(path)
+        return load_manifest(path, needs=())
     except ManifestError:
         return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mww.core.errors import ForeignModelError, UnsupportedModelError
 from mww.esphome.contract import FEATURE_STEP_MS, V1_FEATURE_STEP_MS, cutoff_byte
@@ -52,8 +52,9 @@ def model(text: ManifestText) -> Iterator[Finding]:
 _THREE_NUMBERS = "write the year, the month and the patch, such as 2024.7.0"
 
 
-def _has_manifest(subject: Subject) -> bool:
-    return subject.manifest is not None
+def _gives(figure: str) -> Callable[[Subject], bool]:
+    """Whether there is a manifest, and a figure in it that can be judged."""
+    return lambda subject: subject.manifest is not None and figure not in subject.manifest.wrong
 
 
 def _manifest(subject: Subject) -> Manifest:
@@ -90,7 +91,7 @@ def _release(version: str) -> tuple[int, ...]:
     "manifest-cutoff",
     "The cutoff is a byte that a sum of outputs can exceed",
     hint="set probability_cutoff so that int(cutoff * 255) is 1..254; mww run shows what the model gives on speech",
-    applies=_has_manifest,
+    applies=_gives("probability_cutoff"),
 )
 def cutoff(subject: Subject) -> Iterator[Finding]:
     """The device compares with `int(cutoff * 255)`, and detects above it alone."""
@@ -108,7 +109,7 @@ def cutoff(subject: Subject) -> Iterator[Finding]:
     "manifest-feature-step",
     "The feature step is the one that such models are trained on",
     hint="use the step of the training's front-end: 10 ms (window_step_ms) for version 2, 20 ms for version 1",
-    applies=_has_manifest,
+    applies=_gives("feature_step_size"),
     severity=("fail", "warn"),
 )
 def feature_step(subject: Subject) -> Iterator[Finding]:
@@ -131,7 +132,7 @@ def feature_step(subject: Subject) -> Iterator[Finding]:
     "manifest-arena",
     "The tensor arena suffices on every chip",
     hint="set tensor_arena_size as mww arena says: the largest minimum plus 10 %",
-    applies=_has_manifest,
+    applies=_gives("tensor_arena_size"),
     severity=("fail", "warn"),
 )
 def arena(subject: Subject) -> Iterator[Finding]:

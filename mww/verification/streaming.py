@@ -8,6 +8,7 @@ from math import exp, isfinite
 from typing import Final
 
 from mww.esphome.contract import DEFAULT_PROBABILITY_CUTOFF, MIN_SLICES_BEFORE_DETECTION, cutoff_byte
+from mww.esphome.manifest import Manifest
 from mww.tflite.model_file import Operator, Tensor
 from mww.verification.bounds import output_bounds
 from mww.verification.rules import Finding, Subject, rule
@@ -79,6 +80,12 @@ def _calibrated_limit(subject: Subject) -> int | None:
     return max(0, min(255, round(min(real / output.scale, 512)) + output.zero_point))
 
 
+def _with_cutoff(subject: Subject) -> Manifest | None:
+    """The manifest, where it gives a cutoff."""
+    manifest = subject.manifest
+    return manifest if manifest is not None and "probability_cutoff" not in manifest.wrong else None
+
+
 def _has_byte_output(subject: Subject) -> bool:
     return subject.output is not None and subject.output.dtype == "UINT8"
 
@@ -97,8 +104,9 @@ def highest_output(subject: Subject) -> Iterator[Finding]:
     calibrated = _calibrated_limit(subject)
     by_calibration = calibrated is not None and calibrated <= highest
     cause, hint = (_CAUSE, None) if by_calibration else ("whatever is heard", _BROKEN_HINT)
-    if subject.manifest is not None:
-        cutoff = cutoff_byte(subject.manifest.probability_cutoff)
+    manifest = _with_cutoff(subject)
+    if manifest is not None:
+        cutoff = cutoff_byte(manifest.probability_cutoff)
         if highest <= cutoff < _HIGHEST_CUTOFF:  # no model exceeds 255: there the cutoff is wrong, as its own rule says
             message = f"the output can never exceed {shown}, and the cutoff is {cutoff}: the model never wakes, {cause}"
             yield Finding(message, f"> {cutoff}", str(highest), hint=hint)
@@ -120,7 +128,7 @@ def highest_output(subject: Subject) -> Iterator[Finding]:
 def lowest_output(subject: Subject) -> Iterator[Finding]:
     """ESPHome listens only after 100 slices whose newest output is below the cutoff: else the model never wakes."""
     lowest, highest = output_bounds(subject)
-    manifest = subject.manifest
+    manifest = _with_cutoff(subject)
     cutoff = cutoff_byte(DEFAULT_PROBABILITY_CUTOFF if manifest is None else manifest.probability_cutoff)
     if 0 < cutoff <= lowest and (manifest is not None or lowest < highest):
         message = (
