@@ -141,13 +141,13 @@ class Liar:
 
 
 def _honest(frame: Frame) -> bytes:
-    return encode_frame(frame.kind, frame.sequence, frame.payload)
+    return encode_frame(frame.type, frame.sequence, frame.payload)
 
 
 def _payload(frame: Frame, chance: random.Random) -> bytes:
     if chance.random() < 0.7:
         return _honest(frame)
-    return encode_frame(frame.kind, frame.sequence, mutated(frame.payload, chance)[: 1 << 16])
+    return encode_frame(frame.type, frame.sequence, mutated(frame.payload, chance)[: 1 << 16])
 
 
 def _welcome(frame: Frame, chance: random.Random) -> bytes:
@@ -159,11 +159,11 @@ def _welcome(frame: Frame, chance: random.Random) -> bytes:
         size, code = chance.choice(((1, "<B"), (2, "<H"), (4, "<I")))
         value = chance.choice((0, 1, 2, (1 << (8 * size)) - 1, 1 << (8 * size - 1)))
         struct.pack_into(code, payload, chance.randrange(len(payload) - size + 1), value)
-    return encode_frame(frame.kind, frame.sequence, bytes(payload))
+    return encode_frame(frame.type, frame.sequence, bytes(payload))
 
 
 def _kind(frame: Frame, chance: random.Random) -> bytes:
-    kind = frame.kind if chance.random() < 0.7 else chance.randrange(256)
+    kind = frame.type if chance.random() < 0.7 else chance.randrange(256)
     sequence = frame.sequence if chance.random() < 0.8 else chance.randrange(1 << 16)
     return encode_frame(kind, sequence, frame.payload)
 
@@ -171,7 +171,7 @@ def _kind(frame: Frame, chance: random.Random) -> bytes:
 def _flood(frame: Frame, chance: random.Random) -> bytes:
     if chance.random() < 0.8:
         return _honest(frame)
-    return encode_frame(chance.choice((frame.kind, 0x83, 0xFE)), chance.randrange(1 << 16), bytes(64)) * 20_000
+    return encode_frame(chance.choice((frame.type, 0x83, 0xFE)), chance.randrange(1 << 16), bytes(64)) * 20_000
 
 
 def _garbage(frame: Frame, chance: random.Random) -> bytes:

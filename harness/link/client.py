@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from harness.link import messages as wire
 from harness.link.boot_log import BootLog
+from harness.link.declaration import Message
 from harness.link.model_table import ModelRecord
 from harness.link.reader import LogSink
 from harness.link.session import Session, Timing, rebooted
-from harness.link.wire import Message
 from harness.serial.connection import DEFAULT_BAUD, Port, PortIdentity, identify, open_port, port_busy, reopen_port
 from harness.serial.port_users import port_users
 from mww.core.closing import Closing

@@ -22,9 +22,9 @@ _LONGEST_CHUNK: Final = 1 << 17
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One whole frame; `kind` is the message's type number."""
+    """One whole frame; `type` is the message's type number."""
 
-    kind: int
+    type: int
     sequence: int
     payload: bytes
 

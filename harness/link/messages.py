@@ -7,7 +7,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from harness.link.wire import (
+from harness.link.declaration import (
     F32,
     I32,
     TAIL,

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
+from harness.link.declaration import U16, U32, Constant, Fixed, Record, record
 from harness.link.messages import MAX_MODELS
-from harness.link.wire import U16, U32, Constant, Fixed, Record, record
 from mww.core.errors import ModelPartitionError, WireFormatError
 
 SECTOR_SIZE: Final = 4096

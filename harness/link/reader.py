@@ -118,7 +118,7 @@ class Reader:
         for item in self._decoder.feed(data):
             if isinstance(item, Stray):
                 self._stray(item)
-            elif item.kind == Log.type:
+            elif item.type == Log.type:
                 self._log(item)
             else:
                 frames.append(item)

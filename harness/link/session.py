@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.link.boot_log import RESET_REASON
+from harness.link.declaration import Message, messages
 from harness.link.error_codes import ERROR_CODES, LinkCode
 from harness.link.framing import Frame, encode_frame, wire_size
 from harness.link.messages import PROTOCOL_VERSION, Bye, Error, Gap, Heartbeat, Hello, Welcome
 from harness.link.reader import LogSink, Reader, ReaderCounts, looks_like_text, plain
 from harness.link.window import Window
-from harness.link.wire import Message, messages
 from harness.serial.connection import Port
 from mww.core.errors import (
     BootLoopError,
@@ -147,15 +147,15 @@ class Session:
         done: list[tuple[Message, Frame]] = []
         for frame in self._reader.take(watch.wake):
             again = b""
-            if frame.kind == Heartbeat.type:
+            if frame.type == Heartbeat.type:
                 try:
                     self._check_boot(Heartbeat.decode(frame.payload).boot_id)
                 except RebootedError as error:  # told once the answers that came before it have been
                     self._rebooted = error
                     break
-            elif frame.kind == Gap.type:
+            elif frame.type == Gap.type:
                 again = self._window.go_back(Gap.decode(frame.payload).expected, frame.sequence)
-            elif frame.kind != Welcome.type:
+            elif frame.type != Welcome.type:
                 answered, again = self._window.accept(frame)
                 done += answered
             if again:
@@ -167,12 +167,12 @@ class Session:
         return done
 
     def _parse(self, request: Message, frame: Frame) -> Message:
-        kind = messages().get(frame.kind)
+        kind = messages().get(frame.type)
         if kind is Error:
             raise self._refusal(Error.decode(frame.payload))
         if kind is None or kind.__name__ != request.reply:
             raise WireFormatError(
-                f"{type(request).__name__} was answered by a message of type {frame.kind:#04x}",
+                f"{type(request).__name__} was answered by a message of type {frame.type:#04x}",
                 hint="flash the firmware of this mww-harness version",
             )
         return kind.decode(frame.payload)
@@ -273,7 +273,7 @@ def _welcome(frame: Frame, nonce: int, sequence: int) -> Welcome | None:
     """The Welcome that answers our Hello, or None for anything else."""
     if frame.sequence != sequence:
         return None
-    if frame.kind == Error.type:
+    if frame.type == Error.type:
         error = Error.decode(frame.payload)
         if error.code == LinkCode.VERSION_MISMATCH:
             low, high = divmod(error.detail, 256)
@@ -282,7 +282,7 @@ def _welcome(frame: Frame, nonce: int, sequence: int) -> Welcome | None:
                 hint="flash the firmware of this mww-harness version, or install the version of that firmware",
             )
         raise device_error(error)
-    if frame.kind != Welcome.type:
+    if frame.type != Welcome.type:
         return None
     welcome = Welcome.decode(frame.payload)
     if welcome.max_payload < _LEAST_PAYLOAD:

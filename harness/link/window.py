@@ -10,8 +10,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
+from harness.link.declaration import Message
 from harness.link.framing import Frame, encode_frame
-from harness.link.wire import Message
 
 _MODULUS: Final = 1 << 16
 

@@ -21,7 +21,7 @@ from harness.virtual.protocol import SYNC_PACKET
 from harness.virtual.registers import Security
 from harness.virtual.reset_circuit import ResetCircuit
 from harness.virtual.transports.base import MAX_READ, Closed, Event, Lines, Received, Transport
-from harness.virtual.wire import Wire
+from harness.virtual.uart import UartLine
 
 _SYNC: Final = slip.encode(SYNC_PACKET)
 _UART_BUFFER: Final = 4096  # bytes on a simulated wire, ESPHome's `rx_buffer_size` for the link
@@ -51,7 +51,7 @@ class Board:
         self._transport = transport
         self._start_firmware = start_firmware
         self._circuit = ResetCircuit()
-        self._to_chip, self._to_host = Wire(settings.baud), Wire(settings.baud)
+        self._to_chip, self._to_host = UartLine(settings.baud), UartLine(settings.baud)
         self._program: Program = Halt()
         self._again_at: float | None = None
         self._download = False

@@ -57,12 +57,12 @@ class Noise:
 def _wrong_rule(frame: bytes, inference: int) -> bytes:
     """Turn what the rule is said to have found at an inference since the reset into its opposite."""
     for entry in FrameDecoder().feed(frame + b"\0"):
-        if isinstance(entry, Frame) and entry.kind == Outputs.type:
+        if isinstance(entry, Frame) and entry.type == Outputs.type:
             answer = Outputs.decode(entry.payload)
             samples = np.frombuffer(answer.samples, SAMPLE).copy()
             if 0 <= (at := inference - answer.first) < len(samples):
                 row = samples[at]
                 row["detected"], row["average"], row["maximum"] = (0, 0, 0) if row["detected"] else (1, 255, 255)
                 changed = Outputs(answer.model, answer.first, samples.tobytes())
-                return encode_frame(entry.kind, entry.sequence, changed.encode()).strip(b"\0")
+                return encode_frame(entry.type, entry.sequence, changed.encode()).strip(b"\0")
     return frame

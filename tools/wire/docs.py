@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from harness.link import messages as registry
+from harness.link.declaration import Kind, Message, Record, Sender, messages
 from harness.link.error_codes import ERROR_CODES
 from harness.link.model_table import CONSTANTS as TABLE_CONSTANTS
 from harness.link.model_table import TABLE_RECORDS
-from harness.link.wire import Kind, Message, Record, Sender, messages
 
 _CONSTANTS: Final = (*registry.CONSTANTS, *TABLE_CONSTANTS)
 

@@ -9,9 +9,9 @@ from cobs import cobs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.link.declaration import Message, messages
 from harness.link.framing import Frame, FrameDecoder, Stray, encode_frame, wire_size
 from harness.link.messages import Model, Outputs, Welcome
-from harness.link.wire import Message, messages
 from mww.core.errors import WireFormatError
 from mww.esphome.detection import detect
 from tests.harness.link.test_messages import any_message
@@ -24,7 +24,7 @@ TEXT = st.text("abcXYZ 0123[]:\r\n\x1b", max_size=40).map(str.encode)
 
 
 def wire(frame: Frame) -> bytes:
-    return encode_frame(frame.kind, frame.sequence, frame.payload)
+    return encode_frame(frame.type, frame.sequence, frame.payload)
 
 
 def decode(stream: bytes) -> list[Frame | Stray]:
@@ -33,10 +33,10 @@ def decode(stream: bytes) -> list[Frame | Stray]:
 
 @given(FRAMES)
 def test_a_frame_is_what_the_design_says_and_both_ends_write_the_same(frame: Frame) -> None:
-    body = bytes([frame.kind]) + frame.sequence.to_bytes(2, "little") + frame.payload
+    body = bytes([frame.type]) + frame.sequence.to_bytes(2, "little") + frame.payload
     expected = b"\0" + cobs.encode(body + zlib.crc32(body).to_bytes(4, "little")) + b"\0"
     assert wire(frame) == expected
-    assert host_codec.encode_frame(frame.kind, frame.sequence, frame.payload) == expected
+    assert host_codec.encode_frame(frame.type, frame.sequence, frame.payload) == expected
     assert len(expected) <= wire_size(len(frame.payload))
 
 
@@ -79,7 +79,7 @@ def test_a_frame_that_the_buffer_does_not_hold_is_refused_whole(frame: Frame) ->
     assert host_codec.decode_frames(wire(frame), capacity=body)[0] == [frame]
     assert host_codec.decode_frames(wire(frame), capacity=body - 1) == ([], 1)
     size = len(wire(frame))
-    assert host_codec.encode_frame(frame.kind, frame.sequence, frame.payload, capacity=size - 1) == b""
+    assert host_codec.encode_frame(frame.type, frame.sequence, frame.payload, capacity=size - 1) == b""
 
 
 def test_an_endless_stream_without_a_zero_is_dropped_in_the_end() -> None:

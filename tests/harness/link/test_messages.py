@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.link.declaration import Fixed, Kind, Message, Records, Scalar, Sender, TextKind, messages
 from harness.link.messages import Hello, Outputs, Sample
-from harness.link.wire import Fixed, Kind, Message, Records, Scalar, Sender, TextKind, messages
 from mww.core.errors import WireFormatError
 from tools.wire.__main__ import generated_files
 

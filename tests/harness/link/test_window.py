@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.link import messages as wire
+from harness.link.declaration import Message
 from harness.link.framing import Frame, FrameDecoder, encode_frame, wire_size
 from harness.link.messages import Describe, Done
 from harness.link.model_table import ModelRecord, partition_image, read_partition
 from harness.link.window import Window
-from harness.link.wire import Message
 from tests.support.host_board import MODEL, PARTITION_SIZE, STRIDE, HostBoard, Noise, expected_outputs, frames_of
 
 
@@ -100,10 +100,10 @@ class Line:
         self._replies.clear()
         done: list[Frame] = []
         for frame in self._decoder.feed(data):
-            if not isinstance(frame, Frame) or frame.kind == wire.Heartbeat.type:
+            if not isinstance(frame, Frame) or frame.type == wire.Heartbeat.type:
                 continue
             again = b""
-            if frame.kind == wire.Gap.type:
+            if frame.type == wire.Gap.type:
                 again = self._window.go_back(wire.Gap.decode(frame.payload).expected, frame.sequence)
             else:
                 answered, again = self._window.accept(frame)

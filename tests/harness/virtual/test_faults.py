@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from harness.virtual.faults import NO_FAULTS, Faults, parse_faults
 from harness.virtual.noise import Noise
-from harness.virtual.wire import Wire
+from harness.virtual.uart import UartLine
 from mww.core.errors import UsageError
 
 FRAMES = st.lists(st.binary(min_size=1, max_size=60).map(lambda data: data.replace(b"\0", b"\1")), max_size=12)
@@ -69,7 +69,7 @@ def test_faults_come_as_often_as_their_rate_and_the_same_for_a_seed(name: str) -
 
 @given(baud=st.integers(300, 5_000_000), sizes=st.lists(st.integers(1, 400), min_size=1, max_size=10))
 def test_a_wire_delivers_in_order_and_no_faster_than_its_rate(baud: int, sizes: list[int]) -> None:
-    wire = Wire(baud)
+    wire = UartLine(baud)
     for number, size in enumerate(sizes):
         wire.put(bytes([number]) * size, now=1.0)
     total = sum(sizes)
@@ -81,6 +81,6 @@ def test_a_wire_delivers_in_order_and_no_faster_than_its_rate(baud: int, sizes: 
 
 
 def test_a_wire_without_a_rate_delays_nothing() -> None:
-    wire = Wire(None)
+    wire = UartLine(None)
     wire.put(b"at once", now=5.0)
     assert wire.take(5.0) == b"at once"

@@ -9,7 +9,7 @@ _BITS: Final = 10  # start, eight, stop
 _PIECE: Final = 64  # bytes that come out together
 
 
-class Wire:
+class UartLine:
     """A queue of bytes; without a rate they come out at once. Times are seconds of one monotonic clock."""
 
     def __init__(self, baud: int | None) -> None:
