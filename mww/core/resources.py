@@ -49,4 +49,5 @@ def read_toml(path: Path) -> dict[str, Any]:
         import tomllib
     else:
         import tomli as tomllib
-    return tomllib.loads(path.read_text("utf-8"))
+    document: dict[str, Any] = tomllib.loads(path.read_text("utf-8"))
+    return document

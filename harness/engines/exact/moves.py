@@ -86,7 +86,8 @@ class Slice(Move):
 
     def views(self, sources: Sequence[Values]) -> list[Values] | None:
         """See `Move`."""
-        return [sources[0][(slice(None), *self.taken)]]
+        whole = (slice(None), *self.taken)
+        return [sources[0][whole]]
 
     def rows(self, shape: Sequence[int]) -> range | None:
         """What it takes along axis 1 where it takes all of the others; None where it does something else."""
@@ -122,7 +123,8 @@ class Split(Move):
     def views(self, sources: Sequence[Values]) -> list[Values] | None:
         """See `Move`."""
         before = (slice(None),) * (self.axis + 1)
-        return [sources[0][(*before, slice(part.start, part.stop))] for part in self.parts()]
+        places = [(*before, slice(part.start, part.stop)) for part in self.parts()]
+        return [sources[0][place] for place in places]
 
 
 class Concatenate(Move):
@@ -149,7 +151,8 @@ class Concatenate(Move):
         start, before = 0, (slice(None),) * (self.axis + 1)
         for source in sources:
             size = source.shape[self.axis + 1]
-            calls.copy(source, output[(*before, slice(start, start + size))])
+            place = (*before, slice(start, start + size))
+            calls.copy(source, output[place])
             start += size
 
 
@@ -192,8 +195,8 @@ class Pad(Move):
         """See `Move`."""
         output[...] = self._value
         ends = zip(self._before, sources[0].shape[1:], strict=True)
-        inside = tuple(slice(before, before + size) for before, size in ends)
-        calls.copy(sources[0], output[(slice(None), *inside)])
+        inside = (slice(None), *(slice(before, before + size) for before, size in ends))
+        calls.copy(sources[0], output[inside])
 
 
 MOVES: Final[dict[str, Callable[[Node], Move]]] = {
