@@ -213,7 +213,7 @@ FAULTS: dict[str, tuple[Callable[[Path], dict[str, object]], type[MwwError], str
     "another shape": (lambda path: {"calibration": np.full((500, 9, 41), 20.0)}, CalibrationError, "41"),
     "a missing set": (lambda path: {"calibration": path / "no.npz"}, CalibrationError, "exist"),
     "an empty folder": (lambda path: {"calibration": path}, CalibrationError, "neither"),
-    "a broken set": (lambda path: {"calibration": Path(__file__)}, CalibrationError, "npz"),
+    "a broken set": (lambda path: {"calibration": Path(__file__)}, CalibrationError, "is text"),
     "broken ranges": (lambda path: {"calibration_ranges": Path(__file__)}, CalibrationError, "JSON"),
     "a name with a path": (lambda path: {"name": "../x"}, UsageError, "file name"),
     "an unknown option": (lambda path: {"manifest_options": {"wakeword": "x"}}, ConfigurationError, "wakeword"),
