@@ -12,14 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pymicro_wakeword
 import pytest
-from harness.bisect.probing import with_outputs
 
 from harness.engines.process import EngineProcess
 from harness.virtual.kernel_fault import alter_kernel
 from mww.core.resources import fixtures_dir
 from mww.esphome.frontend import quantize_features, wav_to_features
 from mww.esphome.model import Model, load_model
-from mww.tflite.model_file import read_model
+from mww.tflite.model_file import read_model, with_outputs
 from mww.tflm.arena import predict_arena
 from tests.support.every_operator import every_operator
 from tests.support.host_build import build_host

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from harness.bisect.probing import with_outputs
 
 from harness.link.client import LinkClient
 from harness.link.model_table import ModelRecord
@@ -16,6 +15,7 @@ from mww.core.errors import DeviceError
 from mww.core.resources import fixtures_dir
 from mww.esphome.detection import detect
 from mww.esphome.model import Model
+from mww.tflite.model_file import with_outputs
 from mww.tflm.arena import predict_arena
 from tests.hardware.conftest import LEAD_IN, Spoken, record
 
