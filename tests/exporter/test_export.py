@@ -202,7 +202,7 @@ def test_a_set_without_the_wake_word_is_refused_by_its_cause(checkpoint: Path, t
 
 
 FAULTS: dict[str, tuple[Callable[[Path], dict[str, object]], type[MwwError], str]] = {
-    "a checkpoint that is not there": (lambda path: {"checkpoint": path / "no.weights.h5"}, CheckpointError, "No such file"),
+    "a checkpoint that is not there": (lambda path: {"checkpoint": path / "no.weights.h5"}, CheckpointError, "No such"),
     "a folder for a checkpoint": (lambda path: {"checkpoint": path}, CheckpointError, "folder"),
     "NaN": (lambda path: {"calibration": np.full((500, 9, 40), np.nan)}, CalibrationError, "NaN"),
     "0..1": (lambda path: {"calibration": np.full((500, 9, 40), 0.9)}, CalibrationError, "0.9"),
