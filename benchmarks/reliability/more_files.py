@@ -109,7 +109,7 @@ def journal() -> Kind:
         content = kept.read_bytes()
         with ExitStack() as stack:
             clips, _ = open_clips(features, 0.0, stack)
-            setup = Setup(model, TargetOptions(), None, False, None)
+            setup = Setup(model, TargetOptions(), None, None, None, None)
             known = Journal(kept, setup, result.target)
             assert all(known.recall(clip) for clip in clips)
 
