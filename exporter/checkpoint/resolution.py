@@ -157,6 +157,10 @@ def _mixednet(settings: _Settings, dense_inputs: int) -> MixedNet:
         MixBlock(filters, tuple(kernels), repeat, bool(residual))  # type: ignore[arg-type]
         for filters, kernels, repeat, residual in settings.columns(*_BLOCKS)
     )
+    if not all(block.kernels for block in blocks):
+        raise ConfigurationError(
+            "a block has no kernel size", hint="give mixconv_kernel_sizes with at least one size for each block"
+        )
     filters = settings.need("first_conv_filters", int)
     first = None
     if filters:
