@@ -150,7 +150,7 @@ def convert_model_saved(
     Raises:
         UsageError: Another mode.
         CheckpointError: The model is not a wake word network, or contradicts the configuration.
-        ConfigurationError: Something is reported by neither.
+        ConfigurationError: Neither gives a setting that is needed.
     """
     if mode.lower() != STREAMING:
         raise UsageError(f"mode {mode!r} is not converted", hint=f"devices run {STREAMING}")

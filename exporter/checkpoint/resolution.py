@@ -55,7 +55,7 @@ def resolve(configured: Settings, evidence: Evidence) -> Architecture:
 
     Raises:
         CheckpointError: The two contradict each other.
-        ConfigurationError: Something is reported by neither, or cannot be exported.
+        ConfigurationError: Neither gives a setting that is needed, or it cannot be exported.
     """
     _compare_blocks(configured, evidence.reading)
     settings = _Settings({**evidence.reading, **_agreed(configured, evidence.settings)})

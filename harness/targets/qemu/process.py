@@ -88,6 +88,6 @@ class QemuProcess(Closing):
 
 
 def _free_port() -> int:
-    """A port that was free a moment ago; QEMU has to be reported one."""
+    """A port that was free a moment ago; QEMU must be given one."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
