@@ -212,7 +212,7 @@ def _calibration(request: ExportRequest, stride: int) -> Calibration:
 
 
 def _optimize(converted: bytes, request: ExportRequest) -> bytes:
-    """Make the model smaller; one that the runtime would refuse stays as it is, for the verification to say why."""
+    """Make the model smaller; a model that the runtime would refuse stays as it is, and the verification says why."""
     with request.phases("optimise"):
         try:
             return optimize_for_edge(converted, chips=request.options.chips)

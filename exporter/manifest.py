@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 DEFAULT_TENSOR_ARENA_SIZE: Final = 22_860
-"""Bytes, as in published manifests. Only where there is no model to ask, never in place of a prediction."""
+"""Bytes, as in published manifests. Only without a model, never in place of a prediction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class ManifestOptions:
 
     Attributes:
         wake_word: None: the model's file name, in words.
-        author: Nobody, unless told.
+        author: Empty by default.
         website: A URL, or None to leave it out.
         trained_languages: Language codes.
         probability_cutoff: 0..1.

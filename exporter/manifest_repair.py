@@ -1,4 +1,4 @@
-"""Makes a manifest that ESPHome takes from one that it refuses: keys renamed, added, dropped, each with its reason.
+"""Repairs a manifest that ESPHome refuses: keys renamed, added, dropped, each with its reason.
 
 What the manifest says stays as it is wherever ESPHome takes it. Figures come from the model, never from a guess.
 """

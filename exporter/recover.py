@@ -125,7 +125,7 @@ def dequantized(model: ModelFile, index: int) -> npt.NDArray[np.float64]:
 
 
 def _bias(model: ModelFile, operator: Operator, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """The bias of a convolution or dense layer; the converter leaves out one that is zero."""
+    """The bias of a convolution or dense layer; the converter leaves out a bias of zeros."""
     if len(operator.inputs) < 3 or operator.inputs[2] < 0:
         return np.zeros(shape)
     return dequantized(model, operator.inputs[2]).reshape(shape)

@@ -87,7 +87,7 @@ def export_to_tflite(  # noqa: PLR0913  (keyword-only: each is one thing that a 
     Args:
         checkpoint: A trainer's checkpoint, or the folder that the official one trained in; its layout is recognised.
         output_dir: Folder to write to; made where it is missing.
-        config: The trainer's configuration or ours; None: `training_config.yaml` beside the checkpoint, if there.
+        config: The trainer's configuration or our own; None: `training_config.yaml` beside the checkpoint, if there.
         calibration: An `.npz`, a folder, features [clips, slices, 40] or a dataset; None: random features.
         calibration_ranges: Ranges of a recovered model, in place of calibration.
         minimum_clips: Number of calibration clips that there must be.
@@ -142,7 +142,7 @@ def convert_model_saved(
         model: A trainer's model, or one of `exporter.conversion.keras_network`.
         config: What the model itself does not tell; see `export_to_tflite`.
         folder: Where the SavedModel is written.
-        mode: The one that devices run; no other is converted.
+        mode: The mode that devices run; no other is converted.
 
     Returns:
         The streaming model: float32 [1, stride, 40] to [1, 1], its state in ring buffers that start at zero.

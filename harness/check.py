@@ -73,7 +73,7 @@ def check(model: Model | Path | str, clips: ClipSource, options: RunOptions) -> 
 def check_models(models: Sequence[Model], clips: ClipSource, options: RunOptions) -> tuple[RunResult, ...]:
     """Do what `check` does, for one model after the other.
 
-    Of several, one that cannot be loaded is an error of all its clips, and the others go on.
+    A model that cannot be loaded is an error of all its clips; the other models go on.
 
     Raises:
         MwwError: As for `check`.

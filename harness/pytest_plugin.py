@@ -278,7 +278,7 @@ def _discard(request: pytest.FixtureRequest) -> None:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Let an error of ours fail the test with its two lines, and no traceback."""
+    """Let an MwwError fail the test with its two lines, and no traceback."""
     try:
         yield
     except MwwError as error:

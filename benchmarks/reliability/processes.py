@@ -1,4 +1,4 @@
-"""Verbs that are interrupted, terminated and killed, they or any process of theirs, at random points.
+"""Verbs that are interrupted, terminated and killed, they or any of their processes, at random points.
 
 After each, nothing of it may be left (processes, temporary files, shared memory, half-written results), and the next
 call, without cleaning up, must give what an undisturbed one gives.

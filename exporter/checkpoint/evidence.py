@@ -70,7 +70,7 @@ class _Block:
 
 
 def _blocks(channels: int, drawers: Drawers) -> Settings:
-    """What all readings of the layers as blocks have in common; nothing if there is no reading."""
+    """What all readings of the layers as blocks have in common; empty without a reading."""
     depthwise = [shapes[0] for shapes in drawers["depthwise"]]
     pointwise = [shapes[0] for shapes in drawers["convolution"]]
 

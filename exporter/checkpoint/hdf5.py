@@ -68,7 +68,7 @@ def read_arrays(source: Path | bytes, name: str) -> Mapping[str, FloatArray]:
 
 
 def _collect(h5py: ModuleType, group: Any, path: str, arrays: dict[str, FloatArray], seen: count[int]) -> None:
-    """Read what lies in the file itself; `seen` counts entries, of which links can make any number out of a few."""
+    """Read what lies in the file itself; `seen` counts entries: links can make any number out of a few."""
     if path.count("/") > _MAX_DEPTH:
         raise ValueError("groups are nested too deeply")
     for key in group:

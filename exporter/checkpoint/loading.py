@@ -99,9 +99,9 @@ def load_checkpoint(path: Path, configured: Settings) -> Checkpoint:
 
 
 def from_arrays(
-    arrays: Mapping[str, FloatArray], configured: Settings, name: str, told: Settings = MappingProxyType({})
+    arrays: Mapping[str, FloatArray], configured: Settings, name: str, recorded: Settings = MappingProxyType({})
 ) -> Checkpoint:
-    """Take the arrays of a `.weights.h5` file, by path; `told` is what came with them.
+    """Take the arrays of a `.weights.h5` file, by path; `recorded` are the settings that came with them.
 
     Raises:
         CheckpointError: As `load_checkpoint`.
@@ -110,24 +110,24 @@ def from_arrays(
     layers = _layers(arrays)
     if any(path.startswith("blocks/") for path in layers):
         evidence = _sarpel_evidence(layers)
-        architecture = resolve(configured, replace(evidence, settings={**evidence.settings, **told}))
+        architecture = resolve(configured, replace(evidence, settings={**evidence.settings, **recorded}))
         assert isinstance(architecture, MixedNet)
         paths = sarpel_paths(architecture)
         weights = {p.role: layers[paths[p.role]] for p in architecture.parameters if paths[p.role] in layers}
         return _checked(architecture, weights, "sarpel")
     drawers, subspectral = _official_drawers(layers, name)
-    return from_drawers(drawers, subspectral, configured, told)
+    return from_drawers(drawers, subspectral, configured, recorded)
 
 
 def from_drawers(
-    drawers: Drawers, subspectral: bool, configured: Settings, told: Settings = MappingProxyType({})
+    drawers: Drawers, subspectral: bool, configured: Settings, recorded: Settings = MappingProxyType({})
 ) -> Checkpoint:
-    """Take the layers of the official trainer; `told` is what came with them."""
+    """Take the layers of the official trainer; `recorded` are the settings that came with them."""
     shapes: dict[Drawer, list[tuple[tuple[int, ...], ...]]] = {
         name: [_shapes(layer) for layer in layers] for name, layers in drawers.items()
     }
     evidence = official_evidence(shapes, subspectral=subspectral)
-    architecture = resolve(configured, replace(evidence, settings={**evidence.settings, **told}))
+    architecture = resolve(configured, replace(evidence, settings={**evidence.settings, **recorded}))
     wanted: dict[Drawer, list[Parameter]] = defaultdict(list)
     for parameter in depth_order(architecture):
         wanted[drawer(parameter)].append(parameter)

@@ -180,7 +180,7 @@ def _handle(content: bytes, at: int) -> tuple[tuple[int, int], int]:
 
 
 def _block(content: bytes, place: tuple[int, int]) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of a block; a key is told by what differs from the one before it."""
+    """Keys and values of a block; a key stands as its difference from the key before it."""
     offset, size = place
     block, trailer = content[offset : offset + size], content[offset + size : offset + size + _TRAILER]
     if len(trailer) != _TRAILER or size < 4:

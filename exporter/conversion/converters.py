@@ -20,7 +20,7 @@ from mww.core.scratch import scratch_folder
 
 Converter: TypeAlias = Literal["direct", "tensorflow"]
 CONVERTERS: Final[tuple[Converter, ...]] = ("direct", "tensorflow")
-"""The first is the one that is taken unless another is asked for."""
+"""The first is the default."""
 
 Calibration: TypeAlias = RepresentativeDataset | Ranges
 """Frames to find the ranges with, or ranges that are known by role."""
@@ -44,14 +44,14 @@ def convert(checkpoint: Checkpoint, calibration: Calibration, converter: Convert
         phases: Timed as they go by.
 
     Raises:
-        UsageError: There is no such converter.
+        UsageError: The converter is unknown.
         CalibrationError: The calibration is that of another network.
         ConversionError: The network's activations overflow, or TensorFlow refused it.
         MissingPackageError: TensorFlow is needed and not installed.
     """
     chosen = converter or CONVERTERS[0]
     if chosen not in CONVERTERS:
-        raise UsageError(f"there is no converter {chosen!r}", hint=f"there are {' and '.join(CONVERTERS)}")
+        raise UsageError(f"unknown converter {chosen!r}", hint=f"converters: {', '.join(CONVERTERS)}")
     by = convert_directly if chosen == "direct" else _convert_by_tensorflow
     return Converted(by(checkpoint, calibration, phases), chosen)
 

@@ -67,7 +67,7 @@ def load_ranges(path: Path) -> Ranges:
     """Read the JSON document.
 
     Raises:
-        CalibrationError: It cannot be read, or is no such document.
+        CalibrationError: It cannot be read, or it is another kind of document.
     """
     hint = "mww recover --ranges-output writes one"
     try:

@@ -1,4 +1,4 @@
-"""What the networks are made of, layer after layer; told once, to whoever puts layers together.
+"""What the networks are made of, layer after layer; stated once, for every builder of layers.
 
 `keras_forms` makes Keras models of it, trained and streaming, and `direct` a `.tflite`. Which weights a layer has, and
 so its size, whoever puts layers together knows by its role.
@@ -37,7 +37,7 @@ class Layers(Protocol[T]):
         """The same for a block, which training may pad."""
 
     def align(self, data: T, steps: int, role: str) -> T:
-        """Bring a branch into step with one that lost `steps` time steps to blocks."""
+        """Bring a branch into step with a branch that lost `steps` time steps to blocks."""
 
     def convolution(self, data: T, role: str, *, stride: int = 1, dilation: int = 1, padding: Padding = "valid") -> T:
         """Convolve in time."""

@@ -17,7 +17,7 @@ from mww.tflm.arena import predict_arenas
 
 @dataclass(frozen=True, slots=True)
 class ArenaDifference:
-    """The smallest arena of each model on a chip, bytes; None where there is no figure."""
+    """The smallest arena of each model on a chip, bytes; None without a figure."""
 
     chip: str
     a: int | None

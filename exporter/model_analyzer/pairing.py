@@ -2,7 +2,7 @@
 
 Both graphs are walked from the output back to the input, and from each ring buffer that is met to what is assigned to
 it; operators that only the order of the file tells apart thereby stand in the same order in both. What remains is two
-sequences, of which the common part is paired.
+sequences, and their common part is paired.
 """
 
 from __future__ import annotations

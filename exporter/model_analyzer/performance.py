@@ -28,7 +28,7 @@ class PublishedFigure:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredModel:
-    """A file that may be the one that was measured; which version of okay_nabu it was is not told."""
+    """A file that may have been measured; the source does not name the version of okay_nabu."""
 
     sha256: str
     macs: int
@@ -59,7 +59,7 @@ class TimeEstimate:
         kernels: Whose kernels run.
         low_ms: Lower end.
         high_ms: Upper end.
-        kind: "published" when this file is one that the figure may be of, "scaled" when worked out from it.
+        kind: "published" when the figure may be for this file, "scaled" when computed from it.
         basis: Where the range comes from, for people.
     """
 
@@ -148,7 +148,7 @@ def performance_of(analysis: ModelAnalysis, chip: str) -> PerformanceEstimate:
 def _estimate(analysis: ModelAnalysis, figure: PublishedFigure) -> TimeEstimate:
     """A range over what may scale the time (multiplications or bytes) and over which version was measured."""
     if any(analysis.sha256 == model.sha256 for model in OKAY_NABU):
-        basis = f"published: {figure.source}; which version of the model it was is not told"
+        basis = f"published: {figure.source}; the source does not name the version of the model"
         return TimeEstimate(figure.kernels, figure.low_ms, figure.high_ms, "published", basis)
     ratios = [analysis.cost.macs / model.macs for model in OKAY_NABU]
     ratios += [analysis.cost.moved_bytes / model.moved_bytes for model in OKAY_NABU]

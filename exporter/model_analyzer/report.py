@@ -32,11 +32,11 @@ def generate_model_report(
         ModelFileError: The model cannot be read.
         ManifestError: The manifest cannot be read, or breaks the schema.
         OutputError: The report cannot be written.
-        UsageError: There is no such format.
+        UsageError: The format is unknown.
     """
     writers = {"html": as_html, "text": as_text, "json": as_json}
     if format not in writers:
-        raise UsageError(f"there is no report format {format!r}", hint=f"one of {', '.join(writers)}")
+        raise UsageError(f"unknown report format {format!r}", hint=f"formats: {', '.join(writers)}")
     report = writers[format](collect(path))
     if output is not None:
         write_files({Path(output): report.encode("utf-8")})

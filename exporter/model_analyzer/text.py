@@ -37,7 +37,7 @@ def _lines(collection: Collection) -> Iterator[str]:
     yield from _section("Quality", ("", "measure", ""), measures)
     results = [check for check in collection.verification.checks if check.status != "pass"]
     rows = [(check.status, check.id, printable(check.message)) for check in results]
-    yield from _section(f"Checks: {len(collection.verification.checks)}, of which not passed {len(results)}", (), rows)
+    yield from _section(f"Checks: {len(collection.verification.checks)}, not passed: {len(results)}", (), rows)
     yield f"GPU: {collection.gpu.note}"
 
 

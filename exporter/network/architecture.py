@@ -106,7 +106,7 @@ class MixedNet:
             self._check_block(number, block)
         if self.first is None and self.stride != 1:
             raise ConfigurationError(
-                f"stride is {self.stride}, but there is no first convolution to take it",
+                f"stride is {self.stride}, but the network has no first convolution that could take it",
                 hint="without a first convolution the stride must be 1",
             )
         if self.attention and self.frames < ATTENTION_KERNEL:

@@ -47,7 +47,7 @@ class Configuration:
     Attributes:
         settings: The architecture's, as far as they are reported.
         manifest: What the manifest shall say, by `ManifestOptions` names.
-        feature_step_size: Milliseconds a slice that the network was trained on, or None where it is not told.
+        feature_step_size: Milliseconds a slice that the network was trained on, or None where the file does not say it.
     """
 
     settings: Settings = field(default_factory=dict)

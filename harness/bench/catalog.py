@@ -79,7 +79,7 @@ def find_benchmarks(names: Iterable[str]) -> tuple[Benchmark, ...]:
     chosen = tuple(names)
     for name in chosen:
         if name not in BENCHMARKS:
-            raise UsageError(f"there is no benchmark {name!r}", hint=f"one of {', '.join(BENCHMARKS)}")
+            raise UsageError(f"unknown benchmark {name!r}", hint=f"benchmarks: {', '.join(BENCHMARKS)}")
     return tuple(benchmark for name, benchmark in BENCHMARKS.items() if name in chosen or not chosen)
 
 

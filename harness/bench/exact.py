@@ -42,7 +42,7 @@ def _row(plan: Plan, what: str, *, clips: int, frames: int, goal: float, in_line
     model = ExactModel(model_file().read_bytes())
     outputs: dict[str, str] = {}
 
-    def ours() -> float:
+    def own_side() -> float:
         started = time.perf_counter()
         if in_line:
             results = model.infer_clips(arrays)
@@ -57,16 +57,16 @@ def _row(plan: Plan, what: str, *, clips: int, frames: int, goal: float, in_line
         )
         return count / elapsed
 
-    ours()  # makes the programs, once for each length
-    own, others = plan.by_turns(ours, lambda: run(bare("tflm_loop", model_file(), path)))
+    own_side()  # makes the programs, once for each length
+    own, others = plan.by_turns(own_side, lambda: run(bare("tflm_loop", model_file(), path)))
     if any(item.document["outputs"] != outputs for item in others):
         raise BenchmarkError("the exact engine and tflite-micro gave different outputs", hint="report it as a bug")
     return Row(
         what=f"{what}, engine `exact`",
         against=_LOOP,
         unit="frames/s",
-        ours=tuple(own),
-        theirs=tuple(count / item.document["seconds"] for item in others),
+        own=tuple(own),
+        reference=tuple(count / item.document["seconds"] for item in others),
         comparison="ratio",
         goal=Goal("at least", goal),
         same=f"{count} output bytes",
@@ -95,8 +95,8 @@ def sound(plan: Plan) -> list[Row]:
             what="`mww run` of four models over an hour of sound, engine `exact`, features kept from model to model",
             against="the same with engine `tflm`, features computed for each model",
             unit="s",
-            ours=tuple(item.seconds for item in own),
-            theirs=tuple(item.seconds for item in others),
+            own=tuple(item.seconds for item in own),
+            reference=tuple(item.seconds for item in others),
             comparison="ratio",
             goal=Goal("at most", 1 / 3),
             same="all output bytes of four models",

@@ -50,16 +50,16 @@ def _export(plan: Plan, converter: str, whole: Goal, work: Goal) -> list[Row]:
     words = mww("export", "--checkpoint", checkpoint, "--calibration", calibration, "--output", plan.scratch)
     words += ["--converter", converter, "--allow-small-calibration", "--json"]
 
-    def ours() -> _Export:
+    def own_side() -> _Export:
         finished = run(words)
         seconds = finished.document["seconds"]
         return _Export(finished.seconds, sum(seconds.values()) - seconds.get(_IMPORT, 0.0))
 
-    def theirs() -> _Export:
+    def reference() -> _Export:
         finished = run(bare("official_export", checkpoint, calibration, official))
         return _Export(finished.seconds, json.loads(Path(f"{official}.json").read_text())["seconds"])
 
-    own, others = plan.by_turns(ours, theirs)
+    own, others = plan.by_turns(own_side, reference)
     same = _compared(model, official)
     command = f"`mww export --converter {converter}`, {clips} clips"
     return [

@@ -76,8 +76,8 @@ def link_cost(plan: Plan) -> list[Row]:
             what="a frame to a virtual board and its output back, processor time of the host",
             against="the goal alone",
             unit="us",
-            ours=tuple(costs),
-            theirs=(),
+            own=tuple(costs),
+            reference=(),
             comparison="value",
             goal=Goal("at most", 60),
             same=f"{len(frames)} output bytes",
@@ -101,8 +101,8 @@ def _limit(plan: Plan, board: VirtualBoard, frames: Frames, expected: bytes, lim
         what="frames over the link",
         against=against,
         unit="frames/s",
-        ours=tuple(rates),
-        theirs=(limit,) * len(rates),
+        own=tuple(rates),
+        reference=(limit,) * len(rates),
         comparison="ratio",
         goal=Goal("at least", 0.95),
         same=f"{len(frames)} output bytes",
@@ -132,7 +132,7 @@ def _check(outputs: npt.NDArray[np.uint8], expected: bytes) -> None:
 
 
 def _profile(port: str, model: Model, frames: Frames) -> tuple[tuple[str, str], ...]:
-    """Where the time goes, of the thread that sends and of the one that reads; profiling itself makes all slower."""
+    """Where the time goes, in the sending and in the reading thread; profiling itself makes all slower."""
     sender, reader = cProfile.Profile(), cProfile.Profile()
 
     def begin(frame: FrameType, event: str, argument: Any) -> None:  # in the reader's thread, at its first call

@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 Relation = Literal["at most", "at least"]
 Comparison = Literal["ratio", "difference", "value"]
-"""What is held against the goal: ours divided by theirs, ours less theirs, or ours alone."""
+"""What is held against the goal: the own side divided by the reference, less the reference, or alone."""
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -36,8 +36,8 @@ class Row:
         what: Ours.
         against: Theirs: what a user would otherwise do, or the limit that nobody can pass.
         unit: Of both.
-        ours: One number a repetition.
-        theirs: Likewise, in the same order; empty where ours stands alone.
+        own: One number a repetition.
+        reference: Likewise, in the same order; empty where the own side stands alone.
         comparison: How the two become a figure.
         goal: For the median figure.
         same: What both sides were checked to have in common.
@@ -47,8 +47,8 @@ class Row:
     what: str
     against: str
     unit: str
-    ours: tuple[float, ...]
-    theirs: tuple[float, ...]
+    own: tuple[float, ...]
+    reference: tuple[float, ...]
     comparison: Comparison
     goal: Goal
     same: str
@@ -58,8 +58,8 @@ class Row:
     def figures(self) -> tuple[float, ...]:
         """The figure of each repetition."""
         if self.comparison == "value":
-            return self.ours
-        pairs = zip(self.ours, self.theirs, strict=True)
+            return self.own
+        pairs = zip(self.own, self.reference, strict=True)
         return tuple(a / b if self.comparison == "ratio" else a - b for a, b in pairs)
 
     @property
@@ -71,10 +71,10 @@ class Row:
     def undisturbed(self) -> float:
         """The figure of each side's best repetition: what a machine that also does other things says least about."""
         best = min if self.goal.relation == "at most" else max
-        own = best(self.ours)
+        own = best(self.own)
         if self.comparison == "value":
             return own
-        return own / best(self.theirs) if self.comparison == "ratio" else own - best(self.theirs)
+        return own / best(self.reference) if self.comparison == "ratio" else own - best(self.reference)
 
     @property
     def holds(self) -> bool:
@@ -102,12 +102,12 @@ class Plan:
         """An input's size."""
         return quick if self.quick else full
 
-    def by_turns(self, ours: Callable[[], T], theirs: Callable[[], U]) -> tuple[list[T], list[U]]:
+    def by_turns(self, own_side: Callable[[], T], reference: Callable[[], U]) -> tuple[list[T], list[U]]:
         """Do both, one after the other, again and again, so that what else the machine does meets both alike."""
         first: list[T] = []
         second: list[U] = []
         for number in range(self.repetitions):
             self.tell(f"repetition {number + 1} of {self.repetitions}")
-            first.append(ours())
-            second.append(theirs())
+            first.append(own_side())
+            second.append(reference())
         return first, second

@@ -1,4 +1,4 @@
-"""Runs whole programs, ours and those that users would otherwise write, and says what each took."""
+"""Runs whole programs: our own, and those that users would otherwise write, and says what each took."""
 
 from __future__ import annotations
 

@@ -77,13 +77,13 @@ def worker(plan: Plan) -> list[Row]:
     with EngineProcess("tflm") as engine:
         engine.load(load_model(manifest()).content)
 
-        def ours() -> float:
+        def own_side() -> float:
             engine.reset()
             started = time.perf_counter()
             outputs.append(engine.infer(frames.tobytes()))
             return (time.perf_counter() - started) / count * 1e6
 
-        own, others = plan.by_turns(ours, lambda: run(bare("tflm_loop", model_file(), clip)))
+        own, others = plan.by_turns(own_side, lambda: run(bare("tflm_loop", model_file(), clip)))
     digests = {hashlib.sha256(entry).hexdigest() for entry in outputs}
     if digests != {item.document["outputs"]["clip"] for item in others}:
         raise BenchmarkError(
@@ -94,8 +94,8 @@ def worker(plan: Plan) -> list[Row]:
             what="an inference in the worker process",
             against=_LOOP,
             unit="us",
-            ours=tuple(own),
-            theirs=tuple(item.document["seconds"] / count * 1e6 for item in others),
+            own=tuple(own),
+            reference=tuple(item.document["seconds"] / count * 1e6 for item in others),
             comparison="ratio",
             goal=Goal("at most", 1.05),
             same=f"{count} output bytes",
@@ -120,8 +120,8 @@ def _row(what: str, against: str, frames: int, own: Sequence[float], others: Seq
         what=what,
         against=against,
         unit="frames/s",
-        ours=tuple(frames / seconds for seconds in own),
-        theirs=tuple(frames / seconds for seconds in others),
+        own=tuple(frames / seconds for seconds in own),
+        reference=tuple(frames / seconds for seconds in others),
         comparison="ratio",
         goal=_AS_FAST,
         same=f"{frames} output bytes",

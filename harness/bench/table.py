@@ -20,10 +20,10 @@ _HEAD: Final = """# Benchmarks
 How fast it is, and how small. `mww bench --write docs/benchmarks.md` writes this page, together with
 [benchmarks.json](benchmarks.json), where every repetition is; `mww bench NAME...` measures some.
 
-Each line compares ours with what a user would otherwise do, or with a limit that nobody can pass. Both are done by
-turns, five times each where nothing else is said; the figure is the median of the repetitions' ratios (differences,
-values), in brackets the smallest and the largest. *Undisturbed* compares each side's best repetition, which says most
-on a machine that also does other things. Before anything is divided, both sides are checked to have done the same.
+Each line compares a measured command with what a user would otherwise do, or with a limit that nothing can pass. Both
+are done by turns, five times each where nothing else is stated; the figure is the median of the repetitions' ratios
+(differences, values), in brackets the smallest and the largest. *Undisturbed* compares each side's best repetition,
+which says most on a machine that also does other things. Before anything is divided, both sides are checked to have done the same.
 """
 
 
@@ -46,10 +46,10 @@ def bench_document(
 
 
 def former_benchmarks(path: Path, machine: Machine) -> Sequence[Any]:
-    """The benchmarks of a document that was written before on this machine; none where there is no such file.
+    """The benchmarks of a document that was written before on this machine; empty where the file does not exist.
 
     Raises:
-        InputError: It is no such document, or another machine's, with which nothing here can be compared.
+        InputError: It is another kind of document, or another machine's, which cannot be compared with this one.
     """
     try:
         document: Any = json.loads(path.read_bytes())
@@ -84,8 +84,8 @@ def _row_document(row: Row) -> dict[str, object]:
         "what": row.what,
         "against": row.against,
         "unit": row.unit,
-        "ours": [_rounded(value) for value in row.ours],
-        "theirs": [_rounded(value) for value in row.theirs],
+        "own": [_rounded(value) for value in row.own],
+        "reference": [_rounded(value) for value in row.reference],
         "comparison": row.comparison,
         "median": _rounded(row.figure),
         "min": _rounded(min(row.figures)),
@@ -117,7 +117,7 @@ def _section(benchmark: Any) -> Iterator[str]:
     if benchmark["error"] is not None:
         yield f"Could not be measured: {benchmark['error']['message']}.\n"
         return
-    yield "| ours | against | ours, median | theirs, median | figure | undisturbed | goal | |"
+    yield "| measured | against | its median | reference, median | figure | undisturbed | goal | |"
     yield "|---|---|---:|---:|---:|---:|---:|---|"
     for row in benchmark["rows"]:
         yield _line(row)
@@ -129,7 +129,7 @@ def _section(benchmark: Any) -> Iterator[str]:
 
 def _line(row: Any) -> str:
     unit = row["unit"]
-    left, other = (f"{_number(_median(row[side]))} {unit}" if row[side] else "" for side in ("ours", "theirs"))
+    left, other = (f"{_number(_median(row[side]))} {unit}" if row[side] else "" for side in ("own", "reference"))
     spread = f" ({_number(row['min'])} to {_number(row['max'])})" if row["min"] != row["max"] else ""
     own = "" if row["comparison"] == "ratio" else f" {unit}"
     goal = f"{row['goal']['relation']} {_number(row['goal']['value'])}{own}"

@@ -2,7 +2,7 @@
 
 All results of a frame are read from one copy of the model whose outputs they are, or from as few copies as the target
 has memory for: of every frame at the beginning, later of the one frame in which the states go wrong. CALL_ONCE and
-VAR_HANDLE have no results; a wrong initial state is told from a wrong READ_VARIABLE by what is read one frame later.
+VAR_HANDLE have no results; a wrong initial state differs from a wrong READ_VARIABLE in what is read one frame later.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Divergence:
         differing: Elements that differ in that frame.
         elements: Elements in all.
         largest: The largest difference in that frame.
-        inputs: What the operator takes, all of which is equal on both sides, but for a state that it reads.
+        inputs: What the operator takes; equal on both sides, but for a state that it reads.
     """
 
     inference: int
@@ -103,7 +103,7 @@ class OperatorSearch:
         self._copies: set[tuple[int, ...]] = set()
 
     def run(self, frames: int, progress: Progress, *, every: bool = False) -> None:
-        """Search the first `frames` of the clip, the last of which has a wrong output.
+        """Search the first `frames` of the clip; the last frame has a wrong output.
 
         In the first few every result is compared. Behind those, unless `every` frame is wanted, halving finds one
         before which all states are right and after which they, or the output, are not.

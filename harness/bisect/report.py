@@ -56,9 +56,9 @@ def describe_tensor(tensor: TensorFacts) -> str:
     return f"{text}, constant" if tensor.constant else text
 
 
-def versions(told: Mapping[str, str]) -> str:
+def versions(versions_of: Mapping[str, str]) -> str:
     """Versions in one line."""
-    return ", ".join(f"{name} {version}" for name, version in told.items())
+    return ", ".join(f"{name} {version}" for name, version in versions_of.items())
 
 
 def markdown(result: BisectResult, model: str) -> str:

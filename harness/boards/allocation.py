@@ -1,6 +1,6 @@
 """Which board a test gets: one of those that fit, leased for as long as the test takes, the same again where it can be.
 
-A lease is never kept between tests: with more workers than boards, one that waits for a board would then wait for a
+A lease is never kept between tests: with more workers than boards, a worker that waits for a board would wait for a
 worker that waits for it.
 """
 
@@ -26,7 +26,7 @@ class BoardSource(Protocol):
     """Where tests get boards from."""
 
     def chips(self) -> frozenset[str]:
-        """The chips there are; an empty name for one that only the board itself can tell."""
+        """The chips of the boards; an empty name where only the board itself knows."""
         ...
 
     def lease(self, chips: Collection[str] = ()) -> AbstractContextManager[Board]:

@@ -48,7 +48,7 @@ class Claim(Protocol):
     """A wish for a board, from the first asking to the giving back."""
 
     def poll(self) -> Board | None:
-        """The board at the port where it is now, once it is ours; None as long as it is not.
+        """The board at the port where it is now, once this process has it; None before that.
 
         Raises:
             MwwError: It will never be.

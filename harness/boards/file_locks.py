@@ -107,7 +107,7 @@ def _lock_files(name: str) -> list[Path]:
 def _try_lock(board: Board, purpose: str) -> dict[Path, int] | None:
     """Lock all of a board's names, or none.
 
-    Each user has files of their own, which nobody else can remove or write to. Whoever has locked theirs looks at
+    Each user has files of their own, which nobody else can remove or write to. Whoever has locked a file looks at
     everybody else's: of two users, at most one finds no other's locked.
     """
     since = datetime.now(timezone.utc).isoformat("T", "seconds")

@@ -68,13 +68,13 @@ def write_project(
         vad: The manifest of the model under ESPHome's `vad:`.
 
     Raises:
-        UsageError: There is no such board, or two models have the same file name.
+        UsageError: The board is unknown, or two models have the same file name.
         InputError: A manifest or its model cannot be used.
         UnsupportedModelError: A model would not run on ESPHome.
         OutputError: The folder cannot be written.
     """
     if board not in board_names():
-        raise UsageError(f"there is no board {board}", hint=f"one of {', '.join(board_names())}")
+        raise UsageError(f"unknown board {board}", hint=f"boards: {', '.join(board_names())}")
     config = folder / f"{board}.yaml"
     contents = {folder / SOURCES / name: content for name, content in _sources()}
     if not config.exists():

@@ -117,7 +117,7 @@ class _Display(Protocol):
         ...
 
     def end(self, seconds: float) -> None:
-        """There is no more sound."""
+        """The sound has ended."""
         ...
 
 

@@ -43,7 +43,7 @@ def allowances_to_read(
 def write_allowances(path: Path, results: Sequence[RunResult], reason: str, by: str | None, *, aside: bool) -> None:
     """Accept every difference of a run, and show what that changes in the file; `aside` shows it on stderr.
 
-    Where clips were not carried out, or what is wrong is no matter of kernels, nothing is written.
+    Where clips were not carried out, or kernels are not the cause, nothing is written.
 
     Raises:
         AllowanceError: The file that is there cannot be used.
@@ -87,7 +87,7 @@ def _refusal(result: RunResult) -> str | None:
         return f"not every clip of {result.model} was carried out"
     named = next((problem for problem in result.problems if problem.code in _NEVER), None)
     if named is not None:
-        return f"this is no matter of kernels: {named.message}"
+        return f"kernels are not the cause: {named.message}"
     if any(problem.code == "arithmetic" for problem in result.problems):
         warn(f"{result.model} differs by more than rounding does", "mww bisect says the operator before you accept it")
     return None

@@ -1,4 +1,4 @@
-"""Features as the front-end makes them, told from others by two habits that speech, noise and music share.
+"""Tells features of the front-end from other numbers by two habits that speech, noise and music share.
 
 Most values are the lowest (the noise estimate is subtracted, and what is left of a quiet channel is nothing), and a
 channel changes slowly, because windows of 30 ms overlap.

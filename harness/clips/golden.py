@@ -108,7 +108,7 @@ class Golden(Closing):
             raise GoldenError(error.message, hint=error.hint) from error
 
     def check_model(self, model: Model) -> None:
-        """Refuse another model than the one that was recorded.
+        """Refuse another model than the recorded model.
 
         Raises:
             GoldenError: It is another.

@@ -29,7 +29,7 @@ _USERINFO: Final = re.compile(r"(?<=://)[^/]*@")
 _WEB: Final = ("http://", "https://")
 _BUFFER: Final = 256 * 1024
 _WHOLE: Final = 64 * 1024**2
-_DEEPEST: Final = 16  # folders below the one that is named: a page of links can name itself
+_DEEPEST: Final = 16  # folders below the named folder: a page of links can name itself
 _ASKED_AT_ONCE: Final = 16
 _NAMING: Final = ("name", "url", "Key")  # what `info` says of a file that is not a trace of its content
 
@@ -110,7 +110,7 @@ def remote_file(url: str) -> RemoteFile:
 
 
 def remote_clips(url: str) -> tuple[RemoteFile, ...]:
-    """The sound files of a URL: itself where its ending is one of theirs, else all below it, sorted as paths are.
+    """The sound files of a URL: itself where its ending is a sound file's, else all below it, sorted as paths are.
 
     On the web a folder is a URL that ends in a slash, whose page links to the files; elsewhere the place says.
 
@@ -209,7 +209,7 @@ def _file_system(url: str) -> tuple[Any, str]:
         raise MissingPackageError(message, hint="pip install 'mww-harness[cluster]'") from error
     try:
         system, path = url_to_fs(url)
-    except ImportError as error:  # s3fs, gcsfs, ...: fsspec names the one that is wanted
+    except ImportError as error:  # s3fs, gcsfs, ...: fsspec names the missing package
         message = f"{without_secrets(url)} cannot be read: {error}"
         raise MissingPackageError(message, hint="pip install the package that it names") from None
     except ValueError:

@@ -43,7 +43,7 @@ def open_clips(
 
     Raises:
         InputError: Something cannot be read.
-        UsageError: A lead-in where there is no audio, or a golden in place of features.
+        UsageError: A lead-in without audio, or a golden in place of features.
         GoldenError: Features in place of a golden.
     """
     if isinstance(source, Mapping):

@@ -28,7 +28,7 @@ class EngineSpec:
         distribution: Its name on PyPI.
         module: What is imported.
         tolerance: How far its outputs may be from the device's runtime, in steps of the uint8 output.
-        newest_python: The last minor version of Python 3 with wheels, None where there is no end yet.
+        newest_python: The last minor version of Python 3 with wheels, None without an upper limit yet.
         machine: The only machine with wheels, None where there are several.
         version: Where it is a part of mww-harness: its own version.
     """
@@ -65,7 +65,7 @@ def engine_spec(name: str) -> EngineSpec:
         UsageError: It does not exist.
     """
     if name not in ENGINES:
-        raise UsageError(f"there is no engine {name!r}", hint=f"one of {', '.join(ENGINES)}")
+        raise UsageError(f"unknown engine {name!r}", hint=f"engines: {', '.join(ENGINES)}")
     return ENGINES[name]
 
 

@@ -79,7 +79,7 @@ def open_engine(name: str | None = None, *, deadline: float = FRAME_DEADLINE) ->
 def golden_engine(content: bytes) -> str:
     """The name of the engine that makes a model's golden outputs: `exact`, or `tflm` for a model that `exact` refuses.
 
-    Where neither runs it, the name of the one that says why when it is opened.
+    Where neither runs it, the name of the engine that says why when it is opened.
     """
     from harness.engines.exact.engine import prepared
 

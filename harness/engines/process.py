@@ -86,7 +86,7 @@ class EngineProcess(Closing):
         """Start the process; it imports the engine while the caller goes on.
 
         Raises:
-            UsageError: There is no such engine.
+            UsageError: The engine is unknown.
             MissingPackageError: Its package is absent.
         """
         self.version = installed_version(engine_spec(engine))

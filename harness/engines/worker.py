@@ -78,7 +78,7 @@ class Worker:
     def _infer(self, number: int) -> int:
         interpreter = self._interpreter
         if interpreter is None:
-            raise RuntimeError("there is no model")
+            raise RuntimeError("no model is loaded")
         memory, infer, finished = self._memory, interpreter.infer, PROGRESS.pack_into
         frames: npt.NDArray[np.generic]
         outputs: npt.NDArray[np.generic]

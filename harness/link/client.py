@@ -101,11 +101,11 @@ class LinkClient(Closing):
         """Open a port and greet the board there.
 
         A silent board is reset once where its port has control lines: something may have hung it. `return_timeout` is
-        how many seconds `reconnect` waits for a board that re-enumerates, which is one that USB gives a serial number.
+        how many seconds `reconnect` waits for a board that re-enumerates: a board that has a USB serial number.
 
         Raises:
             PortBusyError: Another program has the port open.
-            LinkError: There is no such port, or no board of ours; the subclass says which.
+            LinkError: The port does not exist, or no board with our firmware answers; the subclass says which.
         """
         identity: PortIdentity = identify(url)
 

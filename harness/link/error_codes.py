@@ -119,7 +119,9 @@ _CODES: Final = (
         LinkCode.TOO_MANY_FRAMES, "more frames than the board takes at once", "use what it advertises", "the most"
     ),
     ErrorCode(LinkCode.STALE_OUTPUT, "the model has moved on since the inference asked for", "read outputs in order"),
-    ErrorCode(LinkCode.NO_SUCH_OUTPUT, "the model has no such output", "ask for one that it has", "outputs it has"),
+    ErrorCode(
+        LinkCode.NO_SUCH_OUTPUT, "the model has no such output", "ask for an output of the model", "outputs it has"
+    ),
     ErrorCode(LinkCode.NO_PROFILE, "no inference was profiled", "set the profile flag on one"),
     ErrorCode(
         LinkCode.NO_PARTITION, "the firmware has no model partition", "flash the firmware and its partition table"

@@ -150,7 +150,7 @@ class Session:
             if frame.type == Heartbeat.type:
                 try:
                     self._check_boot(Heartbeat.decode(frame.payload).boot_id)
-                except RebootedError as error:  # told once the answers that came before it have been
+                except RebootedError as error:  # reported once the answers that came before it have been
                     self._rebooted = error
                     break
             elif frame.type == Gap.type:

@@ -31,7 +31,7 @@ def open_sound(name: str | None, lost: Lost) -> Iterator[bytes]:
         lost: Called where sound came faster than it was taken.
 
     Raises:
-        AudioError: There is no such file or microphone, or it fails.
+        AudioError: The file or microphone does not exist, or it fails.
         MissingPackageError: A microphone, and `sounddevice` is not installed.
     """
     if name == "-":

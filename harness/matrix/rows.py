@@ -57,14 +57,14 @@ def _builds(release: str, read_installed: Callable[[str], Release] | None) -> tu
 
 
 def row_of(run: RecordedRun) -> Row:
-    """The row that a run was made on, by the versions that its target told."""
+    """The row that a run was made on, by the versions that its target reported."""
     esphome, built = dict(run.versions).get("esphome"), runtime_among(run.versions)
     if not spec_of_kind(run.kind).is_hardware:
         reported = "" if built else ", ".join(f"{name} {version}" for name, version in run.versions)
         return Row(esphome, built, place=", ".join(filter(None, (run.kind, reported))))
     try:
         same = [build for build in builds_with(esphome or "") if build.runtime == built]
-    except MwwError:  # a release of its own, or one that came later
+    except MwwError:  # a release of its own, or a later release
         same = []
     return Row.of(same[0]) if same else Row(esphome, built, place="" if esphome else run.kind)
 

@@ -90,7 +90,7 @@ def emulate(subjects: Sequence[Subject], sources: Mapping[str, ClipSource], opti
 def judge_runs(
     runs: Sequence[TakenRun], subjects: Sequence[Subject], rows: Sequence[Row], predictions: Sequence[Predicted]
 ) -> Iterator[Finding]:
-    """A finding for each run; one that is not the first of its chip says what came out otherwise than in that.
+    """A finding for each run; a later run of a chip says what differs from the first.
 
     Raises:
         InputError: Two runs stand in one place.

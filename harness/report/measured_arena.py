@@ -42,7 +42,7 @@ def read_measured_arena(path: Path, model_sha256: str) -> MeasuredArena:
         model_sha256: Hexadecimal SHA-256 of the model.
 
     Raises:
-        InputError: The file is no such result, is of another model, or its arena was not measured on a device.
+        InputError: The file is another document, is of another model, or its arena was not measured on a device.
     """
     runs = [run for run in _runs(path) if run.get("model_sha256") == model_sha256]
     if not runs:

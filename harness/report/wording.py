@@ -65,7 +65,7 @@ def profile_account(profile: Sequence[OperatorCost]) -> str:
     operators = counted(len(profile), "operator")
     rows, unit = profile_rows(profile)
     if not rows:
-        return f"{operators}; their times were not measured: there is no chip"
+        return f"{operators}; their times were not measured, since no chip ran them"
     return f"{number(sum(row.amount for row in rows))} {unit} an inference, in {operators}"
 
 

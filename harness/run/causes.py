@@ -195,7 +195,7 @@ def _only_at_first(result: ClipResult) -> bool:
 
 
 def bisect_line(model: Model, target: str, options: TargetOptions) -> Callable[[Wrong], str]:
-    """Make the `mww bisect` line for a clip; `target` is where clips run of which that is not known."""
+    """Make the `mww bisect` line for a clip; `target` is used for clips whose target is not known."""
     known = [("--engine", options.engine), ("--chip", options.chip), ("--baud", options.baud)]
     known += [("--fault", fault) for fault in options.faults]
 

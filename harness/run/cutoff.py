@@ -33,7 +33,7 @@ LEVELS: Final = {"slightly": 0.0, "moderately": 0.375, "very": 0.75}
 """Sensitivities as the Home Assistant Voice PE names them, and the most false accepts an hour that each may have: the
 figures beside okay_nabu's three cutoffs in its configuration (`home-assistant-voice.yaml`: 0, 0.376 and 0.751)."""
 HOURS_FOR_LEVELS: Final = 1 / LEVELS["moderately"]
-"""Hours of negative clips in which one false accept is no more than the middle level may have."""
+"""Hours of negative clips in which one false accept is within the middle level's limit."""
 
 
 class CutoffError(MwwError):
@@ -195,7 +195,7 @@ def _most_sensitive(points: Sequence[SweepPoint], limit: float) -> SweepPoint | 
 def _clips(folder: Path, lead_in: float, step_ms: int) -> Sequence[Clip]:
     if not folder.is_dir():
         hint = "put clips with the wake word into positive/, others into negative/"
-        raise InputError(f"there is no folder {folder}", hint=hint)
+        raise InputError(f"the folder {folder} does not exist", hint=hint)
     return audio_clips([folder], lead_in=lead_in, step_ms=step_ms)
 
 

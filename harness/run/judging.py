@@ -57,7 +57,7 @@ class Judge:
     allows: Callable[[ClipResult], bool] = lambda clip: False
 
     def judge(self, clip: Clip, observed: Observed) -> ClipResult:
-        """Judge what was seen of a clip; one that ended early says how far it came and nothing else."""
+        """Judge what was seen of a clip; a clip that ended early says how far it came and nothing else."""
         result, outputs = _as_far_as_it_came(clip, observed), observed.outputs
         if result.error is not None:
             return result
@@ -89,7 +89,7 @@ class Judge:
         return self._detections(lead_in, result.trace.outputs, None)
 
     def _told(self, clip: Clip, observed: Observed) -> tuple[Detection, ...] | None:
-        """What the target's own rule found, in the words of ours."""
+        """What the target's own rule detected, in the words of the host's rule."""
         if observed.device_detections is None:
             return None
         return tuple(

@@ -101,7 +101,7 @@ def record(
 
 
 def _open_replaced(output: Path, stack: ExitStack) -> Golden | None:
-    """The golden that is about to be replaced; None without one that can be read."""
+    """The golden that is about to be replaced; None where it cannot be read."""
     if not output.exists():
         return None
     try:

@@ -90,7 +90,7 @@ class _Queue:
         return [self._seen[index] for index in range(len(self._clips))]
 
     def _take(self) -> int | None:
-        """The next clip; waits without one, as long as one that runs may come back."""
+        """The next clip; with none left it waits, as long as a running clip may come back."""
         with self._change:
             while not self._waiting and self._running and not self._stopped.is_set():
                 self._change.wait()

@@ -45,7 +45,7 @@ class Setup:
 
 
 _PROFILED: Final = 17
-"""Frames that are profiled, the first of which only makes the state."""
+"""Frames that are profiled; the first only makes the state."""
 
 
 class Bench(Closing):

@@ -1,6 +1,6 @@
 """Opens what a user calls a port: a device path, `socket://`, `rfc2217://` or any other pyserial URL.
 
-A board is known by its USB serial number, not by its path, so that one that re-enumerates is found again.
+A board is known by its USB serial number, not by its path, so that a board that re-enumerates is recognised again.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ class BoardTensors(TensorSource):
 
 
 def _predicted(content: bytes, chip: str) -> ArenaPrediction | None:
-    """The arena on a chip; None for a chip or model of which nobody knows."""
+    """The arena on a chip; None for a chip or model without a prediction."""
     try:
         return predict_arena(content, chip)
     except (UnknownRuntimeError, UnsupportedModelError):

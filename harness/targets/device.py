@@ -75,7 +75,7 @@ class DeviceTarget(Target):
 
         Raises:
             UsageError: An option has no meaning for a board, or the board has another chip.
-            LinkError: There is no such port, or no board of ours at it.
+            LinkError: The port does not exist, or no board with our firmware answers at it.
         """
         check_engine(options)
         self._housing = housing or Housing()

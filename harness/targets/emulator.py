@@ -86,7 +86,7 @@ class EmulatorTarget(Target):
         """Open the engine; None is the default of this machine.
 
         Raises:
-            UsageError: There is no such engine or chip.
+            UsageError: The engine or chip is unknown.
             MissingPackageError: The engine's package is absent.
             EngineError: It is a version of TFLM that does not compute what the device does.
         """
@@ -124,7 +124,7 @@ class EmulatorTarget(Target):
         self._engine.reset()
 
     def infer(self, frames: npt.NDArray[np.int8]) -> Inference:
-        """Run frames `[n, stride, 40]`; there is no time to tell, since it would not be the chip's."""
+        """Run frames `[n, stride, 40]`; without times, since they would not be the chip's."""
         return Inference(np.frombuffer(self._engine.infer(frames.tobytes()), np.uint8), None)
 
     def inferences(self) -> int | None:

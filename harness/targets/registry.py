@@ -56,8 +56,8 @@ class TargetSpec:
         takes_engine: Whether the user chooses its interpreter (`--engine`).
         takes_faults: Whether faults can be planted (`--fault`).
         default_chip: The chip where the user names none; None where the target itself says which it has.
-        boards: Where pytest gets a board of it: `own` starts one for each worker, `leased` takes one that no other test
-            has. None where nothing is shared between tests.
+        boards: Where pytest gets a board of it: `own` starts one for each worker, `leased` takes a board that no other
+            test has. None where nothing is shared between tests.
         has_link: Whether there is firmware, and a link, between the frames and the model.
         kernels: Who wrote the kernels: `engine` (the interpreter), `host` (TFLite Micro built for this computer), or
             `chip` (as a device has them).
@@ -144,7 +144,7 @@ def target_spec(name: str) -> TargetSpec:
     if "/" in name or in_lab(name) or name.upper().startswith("COM"):
         return _PORT
     hint = f"{TARGET_NAMES}, or a port such as /dev/ttyUSB0, rfc2217://host:4000 or labgrid:board=esp32s3"
-    raise UsageError(f"there is no target {name!r}", hint=hint)
+    raise UsageError(f"unknown target {name!r}", hint=hint)
 
 
 def spec_of_kind(kind: str) -> TargetSpec:

@@ -128,7 +128,7 @@ def _second_stage(chip: VirtualChip, flash: Flash, log: list[str]) -> Applicatio
 
 
 def _candidates(flash: Flash, partitions: tuple[Partition, ...]) -> list[Partition]:
-    """Application partitions in the order in which they are tried: the one that OTA data chooses, then the others."""
+    """Application partitions in the order of trial: the partition that OTA data chooses, then the others."""
     slots = sorted(
         (part for part in partitions if part.type == table.APP and part.subtype >= table.APP_OTA_0),
         key=lambda part: part.subtype,

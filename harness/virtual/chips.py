@@ -198,10 +198,10 @@ def find_chip(name: str) -> VirtualChip:
     """The virtual chip of a name; this imports esptool.
 
     Raises:
-        UsageError: There is no virtual board of that chip.
+        UsageError: The chip has no virtual board.
     """
     if name not in VIRTUAL_CHIPS:
-        raise UsageError(f"there is no virtual {name}", hint=f"chips: {', '.join(VIRTUAL_CHIPS)}")
+        raise UsageError(f"{name} has no virtual board", hint=f"chips: {', '.join(VIRTUAL_CHIPS)}")
     from esptool.targets import CHIP_DEFS
 
     return _virtual(find_row(name), _PARTS[name], CHIP_DEFS[name])

@@ -32,7 +32,7 @@ class Download:
             self._erase_to(self._erase_end)
 
     def take(self, sequence: int, data: bytes) -> None:
-        """Write one block; one that esptool sends again because it missed the answer is not written twice."""
+        """Write one block; a block that esptool sends again, because it missed the answer, is not written twice."""
         if sequence == self._sequence - 1:
             return
         if sequence != self._sequence or sequence >= self._blocks:

@@ -68,7 +68,7 @@ class Engine(Protocol):
         ...
 
     def output(self, slot: int, index: int) -> bytes:
-        """Return an output tensor as the last inference left it; empty if there is no such output."""
+        """Return an output tensor as the last inference left it; empty if the model does not have the output."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The firmware's C++ session as a program of the virtual chip: its engine, flash, UART and clock are ours."""
+"""The firmware's C++ session as a program of the virtual chip: this module gives it engine, flash, UART and clock."""
 
 from __future__ import annotations
 

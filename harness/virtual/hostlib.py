@@ -152,7 +152,7 @@ def _compiler() -> list[str]:
             return [f"CMAKE_CXX_COMPILER={result}"]
     spec = find_spec("ziglang")
     if spec is None or spec.origin is None:
-        raise MissingPackageError("there is no C++ compiler, which builds the virtual board", hint=_HINT)
+        raise MissingPackageError("the virtual board needs a C++ compiler, and none is installed", hint=_HINT)
     return [f"CMAKE_CXX_COMPILER={Path(spec.origin).with_name('zig')};c++", *_ZIG_DEFINITIONS]
 
 

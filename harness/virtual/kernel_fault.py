@@ -28,7 +28,7 @@ _SCHEMA: Final = ("tensorflow", "lite", "micro", "python", "schema_py_generated.
 def alter_kernel(content: bytes, operator: str, *, only: int | None = None) -> bytes:
     """Return the model with the results of every `operator` in its main subgraph altered, or of the one at `only`.
 
-    A state that is assigned is altered before the assignment, and one that CALL_ONCE initialises in its constant.
+    A state that is assigned is altered before the assignment; a state that CALL_ONCE initialises, in its constant.
 
     Raises:
         RefusedError: The model has no such operator, or none whose results are int8 (or QUANTIZE's uint8).
@@ -121,7 +121,7 @@ def _shift_outputs(schema: Any, model: Any, entry: Any) -> list[Any]:
 
 
 def _addition(schema: Any, model: Any, *, source: int, target: int | None) -> tuple[int, Any]:
-    """Make `target = source + constant`, with a new tensor where there is no target."""
+    """Make `target = source + constant`, with a new tensor without a target."""
     tensors = model.subgraphs[0].tensors
     if target is None:
         target = _copy(schema, model, tensors[source])

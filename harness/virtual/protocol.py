@@ -70,7 +70,7 @@ class CommandError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A command as it came: its number, which may be none of ours, and its body."""
+    """A command as it came: its number, which may be unknown, and its body."""
 
     opcode: int
     checksum: int

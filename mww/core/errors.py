@@ -44,7 +44,7 @@ class ErrorFacts:
         """The facts that `to_json` wrote, in another process of this version.
 
         Raises:
-            KeyError: There is no code or no message.
+            KeyError: The code or the message is missing.
         """
         inference = document.get("inference")
         return cls(

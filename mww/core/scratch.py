@@ -52,7 +52,7 @@ def scratch_folder(prefix: str, parent: Path | None = None) -> Iterator[Path]:
 
 
 class ScratchFile:
-    """A file beside the one that it is to replace, locked until `keep` or `discard`."""
+    """A file beside the file that it is to replace, locked until `keep` or `discard`."""
 
     def __init__(self, path: Path) -> None:
         """Make it, empty, and remove what a killed process left in the same folder.

@@ -171,7 +171,7 @@ def _described(sound: SoundFile) -> str:
 
 
 def left_out_of(folders: Iterable[Path | str]) -> tuple[str, ...]:
-    """`left_out` of each path that is a folder on this machine; of one that cannot be read, `sound_files` says why."""
+    """`left_out` of each path that is a folder on this machine; `sound_files` says why it cannot read a folder."""
     sentences = []
     for folder in folders:
         with suppress(OSError):

@@ -170,5 +170,5 @@ def find_chip(name: str) -> Chip:
         UsageError: The name is not known.
     """
     if name not in _BY_NAME:
-        raise UsageError(f"there is no chip {name!r}", hint=f"chips: {', '.join(CHIP_NAMES)}")
+        raise UsageError(f"unknown chip {name!r}", hint=f"chips: {', '.join(CHIP_NAMES)}")
     return _BY_NAME[name]

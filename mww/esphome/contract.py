@@ -84,7 +84,7 @@ V1_TENSOR_ARENA_SIZE: Final = 45_672
 
 DEFAULT_PROBABILITY_CUTOFF: Final = 0.97
 DEFAULT_SLIDING_WINDOW_SIZE: Final = 5
-"""Cutoff and window of the published models; used where there is no manifest to ask."""
+"""Cutoff and window of the published models; used without a manifest."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ def detect(  # noqa: PLR0913 -- two models' settings, each with its manifest's n
         cutoff: Probability 0..1, as the manifest has it.
         window: `sliding_window_size`.
         stride: Slices an inference.
-        vad_outputs: uint8 `[m]` of the VAD model on the same slices; None where there is no VAD.
+        vad_outputs: uint8 `[m]` of the VAD model on the same slices; None without a VAD.
         vad_cutoff: The VAD manifest's cutoff.
         vad_window: The VAD manifest's window.
         vad_stride: The VAD model's stride; None where it is `stride`.

@@ -162,7 +162,7 @@ MESSAGES: Final = (
         "schema",
         "Streaming model's schema is not supported",
         r"Streaming model's schema is not supported|model version mismatch|schema version \d+ not equal to supported",
-        cause="the file is not a TFLite model of schema version 3: a wrong file, or one that was cut short",
+        cause="the file is not a TFLite model of schema version 3: a wrong file, or a file that was cut short",
         cure="download or copy the file again, and look at what it is",
         command=_VERIFY,
     ),

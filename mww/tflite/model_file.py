@@ -236,7 +236,7 @@ def _parse(content: bytes) -> ModelFile:
     codes = tuple(_operator_code(table) for table in root.tables(1))
     subgraphs = tuple(_subgraph(index, table, codes, len(buffers)) for index, table in enumerate(root.tables(2)))
     if not subgraphs:
-        raise MalformedError("there is no subgraph")
+        raise MalformedError("the model has no subgraph")
     model = ModelFile(
         content=content,
         version=root.uint32(0),
@@ -320,7 +320,7 @@ def _quantization(table: Table | None) -> Quantization | None:
         return None
     scales = tuple(float(scale) for scale in table.array(2, "<f4"))
     zero_points = tuple(int(point) for point in table.array(3, "<i8"))
-    if not scales or not zero_points:  # as TFLM does: without both there is no quantisation
+    if not scales or not zero_points:  # as TFLM does: without both the tensor is not quantised
         return None
     if len(zero_points) != len(scales):  # and any other number of zero points than scales stands for the first
         zero_points = zero_points[:1] * len(scales)

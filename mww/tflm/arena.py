@@ -112,7 +112,7 @@ def predict_arena(
 
     Raises:
         ModelFileError: The file cannot be read as a model.
-        UnsupportedModelError: The runtime would refuse the model, so there is no figure.
+        UnsupportedModelError: The runtime would refuse the model, so no figure exists.
         UnknownRuntimeError: Nothing is known of the chip or version.
     """
     tables = find_runtime(chip, runtime)
@@ -159,7 +159,7 @@ def fits(minimum: int, manifest_size: int) -> bool:
 def probe_arena_size(manifest_size: int, used: int, minimum: int) -> int:
     """What ESPHome's `probe_arena_size_` settles on (`streaming_model.cpp`), bytes; 0 when all its attempts fail.
 
-    It tries the manifest's size, 1.5 and 2 times that, then looks for less in the one that worked.
+    It tries the manifest's size, 1.5 and 2 times that, then looks for less within the size that worked.
     """
     for attempt in (align_up(manifest_size), align_up(manifest_size * 3 // 2), align_up(manifest_size * 2)):
         if attempt < minimum:

@@ -64,7 +64,7 @@ class Lifetimes:
         self.tensors[subgraph, tensor] = (first, self._now)
 
     def mark(self, subgraphs: Sequence[Subgraph], index: int = 0, depth: int = 0) -> None:
-        """`MarkAllocationLifetimes`: walk a subgraph; one that CALL_ONCE runs is walked inline, each time.
+        """`MarkAllocationLifetimes`: walk a subgraph; a subgraph that CALL_ONCE runs is walked inline, each time.
 
         Raises:
             UnsupportedModelError: Subgraphs call each other without end.

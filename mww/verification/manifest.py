@@ -107,13 +107,13 @@ def cutoff(subject: Subject) -> Iterator[Finding]:
 
 @rule(
     "manifest-feature-step",
-    "The feature step is the one that such models are trained on",
+    "The feature step is the step that such models are trained on",
     hint="use the step of the training's front-end: 10 ms (window_step_ms) for version 2, 20 ms for version 1",
     applies=_gives("feature_step_size"),
     severity=("fail", "warn"),
 )
 def feature_step(subject: Subject) -> Iterator[Finding]:
-    """The file does not say its step; one that streams several slices a frame was trained at 10 ms."""
+    """The file does not say its step; a model that streams several slices a frame was trained at 10 ms."""
     manifest = _manifest(subject)
     step = manifest.feature_step_size
     source = subject.input

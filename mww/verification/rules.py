@@ -54,7 +54,7 @@ class Graph:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is verified: a parsed model, and the manifest that names it, where there is one that obeys the schema.
+    """What is verified: a parsed model, and the manifest that names it, where a manifest that obeys the schema exists.
 
     `at_run_time` says that the device gets the model while it runs (`add_runtime_model`), not in its firmware.
     """

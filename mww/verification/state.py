@@ -87,7 +87,7 @@ def variable_count(subject: Subject) -> Iterator[Finding]:
 
 @rule("variable-access", "Each variable is read once and assigned once a step", hint=_STATE_HINT, applies=has_variables)
 def variable_access(subject: Subject) -> Iterator[Finding]:
-    """A variable that is not assigned never advances; one that is assigned first loses the state."""
+    """A variable that is not assigned never advances; a variable that is assigned first loses the state."""
     access = state_access(subject.main)
     for operator in access.dangling:
         yield Finding(f"{operator.op} {operator.index} uses no variable")

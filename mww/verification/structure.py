@@ -58,7 +58,11 @@ def operators(subject: Subject) -> Iterator[Finding]:
         yield Finding(message, "the 20 registered operators", op, hint=_EXPORT_SIGNS.get(op))
 
 
-@rule("custom-operators", "There is no custom operator", hint="use built-in operators alone; Flex operators never run")
+@rule(
+    "custom-operators",
+    "The model has no custom operator",
+    hint="use built-in operators alone; Flex operators never run",
+)
 def custom_operators(subject: Subject) -> Iterator[Finding]:
     """None is registered."""
     for _, operator in subject.model.operators():

@@ -23,7 +23,7 @@ _TIME = 1
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Slices [start, stop) of one stream, of which a step brings `fresh`; `states` are the ring buffers in it."""
+    """Slices [start, stop) of one stream; a step brings `fresh` of them; `states` are the ring buffers in it."""
 
     start: int
     stop: int

@@ -1,4 +1,4 @@
-"""The well-known ways in which an export goes wrong, told by the signs that each leaves in the file.
+"""The well-known ways in which an export goes wrong, recognised by the signs that each leaves in the file.
 
 A trap is named beside the rules that it breaks, so that the cure is at hand. Calibrating a model that came from
 `from_concrete_functions` leaves no file, and a calibration set without the wake word shows as `highest-output`.
@@ -152,4 +152,4 @@ def not_streaming(subject: Subject) -> Iterator[Finding]:
     """The non-streaming model takes a whole spectrogram and forgets it."""
     if not subject.ops & {"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"}:
         shape = str(list(subject.input.shape)) if subject.input is not None else "none"
-        yield Finding(f"there is no state variable, and the input is {shape}: not the streaming form", found=shape)
+        yield Finding(f"the model has no state variable, and its input is {shape}: not the streaming form", found=shape)

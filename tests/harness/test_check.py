@@ -225,9 +225,9 @@ def test_what_cannot_be_meant_is_refused(models: Path, clips: Path, spoken: tupl
     write_archive(features, [("a", spoken[0])])
     with pytest.raises(UsageError, match="lead-in for a feature file"):
         check(model, features, lead_in=1.0)
-    with pytest.raises(UsageError, match="no target 'emulatr'"):
+    with pytest.raises(UsageError, match="unknown target 'emulatr'"):
         check(model, features, target="emulatr")
-    with pytest.raises(UsageError, match="no chip 'esp8266'"):
+    with pytest.raises(UsageError, match="unknown chip 'esp8266'"):
         check(model, features, chip="esp8266")
     with pytest.raises(UsageError, match="no baud rate"):
         check(model, features, baud=115200)

@@ -37,7 +37,7 @@ _INITIALISER: Final = 1
 """The subgraph that fills the states."""
 
 _FROM_TIME_STEP: Final = StridedSlice(0b1101, 0b1111, 0, 0, 0, offset=False)
-"""All of every dimension but time, of which the slice says where it begins."""
+"""All of every dimension but time, where the slice says where it begins."""
 
 _TIME, _CHANNELS = 1, -1
 

@@ -33,7 +33,7 @@ _VERSIONS: Final = {
 """Of the operators on int8 (tensorflow 2.19.1, `op_version.cc`)."""
 
 _MULTIPLYING_UP: Final = 3
-"""Of MUL on int8, where the product of the scales is no smaller than the output's."""
+"""Of MUL on int8, where the product of the scales is at least the output's scale."""
 
 _TYPES: Final = {"FLOAT32": "<f4", "INT32": "<i4", "INT8": "i1"}
 

@@ -1,4 +1,4 @@
-"""A float streaming model to the int8 one that devices run, by ranges that are known for its tensors.
+"""Makes the int8 model that devices run from a float streaming model and the known ranges of its tensors.
 
 Operators that only move data keep its scale; all else has its own. The arithmetic is in
 `exporter.conversion.direct.scales`.
@@ -182,7 +182,7 @@ def _is_computed(graph: Subgraph, model: ModelFile, index: int) -> bool:
 
 
 def _governor(graph: Subgraph, moved: set[int]) -> int:
-    """The tensor whose range all of a set take: of the last one that was joined from others, else of the first.
+    """The tensor whose range all of a set take: of the last tensor that was joined from others, else of the first.
 
     The converter carries ranges forward through moves, and back through concatenations (`RemoveRedundantStatsOps`).
     """

@@ -21,7 +21,7 @@ namespace esphome::mww_harness {
 
 #if defined(USE_ESP32) || defined(MWW_HARNESS_TFLM)
 
-/// Where the tensor arena goes; ANY is micro_wake_word's choice: PSRAM, or internal RAM where there is no room in it.
+/// Where the tensor arena goes; ANY is micro_wake_word's choice: PSRAM, or internal RAM where PSRAM has no room.
 enum class ArenaMemory : uint8_t { ANY, INTERNAL, PSRAM };
 
 /// The interpreters of this board, one for each model slot. They take memory when they load a model.

@@ -20,7 +20,7 @@ class Detector {
   void arm(uint8_t cutoff, uint8_t window);
   /// Back to the initial state, with cutoff and window as they are.
   void reset();
-  /// Takes one frame of `stride` slices, the last of which gave `output`.
+  /// Takes one frame of `stride` slices; the last slice gave `output`.
   Detection frame(uint8_t stride, uint8_t output);
 
  protected:

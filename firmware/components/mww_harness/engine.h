@@ -43,7 +43,7 @@ class Engine {
   virtual Outcome reset() = 0;
   /// Advances the state by `count` frames of stride * 40 bytes; with `profile`, times each operator of the last.
   virtual Outcome infer(const int8_t *frames, size_t count, bool profile, InferenceResult *results) = 0;
-  /// An output tensor as the last inference left it; without data if there is no such output.
+  /// An output tensor as the last inference left it; without data if the model does not have it.
   virtual ByteView output(uint8_t index) = 0;
   /// Operators that the last profiled inference ran.
   virtual uint16_t profiled_ops() = 0;

@@ -20,8 +20,8 @@ static constexpr int FEATURES = 40;
 static constexpr size_t MAX_TENSOR_ARENA_SIZE = 32 * 1024 * 1024;  // more than any board has
 static constexpr size_t V1_TENSOR_ARENA_SIZE = 45672;              // what a model without a version 2 manifest is given
 
-// Far too small an arena crashes TensorFlow Lite Micro instead of failing, so one that is large enough for any model
-// that fits a board says first what a model uses.
+// Far too small an arena crashes TensorFlow Lite Micro instead of failing, so an arena large enough for any model
+// that fits a board first says what a model uses.
 static constexpr size_t SURVEY_ARENA_SIZES[] = {256 * 1024, 128 * 1024, 64 * 1024};
 
 static constexpr size_t align16(size_t size) { return (size + 15) & ~static_cast<size_t>(15); }

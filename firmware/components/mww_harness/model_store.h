@@ -43,7 +43,7 @@ class ModelStore {
   Outcome begin(const wire::UploadBegin &upload);
   /// Writes the next bytes.
   Outcome write(const wire::UploadPiece &piece);
-  /// Checks the digest, then puts the model into the table. `slot` is the one that was begun.
+  /// Checks the digest, then puts the model into the table. `slot` is the slot that `begin` opened.
   Outcome commit(const Digest &digest, uint8_t *slot);
 
  protected:

@@ -80,7 +80,7 @@ typedef struct mww_engine_table {
   /* `frames` holds `count` (at most the batch) frames of stride * 40 bytes; `results` takes as many. */
   uint16_t (*infer)(void *context, uint8_t model, const int8_t *frames, size_t count, uint8_t profile,
                     mww_inference *results);
-  /* The tensor as the last inference left it, valid until the next call; null if there is no such output. */
+  /* The tensor as the last inference left it, valid until the next call; null if the model does not have it. */
   const uint8_t *(*output)(void *context, uint8_t model, uint8_t output, size_t *size);
   /* Operator `index` of the last profiled inference; returns 0 past the last. */
   uint8_t (*profile)(void *context, uint8_t model, uint16_t index, mww_op_time *time);

@@ -9,7 +9,7 @@
 
 namespace esphome::mww_harness {
 
-/// A partition in memory that refuses to write what is not erased, and fails when told.
+/// A partition in memory that refuses to write what is not erased, and fails when asked to.
 class FakePartition final : public ModelPartition {
  public:
   explicit FakePartition(uint32_t size) : bytes(size, 0xFF) {}

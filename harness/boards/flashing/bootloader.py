@@ -55,7 +55,7 @@ def connected(url: str, before: str) -> Iterator[Connection]:
     Raises:
         PortMissingError: The port cannot be opened.
         PortBusyError: Another process has it.
-        FlashingError: There is no bootloader, or anything that esptool does within fails.
+        FlashingError: The bootloader does not answer, or a step of esptool fails.
     """
     from esptool.cmds import detect_chip
 
@@ -107,7 +107,7 @@ def _has_lines(port: serial.SerialBase) -> bool:
 
 @contextmanager
 def _failures(port: str) -> Iterator[None]:
-    """Turn esptool's failures into ours."""
+    """Turn esptool's failures into FlashingError."""
     from esptool.util import FatalError
 
     try:
@@ -131,7 +131,7 @@ def _hint_for(text: str) -> str:
 
 @cache
 def _quieten() -> None:
-    """Give esptool a logger that prints nothing, once: one that was given cannot be asked for another."""
+    """Give esptool a logger that prints nothing, once: esptool keeps the first logger."""
     from esptool.logger import TemplateLogger, log
 
     class Quiet(TemplateLogger):  # type: ignore[misc]

@@ -91,7 +91,7 @@ def flash(job: FlashJob, progress: Progress = no_progress) -> FlashReport:
         PortBusyError: Another process has it.
         ImageError: The firmware is not a factory image, or for another chip.
         ModelPartitionError: The models do not fit into the partition.
-        FlashingError: There is no board, its security features forbid it, or writing failed.
+        FlashingError: No board answers, its security features forbid it, or writing failed.
     """
     from esptool.cmds import reset_chip
 
@@ -119,7 +119,7 @@ def _models(job: FlashJob) -> tuple[ModelRecord, ...]:
 
 
 def _checked_chip(esp: Any, job: FlashJob) -> str:
-    """The chip's name, once it is the one asked for, and one that plain images would not break."""
+    """The chip's name, once it is the chip asked for and plain images cannot break it."""
     chip = str(esp.CHIP_NAME).lower().replace("-", "")
     if job.chip not in ("auto", chip):
         raise FlashingError(f"the board at {job.port} has an {esp.CHIP_NAME}, not {job.chip}", hint=f"--chip {chip}")

@@ -21,7 +21,7 @@ _COORDINATOR: Final = re.compile(r"(\[[\da-f:.]{2,45}\]|\w[\w.-]{0,252})(:\d{1,5
 
 @dataclass(frozen=True, slots=True)
 class LabAddress:
-    """Which places of which lab fit.
+    """The places of a lab that fit.
 
     Attributes:
         tags: Each `key=value`; a place must have them all. labgrid itself adds `name=PLACE`.

@@ -29,12 +29,12 @@ from mww.core.errors import MwwError, PortMissingError
 _Argument = TypeVar("_Argument")
 
 STALE_SECONDS: Final = 120.0
-"""How long a place of ours may stay unchanged before who waits for it takes it away."""
+"""How long a place that we hold may stay unchanged before a waiting process takes it away."""
 
 _BEAT_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.2
-_PORT_SECONDS: Final = 5.0  # until an exporter that has started its server has told the coordinator
+_PORT_SECONDS: Final = 5.0  # until an exporter that has started its server has reported it to the coordinator
 _MARK: Final = ".mww-"
 _STDIN: Final = 0
 
@@ -50,7 +50,7 @@ class Staleness:
         """Look at the places, and release those that a keeper had and that have not changed for `STALE_SECONDS`.
 
         Raises:
-            PortMissingError: There is no place with the tags.
+            PortMissingError: No place has the tags.
         """
         places = self._client.places()
         if not places:
@@ -116,7 +116,7 @@ def _wait(client: LabgridClient, token: str, stack: ExitStack) -> None:
 
 
 def _serial_port(client: LabgridClient, token: str) -> tuple[str, str]:
-    """The place and its port, once the exporter has told the coordinator."""
+    """The place and its port, once the exporter has reported it to the coordinator."""
     deadline = time.monotonic() + _PORT_SECONDS
     while True:
         try:

@@ -44,8 +44,8 @@ class Extra:
         name: As pip takes it in brackets.
         purpose: What it makes possible.
         distributions: What it installs.
-        newest_python: The last minor version of Python 3 with wheels, None where there is no end.
-        linux: Machines that it has wheels for, on Linux alone; empty where there is no such limit.
+        newest_python: The last minor version of Python 3 with wheels, None without an upper limit.
+        linux: Machines that it has wheels for, on Linux alone; empty without such a limit.
     """
 
     name: str
@@ -76,7 +76,7 @@ EXTRAS: Final = (
 
 
 def look_at_installation() -> Iterator[Finding]:
-    """Look at Python, the base packages, what shadows ours, and the extras."""
+    """Look at Python, the base packages, what shadows our packages, and the extras."""
     yield _python()
     yield _base()
     yield _shadowing()
@@ -135,13 +135,13 @@ def _shadowing() -> Finding:
     here = [path for path in _modules_in(Path.cwd()) if path not in before + after]
     hint = "rename it, or use an environment of its own: mww, exporter and harness belong to mww-harness"
     if before or installed:
-        results = [f"{path} is imported in place of ours" for path in before]
+        results = [f"{path} is imported in place of mww-harness" for path in before]
         return Finding("shadowing", "fail", "; ".join(results + installed), hint)
     if after or here:
-        results = [f"{path} is hidden by ours" for path in after]
-        results += [f"{path} is imported in place of ours by `python -m` in this folder" for path in here]
+        results = [f"{path} is hidden by mww-harness" for path in after]
+        results += [f"{path} is imported in place of mww-harness by `python -m` in this folder" for path in here]
         return Finding("shadowing", "warn", "; ".join(results), hint)
-    return Finding("shadowing", "ok", f"mww, exporter and harness are ours, from {IMPORT_ROOT}")
+    return Finding("shadowing", "ok", f"mww, exporter and harness come from {IMPORT_ROOT}")
 
 
 def _others_on_path() -> tuple[list[Path], list[Path]]:

@@ -95,7 +95,7 @@ class ExactEngine:
         self.close()
 
     def _ask_reference(self, content: bytes) -> None:
-        """Load the model there; one that TFLite Micro itself refuses cannot be compared."""
+        """Load the model there; a model that TFLite Micro refuses cannot be compared."""
         assert self._reference is not None
         try:
             self._reference.load(content)

@@ -112,7 +112,7 @@ class Graph:
         written.update(operator.outputs)
 
     def _check_written(self, graph: Subgraph, tensor: int, written: set[int], reader: str) -> None:
-        """Refuse a tensor that nothing has written; remember one that the file carries."""
+        """Refuse a tensor that nothing has written; remember a tensor that the file carries."""
         source = graph.tensors[tensor]
         if tensor in written:
             return
@@ -182,7 +182,7 @@ class Graph:
         return len(self._names) - 1
 
     def _initialised(self, node: Node) -> dict[int, npt.NDArray[np.generic]]:
-        """What the subgraph of CALL_ONCE assigns, by variable; one that computes is refused."""
+        """What the subgraph of CALL_ONCE assigns, by variable; a subgraph that computes is refused."""
         options = node.options
         assert isinstance(options, CallOnce)
         if not 0 < options.subgraph < len(self.model.subgraphs):

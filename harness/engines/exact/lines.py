@@ -3,7 +3,7 @@
 A tensor `[1, rows, ...]` is a list of rows. What is read from a variable, concatenated, sliced and assigned is followed
 row by row: at each frame a variable's row is a row of some computed tensor, of so many frames before. What is computed
 lies on a line, its rows of frame after frame, and a ring buffer is a window that moves over it. Where a variable
-depends on itself there is no line, and the graph is evaluated frame by frame.
+depends on itself no line exists, and the graph is evaluated frame by frame.
 """
 
 from __future__ import annotations

@@ -87,10 +87,15 @@ class Requantiser:
     def joined(cls, parts: Sequence[Requantiser]) -> Requantiser:
         """One with the channels of several that can be joined; what is proven of each stays proven."""
         whole = cls.__new__(cls)
-        scalings, first = [part.scaling for part in parts], parts[0].scaling
-        arrays = ("multiplier", "shift", "bias", "least", "largest")
-        channels = {name: np.concatenate([getattr(scaling, name) for scaling in scalings]) for name in arrays}
-        whole.scaling = replace(first, **channels)
+        scalings = [part.scaling for part in parts]
+        whole.scaling = replace(
+            scalings[0],
+            multiplier=np.concatenate([scaling.multiplier for scaling in scalings]),
+            shift=np.concatenate([scaling.shift for scaling in scalings]),
+            bias=np.concatenate([scaling.bias for scaling in scalings]),
+            least=np.concatenate([scaling.least for scaling in scalings]),
+            largest=np.concatenate([scaling.largest for scaling in scalings]),
+        )
         for name in ("factor", "offset", "bias", "step"):
             setattr(whole, name, np.concatenate([getattr(part, name) for part in parts]))
         whole.both_signs, whole.proven = parts[0].both_signs, True

@@ -14,7 +14,7 @@ from mww.core.yaml_reader import read_yaml
 from mww.esphome.chips import CHIP_NAMES
 
 DEFAULT_NAME: Final = "mww-allowances.yaml"
-"""Where a run looks without being told: beside the golden, then in the current folder."""
+"""Where a run looks by default: beside the golden, then in the current folder."""
 
 _MAX_TEXT: Final = 4096
 _TEXTS: Final = ("model", "model_sha256", "chip", "reason", "by", "date")

@@ -76,7 +76,7 @@ class Cluster:
 
         Raises:
             MissingPackageError: The extra is absent.
-            ClusterError: There is no scheduler, or the workers cannot run the clips.
+            ClusterError: The scheduler does not answer, or the workers cannot run the clips.
         """
         if not clips:
             return [], []

@@ -28,7 +28,7 @@ def run_on_workers(
     `finished` is reported of each clip as it comes.
 
     Raises:
-        ClusterError: There is no worker, one with other versions or one that cannot run clips, or the scheduler or all
+        ClusterError: No worker exists, a worker has other versions or cannot run clips, or the scheduler or all
             workers went away.
     """
     names, recorded = packages(bench.setup), bench.setup.recorded

@@ -6,5 +6,5 @@ import signal
 
 
 def dask_setup(worker: object) -> None:
-    """Leave Ctrl-C, which a terminal sends to every process, to the one that can say what it means."""
+    """Leave Ctrl-C, which a terminal sends to every process, to the process that can say what it means."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -101,7 +101,7 @@ Parcel: TypeAlias = "AudioClip | ArrayClip | SentClip | MemberOf"
 
 
 def pack(clip: Clip) -> Parcel | None:
-    """A clip by its place; None for one that has none that a worker could see."""
+    """A clip by its place; None for a clip without a place that a worker could see."""
     if isinstance(clip, ArrayClip):
         return clip
     if isinstance(clip, AudioClip):

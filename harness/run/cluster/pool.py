@@ -108,7 +108,7 @@ def make_pool(job: Job) -> BenchPool:
 def run_batch(pool: BenchPool, parcels: tuple[Parcel, ...]) -> list[Observed | None]:
     """The task of some clips: what was seen of each, None for one whose file this worker does not see.
 
-    It ends early, with a result that nobody waits for, when the pool is no longer wanted.
+    It ends early, with a result that nobody waits for, once the pool is not wanted any more.
 
     Raises:
         MwwError: This worker cannot run clips at all; the message names it.

@@ -71,10 +71,10 @@ class Scheduler:
                 raise ClusterError(message, hint="install the same mww-harness on every worker")
         return answers
 
-    def submit(self, function: Callable[..., object], *words: object, key: str, told: bool = True) -> Future:
-        """Start a task; `finished` will tell of it where it is to be `told`."""
+    def submit(self, function: Callable[..., object], *words: object, key: str, reported: bool = True) -> Future:
+        """Start a task; `finished` reports its end where it is `reported`."""
         future = self._client.submit(function, *words, key=key, pure=False, retries=_RETRIES)
-        if told:
+        if reported:
             future.add_done_callback(self._done.put)
         return future
 

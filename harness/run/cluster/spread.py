@@ -24,7 +24,7 @@ BATCH_SECONDS: Final = 250.0
 """Of audio in a task: some 0.7 s of work, beside which a task's few milliseconds are nothing; 8 MB where it is sent."""
 BATCH_CLIPS: Final = 256
 
-_AHEAD: Final = 2  # batches for each thread: one that runs and one that waits
+_AHEAD: Final = 2  # batches for each thread: one runs, one waits
 _DEADLY: Final = "workers died while they ran this clip, and nothing else"
 _SHARES: Final = 4  # of a small corpus for each thread, so that none idles long at the end
 
@@ -48,9 +48,9 @@ class Spread:
         """Run all clips; those that workers died with are run once more at the end, each alone.
 
         Raises:
-            ClusterError: It cannot go on; `arrived` has been told of what had finished.
+            ClusterError: It cannot go on; `arrived` has got what had finished.
         """
-        self._pool = self._scheduler.submit(make_pool, self._job, key=self._job.key, told=False)
+        self._pool = self._scheduler.submit(make_pool, self._job, key=self._job.key, reported=False)
         try:
             self._run_waiting()
             suspects, self._suspects, self._most = self._suspects, [], 1

@@ -34,7 +34,7 @@ class LabelledOutputs:
         outputs: uint8 `[n]`.
         seconds: Its length without the lead-in.
         lead_in: Seconds of silence in front, that `outputs` include.
-        vad: The VAD model's outputs on the same slices; None where there is no VAD.
+        vad: The VAD model's outputs on the same slices; None without a VAD.
     """
 
     name: str

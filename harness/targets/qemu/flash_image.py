@@ -22,7 +22,9 @@ def merge_flash(factory: bytes, image: FactoryImage) -> bytes:
     """
     partition = find_model_partition(image.partitions)
     if partition is None:
-        raise ImageError("the firmware has no model partition", hint="mww firmware helps make one that has")
+        raise ImageError(
+            "the firmware has no model partition", hint="mww firmware helps make a firmware with this partition"
+        )
     stated = 1 << 20 << (factory[image.parts[0].offset + _SIZE_BYTE] >> 4)
     needed = max(stated, len(factory), *(part.offset + part.size for part in image.partitions))
     size = next((size for size in SIZES if size >= needed), None)

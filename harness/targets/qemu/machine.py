@@ -135,7 +135,7 @@ def _candidates(machine: Machine) -> Iterator[str]:
 
 
 def _has(program: str, chip: str) -> bool:
-    """Whether a QEMU has a chip; one that does not list its machines is believed to."""
+    """Whether a QEMU has a chip; a QEMU that does not list its machines is believed to."""
     listed = [line.split()[0] for line in _ask(program, "-M", "help").splitlines()[1:] if line.strip()]
     return not listed or chip in listed
 

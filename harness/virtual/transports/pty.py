@@ -25,7 +25,7 @@ class PtyTransport:
     """A board behind a terminal device.
 
     A terminal's own hang-up does not show when the next host opens the device at once; inotify says of every opening
-    and closing. A handle of ours keeps the terminal, and with it its raw mode, between hosts.
+    and closing. Our own handle keeps the terminal, and with it its raw mode, between hosts.
     """
 
     has_lines = False

@@ -77,7 +77,7 @@ class Rfc2217Transport:
         came, readable = self._stream.wait(timeout, reading=limit > 0)
         if came:
             self._port = _Port(self._stream)
-            port = cast(rfc2217.Serial, self._port)  # it needs no more of a port than ours has
+            port = cast(rfc2217.Serial, self._port)  # it uses only what our port class has
             self._manager = rfc2217.PortManager(port, port)
         if not readable:
             return []

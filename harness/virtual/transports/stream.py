@@ -19,7 +19,7 @@ _IN_USE: Final = b"Port already in use\r\n"
 class Stream:
     """One host at a time: the next has its turn if the first closes within a moment, and is reported otherwise.
 
-    The moment is for one that closes its port and opens it again, whose two events may come here in any order.
+    The moment is for a host that closes its port and opens it again, whose two events may come here in any order.
     """
 
     def __init__(self, watch: int | None) -> None:

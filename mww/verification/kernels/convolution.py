@@ -121,7 +121,7 @@ BIAS_TOLERANCE = 0.02
 
 
 def bias_scale(product: float, scale: float, output: float) -> Iterator[Problem]:
-    """The bias is added to the sum of products as it stands, so its scale must be theirs."""
+    """The bias is added to the sum of products as it stands, so its scale must be the products' scale."""
     if not abs(product - scale) <= BIAS_TOLERANCE * output:
         message = f"its bias has the scale {scale:.6g}, input times filter {product:.6g}"
         yield Problem(message, f"{product:.6g}", f"{scale:.6g}")

@@ -50,7 +50,7 @@ def concatenation(node: Node) -> Iterator[Problem]:
 
 @operands(None, (1,))
 def pack(node: Node) -> Iterator[Problem]:
-    """As many inputs as the options say, of one type and shape; there is no Prepare to check them."""
+    """As many inputs as the options say, of one type and shape; no Prepare checks them."""
     options = node.operator.options
     assert isinstance(options, Pack)
     if len(node.inputs) != options.count:

@@ -49,7 +49,7 @@ def _weights(node: Node, source: Tensor, weights: Tensor) -> Iterator[Problem]:
     yield from symmetric(weights)
     if weights.quantization.per_channel:
         text = f"{len(weights.quantization.scales)} scales"
-        message = "its filter is quantised per channel, of which esp-nn's kernel reads nothing"
+        message = "its filter is quantised per channel, and esp-nn's kernel reads only the first scale"
         yield Problem(message, "one scale", text, hint=_PER_CHANNEL_HINT)
     elif bias is not None and source.quantization is not None and node.output.quantization is not None:
         scale = bias.quantization.scale if bias.quantization is not None else 0.0

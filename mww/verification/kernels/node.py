@@ -120,7 +120,7 @@ def operands(
 ) -> Callable[[Kernel], Kernel]:
     """Give a kernel its numbers of inputs and outputs (None: one or more), and refuse a node that has others.
 
-    The first `required` inputs (all, unless told) must not be left out.
+    The first `required` inputs (all by default) must not be left out.
     """
 
     def decorate(kernel: Kernel) -> Kernel:

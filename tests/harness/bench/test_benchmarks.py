@@ -27,9 +27,9 @@ def test_each_measures_something_positive_against_something_that_does_the_same(n
     assert measured.problem is None
     assert measured.rows
     for row in measured.rows:
-        assert len(row.ours) == 1
-        assert len(row.theirs) == (0 if row.comparison == "value" else 1)
-        assert all(value > 0 for value in (*row.ours, *row.theirs))
+        assert len(row.own) == 1
+        assert len(row.reference) == (0 if row.comparison == "value" else 1)
+        assert all(value > 0 for value in (*row.own, *row.reference))
         assert row.same
     document = bench_document([measured], describe_machine(), quick=True)
     assert name in bench_page(json.loads(json.dumps(document)))

@@ -172,7 +172,7 @@ def test_a_short_clip_is_warned_of_on_stderr(
         (["--features", "f.npz", "--lead-in", "1"], "--lead-in with --features"),
         (["--golden", "g.npz", "--lead-in", "1"], "--lead-in with --golden"),
         (["--wav", "absent.wav"], "absent.wav does not exist"),
-        (["--wav", ".", "--target", "nowhere"], "no target 'nowhere'"),
+        (["--wav", ".", "--target", "nowhere"], "unknown target 'nowhere'"),
         (["--features", "absent.npz"], "cannot read absent.npz"),
         (["--wav", ".", "--engine", "xnnpack"], "xnnpack"),
         (["--wav", ".", "--tolerance", "-1"], "tolerance"),

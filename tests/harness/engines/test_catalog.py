@@ -13,9 +13,9 @@ def test_versions_are_known_without_loading_an_interpreter() -> None:
 
 
 def test_an_unknown_engine_is_a_usage_error_that_lists_them() -> None:
-    with pytest.raises(UsageError, match="no engine 'xnnpack'") as caught:
+    with pytest.raises(UsageError, match="unknown engine 'xnnpack'") as caught:
         engine_spec("xnnpack")
-    assert caught.value.hint == "one of tflm, exact, tflite-runtime, litert"
+    assert caught.value.hint == "engines: tflm, exact, tflite-runtime, litert"
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_what_is_missing_is_named(models: Path, labelled: Path) -> None:
     with pytest.raises(UsageError, match="target recall of 0"):
         choose_cutoff(model, labelled, target_recall=0)
     shutil.rmtree(labelled / "negative")
-    with pytest.raises(InputError, match=r"there is no folder .*negative"):
+    with pytest.raises(InputError, match=r"the folder .*negative does not exist"):
         choose_cutoff(model, labelled)
 
 

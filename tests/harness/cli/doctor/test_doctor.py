@@ -85,10 +85,10 @@ def test_what_shadows_our_names_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
     assert (_finding("shadowing").status, "python -m" in _finding("shadowing").message) == ("warn", True)
     monkeypatch.setattr(sys, "path", [*sys.path, str(IMPORT_ROOT), str(tmp_path)])
-    assert "exporter.py is hidden by ours" in _finding("shadowing").message
+    assert "exporter.py is hidden by mww-harness" in _finding("shadowing").message
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     assert _finding("shadowing").status == "fail"
-    assert f"{tmp_path / 'exporter.py'} is imported in place of ours" in _finding("shadowing").message
+    assert f"{tmp_path / 'exporter.py'} is imported in place of mww-harness" in _finding("shadowing").message
 
 
 def test_without_a_compiler_ziglang_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
