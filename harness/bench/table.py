@@ -23,7 +23,8 @@ How fast it is, and how small. `mww bench --write docs/benchmarks.md` writes thi
 Each line compares a measured command with what a user would otherwise do, or with a limit that nothing can pass. Both
 are done by turns, five times each where nothing else is stated; the figure is the median of the repetitions' ratios
 (differences, values), in brackets the smallest and the largest. *Undisturbed* compares each side's best repetition,
-which says most on a machine that also does other things. Before anything is divided, both sides are checked to have done the same.
+which says most on a machine that also does other things. Before anything is divided, both sides are checked to have
+done the same.
 """
 
 
