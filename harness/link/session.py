@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ from mww.core.errors import (
 )
 
 _BOOT_LINES: Final = 8
+DEFAULT_TIMEOUT: Final = 30.0
+"""Seconds, see `Timing.timeout`."""
 _LEAST_PAYLOAD: Final = 256
 """Bytes; a board that takes less is not a board of this project."""
 
@@ -47,6 +50,8 @@ class Timing:
         hello_interval: Between two Hellos.
         silence: Without one frame from the board before it is called hung.
         stall: With frames, but without one answer, before the board is given up.
+        timeout: From a request to its answer, even where other answers arrive; so a board whose answers dribble in
+            cannot hold the host.
         resend_min: Least wait for an answer before its request is sent again.
         resend_max: Most.
     """
@@ -55,8 +60,16 @@ class Timing:
     hello_interval: float = 0.25
     silence: float = 4.0
     stall: float = 10.0
+    timeout: float = DEFAULT_TIMEOUT
     resend_min: float = 0.08
     resend_max: float = 1.0
+
+    @classmethod
+    def within(cls, timeout: float) -> Timing:
+        """Waits for a board that must answer within `timeout` seconds; the other waits keep their proportion."""
+        usual = cls()
+        part = timeout / usual.timeout
+        return cls(hello=usual.hello * part, silence=usual.silence * part, stall=usual.stall * part, timeout=timeout)
 
 
 class Session:
@@ -94,6 +107,7 @@ class Session:
         while following is not None or self._window:
             while following is not None and self._window.has_room(wire_size(len(following[1]))):
                 self._port.write(self._window.send(*following))
+                watch.sent()
                 following = next(waiting, None)
             for asked, frame in self._answers(watch):
                 if abandoned:
@@ -161,7 +175,7 @@ class Session:
             if again:
                 self._port.write(again)
         if done:
-            watch.progress()
+            watch.progress(len(done))
         elif self._rebooted is None and watch.check(self._window):
             self._port.write(self._window.resend_oldest())
         return done
@@ -196,6 +210,8 @@ class _Watch:
         self._reader = reader
         self._silence = timing.silence + patience
         self._stall = timing.stall + patience
+        self._timeout = timing.timeout + patience
+        self._asked: deque[float] = deque()
         self._started = self._advanced = self._sent = time.monotonic()
         self._backoff = 1.0
         self._noise = reader.counts.noise
@@ -206,9 +222,24 @@ class _Watch:
         wait = min(max(4 * self.pace, self._timing.resend_min) * self._backoff, self._timing.resend_max)
         return self._sent + wait
 
-    def progress(self) -> None:
-        """An answer came."""
+    def sent(self) -> None:
+        """A request was sent for the first time."""
+        self._asked.append(time.monotonic())
+
+    def progress(self, answers: int) -> None:
+        """Answers came, to the oldest requests.
+
+        Raises:
+            HungError: The next request has waited too long.
+        """
         now = time.monotonic()
+        for _ in range(min(answers, len(self._asked))):  # the first may answer an exchange that was abandoned
+            self._asked.popleft()
+        if self._asked and now - self._asked[0] > self._timeout:
+            raise HungError(
+                f"the board answers, but too slowly: a request has waited {now - self._asked[0]:.0f} s",
+                hint="reset the board, or give a slow board more time with --timeout",
+            )
         if self._backoff == 1.0:  # a request that was sent again says nothing about the time between answers
             self.pace += (now - self._advanced - self.pace) / 8
         self._advanced = self._sent = now

@@ -108,6 +108,18 @@ class RunOptions:
             "What goes wrong on the virtual board; see mww virtual.", "--fault", metavar="SPEC", repeats=True
         ),
     )
+    timeout: float | None = field(
+        default=None,
+        metadata=_says(
+            "Longest time from a request to a board to its answer, whatever else the board sends.",
+            "--timeout",
+            metavar="SECONDS",
+            is_number=True,
+            low=1,
+            high=3600,
+            default="30, and 300 for QEMU",
+        ),
+    )
     tolerance: int | None = field(
         default=None,
         metadata=_says(
@@ -210,7 +222,14 @@ class RunOptions:
     @property
     def target_options(self) -> TargetOptions:
         """What the target needs to know."""
-        return TargetOptions(engine=self.engine, chip=self.chip, baud=self.baud, flash=self.flash, faults=self.faults)
+        return TargetOptions(
+            engine=self.engine,
+            chip=self.chip,
+            baud=self.baud,
+            flash=self.flash,
+            faults=self.faults,
+            timeout=self.timeout,
+        )
 
     @property
     def chosen_engine(self) -> EngineSpec | None:

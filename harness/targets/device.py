@@ -15,7 +15,7 @@ from harness.link.client import LinkClient
 from harness.link.messages import FLAG_VIRTUAL, OPEN, STORED, Welcome
 from harness.link.model_table import ModelRecord
 from harness.link.reader import LogSink
-from harness.link.session import Timing
+from harness.link.session import DEFAULT_TIMEOUT, Timing
 from harness.serial.connection import DEFAULT_BAUD
 from harness.targets.base import ArenaUse, Inference, OperatorCost, Target, TargetInfo, TargetKind
 from harness.targets.board_tensors import BoardTensors
@@ -68,10 +68,12 @@ class DeviceTarget(Target):
         *,
         called: str | None = None,
         housing: Housing | None = None,
-        timing: Timing | None = None,
+        timeout: float = DEFAULT_TIMEOUT,
         on_log: LogSink | None = None,
     ) -> None:
         """Open the port and greet the board; `called` is what the user named, where that is another address.
+
+        A board must answer each request within `options.timeout` seconds, by default within `timeout`.
 
         Raises:
             UsageError: An option has no meaning for a board, or the board has another chip.
@@ -91,7 +93,7 @@ class DeviceTarget(Target):
         self._restarts = 0
         self._lost: LinkError | None = None
         self._on_log = on_log
-        self._client = self._connect(timing or Timing())
+        self._client = self._connect(Timing.within(options.timeout or timeout))
         chip = self._client.board.chip
         if options.chip not in (None, chip):
             self._client.close()

@@ -32,6 +32,7 @@ class TargetOptions:
         baud: Of a serial port; None for the default.
         flash: Whether a board may be given the model when it has another.
         faults: What goes wrong on a virtual board that is started; see `harness.virtual.faults`.
+        timeout: Seconds from a request to a board to its answer; None for the default of the kind of board.
         purpose: What a lease of a board says about its holder.
     """
 
@@ -40,6 +41,7 @@ class TargetOptions:
     baud: int | None = None
     flash: bool = True
     faults: tuple[str, ...] = ()
+    timeout: float | None = None
     purpose: str = "mww run"
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -241,6 +242,60 @@ def test_a_line_that_damages_everything_is_called_noisy(connect: Connect) -> Non
     port._noise.corrupt = 1.0
     with pytest.raises(NoisyLinkError):
         client.infer(frames(10))
+
+
+class DribblingPort(BoardPort):
+    """A board that answers each request late, but never too late after the answer before."""
+
+    pause = 0.0
+
+    def _transmit(self, frame: bytes) -> None:
+        time.sleep(self.pause)
+        super()._transmit(frame)
+
+
+def test_answers_that_dribble_in_end_within_the_timeout() -> None:
+    port = DribblingPort(partition=flashed())
+    client = LinkClient(port, reopen=lambda: port, timing=replace(FAST, timeout=1.0))
+    client.open_model()
+    port.pause = 0.4
+    with pytest.raises(HungError, match="too slowly: a request has waited") as caught:
+        client.infer(frames(400))
+    assert 0 < caught.value.inference < 400
+    port.pause = 0.0
+    client.close()
+    port.end()
+
+
+class FloodingPort(BoardPort):
+    """A board that sends valid answers to requests that nobody made, without end."""
+
+    flood = b""
+
+    def read(self) -> bytes:
+        return self.flood or super().read()
+
+    def _transmit(self, frame: bytes) -> None:
+        if not self.flood:
+            super()._transmit(frame)
+
+
+def test_a_flood_of_valid_frames_ends_as_silence_does() -> None:
+    port = FloodingPort(partition=flashed())
+    client = LinkClient(port, reopen=lambda: port, timing=FAST)
+    client.open_model()
+    answer = wire.Outputs(0, 7, bytes(8 * wire.Sample.fixed_size()))
+    port.flood = encode_frame(answer.type, 4, answer.encode()) * 50
+    with pytest.raises(HungError, match="alive, but does not answer Infer"):
+        client.infer(frames(10))
+    port.flood = b""
+    client.close()
+    port.end()
+
+
+def test_waits_keep_their_proportion() -> None:
+    assert Timing.within(30.0) == Timing()
+    assert (Timing.within(3.0).silence, Timing.within(3.0).timeout) == (pytest.approx(0.4), 3.0)
 
 
 def test_silence_is_no_reply() -> None:
