@@ -26,6 +26,7 @@ from harness.report.wording import (
 )
 from harness.run.results import RunResult
 from mww.core.errors import OutputError
+from mww.core.files import appending
 from mww.core.text import printable
 
 _MARKS: Final = {"pass": "✅ pass", "fail": "❌ fail", "error": "⚠️ error"}
@@ -59,11 +60,11 @@ def append_to_step_summary(summary: str) -> None:
     if not path:
         return
     try:
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write(summary + "\n")
-    except OSError as error:
+        with appending(Path(path)) as file:
+            file.write(f"{summary}\n".encode(errors="replace"))
+    except OutputError as error:
         raise OutputError(
-            f"cannot write GITHUB_STEP_SUMMARY {path}: {error.strerror}",
+            f"GITHUB_STEP_SUMMARY: {error.message}",
             hint="let GITHUB_STEP_SUMMARY name a file that can be written, or unset it",
         ) from error
 

@@ -25,8 +25,9 @@ from harness.run.streaming import Streamed
 from harness.run.workbench import Setup
 from harness.targets.base import TargetInfo
 from mww import __version__
-from mww.core.errors import InputError, OutputError
-from mww.core.readable import Readable
+from mww.core.errors import InputError
+from mww.core.files import appending
+from mww.core.readable import Readable, open_regular
 from mww.esphome.detection import DeviceDetection
 
 NAME: Final = "unfinished.jsonl"
@@ -80,20 +81,14 @@ class Journal:
             "device_detections": None if reported is None else [asdict(detection) for detection in reported],
             **{name: _encode(getattr(observed, name)) for name in _ARRAYS},
         }
-        try:
-            with self._path.open("ab") as file:
-                line = f"{json.dumps(entry)}\n".encode()
-                file.write(line if self._whole else b"\n" + line)
-                self._whole = True
-        except OSError as error:
-            raise OutputError(
-                f"cannot write {self._path}: {error.strerror}",
-                hint="is the disk full? choose another place for the journal",
-            ) from error
+        with appending(self._path) as file:
+            line = f"{json.dumps(entry)}\n".encode()
+            file.write(line if self._whole else b"\n" + line)
+            self._whole = True
 
     def _read(self) -> dict[str, Observed]:
         known = {}
-        with self._path.open("rb") as file:
+        with open_regular(self._path) as file:
             while line := file.readline(_LONGEST_LINE):
                 self._whole = line.endswith(b"\n")
                 try:

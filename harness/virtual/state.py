@@ -16,6 +16,7 @@ from harness.virtual.factory import factory_parts
 from harness.virtual.flash import Flash
 from mww.core.errors import InputError, OutputError
 from mww.core.files import write_files
+from mww.core.readable import open_regular
 
 _FLASH: Final = "flash.bin"
 _BOARD: Final = "board.json"
@@ -57,7 +58,7 @@ def open_state(folder: Path, chip: VirtualChip) -> Iterator[tuple[Flash, bytes]]
 
 def _read_mac(path: Path, chip: VirtualChip) -> bytes:
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             board = json.loads(stream.read(_MAX_BOARD_FILE))
         name, mac = board["chip"], bytes.fromhex(board["mac"].replace(":", ""))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

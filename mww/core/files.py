@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from mww.core.errors import OutputError
+from mww.core.readable import open_regular
 from mww.core.scratch import ScratchFile
 
 _OWN: Final = re.compile(
@@ -23,6 +24,7 @@ _OWN: Final = re.compile(
 
 _STANDARD: Final = {"stdout": 1, "stderr": 2}
 _MAX_LINKS: Final = 40
+_LARGEST_FORMER: Final = 256 << 20
 _FLAGS: Final = os.O_WRONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY"))
 _HINT: Final = "choose another place: is the disk full, or the folder write-protected?"
 
@@ -64,7 +66,7 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
                 stream.write(contents[at])
         for at in files:
             if len(files) > 1:  # otherwise nothing can be left half done
-                former[at] = at.read_bytes() if at.exists() else None
+                former[at] = _former(at)
             waiting[at].keep()
             del waiting[at]
     except BaseException as error:  # an interrupt too leaves nothing half done
@@ -77,6 +79,21 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
     finally:
         for beside in waiting.values():
             beside.discard()
+
+
+def _former(path: Path) -> bytes | None:
+    """What stands in a file that is about to be replaced; None where it does not exist.
+
+    Raises:
+        OSError: It cannot be read, or it is larger than any result.
+    """
+    if not path.exists():
+        return None
+    with open_regular(path) as file:
+        content = file.read(_LARGEST_FORMER + 1)
+    if len(content) > _LARGEST_FORMER:
+        raise OSError(errno.EFBIG, f"it holds more than {_LARGEST_FORMER >> 20} MiB, more than any result", str(path))
+    return content
 
 
 @contextmanager
@@ -102,6 +119,20 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             beside.discard()
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+@contextmanager
+def appending(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to write at its end; a pipe or device as a stream, which waits for no reader.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    try:
+        with _open_stream(path) if _is_stream(path) else path.open("ab") as stream:
+            yield stream
+    except (OSError, ValueError) as error:
+        raise _cannot_write(path, error if isinstance(error, OSError) else OSError(str(error))) from error
 
 
 def _cannot_write(path: Path | None, error: OSError) -> OutputError:

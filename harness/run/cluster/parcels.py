@@ -18,7 +18,7 @@ from harness.clips.clip import ArrayClip, AudioClip, Clip, FeatureClip
 from harness.clips.npz import Archive
 from harness.clips.remote import RemoteFile
 from mww.core.errors import ClusterError, FeatureError, MwwError
-from mww.core.readable import Readable
+from mww.core.readable import Readable, open_regular
 from mww.esphome.contract import FEATURES, SAMPLE_RATE
 from mww.esphome.frontend import Slices
 
@@ -44,7 +44,7 @@ class PlacedFile:
 
     def open(self, mode: Literal["rb"]) -> BinaryIO:
         """Open it."""
-        return Path(self.path).open(mode)
+        return open_regular(Path(self.path))
 
     def is_here(self) -> bool:
         """Whether it is the same file where this is asked."""
@@ -183,7 +183,7 @@ def _slices(clip: FeatureClip) -> int:
 
 def _sent(file: Readable) -> SentFile:
     try:
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             content = stream.read(LARGEST_SENT + 1)
     except OSError as error:
         return SentFile(str(file), b"", (error.errno or 0, error.strerror or str(error)))

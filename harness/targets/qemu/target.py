@@ -18,6 +18,7 @@ from harness.targets.qemu.machine import MACHINES, Machine, find_machine, find_p
 from harness.targets.qemu.process import QemuProcess
 from harness.targets.registry import TargetOptions
 from mww.core.errors import InputError, LinkError, PortMissingError, QemuError, UsageError
+from mww.core.readable import open_regular
 from mww.esphome.chips import DEFAULT_CHIP
 from mww.images.factory_image import read_factory_image
 
@@ -95,7 +96,7 @@ def _failure(message: str, process: QemuProcess, machine: Machine, log: Collecti
 def _read(path: Path) -> bytes:
     path = find_image(path)
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             content = stream.read(SIZES[-1] + 1)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", hint="give a factory image") from error

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from harness.clips.npz import write_archive
+from mww.core import files
 from mww.core.errors import OutputError
-from mww.core.files import write_files
+from mww.core.files import appending, write_files
 
 
 def test_files_are_written_into_new_folders(tmp_path: Path) -> None:
@@ -107,3 +108,25 @@ def test_the_places_of_other_processes_and_closed_ones_are_refused() -> None:
     for place in ("/dev/fd/999", "/proc/self/fd/999", "/proc/1/fd/999999"):
         with pytest.raises(OutputError, match=place):
             write_files({Path(place): b""})
+
+
+def test_appending_makes_a_file_goes_on_and_waits_for_no_reader(tmp_path: Path) -> None:
+    page, pipe = tmp_path / "page", tmp_path / "pipe"
+    for part in (b"first\n", b"second\n"):
+        with appending(page) as file:
+            file.write(part)
+    assert page.read_bytes() == b"first\nsecond\n"
+    os.mkfifo(pipe)
+    with pytest.raises(OutputError, match="nobody reads from it"), appending(pipe):
+        pass
+    with pytest.raises(OutputError, match="cannot write"), appending(tmp_path):
+        pass
+
+
+def test_a_former_file_that_no_result_is_as_large_as_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_LARGEST_FORMER", 8)
+    (tmp_path / "b").write_bytes(b"x" * 9)
+    with pytest.raises(OutputError, match="more than any result"):
+        write_files({tmp_path / "a": b"new", tmp_path / "b": b"new"})
+    assert (tmp_path / "b").read_bytes() == b"x" * 9
+    assert not (tmp_path / "a").exists()
