@@ -1,7 +1,8 @@
 """Sound to the features that a device computes from them, and those to the int8 that its model sees.
 
-The front-end is `pymicro-features`, ESPHome's own compiled for the host, or where that has no wheel its equal in numpy;
-the integer rule is ESPHome's. What a model makes of them is the harness's business.
+The front-end is `pymicro-features`, ESPHome's own compiled for the host; or its equal in numpy, where the package has
+no wheel or does not compute what a device does, since its filterbank depends on the C library. The integer rule is
+ESPHome's. What a model makes of the features is the harness's business.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator
+from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -86,9 +88,28 @@ def iterate_features(
 
 def frontend_version(step_ms: int = FEATURE_STEP_MS) -> tuple[str, str]:
     """The name and version of what computes features here."""
-    if step_ms != FEATURE_STEP_MS or find_spec("pymicro_features") is None:
-        return NUMPY_FRONTEND, NUMPY_VERSION
-    return "pymicro-features", metadata.version("pymicro-features")
+    if step_ms == FEATURE_STEP_MS and package_agrees():
+        return "pymicro-features", metadata.version("pymicro-features")
+    return NUMPY_FRONTEND, NUMPY_VERSION
+
+
+def package_agrees() -> bool:
+    """Whether the package is installed and gives a device's features here.
+
+    It computes the weights of its filterbank with the C library's `log1pf`. A device has newlib's, which glibc had too
+    up to 2.40; the correctly rounded one of 2.41 (Debian 13) moves two of 236 weights by 1, and now and then a feature.
+    """
+    return find_spec("pymicro_features") is not None and _same_weights()
+
+
+@cache
+def _same_weights() -> bool:
+    """Compare one window of two tones, at the frequencies whose weights depend on `log1pf`."""
+    from mww.esphome.frontend_numpy import WINDOW, NumpyFrontend
+
+    angles = 2 * np.pi * np.arange(WINDOW) / SAMPLE_RATE
+    tones = (9000 * np.sin(4656.25 * angles) + 9000 * np.sin(6906.25 * angles)).astype("<i2").tobytes()
+    return np.array_equal(_PackageFrontend().process(tones), NumpyFrontend().process(tones))
 
 
 class Frontend(Protocol):
@@ -130,7 +151,7 @@ def open_frontend(step_ms: int = FEATURE_STEP_MS) -> Frontend:
         raise UsageError(
             f"a feature step of {step_ms} ms", hint=f"1 to {MAX_FEATURE_STEP_MS} ms: 10, or 20 for version 1"
         )
-    if step_ms == FEATURE_STEP_MS and find_spec("pymicro_features") is not None:
+    if step_ms == FEATURE_STEP_MS and package_agrees():
         return _PackageFrontend()
     from mww.esphome.frontend_numpy import NumpyFrontend
 

@@ -211,8 +211,10 @@ _WEIGHTS: Final = (
     2918, 2612, 2307, 2004, 1702, 1401, 1101, 802, 505, 209, 4010, 3716, 3423, 3132, 2841, 2552, 2264, 1977, 1692,
     1407, 1123, 841, 560, 279, 0,
 )
-"""The falling weight of each of those frequencies, with 12 bits; as computed with glibc's log1pf, which does not always
-round correctly: numbers, so that they are the same everywhere."""
+"""The falling weight of each of those frequencies, with 12 bits; as computed with the `log1pf` of Sun's fdlibm, which
+newlib has (the C library of the devices) and glibc had up to 2.40. It does not always round correctly: numbers, so that
+they are the same everywhere. A chip whose compiler fuses multiplications and additions (an S3 may) can have the weight
+of 4656.25 Hz, 2471, as 2470."""
 # fmt: on
 _FIRST_FREQUENCY: Final = 5
 

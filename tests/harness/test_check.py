@@ -20,6 +20,7 @@ from harness.clips.npz import write_archive
 from harness.run.results import RunResult
 from mww.core.errors import GoldenError, UsageError
 from mww.esphome.model import load_model
+from tests.support.needs import engine_params
 
 Slices = npt.NDArray[np.int8]
 FOLDER = "okay_nabu"
@@ -73,7 +74,7 @@ def test_every_clip_gives_what_the_package_gives_alone(models: Path, spoken: tup
         assert clip.latency_us is None
 
 
-@pytest.mark.parametrize("engine", ["tflite-runtime", "litert"])
+@pytest.mark.parametrize("engine", engine_params("tflite-runtime", "litert"))
 def test_other_engines_are_compared_with_tflm_and_within_one(models: Path, clips: Path, engine: str) -> None:
     result = check(models / "okay_nabu.json", clips / FOLDER, engine=engine, lead_in=1.0)
     assert (result.verdict, result.tolerance, result.lead_in) == ("pass", 1, 1.0)

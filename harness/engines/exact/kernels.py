@@ -17,7 +17,7 @@ from harness.engines.exact import fixed_point
 from harness.engines.exact.fixed_point import Integers, activation_range, quantize_multiplier
 from harness.engines.exact.refusal import BYTES, Node
 from harness.engines.exact.requantiser import FLOAT32_EXACT, Requantiser, Scaling
-from harness.engines.exact.scratch import Calls, Values
+from harness.engines.exact.scratch import Calls, Values, view_as
 from harness.engines.exact.windows import Window
 from mww.tflite.operator_options import Conv2D, DepthwiseConv2D, Elementwise, FullyConnected, Pool2D, Reducer
 
@@ -135,10 +135,8 @@ def as_matrix(values: Values, rows: int, columns: int) -> Values | None:
     """An array as a matrix that BLAS takes without a copy; None where it is not one."""
     if values.flags.c_contiguous:
         return values.reshape(rows, columns)
-    matrix = values.view()
-    try:
-        matrix.shape = (rows, columns)
-    except AttributeError:
+    matrix = view_as(values, (rows, columns))
+    if matrix is None:
         return None
     size = values.itemsize
     return matrix if matrix.strides[1] == size and matrix.strides[0] >= columns * size else None
@@ -274,10 +272,8 @@ class Dense:
 
     def _as_line(self, source: Values, rows: int) -> Values | None:
         """The line `[frames + rows - 1, size]` that windows of `[rows, size]` move over by a row; None of others."""
-        matrix = source.view()
-        try:
-            matrix.shape = (rows, self._depth)
-        except AttributeError:
+        matrix = view_as(source, (rows, self._depth))
+        if matrix is None:
             return None
         step, size = matrix.strides[0], matrix.itemsize
         length, rest = divmod(self._depth * size, step) if step > 0 else (0, 1)

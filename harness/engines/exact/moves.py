@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from harness.engines.exact.refusal import BYTES, Node
-from harness.engines.exact.scratch import Calls, Values
+from harness.engines.exact.scratch import Calls, Values, view_as
 from mww.tflite.operator_options import Concatenation, Pack, StridedSlice
 
 
@@ -27,8 +27,9 @@ class Move:
         return None
 
     def bind(self, calls: Calls, sources: Sequence[Values], output: Values) -> None:
-        """Put the copies at the end that fill the first output."""
-        raise NotImplementedError
+        """Put the copies at the end that fill the first output; here, of an operator whose output is always a view."""
+        (view,) = self.views(sources) or ()
+        calls.copy(view, output)
 
 
 class Reshape(Move):
@@ -42,12 +43,8 @@ class Reshape(Move):
 
     def views(self, sources: Sequence[Values]) -> list[Values] | None:
         """See `Move`."""
-        view = sources[0].view()
-        try:
-            view.shape = (len(view), *self._shape)
-        except AttributeError:
-            return None
-        return [view]
+        view = view_as(sources[0], (len(sources[0]), *self._shape))
+        return None if view is None else [view]
 
     def bind(self, calls: Calls, sources: Sequence[Values], output: Values) -> None:
         """See `Move`."""

@@ -14,6 +14,12 @@ Values: TypeAlias = npt.NDArray[np.float32]
 """Stored bytes (or sums of products) as whole numbers in float32."""
 
 
+def view_as(values: Values, shape: tuple[int, ...]) -> Values | None:
+    """The same memory in another shape; None where only a copy has it."""
+    reshaped = values.reshape(shape)
+    return reshaped if np.may_share_memory(values, reshaped) else None
+
+
 class Calls:
     """The calls of a block, in order, each over arrays that never move; and the arrays that several of them share."""
 
@@ -33,13 +39,10 @@ class Calls:
 
     def reshaped(self, values: Values, shape: tuple[int, ...]) -> Values:
         """The same values in another shape: a view where there is one, else a copy at the end."""
-        view = values.view()
-        try:
-            view.shape = shape
-        except AttributeError:
-            copied = np.zeros(shape, np.float32)
-            self.copy(values, copied.reshape(values.shape))
-            return copied
+        view = view_as(values, shape)
+        if view is None:
+            view = np.zeros(shape, np.float32)
+            self.copy(values, view.reshape(values.shape))
         return view
 
     def shared(self, role: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:

@@ -25,6 +25,7 @@ from mww.esphome.frontend import quantize_features, wav_to_features
 from mww.tflite.model_file import ModelFile, Tensor, read_model
 from mww.tflm.arena import predict_arenas
 from tests.mww.tflm.test_arena_synthetic import RECORDED, convolve, streaming
+from tests.support.needs import engine_params
 from tests.support.synthetic import Graph, pack
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
@@ -58,7 +59,7 @@ def test_a_published_model_needs_less_and_no_order_would_need_less_still(name: s
     assert optimize_for_edge(content) == smaller
 
 
-@pytest.mark.parametrize("engine", ["tflm", "tflite-runtime"])
+@pytest.mark.parametrize("engine", engine_params("tflm", "tflite-runtime"))
 @pytest.mark.parametrize("name", MINIMA)
 def test_no_output_byte_changes(name: str, engine: str) -> None:
     content = (MODELS / f"{name}.tflite").read_bytes()

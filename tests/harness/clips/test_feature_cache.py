@@ -95,7 +95,7 @@ def _sum(path: str) -> int:
 
 
 def test_processes_share_it(folder: Path) -> None:
-    with multiprocessing.get_context("fork").Pool(3) as pool:
+    with multiprocessing.get_context("spawn").Pool(3) as pool:
         sums = pool.map(_sum, [str(CLIPS[0])] * 12)
     assert set(sums) == {int(wav_to_features(CLIPS[0]).sum())}
     assert len(list(folder.iterdir())) == 1

@@ -6,13 +6,13 @@ import pytest
 
 from harness.engines import passed
 from harness.engines.canary import MODEL, check_canary
-from harness.engines.catalog import ENGINES
 from harness.engines.opening import open_engine
 from harness.engines.process import EngineProcess
 from mww.core.errors import EngineError
 from mww.core.resources import fixtures_dir
 from mww.esphome.contract import REGISTERED_OPS
 from mww.tflite.model_file import read_model
+from tests.support.needs import engine_params
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ def test_a_version_that_computes_otherwise_is_refused_each_time(cache: Path) -> 
     assert not cache.exists()
 
 
-@pytest.mark.parametrize("name", [name for name in ENGINES if name != "tflm"])
+@pytest.mark.parametrize("name", ["exact", *engine_params("tflite-runtime", "litert")])
 def test_other_engines_are_left_alone(name: str, cache: Path) -> None:
     with open_engine(name) as engine:
         check_canary(engine)

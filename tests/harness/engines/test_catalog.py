@@ -5,8 +5,10 @@ import pytest
 from harness.engines import catalog
 from harness.engines.catalog import ENGINES, engine_spec, installed_version
 from mww.core.errors import MissingPackageError, UsageError
+from tests.support.needs import needs_engine
 
 
+@needs_engine("tflite-runtime")
 def test_versions_are_known_without_loading_an_interpreter() -> None:
     assert installed_version(ENGINES["tflite-runtime"]) == "2.14.0"
     assert installed_version(ENGINES["tflm"]).startswith("0.dev")
@@ -38,6 +40,7 @@ def test_an_absent_package_is_named_with_its_cure_or_the_reason(
     assert hint in caught.value.hint
 
 
+@needs_engine("tflite-runtime")
 def test_numpy_2_keeps_tflite_runtime_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog.metadata, "version", lambda name: "2.1.0")
     with pytest.raises(MissingPackageError, match=r"needs numpy below 2, and 2\.1\.0 is installed"):

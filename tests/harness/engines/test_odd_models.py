@@ -8,16 +8,24 @@ import numpy as np
 import pytest
 
 from harness.check import check_models
-from harness.engines.catalog import ENGINES
 from harness.engines.process import ATTEMPTS, EngineProcess
 from harness.engines.worker import ADDRESS_SPACE
 from harness.run.options import RunOptions
 from mww.core.errors import EngineError
 from mww.core.resources import fixtures_dir
 from mww.esphome.model import load_model
+from tests.support.needs import INTERPRETERS, needs_engine
 from tests.support.synthetic import Graph, pack
 
 CANARY = (fixtures_dir() / "canary" / "canary.tflite").read_bytes()
+
+
+LITE_CRASHES = (
+    (6332, 34, "SIGABRT"),
+    (5732, 38, "SIGABRT at inference 0"),
+    (6984, 29, "SIGSEGV at inference 0"),
+)
+"""A byte of the canary, its new value, and how TensorFlow Lite ends."""
 
 
 def altered(offset: int, value: int) -> bytes:
@@ -52,9 +60,11 @@ def filled(*shape: int) -> bytes:
 @pytest.mark.parametrize(
     ("name", "content", "end"),
     [
-        *((name, altered(6332, 34), "SIGABRT") for name in ("tflite-runtime", "litert")),
-        *((name, altered(5732, 38), "SIGABRT at inference 0") for name in ("tflite-runtime", "litert")),
-        *((name, altered(6984, 29), "SIGSEGV at inference 0") for name in ("tflite-runtime", "litert")),
+        *(
+            pytest.param(name, altered(offset, value), end, marks=needs_engine(name))
+            for name in ("tflite-runtime", "litert")
+            for offset, value, end in LITE_CRASHES
+        ),
         ("tflm", altered(12928, 61), "SIGABRT"),
         ("tflm", altered(10043, 1), "SIGSEGV"),
         ("tflm", altered(6867, 8), "SIGSEGV at inference 0"),
@@ -71,7 +81,7 @@ def test_a_crash_is_one_error_and_the_next_model_runs(name: str, content: bytes,
         assert len(engine.infer(bytes(engine.frame_size * 2))) == 2 * engine.output_size
 
 
-@pytest.mark.parametrize("name", [name for name in ENGINES if name != "exact"])
+@pytest.mark.parametrize("name", INTERPRETERS)
 def test_an_endless_loop_ends_at_the_deadline(name: str) -> None:
     with EngineProcess(name, deadline=1.0) as engine:
         engine.load(endless())
@@ -80,7 +90,7 @@ def test_an_endless_loop_ends_at_the_deadline(name: str) -> None:
         engine.load(CANARY)
 
 
-@pytest.mark.parametrize("name", [name for name in ENGINES if name != "exact"])
+@pytest.mark.parametrize("name", INTERPRETERS)
 @pytest.mark.parametrize("shape", [(2 * ADDRESS_SPACE >> 16, 1 << 16), (1 << 30, 64), (1 << 24, 1)])
 def test_a_tensor_beyond_every_limit_is_refused_before_it_takes_the_memory(name: str, shape: tuple[int, int]) -> None:
     with EngineProcess(name) as engine:
@@ -90,7 +100,7 @@ def test_a_tensor_beyond_every_limit_is_refused_before_it_takes_the_memory(name:
         assert len(engine.infer(bytes(engine.frame_size))) == engine.output_size
 
 
-@pytest.mark.parametrize("name", [name for name in ENGINES if name != "exact"])
+@pytest.mark.parametrize("name", INTERPRETERS)
 def test_an_input_or_output_without_a_size_is_refused(name: str) -> None:
     with EngineProcess(name) as engine, pytest.raises(EngineError):
         engine.load(filled(0, 1))

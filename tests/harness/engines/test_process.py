@@ -14,9 +14,9 @@ import psutil
 import pymicro_wakeword
 import pytest
 
-from harness.engines.catalog import ENGINES
 from harness.engines.process import EngineProcess, started_ahead
 from mww.core.errors import EngineError
+from tests.support.needs import INTERPRETERS, engine_params
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
 OKAY_NABU = (MODELS / "okay_nabu.tflite").read_bytes()
@@ -75,7 +75,7 @@ print("tflite_micro" in sys.modules)
     assert result.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("name", [name for name in ENGINES if name != "exact"])
+@pytest.mark.parametrize("name", INTERPRETERS)
 def test_state_never_passes_from_one_clip_to_the_next(name: str, spoken: tuple[npt.NDArray[np.int8], ...]) -> None:
     first, second = (clip[60 : 60 + 3 * 60].tobytes() for clip in spoken)
     with EngineProcess(name) as engine:
@@ -91,7 +91,7 @@ def test_state_never_passes_from_one_clip_to_the_next(name: str, spoken: tuple[n
         assert b"".join(engine.infer(second[n : n + FRAME_BYTES]) for n in range(0, len(second), FRAME_BYTES)) == alone
 
 
-@pytest.mark.parametrize("name", ["tflite-runtime", "litert"])
+@pytest.mark.parametrize("name", engine_params("tflite-runtime", "litert"))
 def test_the_reference_resolver_is_within_one_of_the_device(
     name: str, tflm: EngineProcess, spoken: tuple[npt.NDArray[np.int8], ...]
 ) -> None:
@@ -103,7 +103,7 @@ def test_the_reference_resolver_is_within_one_of_the_device(
     assert np.abs(outputs - expected).max() <= 1
 
 
-@pytest.mark.parametrize("name", [name for name in ENGINES if name != "exact"])
+@pytest.mark.parametrize("name", INTERPRETERS)
 def test_a_model_that_an_engine_refuses_is_one_error_and_the_next_one_loads(name: str) -> None:
     broken = bytearray(OKAY_NABU)
     position = broken.index(b"stream")
