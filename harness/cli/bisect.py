@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 @click.argument("model", type=click.Path(path_type=Path))
 @clip_options
 @click.option("--golden", type=place, metavar="GOLDEN.npz", help="Recorded clips; see mww record.")
-@click.option("--target", required=True, help="virtual, qemu, emulator (with --engine), or the port of a board.")
-@options_of_a_run("engine", "chip", "baud", "faults", "timeout")
+@click.option("--target", required=True, help="virtual, qemu, machine:NAME, emulator, or a port.")
+@options_of_a_run("engine", "chip", "baud", "faults", "timeout", "machine_image")
 @click.option("--inside", is_flag=True, help="Compare inner results even where no output differs.")
 @click.option(
     "--markdown", "report_file", type=click.Path(path_type=Path), help="Write an issue's text into this file."
@@ -40,6 +40,7 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
     baud: int | None,
     faults: tuple[str, ...],
     timeout: float | None,
+    machine_image: Path | None,
     inside: bool,
     report_file: Path | None,
     as_json: bool,
@@ -72,7 +73,9 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
         )
         if recorded is not None:
             recorded.check_model(loaded)
-        options = TargetOptions(engine=engine, chip=chip, baud=baud, faults=faults, timeout=timeout)
+        options = TargetOptions(
+            engine=engine, chip=chip, baud=baud, faults=faults, timeout=timeout, machine_image=machine_image
+        )
         report = stack.enter_context(progress())
         source = stack.enter_context(open_tensors(target, options, loaded, report))
         engine_here = stack.enter_context(golden_tensors())

@@ -22,8 +22,8 @@ _LISTED = 20
 def command(a: Path, b: Path, as_json: bool) -> int:
     """Tell what changed from run A to run B, each a run.json or a report's folder.
 
-    Exits with 0 if the same came out, 1 if outputs, detections, the arena or a verdict differ. Versions and inference
-    times are reported, and make no difference.
+    Exits with 0 if the same came out, 1 if outputs, detections, the arena or a verdict differ. Versions, inference
+    times and instructions are reported, and make no difference.
     """
     comparisons = compare_runs(read_runs(a), read_runs(b))
     equal = all(comparison.equal for comparison in comparisons)

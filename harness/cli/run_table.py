@@ -13,6 +13,7 @@ from harness.report.wording import (
     compared_with,
     false_accepts_account,
     headline,
+    instructions_account,
     names_account,
     number,
     place,
@@ -59,6 +60,8 @@ def print_run(result: RunResult, *, propose: bool = True) -> None:
         out.print(Text(f"operators: {profile_account(result.profile)}"))
         if (table := _profile(result.profile)) is not None:
             out.print(table)
+    if (cost := instructions_account(result)) is not None:
+        out.print(Text(f"cost: {cost}"))
     if result.arena is not None:
         out.print(Text(f"arena: {arena_account(result.arena)}"))
     if propose and result.proposed_allowance is not None:

@@ -31,6 +31,7 @@ ABSENT, STORED, OPEN, CORRUPT = range(4)
 OPEN_ANY_OUTPUT: Final = 1
 INFER_PROFILE: Final = 1
 FLAG_VIRTUAL: Final = 1
+FLAG_INSTRUCTIONS: Final = 2
 MAX_MODELS: Final = 4
 
 CONSTANTS: Final = (
@@ -43,6 +44,9 @@ CONSTANTS: Final = (
     Constant("OPEN_ANY_OUTPUT", U8, OPEN_ANY_OUTPUT, "`Open.flags`: accept any output tensors, for `ReadOutput`."),
     Constant("INFER_PROFILE", U8, INFER_PROFILE, "`Infer.flags`: time each operator of the last frame."),
     Constant("FLAG_VIRTUAL", U8, FLAG_VIRTUAL, "`Welcome.flags`: no chip; the arena is that of this build."),
+    Constant(
+        "FLAG_INSTRUCTIONS", U8, FLAG_INSTRUCTIONS, "`Welcome.flags`: microseconds are instructions that were executed."
+    ),
     Constant("MAX_MODELS", U8, MAX_MODELS, "Slots of a model partition."),
 )
 """The numbers above with their meaning, for the header and the reference page."""
@@ -204,7 +208,7 @@ class Welcome(Message):
     protocol: Annotated[int, U8, "Version spoken from here on."]
     window: Annotated[int, U8, "Requests that may be unanswered, which is also how many answers are remembered."]
     models: Annotated[int, U8, "Model slots."]
-    flags: Annotated[int, U8, "FLAG_VIRTUAL."]
+    flags: Annotated[int, U8, "FLAG_VIRTUAL, FLAG_INSTRUCTIONS."]
     max_payload: Annotated[int, U16, "Bytes of the largest payload it takes."]
     max_frames: Annotated[int, U16, "Frames that one Infer may carry."]
     heartbeat_ms: Annotated[int, U16, "A Heartbeat comes at least this often while a request was heard recently."]
@@ -222,7 +226,11 @@ class Welcome(Message):
     esphome: Annotated[str, TEXT, "ESPHome version, or empty."]
     idf: Annotated[str, TEXT, "ESP-IDF version, or empty."]
     runtime: Annotated[str, TEXT, "esp-tflite-micro version."]
-    kernels: Annotated[str, TEXT, "esp-nn version, or empty where reference kernels run."]
+    kernels: Annotated[
+        str,
+        TEXT,
+        "esp-nn version, after a space which of its kernels; empty for reference kernels.",
+    ]
     reset_reason: Annotated[str, TEXT, "Why it booted."]
 
 

@@ -34,7 +34,8 @@ class RunComparison:
         conditions: What it ran on and with: target, versions, the model itself. These explain; they are no verdict.
         results: Verdict, arena, recall, false accepts.
         clips: Clips whose outputs, detections or status differ, or that only one run has.
-        timing: Median inference times that moved; they never make two runs unequal.
+        timing: What an inference costs, where that moved: median times, and instructions by operator. It never makes
+            two runs unequal.
     """
 
     model: str
@@ -86,7 +87,7 @@ def _compare(a: RecordedRun | None, b: RecordedRun | None) -> RunComparison:
         conditions=tuple(_conditions(a, b)),
         results=tuple(_results(a, b)),
         clips=tuple(clip for clip in changed if clip.changes),
-        timing=tuple(_timing(pairs)),
+        timing=(*_instructions(a, b), *_timing(pairs)),
     )
 
 
@@ -148,6 +149,15 @@ def _timing(pairs: Sequence[Pair]) -> Iterator[Change]:
     for name, a, b in pairs:
         if a is not None and b is not None:
             yield from _change(f"{name}: latency_us.p50", a.latency_p50, b.latency_p50)
+            yield from _change(f"{name}: instructions.p50", a.instructions_p50, b.instructions_p50)
+
+
+def _instructions(a: RecordedRun, b: RecordedRun) -> Iterator[Change]:
+    """What operators take, where both runs were profiled."""
+    before, after = dict(a.instructions), dict(b.instructions)
+    if before and after:
+        for name in {**before, **after}:
+            yield from _change(f"instructions of {name}", before.get(name), after.get(name))
 
 
 def _change(what: str, a: object, b: object) -> Iterator[Change]:

@@ -87,6 +87,7 @@ def _clip(clip: ClipResult) -> Document:
         "golden_detections": _detections(clip.golden_detections),
         "device_detections": _detections(clip.device_detections),
         "latency_us": asdict(clip.latency_us) if clip.latency_us else None,
+        "instructions": asdict(clip.instructions) if clip.instructions else None,
     }
 
 

@@ -99,6 +99,10 @@ class Fields:
         for index, item in enumerate(value):
             yield Fields(self.path, f"{self.place}{key}[{index}].", item)
 
+    def optional_items(self, key: str) -> Iterator[Fields]:
+        """The objects of a list; of none where there is null or nothing."""
+        return iter(()) if self._values.get(key) is None else self.items(key)
+
     def texts(self) -> tuple[tuple[str, str], ...]:
         """All keys with their values, which are strings."""
         return tuple((key, self.text(key)) for key in self._values)

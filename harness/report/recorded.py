@@ -28,11 +28,15 @@ class RecordedClip:
     max_abs_difference: int | None
     detections: tuple[Detection, ...]
     latency_p50: int | None
+    instructions_p50: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedRun:
-    """A recorded run of one model; `versions` are the target's, `allowances` how many were in which state."""
+    """A recorded run of one model; `versions` are the target's, `allowances` how many were in which state.
+
+    `instructions` are those of an inference, by the operator's name; empty where they were not counted.
+    """
 
     verdict: str
     model: str
@@ -47,6 +51,7 @@ class RecordedRun:
     recall: str | None
     false_accepts: str | None
     clips: tuple[RecordedClip, ...]
+    instructions: tuple[tuple[str, int], ...] = ()
 
 
 def read_runs(path: Path | str) -> tuple[RecordedRun, ...]:
@@ -97,7 +102,19 @@ def _run(fields: Fields) -> RecordedRun:
         recall=_counts(at.fields("recall"), "hits", "trials") if at else None,
         false_accepts=_counts(at.fields("false_accepts"), "count", "hours") if at else None,
         clips=clips,
+        instructions=_instructions(fields),
     )
+
+
+def _instructions(fields: Fields) -> tuple[tuple[str, int], ...]:
+    """What all operators of one name take together, in the order of their first."""
+    counts: dict[str, int] = {}
+    for cost in fields.optional_items("profile"):
+        count = cost.optional_whole("instructions")
+        if count is not None:
+            operator = cost.text("operator")
+            counts[operator] = counts.get(operator, 0) + count
+    return tuple(counts.items())
 
 
 def _states(entries: Iterator[Fields]) -> str:
@@ -111,6 +128,7 @@ def _counts(fields: Fields, count: str, total: str) -> str:
 
 def _clip(fields: Fields) -> RecordedClip:
     error, latency = fields.optional_fields("error"), fields.optional_fields("latency_us")
+    instructions = fields.optional_fields("instructions")
     return RecordedClip(
         name=fields.text("name"),
         status=fields.one_of("status", VERDICTS),
@@ -121,6 +139,7 @@ def _clip(fields: Fields) -> RecordedClip:
         max_abs_difference=fields.optional_whole("max_abs_difference"),
         detections=tuple(_detection(detection) for detection in fields.items("detections")),
         latency_p50=latency.whole("p50") if latency else None,
+        instructions_p50=instructions.whole("p50") if instructions else None,
     )
 
 

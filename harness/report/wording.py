@@ -10,7 +10,7 @@ from harness.clips.sound import Sound
 from harness.run.allowances.allowance import Allowance, AllowanceUse
 from harness.run.evaluation.intervals import Proportion, Rate
 from harness.run.evaluation.statistics import Delay, Evaluation
-from harness.run.results import ArenaResult, ClipResult, Latency, Problem, RunResult
+from harness.run.results import ArenaResult, ClipResult, Problem, RunResult, Spread
 from harness.targets.base import OperatorCost
 from harness.targets.registry import spec_of_kind
 
@@ -184,7 +184,16 @@ def arena_account(arena: ArenaResult) -> str:
     return ", ".join(words)
 
 
-def latency_account(latency: Latency, result: RunResult) -> str:
+def instructions_account(result: RunResult) -> str | None:
+    """Instructions an inference over all clips; None where they were not counted."""
+    counts = [clip.instructions for clip in result.clips if clip.instructions]
+    if not counts:
+        return None
+    median, most = sorted(count.p50 for count in counts)[len(counts) // 2], max(count.max for count in counts)
+    return f"median {number(median)} instructions an inference, at most {number(most)}; they are not a time"
+
+
+def latency_account(latency: Spread, result: RunResult) -> str:
     """Microseconds an inference against the time that the microphone leaves for one."""
     budget = result.stride * result.feature_step_size * 1000
     return (

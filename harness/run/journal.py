@@ -34,7 +34,7 @@ NAME: Final = "unfinished.jsonl"
 """Beside run.json; gone once that is written."""
 
 _LONGEST_LINE: Final = 64 * 1024 * 1024  # a day-long clip has 2.9 million outputs
-_ARRAYS: Final = ("outputs", "microseconds", "golden", "vad")
+_ARRAYS: Final = ("outputs", "microseconds", "instructions", "golden", "vad")
 
 
 class Journal:
@@ -103,17 +103,21 @@ class Journal:
 def _observed(entry: dict[str, Any], stride: int) -> Observed:
     outputs = _decode(entry["outputs"], np.uint8)
     microseconds = _decode(entry["microseconds"], np.uint32)
+    instructions = _decode(entry["instructions"], np.uint32)
     counted = entry["device_inferences"]
     golden = _decode(entry["golden"], np.uint8)
     slices, reported = int(entry["slices"]), entry["device_detections"]
     if outputs is None or microseconds is None or len(microseconds) not in (0, len(outputs)):
         raise ValueError("no outputs")
+    if instructions is None or len(instructions) not in (0, len(outputs)):
+        raise ValueError("not as many counts as outputs")
     if len(outputs) != slices // stride or (golden is not None and len(golden) != len(outputs)):
         raise ValueError("not as many outputs as frames")
     return Observed(
         streamed=Streamed(slices, str(entry["frames_sha256"]), None, _input(entry["input"])),
         outputs=outputs,
         microseconds=microseconds,
+        instructions=instructions,
         device_inferences=None if counted is None else int(counted),
         device_detections=None if reported is None else tuple(_device_detection(item) for item in reported),
         golden=golden,

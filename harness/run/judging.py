@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.clips.clip import Clip
 from harness.run.problems import miscounted
-from harness.run.results import ClipResult, Latency, Mismatch, Trace
+from harness.run.results import ClipResult, Mismatch, Spread, Trace
 from harness.run.streaming import Streamed
 from mww.core.errors import MwwError
 from mww.esphome.detection import Detection, DeviceDetection, Recording, Vad
@@ -28,6 +28,7 @@ class Observed:
         streamed: What the clip was, and why it ended early.
         outputs: uint8 `[n]` of the target.
         microseconds: uint32 `[n]`; empty where no chip measured them.
+        instructions: uint32 `[n]`; empty where they were not counted.
         device_inferences: What the target itself counted; None where it does not.
         device_detections: What the target's own rule found; None without one.
         golden: uint8 `[n]`; None where nothing is compared.
@@ -45,6 +46,7 @@ class Observed:
     vad: Outputs | None
     after: str | None = None
     target: str | None = None
+    instructions: npt.NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,8 @@ class Judge:
             highest_average=self._recording(outputs).highest_average,
             detections=self._detections(clip.lead_in, outputs, gate),
             device_detections=self._told(clip, observed),
-            latency_us=_latency(observed.microseconds),
+            latency_us=_spread(observed.microseconds),
+            instructions=_spread(observed.instructions),
         )
         if observed.golden is not None:
             detections = self._detections(clip.lead_in, observed.golden, gate)
@@ -168,8 +171,8 @@ def _mismatch(inference: int, golden: Outputs, outputs: Outputs) -> Mismatch:
     return Mismatch(inference, expected=int(golden[inference]), found=int(outputs[inference]))
 
 
-def _latency(microseconds: npt.NDArray[np.uint32]) -> Latency | None:
-    if not len(microseconds):
+def _spread(amounts: npt.NDArray[np.uint32]) -> Spread | None:
+    if not len(amounts):
         return None
-    p50, p95, p99 = (int(value) for value in np.percentile(microseconds, (50, 95, 99), method="inverted_cdf"))
-    return Latency(p50, p95, p99, int(microseconds.max()))
+    p50, p95, p99 = (int(value) for value in np.percentile(amounts, (50, 95, 99), method="inverted_cdf"))
+    return Spread(p50, p95, p99, int(amounts.max()))

@@ -120,6 +120,16 @@ class RunOptions:
             default="30, and 300 for QEMU",
         ),
     )
+    machine_image: Path | None = field(
+        default=None,
+        metadata=_says(
+            "The program of a bare machine; see docs/machine-code.md.",
+            "--machine-image",
+            metavar="ELF",
+            is_path=True,
+            default="what MWW_MACHINE_IMAGE names",
+        ),
+    )
     tolerance: int | None = field(
         default=None,
         metadata=_says(
@@ -229,6 +239,7 @@ class RunOptions:
             flash=self.flash,
             faults=self.faults,
             timeout=self.timeout,
+            machine_image=self.machine_image,
         )
 
     @property

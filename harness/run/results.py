@@ -38,8 +38,8 @@ class Mismatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
-    """Microseconds an inference, as the chip measured them."""
+class Spread:
+    """What an inference takes, over all of a clip: in microseconds, as the chip measured them, or in instructions."""
 
     p50: int
     p95: int
@@ -77,7 +77,8 @@ class ClipResult:
 
     `outputs_sha256` and `frames_sha256` (of the int8 slices) are None where the clip could not be carried out;
     `allowed` says that an allowance takes the mismatches. `input` is what came in, None where nothing did;
-    `highest_average` is the highest average of a sliding window that ESPHome checks, a byte, by integer division.
+    `highest_average` is the highest average of a sliding window that ESPHome checks, a byte, by integer division;
+    `instructions` are those that an emulated processor executed.
     """
 
     name: str
@@ -94,13 +95,14 @@ class ClipResult:
     detections: tuple[Detection, ...]
     golden_detections: tuple[Detection, ...] | None
     device_detections: tuple[Detection, ...] | None
-    latency_us: Latency | None
+    latency_us: Spread | None
     trace: Trace = field(repr=False, compare=False)
     frames_sha256: str | None = None
     allowed: bool = False
     input: ClipInput | None = None
     highest_average: int | None = None
     warnings: tuple[ClipWarning, ...] = ()
+    instructions: Spread | None = None
 
 
 @dataclass(frozen=True, slots=True)

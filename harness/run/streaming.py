@@ -38,6 +38,7 @@ class Feed:
         self._rest: Slices = np.empty((0, FEATURES), np.int8)
         self._outputs: list[npt.NDArray[np.uint8]] = []
         self._microseconds: list[npt.NDArray[np.uint32]] = []
+        self._instructions: list[npt.NDArray[np.uint32]] = []
         self._detections: tuple[DeviceDetection, ...] | None = None
 
     @property
@@ -51,13 +52,19 @@ class Feed:
         return np.concatenate([np.empty(0, np.uint32), *self._microseconds])
 
     @property
+    def instructions(self) -> npt.NDArray[np.uint32]:
+        """How many each took, uint32 `[n]`; empty where the target does not count them."""
+        return np.concatenate([np.empty(0, np.uint32), *self._instructions])
+
+    @property
     def detections(self) -> tuple[DeviceDetection, ...] | None:
         """What the target's own rule found since `start`; None without one, or nothing was inferred."""
         return self._detections
 
     def start(self) -> None:
         """Begin a clip, in the model's initial state."""
-        self._rest, self._outputs, self._microseconds, self._detections = self._rest[:0], [], [], None
+        self._rest, self._outputs, self._detections = self._rest[:0], [], None
+        self._microseconds, self._instructions = [], []
         self.target.reset()
 
     def push(self, block: Slices) -> None:
@@ -70,6 +77,8 @@ class Feed:
             self._outputs.append(inference.outputs)
             if inference.microseconds is not None:
                 self._microseconds.append(inference.microseconds)
+            if inference.instructions is not None:
+                self._instructions.append(inference.instructions)
             if inference.detections is not None:
                 self._detections = (self._detections or ()) + inference.detections
 

@@ -109,6 +109,7 @@ class Bench(Closing):
             streamed=streamed,
             outputs=target.outputs,
             microseconds=target.microseconds,
+            instructions=target.instructions,
             device_inferences=self._target.inferences(),
             device_detections=target.detections,
             golden=live.outputs if live else golden,

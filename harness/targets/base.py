@@ -62,11 +62,13 @@ class Inference:
         outputs: uint8 `[n]`.
         microseconds: uint32 `[n]` where they are the chip's own, else None.
         detections: What the target's own rule found, at the loaded model's cutoff and window; None without one.
+        instructions: uint32 `[n]` that the processor executed where it counts them, else None.
     """
 
     outputs: npt.NDArray[np.uint8]
     microseconds: npt.NDArray[np.uint32] | None
     detections: tuple[DeviceDetection, ...] | None = None
+    instructions: npt.NDArray[np.uint32] | None = None
 
 
 @dataclass(frozen=True, slots=True)

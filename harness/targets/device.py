@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from harness.boards.leases import hold_port
 from harness.link.client import LinkClient
-from harness.link.messages import FLAG_VIRTUAL, OPEN, STORED, Welcome
+from harness.link.messages import FLAG_INSTRUCTIONS, FLAG_VIRTUAL, OPEN, STORED, Welcome
 from harness.link.model_table import ModelRecord
 from harness.link.reader import LogSink
 from harness.link.session import DEFAULT_TIMEOUT, Timing
@@ -148,9 +148,13 @@ class DeviceTarget(Target):
         """Stream frames `[n, stride, 40]`; the time is the chip's own, or that which a virtual board simulates."""
         with self._watched():
             streamed = self._client.infer(frames, _SLOT)
-        has_clock = self._housing.has_clock and streamed.microseconds.any()
-        microseconds = streamed.microseconds if has_clock else None
-        return Inference(streamed.outputs, microseconds, streamed.detections if self._armed else None)
+        measured = streamed.microseconds if streamed.microseconds.any() else None
+        return Inference(
+            streamed.outputs,
+            microseconds=measured if self._has_clock else None,
+            detections=streamed.detections if self._armed else None,
+            instructions=measured if self._counts_instructions else None,
+        )
 
     def inferences(self) -> int | None:
         """What the board has counted; None if its link has failed."""
@@ -164,7 +168,7 @@ class DeviceTarget(Target):
 
     def profile(self, frames: npt.NDArray[np.int8]) -> tuple[OperatorCost, ...] | None:
         """See `Target`; each operator's median over all frames but the first, which also makes the state."""
-        if not self._housing.has_clock:
+        if not self._has_clock and not self._counts_instructions:
             return None
         self.reset()
         times = []
@@ -180,7 +184,12 @@ class DeviceTarget(Target):
                     raise
         medians = np.median([[each.microseconds for each in frame] for frame in times], axis=0)
         return tuple(
-            OperatorCost(each.name, index, int(median), None)
+            OperatorCost(
+                each.name,
+                index,
+                microseconds=int(median) if self._has_clock else None,
+                instructions=int(median) if self._counts_instructions else None,
+            )
             for index, (each, median) in enumerate(zip(times[0], medians, strict=True))
         )
 
@@ -192,6 +201,15 @@ class DeviceTarget(Target):
         """Say goodbye and let go of the port, then of the board."""
         with self._owned:
             self._client.close()
+
+    @property
+    def _counts_instructions(self) -> bool:
+        """Whether the firmware counts instructions where others have microseconds."""
+        return bool(self._client.board.flags & FLAG_INSTRUCTIONS)
+
+    @property
+    def _has_clock(self) -> bool:
+        return self._housing.has_clock and not self._counts_instructions
 
     def _connect(self, timing: Timing) -> LinkClient:
         line = f"mww flash --port {self._called} --firmware FACTORY.bin"
@@ -276,12 +294,15 @@ def _kind_of(board: Welcome) -> TargetKind:
 def _versions(board: Welcome) -> tuple[tuple[str, str], ...]:
     """All that could change an output."""
     runtime = "tflite-micro" if _is_virtual(board) else "esp-tflite-micro"
+    esp_nn, _, kernels = board.kernels.partition(" ")
     versions = (
         ("mww_harness firmware", board.firmware),
         ("esphome", board.esphome),
         ("esp-idf", board.idf),
         (runtime, board.runtime),
-        ("esp-nn", board.kernels),
+        ("esp-nn", esp_nn),
+        ("kernels", kernels),
+        ("processor", board.revision if board.flags & FLAG_INSTRUCTIONS else ""),
     )
     return tuple((name, version) for name, version in versions if version)
 

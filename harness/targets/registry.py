@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from harness.boards.labgrid.address import in_lab
@@ -33,6 +34,7 @@ class TargetOptions:
         flash: Whether a board may be given the model when it has another.
         faults: What goes wrong on a virtual board that is started; see `harness.virtual.faults`.
         timeout: Seconds from a request to a board to its answer; None for the default of the kind of board.
+        machine_image: The program of a bare machine; see `harness.targets.machine`.
         purpose: What a lease of a board says about its holder.
     """
 
@@ -42,6 +44,7 @@ class TargetOptions:
     flash: bool = True
     faults: tuple[str, ...] = ()
     timeout: float | None = None
+    machine_image: Path | None = None
     purpose: str = "mww run"
 
 
@@ -115,6 +118,14 @@ TARGETS: Final = (
         measures_arena=True,
     ),
     TargetSpec(
+        kind="machine",
+        module="harness.targets.machine",
+        place="as {chip} machine code in QEMU, which is not silicon",
+        takes_argument=True,
+        takes_faults=True,
+        measures_arena=True,
+    ),
+    TargetSpec(
         kind="device",
         module="harness.targets.device",
         place="on a real {chip}",
@@ -163,7 +174,7 @@ def open_target(name: str, options: TargetOptions) -> Target:
     """
     spec = target_spec(name)
     if options.faults and not spec.takes_faults:
-        hint = "only --target virtual takes faults; a board of mww virtual is given its own when it starts"
+        hint = "--target virtual and machine:NAME take faults; a board of mww virtual is given its own when it starts"
         raise UsageError(f"--fault for the target {name}", hint=hint)
     opener: Callable[[str, TargetOptions], Target] = import_module(spec.module).open_target
     return opener(name, options)

@@ -81,10 +81,10 @@ def source_hash(firmware: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def configure_command(source: Path, build: Path, *definitions: str) -> list[str]:
+def configure_command(source: Path, build: Path, *definitions: str, toolchain: Path | None = None) -> list[str]:
     """The cmake call that configures `source` into `build`, with the tools of this machine or of PyPI.
 
-    `definitions` are cmake's own, each `NAME=VALUE`.
+    `definitions` are cmake's own, each `NAME=VALUE`; the compiler is this machine's, or that of the `toolchain` file.
 
     Raises:
         MissingPackageError: cmake, ninja or a compiler is missing.
@@ -93,7 +93,7 @@ def configure_command(source: Path, build: Path, *definitions: str) -> list[str]
         _tool("cmake"),
         *("-S", str(source), "-B", str(build), "-G", "Ninja"),
         f"-DCMAKE_MAKE_PROGRAM={_tool('ninja')}",
-        *(f"-D{definition}" for definition in (*_compiler(), *definitions)),
+        *(f"-D{definition}" for definition in (*_compiler(toolchain), *definitions)),
     ]
 
 
@@ -145,8 +145,10 @@ def _tool(name: str) -> str:
     return result
 
 
-def _compiler() -> list[str]:
+def _compiler(toolchain: Path | None = None) -> list[str]:
     """What says cmake of the C++ compiler: that which CXX names, else the system's, else ziglang's."""
+    if toolchain is not None:
+        return [f"CMAKE_TOOLCHAIN_FILE={toolchain}"]
     for name in filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")):
         if (result := shutil.which(name)) is not None:
             return [f"CMAKE_CXX_COMPILER={result}"]

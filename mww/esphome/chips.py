@@ -160,6 +160,10 @@ QEMU_CHIPS: Final = tuple(chip.name for chip in CHIPS if chip.qemu)
 DEFAULT_CHIP: Final = "esp32s3"
 """What is meant where no chip is named: the chip of most boards with a microphone."""
 
+INSTRUCTION_SETS: Final = {"rv32imc": "esp32c3", "xtensa": "esp32"}
+"""Names of what executes the firmware's machine code without a chip, with a chip that has the same arena: the same
+sizes of pointers and structures, and esp-nn's portable kernels."""
+
 _BY_NAME: Final = {chip.name: chip for chip in CHIPS}
 
 

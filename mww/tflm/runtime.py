@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from mww.core.errors import UnknownRuntimeError
+from mww.esphome.chips import INSTRUCTION_SETS
 from mww.esphome.contract import DEFAULT_RUNTIME, RuntimeVersions
 from mww.tflm.esp_nn import TABLES, Kernels
 from mww.tflm.libraries import ESP_NN, ESP_TFLITE_MICRO, find_version
@@ -140,13 +141,14 @@ class Runtime:
 
 
 def find_runtime(chip: str, versions: RuntimeVersions = DEFAULT_RUNTIME) -> Runtime:
-    """Look up the tables of a chip and runtime version.
+    """Look up the tables of a chip, or of an instruction set of `mww.esphome.chips`, and runtime version.
 
     Raises:
         UnknownRuntimeError: A version or the chip is not known; the hint lists those that are.
     """
     structs = STRUCTS[find_version(ESP_TFLITE_MICRO, versions.esp_tflite_micro).tables]
     chips = TABLES[find_version(ESP_NN, versions.esp_nn).tables]
-    if chip not in chips:
+    same = INSTRUCTION_SETS.get(chip, chip)
+    if same not in chips:
         raise UnknownRuntimeError(f"chip {chip!r} is not known", hint=f"known: {', '.join(chips)}")
-    return Runtime(versions, chip, structs, chips[chip])
+    return Runtime(versions, chip, structs, chips[same])

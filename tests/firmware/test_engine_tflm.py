@@ -1,9 +1,8 @@
-"""The firmware's engine, built for this machine against the checkout that MWW_TFLM_SOURCE names: the outputs of the
-tflite_micro wheel, and on 32 bits the arena that `mww arena` predicts for the reference kernels."""
+"""The firmware's engine, built for this machine against the library that MWW_TFLM_LIBRARY names: the outputs of the
+tflite_micro wheel, and on 32 bits (MWW_TFLM_LIBRARY_32) the arena that `mww arena` predicts for portable kernels."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +22,10 @@ from mww.tflm.arena import predict_arena
 from tests.support.every_operator import every_operator
 from tests.support.host_build import build_host
 from tests.support.synthetic import Graph, pack
+from tests.support.tflm_library import library_definitions
 
-SOURCE = os.environ.get("MWW_TFLM_SOURCE", "")
 CHECKED = ("probe", "checked")
 MODELS = ("okay_nabu", "hey_jarvis", "hey_mycroft", "alexa")
-
-pytestmark = pytest.mark.skipif(not SOURCE, reason="MWW_TFLM_SOURCE names no esp-tflite-micro checkout")
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ def slices() -> npt.NDArray[np.int8]:
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build = tmp_path_factory.mktemp("tflm")
-    return build_host(build, "mww_tflm", f"MWW_TFLM_SOURCE={SOURCE}", "CMAKE_BUILD_TYPE=Debug", "CMAKE_CXX_FLAGS=-O1")
+    return build_host(build, "mww_tflm", *library_definitions(), "CMAKE_BUILD_TYPE=Debug", "CMAKE_CXX_FLAGS=-O1")
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +70,7 @@ def engine32(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if subprocess.run(["c++", "-m32", probe, "-o", build / "probe"], capture_output=True, check=False).returncode:
         pytest.skip("the compiler makes no 32-bit programs: sudo apt install g++-multilib")
     flags = "CMAKE_CXX_FLAGS=-m32 -O1"
-    return build_host(build, "mww_tflm", f"MWW_TFLM_SOURCE={SOURCE}", "CMAKE_BUILD_TYPE=Debug", flags)
+    return build_host(build, "mww_tflm", *library_definitions("32"), "CMAKE_BUILD_TYPE=Debug", flags)
 
 
 def load(models: Path, name: str) -> Model:

@@ -3,7 +3,6 @@
 The link's own tests are collected here once more, with this module's `connect`.
 """
 
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -44,6 +43,7 @@ from tests.support.engine_server import ChainEngine, EngineServer, TflmWorker
 from tests.support.esphome_env import esphome_version
 from tests.support.esphome_host import HostProcess, check_warnings, tool
 from tests.support.host_board import PARTITION_SIZE, Noise, expected_outputs
+from tests.support.tflm_library import include_folders
 
 pytestmark = pytest.mark.xdist_group("esphome-host")
 
@@ -80,13 +80,9 @@ def test_it_compiles_for_32_bits_without_a_warning(generated: Path, tmp_path: Pa
 
 @pytest.mark.parametrize("bits", ["-m64", "-m32"])
 def test_the_engine_of_the_chips_compiles_in_its_place(generated: Path, tmp_path: Path, bits: str) -> None:
-    root = os.environ.get("MWW_TFLM_SOURCE")
-    if root is None:
-        pytest.skip("MWW_TFLM_SOURCE names no esp-tflite-micro checkout")
+    includes = [flag for folder in include_folders() for flag in ("-isystem", folder)]
     if bits == "-m32":
         needs_32_bits(tmp_path)
-    folders = ("", "third_party/gemmlowp", "third_party/flatbuffers/include", "third_party/ruy")
-    includes = [flag for folder in folders for flag in ("-isystem", f"{root}/{folder}")]
     defines = ("-DMWW_HARNESS_TFLM", "-DTF_LITE_STATIC_MEMORY", "-DTF_LITE_DISABLE_X86_NEON")
     for name in ("engine_tflm.cpp", "mww_harness.cpp"):
         source = firmware_dir() / "components/mww_harness" / name

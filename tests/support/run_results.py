@@ -17,10 +17,10 @@ from harness.run.results import (
     ArenaResult,
     ClipResult,
     GoldenSource,
-    Latency,
     Mismatch,
     Problem,
     RunResult,
+    Spread,
     Trace,
     Verdict,
 )
@@ -57,7 +57,7 @@ def clip(name: str, outputs: Bytes, golden: Bytes | None = None, *, microseconds
     if golden is not None and len(wrong):
         first = Mismatch(int(wrong[0]), expected=int(golden[wrong[0]]), found=int(outputs[wrong[0]]))
     times = (microseconds + np.random.default_rng(3).gamma(2, 60, len(outputs))).astype(np.uint32)
-    latency = Latency(*(int(np.percentile(times, share)) for share in (50, 95, 99, 100)))
+    latency = Spread(*(int(np.percentile(times, share)) for share in (50, 95, 99, 100)))
     rule = {"cutoff": 0.97, "window": 5, "stride": 3}
     return ClipResult(
         name=name,

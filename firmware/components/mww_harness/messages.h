@@ -25,6 +25,8 @@ static constexpr uint8_t OPEN_ANY_OUTPUT = 1;
 static constexpr uint8_t INFER_PROFILE = 1;
 /// Welcome.flags: no chip; the arena is that of this build.
 static constexpr uint8_t FLAG_VIRTUAL = 1;
+/// Welcome.flags: microseconds are instructions that were executed.
+static constexpr uint8_t FLAG_INSTRUCTIONS = 2;
 /// Slots of a model partition.
 static constexpr uint8_t MAX_MODELS = 4;
 /// Bytes that flash erases at once.
@@ -489,7 +491,7 @@ struct Welcome {
   uint8_t window{};
   /// Model slots.
   uint8_t models{};
-  /// FLAG_VIRTUAL.
+  /// FLAG_VIRTUAL, FLAG_INSTRUCTIONS.
   uint8_t flags{};
   /// Bytes of the largest payload it takes.
   uint16_t max_payload{};
@@ -525,7 +527,7 @@ struct Welcome {
   std::string_view idf;
   /// esp-tflite-micro version.
   std::string_view runtime;
-  /// esp-nn version, or empty where reference kernels run.
+  /// esp-nn version, after a space which of its kernels; empty for reference kernels.
   std::string_view kernels;
   /// Why it booted.
   std::string_view reset_reason;

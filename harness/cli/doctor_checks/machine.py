@@ -14,6 +14,7 @@ from harness.boards.labgrid.client import LabgridMissingError, find_client
 from harness.cli.doctor_checks.finding import Finding
 from harness.cli.doctor_checks.installation import look_at_installation
 from harness.serial import ports
+from harness.targets.machine import MACHINES as BARE_MACHINES
 from harness.targets.qemu.machine import MACHINES, QemuMissingError, find_program, version_of
 
 COMPILERS: Final = ("c++", "g++", "clang++")
@@ -31,6 +32,7 @@ def examine() -> tuple[Finding, ...]:
         _leases(),
         *_serial(),
         *_emulators(),
+        *_bare_machines(),
         _labgrid(),
     )
 
@@ -105,6 +107,17 @@ def _emulators() -> Iterator[Finding]:
             yield Finding(f"qemu.{name}", "missing", f"{error.message}: no --target qemu", error.hint)
         else:
             yield Finding(f"qemu.{name}", "ok", f"{program}: {version_of(program)}")
+
+
+def _bare_machines() -> Iterator[Finding]:
+    """What makes and runs the firmware's machine code without a chip, one finding an instruction set."""
+    for machine in BARE_MACHINES:
+        missing = machine.missing()
+        if missing:
+            message = f"no {', '.join(missing)}: no firmware for --target machine:{machine.name}, or nothing to run it"
+            yield Finding(f"machine.{machine.name}", "missing", message, machine.apt_line)
+        else:
+            yield Finding(f"machine.{machine.name}", "ok", f"{machine.compiler} and {machine.program}")
 
 
 def _labgrid() -> Finding:

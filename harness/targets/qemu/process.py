@@ -5,10 +5,11 @@ from __future__ import annotations
 import select
 import socket
 import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Final
 
-from harness.targets.qemu.machine import Machine
 from harness.targets.qemu.supervisor import LOG
 from mww.core.children import child_command
 from mww.core.closing import Closing
@@ -20,31 +21,32 @@ _MAX_LOG: Final = 65_536
 
 
 class QemuProcess(Closing):
-    """An emulated chip from here to `close`.
+    """An emulated chip or machine from here to `close`.
 
     Attributes:
-        port: Its UART0, as pyserial opens it; QEMU listens there a moment after it starts.
+        port: Its serial port, as pyserial opens it; QEMU listens there a moment after it starts.
     """
 
-    def __init__(self, machine: Machine, program: str, flash: bytes) -> None:
-        """Write the flash to a file of its own and start QEMU.
+    def __init__(self, files: Mapping[str, bytes], command: Callable[[Path, int], Sequence[str]]) -> None:
+        """Write `files` to a folder of its own and start QEMU.
+
+        `command` makes the words that start it, of that folder and a port of the loopback interface.
 
         Raises:
-            QemuError: The flash cannot be written.
+            QemuError: The files cannot be written.
         """
         number = _free_port()
         self.port = f"socket://127.0.0.1:{number}"
         self._scratch = ExitStack()
         try:
             self._folder = self._scratch.enter_context(scratch_folder("mww-qemu-"))
-            flash_file, efuse_file = self._folder / "flash.bin", self._folder / "efuse.bin"
-            flash_file.write_bytes(flash)
-            efuse_file.write_bytes(machine.efuses.encode())
+            for name, content in files.items():
+                (self._folder / name).write_bytes(content)
         except OSError as error:
             raise QemuError(
-                f"cannot write QEMU's flash: {error.strerror}", hint="TMPDIR names another folder"
+                f"cannot write QEMU's files: {error.strerror}", hint="TMPDIR names another folder"
             ) from error
-        words = [str(self._folder), *machine.command(program, flash_file, efuse_file, number)]
+        words = [str(self._folder), *command(self._folder, number)]
         self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
             child_command("harness.targets.qemu.supervisor", *words),
             stdin=subprocess.PIPE,

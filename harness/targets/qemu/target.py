@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
-from collections import deque
-from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -13,21 +10,19 @@ from typing import Final
 
 from harness.boards.firmware_project import find_image
 from harness.targets.device import DeviceTarget, Housing, check_engine
+from harness.targets.qemu.boot import greet
 from harness.targets.qemu.flash_image import SIZES, merge_flash
 from harness.targets.qemu.machine import MACHINES, Machine, find_machine, find_program, version_of
 from harness.targets.qemu.process import QemuProcess
 from harness.targets.registry import TargetOptions
-from mww.core.errors import InputError, LinkError, PortMissingError, QemuError, UsageError
+from mww.core.errors import InputError, UsageError
 from mww.core.readable import open_regular
 from mww.esphome.chips import DEFAULT_CHIP
 from mww.images.factory_image import read_factory_image
 
 _KIND: Final = "qemu"
-_START_SECONDS: Final = 30.0
-_TIMEOUT: Final = 300.0
-"""Seconds, ten times a board's: an emulated chip is the slower, the busier the computer is."""
-_LOG_LINES: Final = 12
-_OWN_LINES: Final = 3
+_FLASH: Final = "flash.bin"
+_EFUSES: Final = "efuse.bin"
 
 
 def open_target(name: str, options: TargetOptions) -> DeviceTarget:
@@ -60,37 +55,17 @@ def _boot(firmware: Path, options: TargetOptions) -> DeviceTarget:
     program = find_program(machine)
     version = version_of(program)
     housing = Housing(kind=_KIND, versions=((_KIND, version),) if version else (), has_clock=False)
+    files = {_FLASH: merge_flash(factory, image), _EFUSES: machine.efuses.encode()}
+    hint = f"is it Espressif's QEMU? python $IDF_PATH/tools/idf_tools.py install {machine.package}"
+
+    def command(folder: Path, port: int) -> list[str]:
+        return machine.command(program, folder / _FLASH, folder / _EFUSES, port)
+
     with ExitStack() as stack:
-        process = stack.enter_context(QemuProcess(machine, program, merge_flash(factory, image)))
-        target = _greet(process, machine, replace(options, baud=None), housing)
+        process = stack.enter_context(QemuProcess(files, command))
+        target = greet(process, replace(options, baud=None), housing, hint)
         target.own(stack.pop_all())
         return target
-
-
-def _greet(process: QemuProcess, machine: Machine, options: TargetOptions, housing: Housing) -> DeviceTarget:
-    """Open the firmware's port as soon as QEMU listens there."""
-    log: deque[str] = deque(maxlen=_LOG_LINES)
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            return DeviceTarget(process.port, options, housing=housing, timeout=_TIMEOUT, on_log=log.append)
-        except PortMissingError as error:  # it does not listen yet, or has ended
-            if process.ended or time.monotonic() > deadline:
-                raise _failure("QEMU does not start", process, machine, log) from error
-        except LinkError as error:
-            message = f"the firmware in QEMU does not answer: {error.message}"
-            raise _failure(message, process, machine, log) from error
-        time.sleep(0.1)
-
-
-def _failure(message: str, process: QemuProcess, machine: Machine, log: Collection[str]) -> QemuError:
-    """The error with QEMU's own last words, and the end of the boot log as its hint."""
-    own = " | ".join(process.log()[-_OWN_LINES:])
-    if log:
-        hint = "the boot log ends: " + " | ".join(line.strip() for line in log)
-    else:
-        hint = f"is it Espressif's QEMU? python $IDF_PATH/tools/idf_tools.py install {machine.package}"
-    return QemuError(f"{message}: {own}" if own else message, hint=hint)
 
 
 def _read(path: Path) -> bytes:

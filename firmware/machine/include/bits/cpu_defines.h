@@ -1,0 +1,2 @@
+// Nothing to be known about the processor.
+#pragma once

@@ -1,0 +1,3 @@
+// One thread.
+#pragma once
+#include <bits/gthr-single.h>

@@ -1,0 +1,2 @@
+// Nothing to be known about the system.
+#pragma once
