@@ -26,7 +26,7 @@ inline Divided divide(uint32_t dividend, uint32_t divisor) {
 }
 
 /// IEEE 754 arithmetic with integers, rounding to the nearest, ties to even: what a processor without a floating point
-/// unit needs, bit for bit as one that has it. `Bits` is uint32_t or uint64_t.
+/// unit needs, bit for bit as a processor with that unit. `Bits` is uint32_t or uint64_t.
 template<typename Bits> class SoftFloat {
  public:
   static constexpr int WIDTH = static_cast<int>(sizeof(Bits) * 8);

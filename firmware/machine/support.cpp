@@ -103,7 +103,7 @@ void operator delete(void *memory, size_t /*size*/) noexcept { std::free(memory)
 void operator delete[](void *memory, size_t /*size*/) noexcept { std::free(memory); }
 
 void __cxa_pure_virtual() { panic("an abstract function was called"); }
-int __cxa_atexit(void (* /*function*/)(void *), void * /*object*/, void * /*handle*/) { return 0; }  // there is no exit
+int __cxa_atexit(void (* /*function*/)(void *), void * /*object*/, void * /*handle*/) { return 0; }  // the program never ends
 extern "C" [[noreturn]] void abort() { panic("abort"); }
 extern "C" [[noreturn]] void _exit(int status) { panic("exit %d", status); }
 

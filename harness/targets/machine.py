@@ -117,7 +117,7 @@ def open_target(name: str, options: TargetOptions) -> DeviceTarget:
     """Start `machine:rv32imc` or `machine:xtensa` with the program that `--machine-image` or MWW_MACHINE_IMAGE names.
 
     Raises:
-        UsageError: There is no such machine or no program, the program is for the other, or an option has no meaning.
+        UsageError: The machine or its program is not known, the program is for the other, or an option has no meaning.
         QemuMissingError: QEMU is not installed.
         ImageError: The file is not a program for such a machine.
         QemuError: It does not start.
@@ -170,7 +170,7 @@ def find_machine(name: str) -> BareMachine:
         if machine.name == name:
             return machine
     names = " or ".join(f"{_KIND}:{machine.name}" for machine in MACHINES)
-    raise UsageError(f"there is no machine {name!r}", hint=names)
+    raise UsageError(f"a machine {name!r} does not exist", hint=names)
 
 
 def find_program(machine: BareMachine) -> str:
@@ -181,7 +181,7 @@ def find_program(machine: BareMachine) -> str:
     """
     program = shutil.which(machine.program)
     if program is None:
-        raise QemuMissingError(f"there is no {machine.program}", hint=machine.apt_line)
+        raise QemuMissingError(f"{machine.program} is missing", hint=machine.apt_line)
     return program
 
 

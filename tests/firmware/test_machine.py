@@ -231,6 +231,6 @@ def test_the_program_of_another_machine_and_what_is_not_one_are_refused(
     ):
         with pytest.raises(MwwError):
             open_target(f"machine:{name}", options)
-    with pytest.raises(UsageError, match="there is no machine 'sparc'") as caught:
+    with pytest.raises(UsageError, match="a machine 'sparc' does not exist") as caught:
         open_target("machine:sparc", TargetOptions(machine_image=image))
     assert "machine:rv32imc or machine:xtensa" in (caught.value.hint or "")
