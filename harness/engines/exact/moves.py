@@ -28,8 +28,9 @@ class Move:
 
     def bind(self, calls: Calls, sources: Sequence[Values], output: Values) -> None:
         """Put the copies at the end that fill the first output; here, of an operator whose output is always a view."""
-        (view,) = self.views(sources) or ()
-        calls.copy(view, output)
+        views = self.views(sources)
+        assert views is not None
+        calls.copy(views[0], output)
 
 
 class Reshape(Move):
