@@ -1,19 +1,139 @@
-"""What a model is made of: its ends, layers, streaming state and size."""
+"""What a model is made of: ends, layers, streaming state and size; the sound an output hears; what a frame costs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Final
 
-from exporter.model_analyzer.context import context_slices
-from exporter.model_analyzer.cost import Cost, operator_cost
 from exporter.model_analyzer.source import Source, open_source
-from mww.tflite.model_file import ModelFile, Operator, Tensor
-from mww.tflite.operator_options import Conv2D, DepthwiseConv2D, Pool2D
+from mww.tflite.model_file import ModelFile, Operator, Subgraph, Tensor
+from mww.tflite.operator_options import Conv2D, DepthwiseConv2D, Pool2D, Reducer
 from mww.verification.bounds import output_bounds
 from mww.verification.rules import Graph, Subject
 from mww.verification.state import state_access
+
+_WEIGHTED: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The work of one operator in one inference.
+
+    Attributes:
+        macs: Multiply-accumulates; for pools and MEAN the additions.
+        weight_bytes: Constants read, each once.
+        read_bytes: Activations and state read.
+        written_bytes: Activations and state written.
+    """
+
+    macs: int = 0
+    weight_bytes: int = 0
+    read_bytes: int = 0
+    written_bytes: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.macs + other.macs,
+            self.weight_bytes + other.weight_bytes,
+            self.read_bytes + other.read_bytes,
+            self.written_bytes + other.written_bytes,
+        )
+
+    @property
+    def moved_bytes(self) -> int:
+        """All bytes read and written."""
+        return self.weight_bytes + self.read_bytes + self.written_bytes
+
+
+def operator_cost(model: ModelFile, subgraph: Subgraph, operator: Operator) -> Cost:
+    """The cost of an operator; handles of variables and what runs once cost nothing."""
+    if operator.op in ("CALL_ONCE", "VAR_HANDLE"):
+        return Cost()
+    sources = [subgraph.tensors[index] for index in operator.inputs if index >= 0]
+    targets = [subgraph.tensors[index] for index in operator.outputs]
+    values = [tensor for tensor in sources if tensor.dtype != "RESOURCE"]
+    constants = [tensor for tensor in values if model.is_constant(tensor)]
+    weights = sum(tensor.nbytes for tensor in constants)
+    read = sum(tensor.nbytes for tensor in values) - weights
+    written = sum(tensor.nbytes for tensor in targets)
+    if operator.op == "READ_VARIABLE":
+        read = written
+    elif operator.op == "ASSIGN_VARIABLE":
+        written = read
+    return Cost(_macs(operator, sources, targets), weights, read, written)
+
+
+def _macs(operator: Operator, sources: list[Tensor], targets: list[Tensor]) -> int:
+    if not sources or not targets:
+        return 0
+    outputs = targets[0].elements
+    if operator.op in _WEIGHTED and len(sources) > 1 and sources[1].shape:
+        weights = sources[1].shape
+        taps = weights[1:3] if operator.op == "DEPTHWISE_CONV_2D" else weights[1:]
+        return outputs * prod(taps)
+    if isinstance(operator.options, Pool2D):
+        return outputs * max(0, prod(operator.options.filter))
+    if operator.op == "MEAN":
+        return sources[0].elements
+    return outputs if operator.op in ("ADD", "MUL") else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """Slices that one element along time hears, and how many slices apart two neighbours are."""
+
+    slices: int
+    step: int
+
+
+def context_slices(model: ModelFile) -> int | None:
+    """Slices of sound that the output depends on; None where the graph cannot be followed."""
+    graph = model.main
+    heard: dict[int, Hearing] = {}
+    for index in graph.inputs[:1]:
+        heard[index] = Hearing(1, 1)
+    for operator in graph.operators:
+        _follow(graph, operator, heard)
+    output = heard.get(graph.outputs[0]) if graph.outputs else None
+    return output.slices if output is not None else None
+
+
+def _follow(graph: Subgraph, operator: Operator, heard: dict[int, Hearing]) -> None:
+    known = [heard[index] for index in operator.inputs if index in heard]
+    if not known or not operator.outputs:
+        return
+    widest = max(known, key=lambda hearing: hearing.slices)
+    source = graph.tensors[next(index for index in operator.inputs if index in heard)]
+    target = graph.tensors[operator.outputs[0]]
+    window = _window(graph, operator)
+    if window is not None:
+        widest = Hearing(widest.slices + (window[0] - 1) * widest.step, widest.step * window[1])
+    elif len(source.shape) > 2 and _loses_time(operator, source.shape, target.shape):
+        widest = Hearing(widest.slices + max(0, source.shape[1] - 1) * widest.step, widest.step)
+    heard.update(dict.fromkeys(operator.outputs, widest))
+
+
+def _loses_time(operator: Operator, source: tuple[int, ...], target: tuple[int, ...]) -> bool:
+    """Whether what stood along time is put together in one place: flattened, averaged, or fed to a dense layer."""
+    if isinstance(operator.options, Reducer) or operator.op == "FULLY_CONNECTED":
+        return True
+    return operator.op == "RESHAPE" and (len(target) < 3 or target[1] != source[1])
+
+
+def _window(graph: Subgraph, operator: Operator) -> tuple[int, int] | None:
+    """Extent and stride along time of an operator with a window."""
+    options = operator.options
+    if isinstance(options, Pool2D):
+        return max(1, options.filter[0]), max(1, options.stride[0])
+    if not isinstance(options, Conv2D | DepthwiseConv2D) or len(operator.inputs) < 2:
+        return None
+    weights = graph.tensors[operator.inputs[1]] if operator.inputs[1] >= 0 else None
+    if weights is None or len(weights.shape) != 4:
+        return None
+    return max(1, (weights.shape[1] - 1) * options.dilation[0] + 1), max(1, options.stride[0])
+
 
 _COMPUTING: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "AVERAGE_POOL_2D", "MAX_POOL_2D", "MEAN", "ADD",
                      "MUL", "LOGISTIC", "QUANTIZE")  # fmt: skip

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.model_analyzer.architecture import ModelAnalysis, analyze_model_architecture
-from exporter.model_analyzer.differences import OperatorDifference, operator_differences
+from exporter.model_analyzer.differences import (
+    OperatorDifference,
+    WeightDifference,
+    operator_differences,
+    weight_differences,
+)
 from exporter.model_analyzer.pairing import pair_operators
 from exporter.model_analyzer.source import open_source
-from exporter.model_analyzer.weights import WeightDifference, weight_differences
 from mww.core.errors import UnsupportedModelError
 from mww.tflite.model_file import ModelFile
 from mww.tflm.arena import predict_arenas

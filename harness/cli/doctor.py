@@ -7,7 +7,7 @@ from dataclasses import asdict
 import click
 
 from harness.cli.doctor_checks.finding import Finding
-from harness.cli.doctor_checks.machine import examine
+from harness.cli.doctor_checks.installation import examine
 from harness.cli.output import emit_json, json_option
 from mww.core.text import printable
 

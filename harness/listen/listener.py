@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from harness.targets.base import Target
 from mww.esphome.contract import FEATURES, SAMPLE_RATE
+from mww.esphome.detection import LiveDetector
 from mww.esphome.frontend import Slices, open_frontend, quantize_features
-from mww.esphome.live_detection import LiveDetector
 from mww.esphome.model import Model
 
 if TYPE_CHECKING:

@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness.report import wording
-from harness.report.clip_chart import COLUMNS, clip_plot, difference_strip
-from harness.report.distributions import difference_histogram, latency_histogram
 from harness.report.document import overall
-from harness.report.plots import Histogram, Plot
-from harness.report.sweep_charts import detections_plot, false_accept_plot, recall_plot
+from harness.report.plots import COLUMNS, Histogram, Plot, clip_plot, difference_strip
+from harness.report.sweep_charts import (
+    detections_plot,
+    difference_histogram,
+    false_accept_plot,
+    latency_histogram,
+    recall_plot,
+)
 from harness.run.allowances.file import render_entries
 from harness.run.results import ArenaResult, ClipResult, RunResult
 

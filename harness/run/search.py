@@ -25,7 +25,7 @@ def find_operator(model: Model, clip: Clip, target: str, options: TargetOptions)
     A board is given a copy of the model whose outputs are all operators' results, and its own back.
     """
     from harness.bisect.explanation import bisect
-    from harness.bisect.suspicion import suspect
+    from harness.bisect.reenactment import suspect
     from harness.targets.emulator import golden_tensors
 
     try:

@@ -1,15 +1,20 @@
-"""What a run means: every clip judged, what lies behind the failures, and the verdict."""
+"""What a run means: every clip judged, the causes of failures, and the verdict.
+
+To these belong warnings about outputs that explain a silent model, the arena, and the environment.
+"""
 
 from __future__ import annotations
 
+import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Final
 
 from harness.clips.clip import Clip
-from harness.run.account import environment, judge_arena, warnings_for
+from harness.clips.sound import ClipWarning
 from harness.run.allowing import account, allowing, proposal
 from harness.run.causes import Wrong, bisect_line, name_causes, wrong_clips
-from harness.run.clip_warnings import with_warnings
 from harness.run.execution import Execution
 from harness.run.judging import Judge, Observed
 from harness.run.options import RunOptions
@@ -17,8 +22,130 @@ from harness.run.problems import plain_problems
 from harness.run.quality import evaluate_clips, quality_problems
 from harness.run.results import ArenaResult, ClipResult, Problem, RunResult, VadSource, Verdict
 from harness.run.search import Found, find_operator
-from harness.targets.base import TargetInfo
+from harness.targets.base import ArenaUse, TargetInfo
 from harness.targets.registry import spec_of_kind
+from mww.core.errors import UnknownRuntimeError, UnsupportedModelError
+from mww.core.versions import NOT_INSTALLED, distribution_version
+from mww.esphome.contract import DEFAULT_RUNTIME, MIN_SLICES_BEFORE_DETECTION
+from mww.esphome.model import Model
+from mww.tflite.model_file import read_model
+from mww.tflm.arena import fits, predict_arena
+from mww.tflm.builds import runtime_among
+from mww.verification.bounds import output_bounds
+from mww.verification.rules import Subject
+
+
+def judge_arena(model: Model, info: TargetInfo, use: ArenaUse) -> ArenaResult:
+    """Hold a target's arena against the manifest and the prediction for its chip and the versions that it says.
+
+    A measured use fits where it and what was allocated for it are within the manifest's size; a predicted one where
+    the predicted minimum is too.
+    """
+    try:
+        runtime = runtime_among(info.versions) or DEFAULT_RUNTIME
+        predicted = predict_arena(model.content, info.chip, runtime=runtime)
+    except (UnknownRuntimeError, UnsupportedModelError):
+        predicted = None
+    needed = max(use.used, use.size) if use.source == "measured" else use.used
+    if predicted is not None and use.source == "predicted":
+        needed = max(needed, predicted.minimum)
+    return ArenaResult(
+        used=use.used,
+        size=use.size,
+        source=use.source,
+        manifest=model.tensor_arena_size,
+        fits=None if model.tensor_arena_size is None else fits(needed, model.tensor_arena_size),
+        predicted=None if predicted is None else predicted.used,
+    )
+
+
+def warnings_for(model: Model, arena: ArenaResult | None, clips: Sequence[ClipResult]) -> tuple[str, ...]:
+    """What people should know that the verdict does not say; each with what to do about it."""
+    results = list(model.manifest_problems)
+    carried_out = [clip for clip in clips if clip.status != "error"]
+    earliest = (MIN_SLICES_BEFORE_DETECTION // model.stride + 1) * model.stride
+    short = [clip.name for clip in carried_out if clip.slices < earliest]
+    if short:
+        results.append(
+            f"{_listed(short)} too short to detect anything: ESPHome never does in the first second; "
+            "--lead-in 1 puts a second of silence in front"
+        )
+    if arena is not None and arena.fits is False:
+        results.append(
+            f"the manifest's tensor_arena_size of {arena.manifest} is too small; mww arena says what is needed"
+        )
+    if arena is not None and arena.predicted is not None and arena.used != arena.predicted:
+        results.append(
+            f"the target uses {arena.used} bytes of arena where {arena.predicted} are predicted for its chip"
+        )
+    differing = [clip.name for clip in carried_out if clip.status == "pass" and _detects_otherwise(clip)]
+    if differing:
+        results.append(f"{_listed(differing)} detected at other inferences than in the golden, within what is allowed")
+    return tuple(results)
+
+
+def environment() -> tuple[tuple[str, str], ...]:
+    """Names and versions on this machine."""
+    names = ("mww-harness", "numpy", "pymicro-features")
+    system = (("python", platform.python_version()), ("system", f"{platform.system()} {platform.machine()}"))
+    return system + tuple((name, (distribution_version(name) or NOT_INSTALLED)) for name in names)
+
+
+def _detects_otherwise(clip: ClipResult) -> bool:
+    golden = clip.golden_detections
+    return golden is not None and [d.inference for d in golden] != [d.inference for d in clip.detections]
+
+
+def _listed(names: Sequence[str]) -> str:
+    first = names[0] if len(names) == 1 else f"{len(names)} clips ({names[0]}, ...)"
+    return f"{first} {'is' if len(names) == 1 else 'are'}"
+
+
+_CAUSES: Final = ("silence",)
+"""What in the input makes any model's output constant."""
+
+
+def with_warnings(model: Model, clips: Sequence[ClipResult], positive: Collection[str]) -> tuple[ClipResult, ...]:
+    """The results with what came in and what came out that is suspicious; `positive` are the clips with the word.
+
+    A good model gives 0 all through many a clip without the word. So a constant 0 is only suspicious where the model
+    can give nothing else, or where the word is in the clip; and any constant only where all clips agree.
+    """
+    long_enough = [clip for clip in clips if clip.status != "error" and _is_long_enough(model, clip)]
+    values = {value for clip in long_enough for value in (clip.trace.outputs.min(), clip.trace.outputs.max())}
+    constant = int(values.pop()) if len(values) == 1 else None
+    if constant == 0 and not {clip.name for clip in long_enough} & set(positive):
+        constant = 0 if output_bounds(Subject(read_model(model.content)))[1] == 0 else None
+    judged = {clip.name for clip in long_enough}
+    return tuple(
+        replace(clip, warnings=(*_of_input(clip), *(_of_outputs(model, clip, constant) if clip.name in judged else ())))
+        for clip in clips
+    )
+
+
+def _is_long_enough(model: Model, clip: ClipResult) -> bool:
+    return len(clip.trace.outputs) * model.stride >= MIN_SLICES_BEFORE_DETECTION
+
+
+def _of_input(clip: ClipResult) -> tuple[ClipWarning, ...]:
+    return clip.input.warnings if clip.input is not None else ()
+
+
+def _of_outputs(model: Model, clip: ClipResult, constant: int | None) -> list[ClipWarning]:
+    if any(warning.code in _CAUSES for warning in _of_input(clip)):
+        return []
+    warnings = []
+    if constant is not None:
+        message = f"every output is {constant}, whatever is heard: the model is broken, mww verify may tell where"
+        warnings.append(ClipWarning("constant-output", message))
+    lowest = int(clip.trace.outputs.min())
+    if lowest >= model.cutoff_byte:
+        message = (
+            f"no output is below the cutoff's {model.cutoff_byte} (the lowest is {lowest}): ESPHome begins to listen "
+            f"only after {MIN_SLICES_BEFORE_DETECTION} slices below it, so that it never wakes"
+        )
+        warnings.append(ClipWarning("never-below-cutoff", message))
+    return warnings
 
 
 def summarize(execution: Execution, options: RunOptions) -> RunResult:

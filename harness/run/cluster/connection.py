@@ -1,30 +1,36 @@
-"""A Dask cluster by its address: connected when the first run needs it, and let go at the end.
+"""A run's clips on a Dask cluster: connected for the first run, and let go at the end.
 
-Dask carries tasks and results as pickles: whoever reaches the scheduler can run code on it, on its workers and on its
-clients. An address is therefore configuration, like a script, and nothing is connected to but what was named.
+Its workers are checked to be alike, clips go to them in batches, and where a worker dies, the rest runs again.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+import uuid
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from harness.clips.clip import Clip
-from harness.run.cluster.crew import run_on_workers
-from harness.run.cluster.remote_calls import Scheduler
-from harness.run.judging import Observed
+from harness.clips.golden import Golden
+from harness.run.cluster.parcels import Parcel, pack, pack_whole, seconds
+from harness.run.cluster.pool import Job, make_pool, run_batch
+from harness.run.cluster.remote_calls import Scheduler, WorkersDiedError
+from harness.run.cluster.versions import Versions, differences, packages, versions_here
+from harness.run.judging import Observed, nothing_but
 from harness.run.sharing import Loss
 from harness.run.workbench import Bench
-from mww.core.errors import ClusterError, MissingPackageError, UsageError
+from mww.core.errors import ClusterError, MissingPackageError, MwwError, UsageError
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
     from typing_extensions import Self
+
 
 _LOCAL: Final = re.compile(r"local(?::([1-9][0-9]{0,3}))?")
 _REMOTE: Final = re.compile(
@@ -119,3 +125,148 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.close()
+
+
+BATCH_SECONDS: Final = 250.0
+"""Of audio in a task: some 0.7 s of work, beside which a task's few milliseconds are nothing; 8 MB where it is sent."""
+BATCH_CLIPS: Final = 256
+
+_AHEAD: Final = 2  # batches for each thread: one runs, one waits
+_DEADLY: Final = "workers died while they ran this clip, and nothing else"
+_SHARES: Final = 4  # of a small corpus for each thread, so that none idles long at the end
+
+
+class Spread:
+    """One run's clips under way."""
+
+    def __init__(
+        self, scheduler: Scheduler, job: Job, clips: Sequence[Clip], arrived: Callable[[int, Observed], None]
+    ) -> None:
+        self._scheduler, self._job, self._clips, self._arrived = scheduler, job, clips, arrived
+        self._waiting = deque(range(len(clips)))
+        self._whole: set[int] = set()  # to be sent with what is in them
+        self._all_whole = False
+        self._most = BATCH_CLIPS
+        self._suspects: list[int] = []  # what workers died with
+        self._under_way: dict[Future, tuple[int, ...]] = {}
+        self._tasks = 0
+
+    def run(self) -> None:
+        """Run all clips; those that workers died with are run once more at the end, each alone.
+
+        Raises:
+            ClusterError: It cannot go on; `arrived` has got what had finished.
+        """
+        self._pool = self._scheduler.submit(make_pool, self._job, key=self._job.key, reported=False)
+        try:
+            self._run_waiting()
+            suspects, self._suspects, self._most = self._suspects, [], 1
+            for index in suspects:
+                self._waiting.append(index)
+                self._run_waiting()
+            for index in self._suspects:
+                self._arrived(index, nothing_but(ClusterError(_DEADLY, hint="the log of the workers may tell why")))
+        finally:
+            if self._under_way:
+                self._scheduler.cancel([*self._under_way, self._pool])
+
+    def _run_waiting(self) -> None:
+        while self._waiting or self._under_way:
+            self._send()
+            if self._under_way:
+                self._take(self._scheduler.finished())
+
+    def _send(self) -> None:
+        limit = _AHEAD * max(1, self._scheduler.threads)
+        while self._waiting and len(self._under_way) < limit:
+            indices, parcels = self._batch()
+            if parcels:
+                self._submit(indices, parcels)
+
+    def _batch(self) -> tuple[tuple[int, ...], tuple[Parcel, ...]]:
+        """The next clips of a task; what cannot be sent is reported at once."""
+        share = len(self._clips) // (_SHARES * max(1, self._scheduler.threads))
+        most = max(1, min(self._most, share))
+        chosen: dict[int, Parcel] = {}
+        length = 0.0
+        while self._waiting and len(chosen) < most and length < BATCH_SECONDS:
+            index = self._waiting.popleft()
+            try:
+                parcel = self._pack(index)
+            except ClusterError as error:
+                self._arrived(index, nothing_but(error))
+                continue
+            chosen[index] = parcel
+            length += seconds(parcel)
+        return tuple(chosen), tuple(chosen.values())
+
+    def _pack(self, index: int) -> Parcel:
+        clip = self._clips[index]
+        parcel = None if self._all_whole or index in self._whole else pack(clip)
+        return parcel or pack_whole(clip)
+
+    def _submit(self, indices: tuple[int, ...], parcels: tuple[Parcel, ...]) -> None:
+        self._tasks += 1
+        key = f"{self._job.key}-{self._tasks}"
+        self._under_way[self._scheduler.submit(run_batch, self._pool, parcels, key=key)] = indices
+
+    def _take(self, futures: Iterable[Future]) -> None:
+        """Tell what came; what was not to be seen from a worker is sent whole."""
+        ended = [future for future in futures if future in self._under_way]
+        for future, seen in zip(ended, self._scheduler.results(ended), strict=True):
+            indices = self._under_way.pop(future)
+            if isinstance(seen, WorkersDiedError):
+                self._suspects.extend(indices)
+                continue
+            unseen = [index for index, observed in zip(indices, seen, strict=True) if observed is None]
+            self._all_whole = self._all_whole or len(unseen) == len(indices)
+            self._whole.update(unseen)
+            self._waiting.extendleft(reversed(unseen))
+            for index, observed in zip(indices, seen, strict=True):
+                if observed is not None:
+                    self._arrived(index, observed)
+
+
+_NAMED: Final = 5
+
+
+def run_on_workers(
+    scheduler: Scheduler, bench: Bench, clips: Sequence[Clip], finished: Callable[[Clip, Observed], None]
+) -> list[Observed]:
+    """Run clips as `bench` would, on the workers of a cluster, and return what was seen, in the clips' order.
+
+    `finished` is reported of each clip as it comes.
+
+    Raises:
+        ClusterError: No worker exists, a worker has other versions or cannot run clips, or the scheduler or all
+            workers went away.
+    """
+    names, recorded = packages(bench.setup), bench.setup.recorded
+    setup = replace(bench.setup, recorded=None)
+    job = Job(f"mww-bench-{uuid.uuid4().hex}", setup, bench.target, names, versions_here(names))
+    scheduler.wait_for_workers()
+    _refuse_others(job.versions, scheduler.ask_workers(versions_here, names))
+    seen: dict[int, Observed] = {}
+
+    def arrived(index: int, observed: Observed) -> None:
+        seen[index] = observed if recorded is None else _with_golden(recorded, clips[index], observed)
+        finished(clips[index], seen[index])
+
+    Spread(scheduler, job, clips, arrived).run()
+    return [seen[index] for index in range(len(clips))]
+
+
+def _with_golden(recorded: Golden, clip: Clip, observed: Observed) -> Observed:
+    try:
+        return replace(observed, golden=recorded.outputs(clip.name))
+    except MwwError as error:
+        return nothing_but(error)
+
+
+def _refuse_others(here: Versions, workers: dict[str, Versions]) -> None:
+    result = {address: differences(here, there) for address, there in workers.items()}
+    wrong = [f"worker {address} has {message}" for address, message in result.items() if message]
+    if wrong:
+        more = f"; and {len(wrong) - _NAMED} more workers" if len(wrong) > _NAMED else ""
+        hint = "install the same versions on every worker and here: outputs of different ones are no one result"
+        raise ClusterError(f"{'; '.join(wrong[:_NAMED])}{more}", hint=hint)

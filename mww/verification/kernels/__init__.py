@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from mww.verification.kernels import arithmetic, convolution, data, dense, pooling, slicing, state
+from mww.verification.kernels import arithmetic, convolution, data, pooling, slicing
 from mww.verification.kernels.node import Kernel, Node
 from mww.verification.rules import Finding, Judge, Subject, rule
 
 KERNELS: Final[dict[str, Kernel]] = {
     "CONV_2D": convolution.conv_2d,
     "DEPTHWISE_CONV_2D": convolution.depthwise_conv_2d,
-    "FULLY_CONNECTED": dense.fully_connected,
+    "FULLY_CONNECTED": arithmetic.fully_connected,
     "AVERAGE_POOL_2D": pooling.pool_2d,
     "MAX_POOL_2D": pooling.pool_2d,
     "MEAN": pooling.mean,
@@ -26,10 +26,10 @@ KERNELS: Final[dict[str, Kernel]] = {
     "PAD": data.pad,
     "STRIDED_SLICE": slicing.strided_slice,
     "SPLIT_V": slicing.split_v,
-    "VAR_HANDLE": state.var_handle,
-    "READ_VARIABLE": state.read_variable,
-    "ASSIGN_VARIABLE": state.assign_variable,
-    "CALL_ONCE": state.call_once,
+    "VAR_HANDLE": data.var_handle,
+    "READ_VARIABLE": data.read_variable,
+    "ASSIGN_VARIABLE": data.assign_variable,
+    "CALL_ONCE": data.call_once,
 }
 
 _HINT = "convert again with TensorFlow's int8 converter; the device's kernel is stricter than the interpreter on a PC"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mww.tflite.operator_options import Pool2D, Reducer
+from mww.verification.kernels.convolution import Window, window_problems
 from mww.verification.kernels.node import Node, Problem, operands
-from mww.verification.kernels.windows import Window, window_problems
 
 _TYPES = ("INT8", "INT16", "FLOAT32")
 _MAX_MEAN_AXES = 2

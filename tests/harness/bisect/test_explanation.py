@@ -12,8 +12,8 @@ import pytest
 
 from harness.bisect.explanation import bisect
 from harness.bisect.reenactment import _orders
-from harness.bisect.report import headline
 from harness.cli import execute, mww
+from harness.cli.bisect import headline
 from harness.clips.clip import ArrayClip
 from harness.clips.golden import Provenance, RecordedClip, write_golden
 from harness.engines.process import EngineProcess

@@ -11,8 +11,8 @@ import numpy.typing as npt
 import pytest
 
 from harness.bisect.explanation import BisectResult, bisect
-from harness.bisect.report import headline
 from harness.cli import execute, mww
+from harness.cli.bisect import headline
 from harness.clips.clip import ArrayClip
 from harness.engines.process import EngineProcess
 from harness.targets.emulator import EngineTensors, golden_tensors

@@ -15,8 +15,7 @@ from serial.tools.list_ports_common import ListPortInfo
 
 from harness.boards.inventory import load_inventory
 from harness.cli import execute, mww
-from harness.serial.ports import SerialPort, access, scan, stable_name
-from harness.serial.usb import UDEV_RULE, bridge_name
+from harness.serial.ports import UDEV_RULE, SerialPort, access, bridge_name, scan, stable_name
 
 Plug = Callable[..., Path]
 

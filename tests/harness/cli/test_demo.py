@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli.demo_run import run_demo
+from harness.cli.demo import run_demo
 
 pytest.importorskip("tensorflow", reason="the demo exports: pip install 'mww-harness[all]'")
 

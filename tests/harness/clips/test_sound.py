@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from harness.clips.feature_check import FeatureMeter
+from harness.clips.input import FeatureMeter
 from harness.clips.sound import Sound, SoundMeter
 from mww.core.resources import fixtures_dir
 from mww.esphome.frontend import quantize_features, wav_to_features

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from harness.report.plots import round_ticks
-from harness.report.series import HEIGHT, columns_where, downsample, line
+from harness.report.plots import HEIGHT, columns_where, downsample, line, round_ticks
 
 _bytes = arrays.arrays(np.uint8, st.integers(0, 700))
 

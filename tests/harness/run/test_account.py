@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pymicro_wakeword import __file__ as package
 
-from harness.run.account import judge_arena
+from harness.run.summary import judge_arena
 from harness.targets.base import ArenaUse, TargetInfo
 from mww.esphome.model import load_model
 

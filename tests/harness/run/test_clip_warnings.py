@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from harness.check import check
-from harness.run.clip_warnings import with_warnings
+from harness.run.summary import with_warnings
 from mww.esphome.model import load_model
 
 

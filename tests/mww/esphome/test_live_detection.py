@@ -4,8 +4,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mww.esphome.detection import Recording
-from mww.esphome.live_detection import LiveDetector
+from mww.esphome.detection import LiveDetector, Recording
 
 LEVELS = st.sampled_from([0, 1, 100, 126, 127, 128, 129, 246, 247, 248, 254, 255])
 RUNS = st.lists(st.tuples(LEVELS, st.integers(1, 130)), max_size=10)

@@ -16,9 +16,8 @@ else:
     tomllib = pytest.importorskip("tomllib", reason="tomllib comes with Python 3.11")
 
 from harness.cli import execute, mww
-from harness.cli.doctor_checks import machine
 from harness.cli.doctor_checks.finding import Finding
-from harness.cli.doctor_checks.installation import BASE, EXTRAS, PYTHONS, look_at_installation
+from harness.cli.doctor_checks.installation import BASE, EXTRAS, PYTHONS, examine, look_at_installation
 from mww.core.resources import IMPORT_ROOT
 
 PROJECT = tomllib.loads((Path(__file__).parents[4] / "pyproject.toml").read_text())["project"]
@@ -93,7 +92,7 @@ def test_what_shadows_our_names_is_told(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_without_a_compiler_ziglang_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    findings = {finding.id: finding for finding in machine.examine()}
+    findings = {finding.id: finding for finding in examine()}
     assert "stands in" in findings["compiler"].message
     assert findings["cmake"].status == "ok"
 
