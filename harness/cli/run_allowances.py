@@ -18,7 +18,7 @@ from harness.serial.ports import current_user
 from mww.core.errors import UsageError
 from mww.core.files import write_files
 
-_NEVER: Final = ("reset", "slice-order", "output", "detection", "count")
+_NEVER: Final = ("frontend", "reset", "slice-order", "output", "detection", "count")
 """Problems that no kernel brings about: what comes of them is not to be accepted."""
 
 

@@ -22,7 +22,7 @@ from mww.core.errors import AudioError, FeatureError, UsageError
 from mww.core.readable import Readable
 from mww.esphome.audio import left_out, read_audio, sound_files
 from mww.esphome.contract import FEATURE_STEP_MS, FEATURES
-from mww.esphome.frontend import Slices, iterate_features, quantize_features
+from mww.esphome.frontend import Slices, iterate_features, iterate_sound, quantize_features
 
 BLOCK: Final = 12_000
 """Slices a block: two minutes, half a megabyte."""
@@ -65,6 +65,11 @@ class AudioClip:
             return map(quantize_features, self._features(meter))
         samples = self._samples(meter)
         return map(quantize_features, iterate_features(samples, lead_in=self.lead_in, step_ms=self.step_ms))
+
+    def sound(self, meter: SoundMeter | None = None) -> Iterator[tuple[bytes, Slices]]:
+        """The samples, silence in front and all, and the slices that they complete."""
+        for samples, features in iterate_sound(self._samples(meter), lead_in=self.lead_in, step_ms=self.step_ms):
+            yield samples, quantize_features(features)
 
     def _features(self, meter: SoundMeter | None) -> Iterator[npt.NDArray[np.uint16]]:
         return features_of(lambda: self._samples(meter), self._samples, self.lead_in, self.step_ms)

@@ -88,6 +88,11 @@ class InputMeter:
             self._features.see(block)
             yield block
 
+    def sound(self, clip: AudioClip) -> Iterator[tuple[bytes, Slices]]:
+        """The clip's samples and the slices that they complete, some at a time."""
+        self._sound = SoundMeter()
+        return clip.sound(self._sound)
+
     def result(self) -> ClipInput:
         """What the blocks so far were made from."""
         if self._sound is None:

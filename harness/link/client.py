@@ -5,7 +5,7 @@ Which clips to stream and what to think of the outputs is the caller's business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -31,6 +31,7 @@ from mww.core.errors import (
     RebootedError,
     WireFormatError,
 )
+from mww.esphome.contract import FEATURE_STEP_MS, SAMPLE_RATE
 from mww.esphome.detection import DeviceDetection
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ _OPEN_PATIENCE = 20.0  # seconds; a model is hashed, and its arena probed by tri
 _FLASH_PATIENCE = 5.0  # seconds; a worn flash takes hundreds of milliseconds a sector
 SAMPLE: Final = np.dtype([(name, f"<{kind.letter}") for name, kind in wire.Sample.fixed_fields()])
 """A row of `Outputs.samples`."""
+_SMALL_STEP: Final = SAMPLE_RATE * FEATURE_STEP_MS // 1000 * 2
+"""Bytes: for each so many of its payload the board takes the samples of one slice."""
 _MessageT = TypeVar("_MessageT", bound=Message)
 
 
@@ -54,6 +57,14 @@ class StreamedFrames:
     microseconds: npt.NDArray[np.uint32]
     detections: tuple[DeviceDetection, ...]
     inferences: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeardSound:
+    """What samples gave: features int8 `[n, 40]`, and for the models of each slot what their frames did."""
+
+    features: npt.NDArray[np.int8]
+    models: Mapping[int, StreamedFrames]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +98,10 @@ class LinkClient(Closing):
         self._log = BootLog(on_log)
         self._session = Session(port, timing=timing, on_log=self._log.add)
         self._counted: dict[int, int] = {}
+        self._strides: dict[int, int] = {}
+        self._listening: tuple[int, ...] = ()
+        self._step_ms = FEATURE_STEP_MS
+        self._slices = 0
 
     @classmethod
     def connect(
@@ -180,7 +195,7 @@ class LinkClient(Closing):
         """Load a stored model in its initial state; `any_output` takes outputs that ESPHome would not."""
         flags = wire.OPEN_ANY_OUTPUT if any_output else 0
         model = self._call(wire.Open(slot, flags), wire.Model, patience=_OPEN_PATIENCE)
-        self._counted[slot] = 0
+        self._counted[slot], self._strides[slot] = 0, model.stride
         return model
 
     def close_model(self, slot: int = 0) -> None:
@@ -238,11 +253,15 @@ class LinkClient(Closing):
                 f"{len(frames)} frames gave {len(samples)} outputs",
                 hint="flash the firmware of this mww-harness version",
             )
+        return self._streamed(samples, slot, frames.shape[1])
+
+    def _streamed(self, samples: npt.NDArray[np.void], slot: int, stride: int) -> StreamedFrames:
+        first = self._counted.get(slot, 0)
         self._counted[slot] = first + len(samples)
         return StreamedFrames(
             outputs=np.ascontiguousarray(samples["output"]),
             microseconds=np.ascontiguousarray(samples["microseconds"]),
-            detections=tuple(_detections(samples, first, frames.shape[1])),
+            detections=tuple(_detections(samples, first, stride)),
             inferences=self._counted[slot],
         )
 
@@ -250,6 +269,64 @@ class LinkClient(Closing):
         """How many frames of that stride the board takes in one request."""
         room = (self.board.max_payload - wire.Infer.fixed_size()) // (stride * 40)
         return max(1, min(self.board.max_frames, room))
+
+    # --- Sound -------------------------------------------------------------------------------------------------------
+
+    @property
+    def has_frontend(self) -> bool:
+        """Whether the board hears sound."""
+        return bool(self.board.flags & wire.FLAG_FRONTEND)
+
+    def listen(self, slots: Collection[int] = (0,), *, step_ms: int = FEATURE_STEP_MS) -> None:
+        """Begin a stream of sound for open models: front-end, models and armed rules in their initial states."""
+        self._call(wire.Listen(sum(1 << slot for slot in slots), step_ms), wire.Done)
+        self._listening, self._step_ms, self._slices = tuple(sorted(slots)), step_ms, 0
+        self._counted.update(dict.fromkeys(slots, 0))
+
+    def hear(self, samples: bytes) -> HeardSound:
+        """Have the board take the next little-endian int16 samples, 16 kHz mono, each exactly once.
+
+        Raises:
+            DeviceError: The front-end or an interpreter failed, or no model listens.
+            LinkError: The link failed; its `inference` is the first without an output, of the first model.
+        """
+        features = bytearray()
+        rows = {slot: bytearray() for slot in self._listening}
+        first = self._slices
+        try:
+            for answer in self._exchange(self._sound(samples)):
+                assert isinstance(answer, wire.Heard)
+                expected = first + len(features) // wire.FEATURES
+                if answer.first != expected:
+                    raise WireFormatError(
+                        f"the board has made {answer.first} slices instead of {expected}",
+                        hint="another program may use the board, or its firmware is faulty: flash it again",
+                    )
+                for slice_, results in heard_slices(answer):
+                    features += slice_
+                    for slot in rows.keys() & results.keys():
+                        rows[slot] += results[slot]
+        except LinkError as error:
+            slot = self._listening[0] if self._listening else 0
+            done = len(rows.get(slot, b"")) // SAMPLE.itemsize
+            raise error.at_inference(self._counted.get(slot, 0) + done) from error
+        self._slices = first + len(features) // wire.FEATURES
+        return HeardSound(
+            np.frombuffer(bytes(features), np.int8).reshape(-1, wire.FEATURES),
+            {
+                slot: self._streamed(np.frombuffer(bytes(row), SAMPLE), slot, self._strides[slot])
+                for slot, row in rows.items()
+            },
+        )
+
+    def _sound(self, samples: bytes) -> Iterator[wire.Hear]:
+        """The samples in pieces that the board takes, of whole steps where they are short enough."""
+        step = SAMPLE_RATE * self._step_ms // 1000 * 2
+        room = self.board.max_payload // 2 * 2
+        most = min(self.board.max_payload // _SMALL_STEP * step, room // step * step or room)
+        return (wire.Hear(samples[at : at + most]) for at in range(0, len(samples), most))
+
+    # --- Details of an inference -------------------------------------------------------------------------------------
 
     def read_outputs(self, sizes: Sequence[int], slot: int = 0) -> list[bytes]:
         """Every output tensor, of the sizes that the model gives them, as the latest inference left it."""
@@ -306,6 +383,24 @@ class LinkClient(Closing):
         step = self.frames_per_packet(stride) * stride * features
         flags = wire.INFER_PROFILE if profile else 0
         return (wire.Infer(slot, flags, content[at : at + step]) for at in range(0, count * stride * features, step))
+
+
+def heard_slices(answer: wire.Heard) -> Iterator[tuple[bytes, dict[int, bytes]]]:
+    """The features of each slice, with the row of `SAMPLE` of each slot whose model it completes a frame of.
+
+    Raises:
+        WireFormatError: The answer is cut short.
+    """
+    content, at = answer.slices, 0
+    while at < len(content):
+        features, at = content[at : at + wire.FEATURES], at + wire.FEATURES + 1
+        complete = content[at - 1] if at <= len(content) else 0
+        slots = [slot for slot in range(8) if complete & 1 << slot]
+        results = {slot: content[at + n * SAMPLE.itemsize :][: SAMPLE.itemsize] for n, slot in enumerate(slots)}
+        at += len(slots) * SAMPLE.itemsize
+        if at > len(content):
+            raise WireFormatError("Heard ends within a slice", hint="flash the firmware of this mww-harness version")
+        yield features, results
 
 
 def _detections(samples: npt.NDArray[np.void], first: int, stride: int) -> Iterator[DeviceDetection]:

@@ -38,6 +38,10 @@ class LinkCode(IntEnum):
     STORAGE = 25
     NO_INTERPRETER = 26
     FAULT = 27
+    NO_FRONTEND = 28
+    FRONTEND = 29
+    NOT_LISTENING = 30
+    TOO_MUCH_SOUND = 31
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,18 @@ _CODES: Final = (
         "the virtual board's fault has nothing to act on",
         "give it another --fault, or the model that it is meant for",
     ),
+    ErrorCode(
+        LinkCode.NO_FRONTEND,
+        "the firmware has no audio front-end",
+        "flash the firmware of this version, or send features: --from features",
+    ),
+    ErrorCode(
+        LinkCode.FRONTEND,
+        "the audio front-end cannot be had",
+        "a feature_step_size of 1 to 30 ms, and some 10 kB of free memory",
+    ),
+    ErrorCode(LinkCode.NOT_LISTENING, "no model listens", "begin the stream of sound anew"),
+    ErrorCode(LinkCode.TOO_MUCH_SOUND, "more sound than the board takes at once", "send it in smaller pieces"),
 )
 
 ERROR_CODES: Final[Mapping[int, ErrorCode]] = {code.number: code for code in _CODES}

@@ -32,7 +32,9 @@ OPEN_ANY_OUTPUT: Final = 1
 INFER_PROFILE: Final = 1
 FLAG_VIRTUAL: Final = 1
 FLAG_INSTRUCTIONS: Final = 2
+FLAG_FRONTEND: Final = 4
 MAX_MODELS: Final = 4
+FEATURES: Final = 40
 
 CONSTANTS: Final = (
     Constant("PROTOCOL_VERSION", U8, PROTOCOL_VERSION, "Raised when an older host or board would misunderstand."),
@@ -47,7 +49,9 @@ CONSTANTS: Final = (
     Constant(
         "FLAG_INSTRUCTIONS", U8, FLAG_INSTRUCTIONS, "`Welcome.flags`: microseconds are instructions that were executed."
     ),
+    Constant("FLAG_FRONTEND", U8, FLAG_FRONTEND, "`Welcome.flags`: it has an audio front-end, for `Listen`."),
     Constant("MAX_MODELS", U8, MAX_MODELS, "Slots of a model partition."),
+    Constant("FEATURES", U8, FEATURES, "Features a slice."),
 )
 """The numbers above with their meaning, for the header and the reference page."""
 
@@ -166,6 +170,26 @@ class ReadProfile(Message):
     first: Annotated[int, U16, "First operator wanted, in order of execution."]
 
 
+@request(0x18, reply="Done")
+@dataclass(frozen=True, slots=True)
+class Listen(Message):
+    """Begins a stream of sound with the front-end, the models and their armed rules in their initial state.
+
+    A model listens until Open, Close, Reset or Infer takes it out of the stream, or the next Listen does.
+    """
+
+    models: Annotated[int, U8, "The open models that listen, bit 0 for slot 0; 0 ends the stream."]
+    step_ms: Annotated[int, U8, "From one slice to the next: the manifest's feature_step_size."]
+
+
+@request(0x19, reply="Heard")
+@dataclass(frozen=True, slots=True)
+class Hear(Message):
+    """Takes the next samples of the stream; every model that listens takes each slice that they complete."""
+
+    samples: Annotated[bytes, TAIL, "int16, 16 kHz, mono; no more than max_payload / 320 steps of them."]
+
+
 @request(0x20, reply="Done")
 @dataclass(frozen=True, slots=True)
 class UploadBegin(Message):
@@ -208,7 +232,7 @@ class Welcome(Message):
     protocol: Annotated[int, U8, "Version spoken from here on."]
     window: Annotated[int, U8, "Requests that may be unanswered, which is also how many answers are remembered."]
     models: Annotated[int, U8, "Model slots."]
-    flags: Annotated[int, U8, "FLAG_VIRTUAL, FLAG_INSTRUCTIONS."]
+    flags: Annotated[int, U8, "FLAG_VIRTUAL, FLAG_INSTRUCTIONS, FLAG_FRONTEND."]
     max_payload: Annotated[int, U16, "Bytes of the largest payload it takes."]
     max_frames: Annotated[int, U16, "Frames that one Infer may carry."]
     heartbeat_ms: Annotated[int, U16, "A Heartbeat comes at least this often while a request was heard recently."]
@@ -309,6 +333,20 @@ class Stats(Message):
     frames_rejected: Annotated[int, U32, "Frames with a wrong checksum, or cut."]
     gaps: Annotated[int, U32, "Requests refused because an earlier one was missing."]
     repeats: Annotated[int, U32, "Requests that were answered again."]
+
+
+@answer(0x88)
+@dataclass(frozen=True, slots=True)
+class Heard(Message):
+    """What the samples of one Hear gave."""
+
+    first: Annotated[int, U32, "Slices since Listen before the first of these."]
+    slices: Annotated[
+        bytes,
+        TAIL,
+        "For each slice its 40 features, int8 as a model takes them; a byte with the bit of each model that it "
+        "completes a frame of; and the Sample of each of these, in the order of the slots.",
+    ]
 
 
 @answer(0x90)

@@ -79,6 +79,7 @@ def _clip(clip: ClipResult) -> Document:
         "max_abs_difference": clip.max_abs_difference,
         "allowed": clip.allowed,
         "first_mismatch": asdict(clip.first_mismatch) if clip.first_mismatch else None,
+        "features": asdict(clip.features) if clip.features else None,
         "max_output": clip.max_output,
         "highest_average": clip.highest_average,
         "input": _input(clip.input) if clip.input else None,

@@ -28,16 +28,22 @@ def _what_is_wrong(result: RunResult) -> Iterator[str]:
     errors = sum(clip.status == "error" for clip in clips)
     if errors:
         yield f"{errors} {of_clips} could not be carried out"
-    differing = [clip.mismatches for clip in clips if clip.status == "fail" and clip.mismatches]
+    differing = [clip.mismatches for clip in clips if clip.status == "fail" and clip.mismatches and not _misheard(clip)]
     if differing:
         yield f"{number(sum(differing))} of {number(inferences)} outputs differ, in {len(differing)} {of_clips}"
     for problem in result.problems:
-        if problem.code == "detection":
+        if problem.code == "frontend":
+            yield f"the target's front-end makes other features in {len(problem.clips)} {of_clips}"
+        elif problem.code == "detection":
             yield f"the target's own rule detects otherwise in {len(problem.clips)} {of_clips}"
         elif problem.code == "count":
             yield f"the target counts other inferences in {len(problem.clips)} {of_clips}"
     if result.arena is not None and result.arena.fits is False:
         yield f"the tensor arena of {number(result.arena.manifest or 0)} bytes is too small"
+
+
+def _misheard(clip: ClipResult) -> bool:
+    return clip.features is not None and clip.features.mismatches > 0
 
 
 def _all_well(result: RunResult) -> str:
@@ -109,6 +115,10 @@ def clip_account(clip: ClipResult) -> str:
     if clip.error is not None:
         at = "" if clip.error.inference is None else f" at inference {clip.error.inference}"
         return f"{clip.error.code}{at}: {clip.error.message}"
+    if clip.features is not None and clip.features.first_mismatch is not None:
+        mismatch = clip.features.first_mismatch
+        others = f"; {number(clip.mismatches)} outputs differ" if clip.mismatches else "; all outputs as the golden"
+        return f"{counted(clip.features.mismatches, 'slice')} of other features, the first is {mismatch.slice}{others}"
     if clip.first_mismatch is not None:
         first = clip.first_mismatch
         return (
@@ -117,6 +127,7 @@ def clip_account(clip: ClipResult) -> str:
             f"expected {first.expected}, found {first.found}{'; allowed' if clip.allowed else ''}"
         )
     compared = "" if clip.mismatches is None else ", all as the golden"
+    compared += ", and so are the features" if clip.features is not None else ""
     heard = sum(not detection.vad_blocked for detection in clip.detections)
     wrong = "; the target detects or counts otherwise" if clip.status == "fail" else ""
     return f"{counted(clip.inferences, 'output')}{compared}; {counted(heard, 'detection')}{wrong}"

@@ -12,7 +12,7 @@ from harness.run.results import AllowanceAccount, ClipResult, Problem
 from harness.targets.base import TargetInfo
 from mww.esphome.model import Model
 
-_NO_ROUNDING = {"reset", "slice-order", "output", "arithmetic"}
+_NO_ROUNDING = {"frontend", "reset", "slice-order", "output", "arithmetic"}
 
 
 def read_allowance_file(file: AllowanceFile | Path | str | None) -> AllowanceFile | None:

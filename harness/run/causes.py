@@ -23,6 +23,7 @@ from harness.bisect.reenactment import (
 )
 from harness.clips.clip import AudioClip, Clip, FeatureClip
 from harness.run.allowances.allowance import LIKELY_ROUNDING
+from harness.run.frontend_causes import Misheard, name_frontend_causes
 from harness.run.judging import Observed
 from harness.run.results import ClipResult, Problem, ProblemCode
 from harness.run.search import Found
@@ -46,7 +47,10 @@ _HISTORY: Final = 3_000
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """A clip that fails by its outputs on `target`, which had run the clips `before` since it loaded the model."""
+    """A clip that fails by its outputs, or by the features in front of them, on `target`.
+
+    `before` are the clips that the target had run since it loaded the model.
+    """
 
     clip: Clip
     result: ClipResult
@@ -55,7 +59,7 @@ class Wrong:
 
 
 def wrong_clips(carried_out: Sequence[tuple[Clip, Observed, ClipResult]]) -> list[Wrong]:
-    """The clips whose outputs are not the golden ones and are not allowed, in their order."""
+    """The clips whose outputs are not the golden ones and are not allowed, or whose features are others."""
     there = {clip.name: (clip, observed) for clip, observed, _ in carried_out}
 
     def before(observed: Observed) -> Iterator[Clip]:
@@ -68,8 +72,12 @@ def wrong_clips(carried_out: Sequence[tuple[Clip, Observed, ClipResult]]) -> lis
     return [
         Wrong(clip, result, tuple(before(observed))[::-1], observed.target)
         for clip, observed, result in carried_out
-        if result.status == "fail" and result.mismatches and not result.allowed
+        if result.status == "fail" and (_misheard(result) or (result.mismatches and not result.allowed))
     ]
+
+
+def _misheard(result: ClipResult) -> bool:
+    return result.features is not None and result.features.mismatches > 0
 
 
 def name_causes(
@@ -79,9 +87,12 @@ def name_causes(
 
     Where only a search says, `search` makes it; without one, `bisect` gives the line to type.
     """
+    misheard = [Misheard(item.clip, item.result, item.before) for item in wrong if _misheard(item.result)]
+    wrong = [item for item in wrong if not _misheard(item.result)]
     causes: dict[tuple[ProblemCode, str], list[Wrong]] = {}
     with ExitStack() as stack:
-        golden = _golden_engine(model, stack) if has_link and wrong else None
+        golden = _golden_engine(model, stack) if has_link and (wrong or misheard) else None
+        front = name_frontend_causes(model, misheard, golden)
         left = _SEARCHED
         for item in wrong[:_EXAMINED]:
             results = _explain(model, item, golden, thorough=left > 0) if golden is not None else None
@@ -91,9 +102,9 @@ def name_causes(
     if len(wrong) > _EXAMINED:
         causes.setdefault(_appearance(wrong) if len(causes) > 1 else next(iter(causes)), []).extend(wrong[_EXAMINED:])
     problems = [_problem(code, message, members, bisect) for (code, message), members in causes.items()]
-    if search is None:
-        return problems
-    return [_searched(problem, wrong, search) if problem.code == "arithmetic" else problem for problem in problems]
+    if search is not None:
+        problems = [_searched(each, wrong, search) if each.code == "arithmetic" else each for each in problems]
+    return [*front, *problems]
 
 
 def _searched(problem: Problem, wrong: Sequence[Wrong], search: Search) -> Problem:

@@ -16,7 +16,7 @@ from harness.clips.clip import Clip, audio_clips
 from harness.engines.opening import golden_engine
 from harness.run.evaluation.labels import LABELS, Label
 from harness.run.evaluation.statistics import LabelledOutputs, Rule, SweepPoint, sweep
-from harness.run.streaming import Feed
+from harness.run.streaming import Block, Feed
 from harness.targets.emulator import EmulatorTarget
 from mww.core.errors import InputError, MwwError, UsageError
 from mww.core.progress import Progress, no_progress
@@ -209,7 +209,7 @@ def _record(model: Model, clips: Sequence[tuple[Clip, Label]], progress: Progres
             feed.start()
             for block in clip.blocks():
                 slices += len(block)
-                feed.push(block)
+                feed.push(Block(block))
             seconds = max(0.0, slices * model.feature_step_size / 1000 - clip.lead_in)
             recorded.append(LabelledOutputs(clip.name, label, feed.outputs, seconds, clip.lead_in))
             progress("cutoff", len(recorded), len(clips))

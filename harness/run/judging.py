@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.clips.clip import Clip
+from harness.run.features import HeardFeatures
 from harness.run.problems import miscounted
 from harness.run.results import ClipResult, Mismatch, Spread, Trace
 from harness.run.streaming import Streamed
@@ -34,6 +35,7 @@ class Observed:
         golden: uint8 `[n]`; None where nothing is compared.
         after: The clip that the target ran just before, since it loaded the model; None where that is not known.
         target: The name of the target; None where that is not known.
+        features: How the target's own features compare with this computer's; None where it was sent these.
         vad: uint8 `[m]` of the VAD model; None without one.
     """
 
@@ -47,6 +49,7 @@ class Observed:
     after: str | None = None
     target: str | None = None
     instructions: npt.NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
+    features: HeardFeatures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class Judge:
             device_detections=self._told(clip, observed),
             latency_us=_spread(observed.microseconds),
             instructions=_spread(observed.instructions),
+            features=observed.features.result if observed.features else None,
         )
         if observed.golden is not None:
             detections = self._detections(clip.lead_in, observed.golden, gate)
@@ -81,6 +85,7 @@ class Judge:
         expected = self.expected_of_device(result, clip.lead_in)
         wrong = result.device_detections not in (None, expected)
         wrong = wrong or miscounted(observed.device_inferences, len(outputs))
+        wrong = wrong or (result.features is not None and result.features.mismatches > 0)
         return replace(result, status="fail") if wrong else result
 
     def _allow(self, result: ClipResult) -> ClipResult:
@@ -148,21 +153,29 @@ def _as_far_as_it_came(clip: Clip, observed: Observed) -> ClipResult:
         device_detections=None,
         latency_us=None,
         input=observed.streamed.input,
-        trace=Trace(observed.outputs, observed.golden, microseconds if len(microseconds) else None),
+        trace=Trace(
+            outputs=observed.outputs,
+            golden=observed.golden,
+            microseconds=microseconds if len(microseconds) else None,
+            features=observed.features.slices if observed.features else None,
+        ),
     )
 
 
 def _compare(
     result: ClipResult, golden: Outputs, golden_detections: tuple[Detection, ...], tolerance: int
 ) -> ClipResult:
-    difference = np.abs(result.trace.outputs.astype(np.int16) - golden)
+    outputs = result.trace.outputs
+    both = min(len(outputs), len(golden))  # another number of slices where a front-end has another step
+    difference = np.abs(outputs[:both].astype(np.int16) - golden[:both])
     wrong = np.flatnonzero(difference > tolerance)
+    mismatches = len(wrong) + len(outputs) + len(golden) - 2 * both
     return replace(
         result,
-        status="fail" if len(wrong) else "pass",
-        mismatches=len(wrong),
+        status="fail" if mismatches else "pass",
+        mismatches=mismatches,
         max_abs_difference=int(difference.max(initial=0)),
-        first_mismatch=_mismatch(int(wrong[0]), golden, result.trace.outputs) if len(wrong) else None,
+        first_mismatch=_mismatch(int(wrong[0]), golden, outputs) if len(wrong) else None,
         golden_detections=golden_detections,
     )
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from harness.engines.catalog import ENGINES, EngineSpec, default_engine, engine_spec
 from harness.serial.connection import DEFAULT_BAUD
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from mww.esphome.model import Model
 
 _KEY: Final = "option"
+
+Source: TypeAlias = Literal["features", "audio"]
+"""What a target is sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +131,14 @@ class RunOptions:
             metavar="ELF",
             is_path=True,
             default="what MWW_MACHINE_IMAGE names",
+        ),
+    )
+    source: Source = field(
+        default="features",
+        metadata=_says(
+            "What a board is sent: this computer's features, or the sound, for its own front-end.",
+            "--from",
+            choices=("features", "audio"),
         ),
     )
     tolerance: int | None = field(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import get_args
 
-from harness.clips.clip import Clip
+from harness.clips.clip import AudioClip, Clip
 from harness.clips.golden import Golden
 from harness.engines.catalog import ENGINES, engine_spec, installed_version
 from harness.engines.opening import golden_engine
-from harness.run.options import RunOptions
+from harness.run.options import RunOptions, Source
 from harness.run.results import GoldenSource
 from harness.run.workbench import Setup
 from harness.targets.registry import target_spec
@@ -30,6 +31,7 @@ def set_up(model: Model, options: RunOptions, recorded: Golden | None) -> Setup:
         golden_engine=golden_engine(model.content) if compare else None,
         vad=vad,
         vad_engine=golden_engine(vad.content) if vad else None,
+        from_audio=options.source == "audio",
     )
 
 
@@ -45,12 +47,31 @@ def check_inputs(setup: Setup, clips: Sequence[Clip], options: RunOptions) -> No
         raise UsageError("several targets that are not each another board", hint="name each board once; or --jobs")
     if recorded is not None:
         recorded.check_model(model)
+    _check_source(setup, clips, options)
     if setup.vad is not None and setup.vad.feature_step_size != model.feature_step_size:
         steps = f"{setup.vad.feature_step_size} and {model.feature_step_size} ms"
         raise UsageError(
             f"the VAD model and the model take slices of different lengths: {steps}",
             hint="give a VAD model with the same feature_step_size in its manifest",
         )
+
+
+def _check_source(setup: Setup, clips: Sequence[Clip], options: RunOptions) -> None:
+    """Refuse sound from clips without sound, and for targets that hear none."""
+    if options.source not in get_args(Source):
+        raise UsageError(f"there is no source {options.source!r}", hint=f"one of {', '.join(get_args(Source))}")
+    if not setup.from_audio:
+        if any(fault.startswith("frontend=") for fault in options.faults):
+            raise UsageError("a fault of the front-end, which is sent no sound", hint="--from audio")
+        return
+    deaf = [name for name in (options.target, *options.more_targets) if not target_spec(name).hears]
+    if deaf:
+        raise UsageError(
+            f"--from audio with the target {deaf[0]}, which has no front-end of its own",
+            hint="--target virtual, or a board's port",
+        )
+    if not all(isinstance(clip, AudioClip) for clip in clips):
+        raise UsageError("--from audio without sound", hint="give clips by --wav")
 
 
 def golden_source(setup: Setup) -> GoldenSource | None:

@@ -13,7 +13,7 @@ import numpy as np
 from harness.clips.clip import AudioClip, Clip
 from harness.clips.golden import Golden, Provenance, RecordedClip, write_golden
 from harness.clips.sources import ClipSource, open_clips
-from harness.run.streaming import Feed
+from harness.run.streaming import Block, Feed
 from harness.targets.emulator import EmulatorTarget
 from mww.core.errors import GoldenError
 from mww.esphome.contract import FEATURES
@@ -116,7 +116,7 @@ def _record(clip: Clip, feed: Feed) -> RecordedClip:
     feed.start()
     blocks: list[Slices] = [np.empty((0, FEATURES), np.int8)]
     for block in clip.blocks():
-        feed.push(block)
+        feed.push(Block(block))
         blocks.append(block)
     return RecordedClip(clip.name, np.concatenate(blocks), feed.outputs)
 

@@ -16,9 +16,11 @@ from harness.clips.input import ClipInput
 from harness.clips.sound import ClipWarning
 from harness.run.allowances.allowance import Allowance, AllowanceUse
 from harness.run.evaluation.statistics import Evaluation
+from harness.run.features import FeatureResult
 from harness.targets.base import OperatorCost, TargetInfo
 from mww.core.errors import ErrorFacts
 from mww.esphome.detection import Detection
+from mww.esphome.frontend import Slices
 
 SCHEMA: Final = "mww.run/1"
 SET_SCHEMA: Final = "mww.run-set/1"
@@ -55,11 +57,14 @@ class Trace:
         outputs: uint8 `[n]` of the target.
         golden: uint8 `[m]`; None where nothing was compared.
         microseconds: uint32 `[n]`; None where no chip measured them.
+        features: int8 `[k, 40]`, the target's own from the beginning of the clip, where they differ from this
+            computer's; None or empty elsewhere.
     """
 
     outputs: npt.NDArray[np.uint8]
     golden: npt.NDArray[np.uint8] | None
     microseconds: npt.NDArray[np.uint32] | None
+    features: Slices | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +82,9 @@ class ClipResult:
 
     `outputs_sha256` and `frames_sha256` (of the int8 slices) are None where the clip could not be carried out;
     `allowed` says that an allowance takes the mismatches. `input` is what came in, None where nothing did;
-    `highest_average` is the highest average of a sliding window that ESPHome checks, a byte, by integer division;
-    `instructions` are those that an emulated processor executed.
+    `features` compares those that the target's own front-end made, where it was sent sound. `highest_average` is the
+    highest average of a sliding window that ESPHome checks, a byte, by integer division; `instructions` are those that
+    an emulated processor executed.
     """
 
     name: str
@@ -103,6 +109,7 @@ class ClipResult:
     highest_average: int | None = None
     warnings: tuple[ClipWarning, ...] = ()
     instructions: Spread | None = None
+    features: FeatureResult | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +144,10 @@ class GoldenSource:
 
 
 ProblemCode = Literal[
-    "reset", "slice-order", "output", "rounding", "arithmetic", "detection", "count", "arena", "quality"
+    "frontend", "reset", "slice-order", "output", "rounding", "arithmetic", "detection", "count", "arena", "quality"
 ]
-"""What a run can name. `reset`: state outlives a reset; `slice-order`: slices reach the model in another order;
+"""What a run can name. `frontend`: the target's own makes other features of the same sound; `reset`: state outlives a
+reset; `slice-order`: slices reach the model in another order;
 `output`: an output was damaged behind the model; `rounding`: outputs differ by 1 alone; `arithmetic`: an operator
 computes something else; `detection`: the target's rule is not ESPHome's; `count`: it made more or fewer inferences than
 it was asked for; `arena`: the manifest's arena is too small; `quality`: recall or

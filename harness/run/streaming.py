@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from harness.clips.clip import Clip
+from harness.clips.clip import AudioClip, Clip
 from harness.clips.input import ClipInput, InputMeter
-from harness.targets.base import Target
+from harness.run.features import FeatureComparison, HeardFeatures
+from harness.targets.base import Inference, Target
 from mww.core.errors import MwwError
 from mww.esphome.contract import FEATURES
 from mww.esphome.detection import DeviceDetection
@@ -27,6 +28,14 @@ class Streamed:
     frames_sha256: str
     error: MwwError | None
     input: ClipInput | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Slices, and with them the sound that completes them where the clip is streamed as sound."""
+
+    slices: Slices
+    samples: bytes = b""
 
 
 class Feed:
@@ -61,26 +70,59 @@ class Feed:
         """What the target's own rule found since `start`; None without one, or nothing was inferred."""
         return self._detections
 
+    @property
+    def features(self) -> HeardFeatures | None:
+        """How the target's own features compare with this computer's; None where it was given these."""
+        return None
+
     def start(self) -> None:
         """Begin a clip, in the model's initial state."""
         self._rest, self._outputs, self._detections = self._rest[:0], [], None
         self._microseconds, self._instructions = [], []
-        self.target.reset()
+        self._begin()
 
-    def push(self, block: Slices) -> None:
+    def push(self, block: Block) -> None:
         """Infer every frame that `block` completes; slices beyond the last whole one wait for the next."""
-        slices = np.concatenate([self._rest, block]) if len(self._rest) else block
+        slices = np.concatenate([self._rest, block.slices]) if len(self._rest) else block.slices
         whole = len(slices) - len(slices) % self._stride
         self._rest = slices[whole:]
         if whole:
-            inference = self.target.infer(slices[:whole].reshape(-1, self._stride, FEATURES))
-            self._outputs.append(inference.outputs)
-            if inference.microseconds is not None:
-                self._microseconds.append(inference.microseconds)
-            if inference.instructions is not None:
-                self._instructions.append(inference.instructions)
-            if inference.detections is not None:
-                self._detections = (self._detections or ()) + inference.detections
+            self._keep(self.target.infer(slices[:whole].reshape(-1, self._stride, FEATURES)))
+
+    def _begin(self) -> None:
+        self.target.reset()
+
+    def _keep(self, inference: Inference) -> None:
+        self._outputs.append(inference.outputs)
+        if inference.microseconds is not None:
+            self._microseconds.append(inference.microseconds)
+        if inference.instructions is not None:
+            self._instructions.append(inference.instructions)
+        if inference.detections is not None:
+            self._detections = (self._detections or ()) + inference.detections
+
+
+class SoundFeed(Feed):
+    """A target that hears the sound itself; what its front-end makes of it is compared with the block's slices."""
+
+    def __init__(self, target: Target, stride: int) -> None:
+        super().__init__(target, stride)
+        self._comparison = FeatureComparison()
+
+    @property
+    def features(self) -> HeardFeatures | None:
+        """See `Feed`."""
+        return self._comparison.result()
+
+    def push(self, block: Block) -> None:
+        """Have the target hear the block's samples."""
+        heard = self.target.hear(block.samples)
+        self._comparison.add(block.slices, heard.features)
+        self._keep(heard.inference)
+
+    def _begin(self) -> None:
+        self._comparison = FeatureComparison()
+        self.target.listen()
 
 
 def stream(clip: Clip, feeds: Sequence[Feed], reader: Executor, stopped: Callable[[], bool]) -> Streamed:
@@ -92,9 +134,9 @@ def stream(clip: Clip, feeds: Sequence[Feed], reader: Executor, stopped: Callabl
     try:
         for feed in feeds:
             feed.start()
-        for block in _ahead(meter.blocks(clip), reader):
-            slices += len(block)
-            digest.update(block.tobytes())
+        for block in _ahead(_blocks(clip, meter, feeds), reader):
+            slices += len(block.slices)
+            digest.update(block.slices.tobytes())
             for feed in feeds:
                 feed.push(block)
             if stopped():
@@ -118,7 +160,14 @@ def first_slices(clip: Clip, count: int) -> Slices:
     return slices[:count]
 
 
-def _ahead(blocks: Iterator[Slices], reader: Executor) -> Iterator[Slices]:
+def _blocks(clip: Clip, meter: InputMeter, feeds: Sequence[Feed]) -> Iterator[Block]:
+    """A clip's blocks, with their sound where a feed wants it."""
+    if isinstance(clip, AudioClip) and any(isinstance(feed, SoundFeed) for feed in feeds):
+        return (Block(slices, samples) for samples, slices in meter.sound(clip))
+    return map(Block, meter.blocks(clip))
+
+
+def _ahead(blocks: Iterator[Block], reader: Executor) -> Iterator[Block]:
     """Read the next block while the last one is inferred: the front-end costs nearly as much as a model does."""
     coming = reader.submit(next, blocks, None)
     while (block := coming.result()) is not None:

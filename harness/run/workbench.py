@@ -11,7 +11,7 @@ from typing import Final
 from harness.clips.clip import Clip
 from harness.clips.golden import Golden
 from harness.run.judging import Observed, nothing_but
-from harness.run.streaming import Feed, first_slices, stream
+from harness.run.streaming import Feed, SoundFeed, first_slices, stream
 from harness.targets.base import ArenaUse, OperatorCost, TargetInfo
 from harness.targets.emulator import EmulatorTarget
 from harness.targets.registry import TargetOptions, open_target
@@ -34,6 +34,7 @@ class Setup:
             compared.
         vad: The VAD model that gates detections; None without one.
         vad_engine: What runs it.
+        from_audio: Whether the target is sent sound, for its own front-end.
     """
 
     model: Model
@@ -42,6 +43,7 @@ class Setup:
     golden_engine: str | None
     vad: Model | None
     vad_engine: str | None
+    from_audio: bool = False
 
 
 _PROFILED: Final = 17
@@ -86,7 +88,7 @@ class Bench(Closing):
         if model.problem is not None:
             raise model.problem
         arena = self._target.load(model)
-        self._feeds["target"] = Feed(self._target, model.stride)
+        self._feeds["target"] = self._target_feed()
         if self._golden is not None:
             self._golden.load(model)
             self._feeds["golden"] = Feed(self._golden, model.stride)
@@ -94,6 +96,13 @@ class Bench(Closing):
             self._vad.load(self.setup.vad)
             self._feeds["vad"] = Feed(self._vad, self.setup.vad.stride)
         return arena
+
+    def _target_feed(self) -> Feed:
+        stride = self.setup.model.stride
+        if not self.setup.from_audio:
+            return Feed(self._target, stride)
+        self._target.listen()  # so that one that cannot is refused before the first clip
+        return SoundFeed(self._target, stride)
 
     def run(self, clip: Clip, stopped: Callable[[], bool]) -> Observed:
         """Stream a clip until `stopped`, and tell what was seen; whatever fails is reported too."""
@@ -116,6 +125,7 @@ class Bench(Closing):
             vad=vad.outputs if vad else None,
             after=after,
             target=self.target,
+            features=target.features,
         )
 
     def profile(self, clip: Clip) -> tuple[OperatorCost, ...]:

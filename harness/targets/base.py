@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mww.core.closing import Closing
+from mww.core.errors import UsageError
 from mww.core.progress import Progress, no_progress
 from mww.esphome.detection import DeviceDetection
 from mww.esphome.model import Model
@@ -69,6 +70,14 @@ class Inference:
     microseconds: npt.NDArray[np.uint32] | None
     detections: tuple[DeviceDetection, ...] | None = None
     instructions: npt.NDArray[np.uint32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """What samples gave: the features that the target's own front-end made, int8 `[n, 40]`, and what the model did."""
+
+    features: npt.NDArray[np.int8]
+    inference: Inference
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +167,25 @@ class Target(Closing):
                 is undefined until the next one.
         """
 
+    def listen(self) -> None:
+        """Put the target's own front-end and the streaming state into their initial states, for `hear`.
+
+        Raises:
+            UsageError: The target has no front-end.
+            MwwError: It cannot begin.
+        """
+        raise UsageError(f"{self.info().kind} has no front-end of its own", hint="--from features")
+
+    def hear(self, samples: bytes) -> Hearing:
+        """Have the front-end take little-endian int16 samples, 16 kHz mono, and the model what it makes of them.
+
+        Raises:
+            MwwError: As for `infer`; `listen` begins anew.
+        """
+        raise UsageError(f"{self.info().kind} has no front-end of its own", hint="--from features")
+
     def inferences(self) -> int | None:
-        """How many inferences the target itself has counted since the last `reset` or `load`; None if it does not."""
+        """How many inferences the target has counted since `reset`, `listen` or `load`; None if unknown."""
         return None
 
     def profile(self, frames: npt.NDArray[np.int8]) -> tuple[OperatorCost, ...] | None:

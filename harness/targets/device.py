@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.boards.leases import hold_port
-from harness.link.client import LinkClient
+from harness.link.client import LinkClient, StreamedFrames
 from harness.link.messages import FLAG_INSTRUCTIONS, FLAG_VIRTUAL, OPEN, STORED, Welcome
 from harness.link.model_table import ModelRecord
 from harness.link.reader import LogSink
 from harness.link.session import DEFAULT_TIMEOUT, Timing
 from harness.serial.connection import DEFAULT_BAUD
-from harness.targets.base import ArenaUse, Inference, OperatorCost, Target, TargetInfo, TargetKind
+from harness.targets.base import ArenaUse, Hearing, Inference, OperatorCost, Target, TargetInfo, TargetKind
 from harness.targets.board_tensors import BoardTensors
 from harness.targets.registry import TargetOptions
 from mww.core.errors import (
@@ -136,18 +136,42 @@ class DeviceTarget(Target):
 
     def reset(self) -> None:
         """Put the streaming state back; after a failure of the link, in a new session."""
+        self._begin(lambda: self._client.reset(_SLOT))
+
+    def listen(self) -> None:
+        """See `Target`; after a failure of the link, in a new session."""
+        if not self._client.has_frontend:
+            raise WrongFirmwareError(
+                f"the firmware at {self._called} is older than --from audio: it has no front-end",
+                hint=f"--from features, or {self._flash_line()}",
+            )
+        assert self._model is not None
+        step_ms = self._model.feature_step_size
+        self._begin(lambda: self._client.listen((_SLOT,), step_ms=step_ms))
+
+    def _begin(self, request: Callable[[], None]) -> None:
+        """Begin a clip."""
         if self._lost is not None:
             raise self._lost
         if self._broken:
             self._recover()
         with self._watched():
-            self._client.reset(_SLOT)
+            request()
             self._counted_before = self._client.stats().inferences
 
     def infer(self, frames: npt.NDArray[np.int8]) -> Inference:
         """Stream frames `[n, stride, 40]`; the time is the chip's own, or that which a virtual board simulates."""
         with self._watched():
             streamed = self._client.infer(frames, _SLOT)
+        return self._inference(streamed)
+
+    def hear(self, samples: bytes) -> Hearing:
+        """See `Target`."""
+        with self._watched():
+            heard = self._client.hear(samples)
+        return Hearing(heard.features, self._inference(heard.models[_SLOT]))
+
+    def _inference(self, streamed: StreamedFrames) -> Inference:
         measured = streamed.microseconds if streamed.microseconds.any() else None
         return Inference(
             streamed.outputs,
@@ -211,8 +235,11 @@ class DeviceTarget(Target):
     def _has_clock(self) -> bool:
         return self._housing.has_clock and not self._counts_instructions
 
+    def _flash_line(self) -> str:
+        return f"mww flash --port {self._called} --firmware FACTORY.bin"
+
     def _connect(self, timing: Timing) -> LinkClient:
-        line = f"mww flash --port {self._called} --firmware FACTORY.bin"
+        line = self._flash_line()
         try:
             return LinkClient.connect(self._url, baud=self._baud, timing=timing, on_log=self._on_log)
         except BootLoopError as error:

@@ -63,6 +63,7 @@ class TargetSpec:
         default_chip: The chip where the user names none; None where the target itself says which it has.
         boards: Where pytest gets a board of it: `own` starts one for each worker, `leased` takes a board that no other
             test has. None where nothing is shared between tests.
+        hears: Whether its firmware has an audio front-end of its own (`--from audio`).
         has_link: Whether there is firmware, and a link, between the frames and the model.
         kernels: Who wrote the kernels: `engine` (the interpreter), `host` (TFLite Micro built for this computer), or
             `chip` (as a device has them).
@@ -81,6 +82,7 @@ class TargetSpec:
     takes_faults: bool = False
     default_chip: str | None = None
     boards: Literal["own", "leased"] | None = None
+    hears: bool = True
     has_link: bool = True
     kernels: Literal["engine", "host", "chip"] = "chip"
     measures_arena: bool = False
@@ -96,6 +98,7 @@ TARGETS: Final = (
         place="on this computer, arena for {chip}",
         takes_engine=True,
         default_chip=DEFAULT_CHIP,
+        hears=False,
         has_link=False,
         kernels="engine",
     ),

@@ -1,4 +1,4 @@
-"""The tables of functions that the C++ session calls: engine, model partition and UART of the virtual chip.
+"""The tables of functions that the C++ session calls: engine, front-end, model partition and UART of the virtual chip.
 
 No exception passes through C++: the first is kept in `failure`, after which every function fails and nothing is sent.
 """
@@ -14,9 +14,12 @@ from harness.link.error_codes import LinkCode
 from harness.virtual import host_abi as abi
 from harness.virtual.engine import Engine, RefusedError
 from harness.virtual.flash import Flash, FlashRangeError
+from harness.virtual.frontend import BoardFrontend
 from mww.images.partition_table import Partition
 
 _OK: Final = 0
+_ONE_SAMPLE: Final = 1
+"""What a front-end that has failed says that it took: the session goes on to the end of the sound."""
 
 
 class Bridge:
@@ -25,12 +28,14 @@ class Bridge:
     def __init__(
         self,
         engine: Engine,
+        frontend: BoardFrontend,
         flash: Flash,
         models: Partition | None,
         transmit: Callable[[bytes], None],
         inference_us: int,
     ) -> None:
         self._engine = engine
+        self._frontend = frontend
         self._flash = flash
         self._models = models
         self._send = transmit
@@ -48,6 +53,12 @@ class Bridge:
             abi.INFER(self._guarded(self._infer, LinkCode.INFERENCE_FAILED)),
             abi.OUTPUT(self._guarded(self._read_output, None)),
             abi.PROFILE(lambda *_: 0),
+        )
+        self.frontend = abi.FrontendTable(
+            None,
+            abi.START(self._guarded(self._start, LinkCode.FRONTEND)),
+            abi.STOP(self._guarded(frontend.stop, None)),
+            abi.PROCESS(self._guarded(self._process, _ONE_SAMPLE)),
         )
         self.partition = abi.Partition(
             None,
@@ -118,6 +129,17 @@ class Bridge:
         self._tensor = ctypes.create_string_buffer(tensor, len(tensor))
         size[0] = len(tensor)
         return ctypes.addressof(self._tensor)
+
+    def _start(self, step_ms: int) -> int:
+        self._frontend.start(step_ms)
+        return _OK
+
+    def _process(self, samples: Any, count: int, features: Any, made: Any) -> int:
+        taken, slice_ = self._frontend.process(ctypes.string_at(samples, 2 * count))
+        made[0] = slice_ is not None
+        if slice_ is not None:
+            ctypes.memmove(features, slice_.ctypes.data, slice_.nbytes)
+        return taken
 
     def _erase(self, offset: int, size: int) -> int:
         assert self._models is not None

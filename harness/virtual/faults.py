@@ -8,6 +8,7 @@ from typing import Final
 
 from harness.virtual.kernel_fault import ALTERABLE
 from mww.core.errors import UsageError
+from mww.esphome.frontend_errors import ERROR_KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Faults:
         arena: Bytes that the board reports more than it uses.
         noreset: Whether the streaming state survives a reset.
         seed: Where chance begins.
+        frontend: What is wrong with the audio front-end; a kind of `mww.esphome.frontend_errors`.
         round: Each so many inferences since a reset, an output is off by 1, as of kernels that round otherwise.
         detect: The inference since a reset, from 0, at which the board's rule tells the opposite of what it found.
     """
@@ -45,6 +47,7 @@ class Faults:
     seed: int = 0
     detect: int | None = None
     round: int | None = None
+    frontend: str | None = None
 
     @property
     def noisy(self) -> bool:
@@ -84,11 +87,18 @@ def _operator(text: str) -> str:
     return text.upper()
 
 
+def _frontend(text: str) -> str:
+    if text not in ERROR_KINDS:
+        raise ValueError
+    return text
+
+
 _PARSERS: Final[dict[str, tuple[str, Callable[[str], float | int | str]]]] = {
     **{name: ("RATE", _rate) for name in ("corrupt", "drop", "duplicate", "log")},
     **{name: ("N", _count) for name in ("reboot", "hang", "wrong", "swap", "detect", "round", "seed")},
     "kernel": ("OP", _operator),
     "arena": ("BYTES", _bytes),
+    "frontend": ("KIND", _frontend),
 }
 FAULT_HELP: Final = ", ".join([*(f"{name}={value}" for name, (value, _) in _PARSERS.items()), "noreset"])
 """Every fault with what it takes."""
@@ -97,6 +107,7 @@ _TAKES: Final = {
     "N": "N is a whole number from 0",
     "BYTES": "BYTES is a whole number from 0 to 0x7fffffff",
     "OP": f"OP is one of {', '.join(ALTERABLE)}; VAR_HANDLE computes nothing",
+    "KIND": f"KIND is one of {', '.join(ERROR_KINDS)}",
 }
 
 

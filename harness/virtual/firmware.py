@@ -14,6 +14,7 @@ from harness.virtual.boot import Application, ResetCause
 from harness.virtual.bridge import Bridge
 from harness.virtual.engine import Engine
 from harness.virtual.flash import Flash
+from harness.virtual.frontend import BoardFrontend
 from harness.virtual.hostlib import host_library, load_library
 from harness.virtual.noise import Noise
 from harness.virtual.program import Step, Then
@@ -71,6 +72,7 @@ class Firmware:
         cause: ResetCause,
         flash: Flash,
         engine: Engine,
+        frontend: BoardFrontend,
         speed: Speed,
         noise: tuple[Noise, Noise] | None,
     ) -> None:
@@ -87,11 +89,12 @@ class Firmware:
         self._booted = time.monotonic()
         self._busy_until = 0.0
         self._waiting = False
-        self._bridge = Bridge(engine, flash, application.models, self._transmit, speed.inference_us or 0)
+        self._bridge = Bridge(engine, frontend, flash, application.models, self._transmit, speed.inference_us or 0)
         self._config = abi.Config(
             identity=_identity(identity, application, cause),
             limits=_limits(speed),
             engine=self._bridge.engine,
+            frontend=self._bridge.frontend,
             partition=self._bridge.partition,
             platform=self._bridge.platform,
         )

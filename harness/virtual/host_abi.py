@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes as c
 from typing import Final
 
-ABI: Final = 2
+ABI: Final = 3
 """The version of the header."""
 
 
@@ -107,6 +107,24 @@ class EngineTable(c.Structure):
     ]
 
 
+START = c.CFUNCTYPE(c.c_uint16, c.c_void_p, c.c_uint8)
+STOP = c.CFUNCTYPE(None, c.c_void_p)
+PROCESS = c.CFUNCTYPE(
+    c.c_size_t, c.c_void_p, c.POINTER(c.c_int16), c.c_size_t, c.POINTER(c.c_uint16), c.POINTER(c.c_uint8)
+)
+
+
+class FrontendTable(c.Structure):
+    """`mww_frontend_table`."""
+
+    _fields_ = [
+        ("context", c.c_void_p),
+        ("start", START),
+        ("stop", STOP),
+        ("process", PROCESS),
+    ]
+
+
 ERASE = c.CFUNCTYPE(c.c_uint8, c.c_void_p, c.c_uint32, c.c_uint32)
 WRITE = c.CFUNCTYPE(c.c_uint8, c.c_void_p, c.c_uint32, c.POINTER(c.c_uint8), c.c_size_t)
 
@@ -157,6 +175,7 @@ class Config(c.Structure):
         ("identity", Identity),
         ("limits", Limits),
         ("engine", EngineTable),
+        ("frontend", FrontendTable),
         ("partition", Partition),
         ("platform", Platform),
     ]

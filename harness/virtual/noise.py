@@ -10,9 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from harness.link.client import SAMPLE
+from harness.link.client import SAMPLE, heard_slices
 from harness.link.framing import Frame, FrameDecoder, encode_frame
-from harness.link.messages import Outputs
+from harness.link.messages import Heard, Outputs
 from harness.virtual.faults import Faults
 
 _TEXT: Final = b"[W][wifi:123]: beacon timeout, reconnecting\r\n"
@@ -26,6 +26,7 @@ class Noise:
         self._faults = faults
         self._random = random.Random(f"{direction}{faults.seed}")
         self._held = b""
+        self._rule = None if faults.detect is None else _WrongRule(faults.detect)
 
     def spoil(self, data: bytes) -> bytes:
         """Pass bytes through, holding back a frame until it is whole."""
@@ -40,8 +41,8 @@ class Noise:
 
     def _spoil_frame(self, frame: bytes) -> bytes:
         faults, chance = self._faults, self._random.random
-        if faults.detect is not None:
-            frame = _wrong_rule(frame, faults.detect)
+        if self._rule is not None:
+            frame = self._rule.change(frame)
         if chance() < faults.drop:
             return b"\0"
         if chance() < faults.corrupt:
@@ -54,15 +55,44 @@ class Noise:
         return (b"\0" + frame + b"\0") * copies
 
 
-def _wrong_rule(frame: bytes, inference: int) -> bytes:
-    """Turn what the rule is said to have found at an inference since the reset into its opposite."""
-    for entry in FrameDecoder().feed(frame + b"\0"):
-        if isinstance(entry, Frame) and entry.type == Outputs.type:
-            answer = Outputs.decode(entry.payload)
-            samples = np.frombuffer(answer.samples, SAMPLE).copy()
-            if 0 <= (at := inference - answer.first) < len(samples):
-                row = samples[at]
-                row["detected"], row["average"], row["maximum"] = (0, 0, 0) if row["detected"] else (1, 255, 255)
-                changed = Outputs(answer.model, answer.first, samples.tobytes())
-                return encode_frame(entry.type, entry.sequence, changed.encode()).strip(b"\0")
-    return frame
+class _WrongRule:
+    """Turns what the rule is said to have found at an inference since the reset into its opposite."""
+
+    def __init__(self, inference: int) -> None:
+        self._inference = inference
+        self._before: dict[int, int] = {}
+        """Inferences of the first model before a slice at which an answer began; one that comes again is no other."""
+
+    def change(self, frame: bytes) -> bytes:
+        """A frame as the board with that rule would send it."""
+        for entry in FrameDecoder().feed(frame + b"\0"):
+            if isinstance(entry, Frame) and entry.type in (Outputs.type, Heard.type):
+                payload = (self._outputs if entry.type == Outputs.type else self._heard)(entry.payload)
+                return encode_frame(entry.type, entry.sequence, payload).strip(b"\0")
+        return frame
+
+    def _outputs(self, payload: bytes) -> bytes:
+        answer = Outputs.decode(payload)
+        return Outputs(answer.model, answer.first, self._rows(answer.samples, answer.first)).encode()
+
+    def _heard(self, payload: bytes) -> bytes:
+        answer = Heard.decode(payload)
+        if answer.first == 0:
+            self._before = {0: 0}
+        count, slices, changed = self._before.get(answer.first), answer.first, bytearray()
+        if count is None:  # of the stream before
+            return payload
+        for features, samples in heard_slices(answer):
+            changed += features + bytes([sum(1 << slot for slot in samples)])
+            for number, row in enumerate(samples.values()):
+                changed += row if number else self._rows(row, count)
+            count, slices = count + bool(samples), slices + 1
+        self._before[slices] = count
+        return Heard(answer.first, bytes(changed)).encode()
+
+    def _rows(self, content: bytes, first: int) -> bytes:
+        samples = np.frombuffer(content, SAMPLE).copy()
+        if 0 <= (at := self._inference - first) < len(samples):
+            row = samples[at]
+            row["detected"], row["average"], row["maximum"] = (0, 0, 0) if row["detected"] else (1, 255, 255)
+        return samples.tobytes()

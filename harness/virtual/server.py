@@ -16,6 +16,7 @@ from harness.virtual.engine import Engine, TflmEngine
 from harness.virtual.faults import NO_FAULTS, Faults
 from harness.virtual.firmware import FAST, Firmware, Identity, Speed, like_a_chip
 from harness.virtual.flash import Flash
+from harness.virtual.frontend import BoardFrontend
 from harness.virtual.kernel_fault import alter_kernel
 from harness.virtual.noise import Noise
 from harness.virtual.program import Program
@@ -102,14 +103,19 @@ class _Starter:
         faults = options.faults
         speed = like_a_chip(options.inference_us) if simulated else FAST
         if faults.reboot is not None or faults.hang is not None:
-            speed = replace(speed, max_frames=1)  # so that all outputs before the fault reach the host
+            # So that all outputs before the fault reach the host
+            speed = replace(speed, max_frames=1, max_payload=1024)
         self._speed: Speed = speed
+        self._frontend_error = faults.frontend
         self._noise = (Noise(faults, "to board"), Noise(faults, "to host")) if faults.noisy else None
 
     def __call__(self, application: Application, cause: ResetCause) -> Program:
         for noise in self._noise or ():
             noise.forget()
-        return Firmware(self._identity, application, cause, self._flash, self._engine, self._speed, self._noise)
+        frontend = BoardFrontend(self._frontend_error)
+        return Firmware(
+            self._identity, application, cause, self._flash, self._engine, frontend, self._speed, self._noise
+        )
 
 
 def _open_transport(name: str, watch: int | None) -> Transport:

@@ -76,14 +76,25 @@ def iterate_features(
 
     `blocks` are little-endian int16 samples, 16 kHz mono.
     """
+    for _, features in iterate_sound(blocks, lead_in=lead_in, step_ms=step_ms):
+        if len(features):
+            yield features
+
+
+def iterate_sound(
+    blocks: Iterator[bytes], *, lead_in: float = 0.0, step_ms: int = FEATURE_STEP_MS
+) -> Iterator[tuple[bytes, npt.NDArray[np.uint16]]]:
+    """Compute the same as `iterate_features`, beside the samples, lead-in and all, that complete the features.
+
+    Samples behind the last whole 10 ms are left out.
+    """
     frontend = open_frontend(step_ms)
     pending = b""
     for block in _with_silence(blocks, lead_in):
         samples = pending + block
         whole = len(samples) - len(samples) % _STEP_BYTES
         pending = samples[whole:]
-        if len(features := frontend.process(samples[:whole])):
-            yield features
+        yield samples[:whole], frontend.process(samples[:whole])
 
 
 def frontend_version(step_ms: int = FEATURE_STEP_MS) -> tuple[str, str]:
@@ -153,9 +164,9 @@ def open_frontend(step_ms: int = FEATURE_STEP_MS) -> Frontend:
         )
     if step_ms == FEATURE_STEP_MS and package_agrees():
         return _PackageFrontend()
-    from mww.esphome.frontend_numpy import NumpyFrontend
+    from mww.esphome.frontend_numpy import FrontendSettings, NumpyFrontend
 
-    return NumpyFrontend(step_ms)
+    return NumpyFrontend(FrontendSettings(step_ms))
 
 
 def quantize_features(features: npt.ArrayLike) -> Slices:

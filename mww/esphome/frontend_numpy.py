@@ -8,6 +8,7 @@ goes from one slice to the next.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import cache
 from typing import Final, TypeAlias
 
@@ -40,11 +41,36 @@ _UINT32: Final = 2**32 - 1
 _UINT16: Final = 2**16 - 1
 
 
-class NumpyFrontend:
-    """One stream: samples in, features out, a slice each `step_ms` milliseconds."""
+@dataclass(frozen=True, slots=True)
+class FrontendSettings:
+    """What the device's front-end can be set to; the defaults are micro_wake_word's (`preprocessor_settings.h`).
 
-    def __init__(self, step_ms: int = FEATURE_STEP_MS) -> None:
-        self._step = SAMPLE_RATE * step_ms // 1000
+    Attributes:
+        step_ms: Milliseconds from one slice to the next.
+        gain_control: Whether PCAN is on (`enable_pcan`).
+        even_smoothing: How fast the noise estimate of features 0, 2, ... follows the sound, 0..1.
+        odd_smoothing: The same for features 1, 3, ...
+        min_signal_remaining: Share of the sound that noise reduction always leaves; 1 turns it off.
+        log: Whether the result is a logarithm (`enable_log`).
+    """
+
+    step_ms: int = FEATURE_STEP_MS
+    gain_control: bool = True
+    even_smoothing: float = 0.025
+    odd_smoothing: float = 0.06
+    min_signal_remaining: float = 0.05
+    log: bool = True
+
+
+DEFAULT_SETTINGS: Final = FrontendSettings()
+
+
+class NumpyFrontend:
+    """One stream: samples in, features out."""
+
+    def __init__(self, settings: FrontendSettings = DEFAULT_SETTINGS) -> None:
+        self._settings = settings
+        self._step = SAMPLE_RATE * settings.step_ms // 1000
         self._waiting = np.empty(0, np.int16)
         self._estimate = np.zeros(FEATURES, np.int64)
 
@@ -72,11 +98,14 @@ class NumpyFrontend:
         energy = real.astype(np.float64) ** 2 + imaginary.astype(np.float64) ** 2
         signal = _root((energy @ _filters()).astype(np.int64)) >> shift[:, None]
         signal, estimate = self._reduce_noise(signal)
-        return _log(_shrink(signal * _gain(estimate) >> (_GAIN_BITS - _CORRECTION_BITS - _SNR_BITS)))
+        if self._settings.gain_control:
+            signal = _shrink(signal * _gain(estimate) >> (_GAIN_BITS - _CORRECTION_BITS - _SNR_BITS))
+        return _log(signal) if self._settings.log else np.minimum(signal, _UINT16)
 
     def _reduce_noise(self, signal: Integers) -> tuple[Integers, Integers]:
         """Less the estimated noise, with the estimate of each slice."""
-        even, odd = _fixed(0.025, _NOISE_BITS), _fixed(0.06, _NOISE_BITS)
+        settings = self._settings
+        even, odd = _fixed(settings.even_smoothing, _NOISE_BITS), _fixed(settings.odd_smoothing, _NOISE_BITS)
         smoothing = np.where(np.arange(FEATURES) % 2 == 0, even, odd)
         scaled = (signal << _SMOOTHING_BITS) & _UINT32
         estimates, fresh, kept = np.empty_like(scaled), scaled * smoothing, (1 << _NOISE_BITS) - smoothing
@@ -87,7 +116,7 @@ class NumpyFrontend:
             np.right_shift(row, _NOISE_BITS, out=row)
             estimate = row
         self._estimate = estimate.copy()
-        least = signal * _fixed(0.05, _NOISE_BITS) >> _NOISE_BITS
+        least = signal * _fixed(settings.min_signal_remaining, _NOISE_BITS) >> _NOISE_BITS
         return np.maximum((scaled - np.minimum(estimates, scaled)) >> _SMOOTHING_BITS, least), estimates
 
 

@@ -17,6 +17,7 @@ VARIANTS = {
     "m5stack-cores3": "ESP32S3",
     "voice-pe": "ESP32S3",
 }
+RUNTIME = ("espressif/esp-tflite-micro", "espressif/esp-nn", "esphome/esp-micro-speech-features")
 ON_USB = {"esp32-s3-box-3", "m5stack-cores3", "voice-pe"}
 WITH_PSRAM = ON_USB | {"esp32-s3-devkitc-psram"}
 
@@ -34,7 +35,7 @@ def test_a_board_and_its_wake_word_have_one_runtime(board: str, tmp_path: Path, 
         esphome("compile", "--only-generate", config)
     own, other = project.image.parents[1], tmp_path / ".esphome/build/wake-word"
     assert pins(own) == pins(other)
-    assert len(pins(own)) == 2
+    assert len(pins(own)) == 3
     assert flags(own) == flags(other)
     assert f"-DUSE_ESP32_VARIANT_{VARIANTS[board]}" in flags(own)
     check_harness(own, board)
@@ -45,9 +46,9 @@ def test_a_board_and_its_wake_word_have_one_runtime(board: str, tmp_path: Path, 
 
 
 def pins(build: Path) -> dict[str, object]:
-    """The interpreter and its kernels, as ESP-IDF's component manager gets them."""
+    """The interpreter, its kernels and the front-end, as ESP-IDF's component manager gets them."""
     content = yaml.safe_load((build / "src/idf_component.yml").read_text())
-    return {name: pin for name, pin in content["dependencies"].items() if name.startswith("espressif/esp-")}
+    return {name: pin for name, pin in content["dependencies"].items() if name in RUNTIME}
 
 
 def flags(build: Path) -> set[str]:

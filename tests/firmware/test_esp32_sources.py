@@ -37,7 +37,11 @@ TFLM_HEADERS = [
     f"tensorflow/lite/micro/micro_{name}.h"
     for name in ("allocator", "interpreter", "mutable_op_resolver", "profiler_interface", "resource_variable")
 ]
-SOURCES = ("board_esp32", "link", "model_partition_esp32", "model_store", "mww_harness", "session", "usb_serial_jtag")
+FRONTEND_HEADERS = ("frontend.h", "frontend_util.h")
+SOURCES = (
+    *("board_esp32", "ear", "link", "model_partition_esp32", "model_store", "mww_harness", "session"),
+    *("speech_features", "usb_serial_jtag"),
+)
 CONCRETE = """
 #include <type_traits>
 #include "esphome/components/mww_harness/usb_serial_jtag.h"
@@ -49,7 +53,8 @@ static_assert(!std::is_abstract_v<esphome::mww_harness::UsbSerialJtag>, "a funct
 def includes(tmp_path: Path) -> list[str]:
     """Options that find every header of the chip's libraries among the stubs."""
     folder = tmp_path / "include"
-    for names, stub in ((IDF_HEADERS, "idf_stubs.h"), (TFLM_HEADERS, "tflm_stubs.h")):
+    stubs = {"idf_stubs.h": IDF_HEADERS, "tflm_stubs.h": TFLM_HEADERS, "frontend_stubs.h": FRONTEND_HEADERS}
+    for stub, names in stubs.items():
         for name in names:
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)

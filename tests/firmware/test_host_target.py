@@ -28,7 +28,7 @@ from tests.harness.targets.test_conformance import (  # noqa: F401 -- collected 
 from tests.support.engine_server import EngineServer, TflmWorker
 from tests.support.esphome_host import HostProcess
 from tests.support.every_operator import every_operator
-from tests.support.host_board import PARTITION_SIZE
+from tests.support.host_board import PARTITION_SIZE, Noise
 
 pytestmark = pytest.mark.xdist_group("esphome-host")
 
@@ -75,3 +75,34 @@ def test_a_wrong_kernel_is_found_in_esphome_s_runtime_and_the_model_comes_back(p
             assert client.describe().sha256.hex() == model.sha256
     assert result.divergence is not None
     assert (result.divergence.op, result.copies) == ("MAX_POOL_2D", 1)
+
+
+def test_esphome_hears_sound_and_gives_the_outputs_of_features(
+    program: Path, tmp_path: Path, models: Path, clips: Path
+) -> None:
+    pytest.importorskip("tflite_micro", reason="tflite-micro, the device's own runtime, is not installed")
+    given = [clips / "okay_nabu", clips / "negative"]
+    features = check(models / "okay_nabu.json", given, lead_in=1.2)
+    (flash := tmp_path / "partition").write_bytes(b"\xff" * PARTITION_SIZE)
+    noise = Noise(1, corrupt=0.02, drop=0.02, duplicate=0.02, log=0.02)
+    with (
+        EngineServer(tmp_path / "engine", TflmWorker) as server,
+        HostProcess(program, flash, server, noise) as process,
+    ):
+        heard = check(models / "okay_nabu.json", given, lead_in=1.2, target=process.port, source="audio")
+    assert heard.verdict == "pass"
+    digests = [(clip.features.sha256 if clip.features else None, clip.outputs_sha256) for clip in heard.clips]
+    assert digests == [(clip.frames_sha256, clip.outputs_sha256) for clip in features.clips]
+    assert [clip.device_detections for clip in heard.clips] == [clip.detections for clip in features.clips]
+
+
+@pytest.mark.parametrize(("kind", "words"), [("gain", "without its gain control"), ("noreset", "not reset")])
+def test_a_wrong_front_end_in_esphome_is_named(
+    program: Path, tmp_path: Path, models: Path, clips: Path, kind: str, words: str
+) -> None:
+    pytest.importorskip("tflite_micro", reason="tflite-micro, the device's own runtime, is not installed")
+    (flash := tmp_path / "partition").write_bytes(b"\xff" * PARTITION_SIZE)
+    with EngineServer(tmp_path / "engine", TflmWorker, kind) as server, HostProcess(program, flash, server) as process:
+        result = check(models / "okay_nabu.json", clips / "okay_nabu", lead_in=1.2, target=process.port, source="audio")
+    (problem,) = result.problems
+    assert (problem.code, words in problem.message) == ("frontend", True)

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from harness.link import messages as wire
 from harness.virtual.engine import RefusedError, TflmEngine
+from harness.virtual.frontend import BoardFrontend
 from tests.support import host_board
 
 _REQUEST = struct.Struct("<BI")
@@ -29,6 +30,8 @@ class Request(IntEnum):
     INFER = 2
     OUTPUT = 3
     PROFILE = 4
+    START = 5
+    PROCESS = 6
 
 
 class Refusal(Exception):
@@ -96,9 +99,10 @@ class ChainEngine:
 class EngineServer:
     """Serves engines on a Unix socket until it is left."""
 
-    def __init__(self, path: Path, engine: Callable[[], SocketEngine]) -> None:
+    def __init__(self, path: Path, engine: Callable[[], SocketEngine], frontend: str | None = None) -> None:
         self.path = path
         self._engine = engine
+        self._frontend = frontend
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen()
@@ -122,17 +126,32 @@ class EngineServer:
             threading.Thread(target=self._serve, args=(connection,), name="engine", daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        engine = self._engine()
+        engine = None
+        frontend = BoardFrontend(self._frontend)
         with connection, suppress(ConnectionError):  # the firmware was ended in the middle
             while header := connection.recv(_REQUEST.size, socket.MSG_WAITALL):
                 what, size = _REQUEST.unpack(header)
                 payload = connection.recv(size, socket.MSG_WAITALL) if size else b""
                 try:
-                    code, answer = 0, _carry_out(engine, Request(what), payload)
+                    if what >= Request.START:
+                        code, answer = 0, _hear(frontend, Request(what), payload)
+                    else:
+                        engine = engine or self._engine()
+                        code, answer = 0, _carry_out(engine, Request(what), payload)
                 except Refusal as refusal:
                     code, answer = refusal.code, b""
                 connection.sendall(_ANSWER.pack(code, len(answer)) + answer)
-        engine.close()
+        if engine is not None:
+            engine.close()
+
+
+def _hear(frontend: BoardFrontend, what: Request, payload: bytes) -> bytes:
+    if what is Request.START:
+        with _refusals():
+            frontend.start(payload[0])
+        return b""
+    taken, features = frontend.process(payload)
+    return struct.pack("<H", taken) + (b"" if features is None else features.astype("<u2").tobytes())
 
 
 def _carry_out(engine: SocketEngine, what: Request, payload: bytes) -> bytes:
@@ -149,6 +168,8 @@ def _carry_out(engine: SocketEngine, what: Request, payload: bytes) -> bytes:
             return engine.output(payload[0])
         case Request.PROFILE:
             return b"".join(time.encode() for time in engine.profile())
+        case _:
+            raise AssertionError(what)
 
 
 class TflmWorker:

@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 from harness.link.model_table import ModelRecord
 from harness.virtual import host_abi as abi
+from harness.virtual.engine import RefusedError
+from harness.virtual.frontend import BoardFrontend
 from harness.virtual.hostlib import host_library, load_library
 from mww.core.errors import PortMissingError
 
@@ -106,6 +108,7 @@ class HostBoard:
         max_frames: int = 8,
         batch: int = 1,
         flash_fails_at: int | None = None,
+        deaf: bool = False,
     ) -> None:
         self.engine = engine or ChainEngine()
         self.partition = partition if partition is not None else bytearray(b"\xff" * PARTITION_SIZE)
@@ -124,6 +127,7 @@ class HostBoard:
                 abi.OUTPUT(self.engine.output),
                 abi.PROFILE(self.engine.profile),
             ),
+            frontend=abi.FrontendTable() if deaf else self._frontend(),
             partition=abi.Partition(
                 None, c.addressof(self._flash), len(self.partition), abi.ERASE(self._erase), abi.WRITE(self._write)
             ),
@@ -156,6 +160,27 @@ class HostBoard:
     def _identity(boot_id: int) -> abi.Identity:
         words = (b"esp32s3", b"0.2", b"test", b"0.1", b"chain", b"2026.6.5", b"", b"1.3.3~1", b"", b"power-on")
         return abi.Identity(boot_id, 240, 1, (c.c_uint8 * 6)(1, 2, 3, 4, 5, 6), *words)
+
+    @staticmethod
+    def _frontend() -> abi.FrontendTable:
+        frontend = BoardFrontend()
+
+        def start(_: object, step_ms: int) -> int:
+            try:
+                frontend.start(step_ms)
+            except RefusedError as error:
+                return error.code
+            return 0
+
+        def process(_: object, samples: object, size: int, features: object, made: object) -> int:
+            taken, result = frontend.process(c.string_at(samples, 2 * size))  # type: ignore[arg-type]
+            made[0] = result is not None  # type: ignore[index]
+            if result is not None:
+                c.memmove(features, result.tobytes(), result.nbytes)  # type: ignore[arg-type]
+            return taken
+
+        stop = abi.STOP(lambda _: frontend.stop())
+        return abi.FrontendTable(None, abi.START(start), stop, abi.PROCESS(process))
 
     def _erase(self, _: object, offset: int, size: int) -> int:
         if not self._flash_works():

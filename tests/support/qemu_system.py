@@ -21,6 +21,7 @@ from harness.virtual.chips import find_chip
 from harness.virtual.engine import TflmEngine
 from harness.virtual.firmware import Firmware, Identity, like_a_chip
 from harness.virtual.flash import Flash
+from harness.virtual.frontend import BoardFrontend
 from harness.virtual.program import Program
 from harness.virtual.registers import UNSECURED
 from harness.virtual.transports.tcp import SocketTransport
@@ -110,7 +111,7 @@ def _serve(machine: str, flash: Flash, port: int) -> NoReturn:
 
     def start(application: Application, cause: ResetCause) -> Program:
         identity = Identity(machine, mac, "tflm", engine.version)
-        return Firmware(identity, application, cause, flash, engine, like_a_chip(50), None)
+        return Firmware(identity, application, cause, flash, engine, BoardFrontend(), like_a_chip(50), None)
 
     Board(BoardSettings(chip, mac, UNSECURED, None), flash, _at_port(port), start).run()
     raise AssertionError("it runs until it is killed")

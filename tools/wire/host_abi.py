@@ -35,6 +35,7 @@ _COMMENT: Final = re.compile(r"/\*.*?\*/", re.DOTALL)
 _SCALARS: Final = {
     "uint8_t": "c.c_uint8",
     "int8_t": "c.c_int8",
+    "int16_t": "c.c_int16",
     "uint16_t": "c.c_uint16",
     "uint32_t": "c.c_uint32",
     "int32_t": "c.c_int32",

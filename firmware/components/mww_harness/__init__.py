@@ -46,6 +46,7 @@ VERSION = "0.1.0"
 # The runtime, as micro_wake_word pins it (esphome 2026.6.5, components/micro_wake_word/__init__.py)
 ESP_TFLITE_MICRO_VERSION = "1.3.3~1"
 ESP_NN_VERSION = "1.1.2"
+SPEECH_FEATURES_VERSION = "1.2.3"
 
 CONF_ESP_NN_VERSION = "esp_nn_version"
 CONF_FRAMES_PER_PACKET = "frames_per_packet"
@@ -225,6 +226,7 @@ def _add_runtime(esp_nn_version: str) -> None:
     """Add the runtime exactly as micro_wake_word does, where no other esp-nn is asked for."""
     esp32.add_idf_component(name="espressif/esp-tflite-micro", ref=ESP_TFLITE_MICRO_VERSION)
     esp32.add_idf_component(name="espressif/esp-nn", ref=esp_nn_version)
+    esp32.add_idf_component(name="esphome/esp-micro-speech-features", ref=SPEECH_FEATURES_VERSION)
     cg.add_build_flag("-DTF_LITE_STATIC_MEMORY")
     cg.add_build_flag("-DTF_LITE_DISABLE_X86_NEON")
     cg.add_build_flag("-DESP_NN")
@@ -280,6 +282,7 @@ FILTER_SOURCE_FILES = filter_source_files_from_platform(
         "board_esp32.cpp": _ESP32,
         "engine_tflm.cpp": _ESP32,
         "model_partition_esp32.cpp": _ESP32,
+        "speech_features.cpp": _ESP32,
         "usb_serial_jtag.cpp": _ESP32,
         "board_host.cpp": _HOST,
         "model_partition_host.cpp": _HOST,

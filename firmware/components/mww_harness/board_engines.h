@@ -11,6 +11,7 @@
 #include "esphome/core/helpers.h"
 
 #include "engine_tflm.h"
+#include "speech_features.h"
 #elif defined(MWW_HARNESS_ENGINES)
 #include MWW_HARNESS_ENGINES
 #else
@@ -24,7 +25,7 @@ namespace esphome::mww_harness {
 /// Where the tensor arena goes; ANY is micro_wake_word's choice: PSRAM, or internal RAM where PSRAM has no room.
 enum class ArenaMemory : uint8_t { ANY, INTERNAL, PSRAM };
 
-/// The interpreters of this board, one for each model slot. They take memory when they load a model.
+/// The interpreters of this board, one for each model slot, and its front-end. They take memory when they begin.
 class BoardEngines final : public EngineHost {
  public:
   void set_arena(ArenaSource source, ArenaMemory memory) {
@@ -37,6 +38,7 @@ class BoardEngines final : public EngineHost {
     }
   }
   Engine *operator[](size_t slot) { return &*this->engines_[slot]; }
+  Frontend *frontend() { return &this->frontend_; }
 
   uint8_t *allocate(size_t size) override { return this->allocator_().allocate(size); }
   void deallocate(uint8_t *memory, size_t size) override { this->allocator_().deallocate(memory, size); }
@@ -55,6 +57,7 @@ class BoardEngines final : public EngineHost {
   }
 
   std::optional<TflmEngine> engines_[wire::MAX_MODELS];
+  SpeechFeatures frontend_;
   ArenaSource arena_source_{ArenaSource::PROBE};
   ArenaMemory arena_memory_{ArenaMemory::ANY};
 };

@@ -41,8 +41,11 @@ class Engine {
   virtual void unload() = 0;
   /// Puts the streaming state back to the model's initial one.
   virtual Outcome reset() = 0;
-  /// Advances the state by `count` frames of stride * 40 bytes; with `profile`, times each operator of the last.
+  /// Advances the state by `count` frames of stride * 40 bytes, which may be frame(); with `profile`, times each
+  /// operator of the last.
   virtual Outcome infer(const int8_t *frames, size_t count, bool profile, InferenceResult *results) = 0;
+  /// Where a frame of stride * 40 bytes is put together, slice by slice; stays as it is until the next inference.
+  virtual int8_t *frame() = 0;
   /// An output tensor as the last inference left it; without data if the model does not have it.
   virtual ByteView output(uint8_t index) = 0;
   /// Operators that the last profiled inference ran.

@@ -16,7 +16,7 @@ using wire::ErrorCode;
 // esphome 2026.6.5, micro_wake_word: streaming_model.h, streaming_model.cpp, preprocessor_settings.h, __init__.py
 static constexpr size_t VARIABLE_ARENA_SIZE = 1024 * (sizeof(void *) / sizeof(uint32_t));  // 1024 on a chip
 static constexpr int MAX_VARIABLES = 20;
-static constexpr int FEATURES = 40;
+static constexpr int FEATURES = wire::FEATURES;
 static constexpr size_t MAX_TENSOR_ARENA_SIZE = 32 * 1024 * 1024;  // more than any board has
 static constexpr size_t V1_TENSOR_ARENA_SIZE = 45672;              // what a model without a version 2 manifest is given
 
@@ -346,7 +346,7 @@ Outcome TflmEngine::reset() {
 
 Outcome TflmEngine::infer(const int8_t *frames, size_t count, bool profile, InferenceResult *results) {
   for (size_t i = 0; i < count; i++) {
-    std::memcpy(this->interpreter_->input(0)->data.int8, frames + i * this->frame_size_, this->frame_size_);
+    std::memmove(this->interpreter_->input(0)->data.int8, frames + i * this->frame_size_, this->frame_size_);
     if (profile && i + 1 == count) {
       this->profiler_.start();
     }

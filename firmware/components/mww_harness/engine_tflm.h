@@ -72,6 +72,7 @@ class TflmEngine final : public Engine {
   void unload() override;
   Outcome reset() override;
   Outcome infer(const int8_t *frames, size_t count, bool profile, InferenceResult *results) override;
+  int8_t *frame() override { return this->interpreter_->input(0)->data.int8; }
   ByteView output(uint8_t index) override;
   uint16_t profiled_ops() override { return this->profiler_.size(); }
   wire::OpTime profiled_op(uint16_t index) override;

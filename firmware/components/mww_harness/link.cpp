@@ -8,14 +8,14 @@ using wire::ErrorCode;
 
 static constexpr uint32_t ACTIVE_MS = 5000;  // a host that waits repeats its request far more often
 static constexpr size_t SHORT_FRAME = wire_size(wire::Error::FIXED_SIZE + 1 + 255);
-static constexpr size_t ERROR_TEXT = 96;  // fits remembered_payload()
+static constexpr size_t ERROR_TEXT = 96;  // fits what is remembered
 
 // --- Reply ---
 
 FrameWriter &Reply::begin(uint8_t type) {
   Link &link = *this->link_;
   if (link.answer_ != nullptr) {
-    link.writer_ = FrameWriter(link.answer_->frame, wire_size(remembered_payload(link.buffers_.max_frames)));
+    link.writer_ = FrameWriter(link.answer_->frame, wire_size(link.buffers_.remembered_payload()));
   } else {
     link.writer_ = FrameWriter(link.buffers_.transmit, wire_size(link.buffers_.max_payload));
   }
@@ -45,7 +45,7 @@ void Reply::error(ErrorCode code, uint32_t detail, std::string_view text) {
 
 size_t Reply::room() const {
   const LinkBuffers &buffers = this->link_->buffers_;
-  return this->link_->answer_ != nullptr ? remembered_payload(buffers.max_frames) : buffers.max_payload;
+  return this->link_->answer_ != nullptr ? buffers.remembered_payload() : buffers.max_payload;
 }
 
 // --- Link ---
@@ -60,7 +60,7 @@ Link::Link(const wire::Welcome &identity, const LinkBuffers &buffers, Transmitte
   this->identity_.window = buffers.window;
   this->identity_.max_payload = buffers.max_payload;
   this->identity_.max_frames = buffers.max_frames;
-  const size_t each = wire_size(remembered_payload(buffers.max_frames));
+  const size_t each = wire_size(buffers.remembered_payload());
   for (size_t i = 0; i < buffers.window; i++) {
     buffers.answers[i].frame = buffers.remembered + i * each;
   }

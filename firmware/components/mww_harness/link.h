@@ -9,11 +9,18 @@
 
 namespace esphome::mww_harness {
 
-/// Payload of the largest answer that is remembered: an Error with a line of text, a Model, or Outputs.
-constexpr size_t remembered_payload(size_t max_frames) {
+/// Slices that the samples of one Hear may complete: a payload of ESPHome's 10 ms steps, and one begun before it.
+constexpr size_t max_slices(size_t max_payload) { return max_payload / 320 + 1; }
+
+/// Payload of the largest answer that is remembered: an Error with a line of text, a Model, Outputs, or Heard where
+/// every model infers with each slice.
+constexpr size_t remembered_payload(size_t max_payload, size_t max_frames) {
   constexpr size_t least = 128;
+  constexpr size_t slice = wire::FEATURES + 1 + wire::MAX_MODELS * wire::Sample::FIXED_SIZE;
   const size_t outputs = wire::Outputs::FIXED_SIZE + max_frames * wire::Sample::FIXED_SIZE;
-  return outputs > least ? outputs : least;
+  const size_t heard = wire::Heard::FIXED_SIZE + max_slices(max_payload) * slice;
+  const size_t most = outputs > heard ? outputs : heard;
+  return most > least ? most : least;
 }
 
 /// An answer that was given: the frame as it was sent, and nothing for a request that may be carried out afresh.
@@ -26,11 +33,13 @@ struct Answer {
 struct LinkBuffers {
   uint8_t *receive;     // max_payload + 7 bytes
   uint8_t *transmit;    // wire_size(max_payload) bytes
-  uint8_t *remembered;  // window * wire_size(remembered_payload(max_frames)) bytes
+  uint8_t *remembered;  // window * wire_size(remembered_payload(max_payload, max_frames)) bytes
   Answer *answers;      // window
   uint16_t max_payload;
   uint16_t max_frames;
   uint8_t window;
+
+  size_t remembered_payload() const { return mww_harness::remembered_payload(this->max_payload, this->max_frames); }
 };
 
 template<uint16_t MAX_PAYLOAD, uint16_t MAX_FRAMES, uint8_t WINDOW> class StaticLinkBuffers {
@@ -42,7 +51,7 @@ template<uint16_t MAX_PAYLOAD, uint16_t MAX_FRAMES, uint8_t WINDOW> class Static
  protected:
   uint8_t receive_[MAX_PAYLOAD + 7];
   uint8_t transmit_[wire_size(MAX_PAYLOAD)];
-  uint8_t remembered_[WINDOW * wire_size(remembered_payload(MAX_FRAMES))];
+  uint8_t remembered_[WINDOW * wire_size(remembered_payload(MAX_PAYLOAD, MAX_FRAMES))];
   Answer answers_[WINDOW];
 };
 

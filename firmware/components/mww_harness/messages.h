@@ -27,8 +27,12 @@ static constexpr uint8_t INFER_PROFILE = 1;
 static constexpr uint8_t FLAG_VIRTUAL = 1;
 /// Welcome.flags: microseconds are instructions that were executed.
 static constexpr uint8_t FLAG_INSTRUCTIONS = 2;
+/// Welcome.flags: it has an audio front-end, for Listen.
+static constexpr uint8_t FLAG_FRONTEND = 4;
 /// Slots of a model partition.
 static constexpr uint8_t MAX_MODELS = 4;
+/// Features a slice.
+static constexpr uint8_t FEATURES = 40;
 /// Bytes that flash erases at once.
 static constexpr uint32_t SECTOR_SIZE = 0x1000;
 /// MWWT as bytes.
@@ -94,6 +98,14 @@ enum class ErrorCode : uint16_t {
   NO_INTERPRETER = 26,
   /// The virtual board's fault has nothing to act on.
   FAULT = 27,
+  /// The firmware has no audio front-end.
+  NO_FRONTEND = 28,
+  /// The audio front-end cannot be had.
+  FRONTEND = 29,
+  /// No model listens.
+  NOT_LISTENING = 30,
+  /// More sound than the board takes at once.
+  TOO_MUCH_SOUND = 31,
 };
 
 /// What one frame gave.
@@ -406,6 +418,43 @@ struct ReadProfile {
   }
 };
 
+/// Begins a stream of sound with the front-end, the models and their armed rules in their initial state.
+/// A model listens until Open, Close, Reset or Infer takes it out of the stream, or the next Listen does.
+struct Listen {
+  static constexpr uint8_t TYPE = 0x18;
+  static constexpr size_t FIXED_SIZE = 2;
+
+  /// The open models that listen, bit 0 for slot 0; 0 ends the stream.
+  uint8_t models{};
+  /// From one slice to the next: the manifest's feature_step_size.
+  uint8_t step_ms{};
+
+  void encode(WireWriter &writer) const {
+    writer.u8(this->models);
+    writer.u8(this->step_ms);
+  }
+  bool decode(WireReader &reader) {
+    this->models = reader.u8();
+    this->step_ms = reader.u8();
+    return reader.finish();
+  }
+};
+
+/// Takes the next samples of the stream; every model that listens takes each slice that they complete.
+struct Hear {
+  static constexpr uint8_t TYPE = 0x19;
+  static constexpr size_t FIXED_SIZE = 0;
+
+  /// int16, 16 kHz, mono; no more than max_payload / 320 steps of them.
+  ByteView samples;
+
+  void encode(WireWriter &writer) const { writer.bytes(this->samples.data, this->samples.size); }
+  bool decode(WireReader &reader) {
+    this->samples = reader.tail(1);
+    return reader.finish();
+  }
+};
+
 /// Finds room for a record beside all that the partition holds; an earlier upload without commit is forgotten.
 struct UploadBegin {
   static constexpr uint8_t TYPE = 0x20;
@@ -491,7 +540,7 @@ struct Welcome {
   uint8_t window{};
   /// Model slots.
   uint8_t models{};
-  /// FLAG_VIRTUAL, FLAG_INSTRUCTIONS.
+  /// FLAG_VIRTUAL, FLAG_INSTRUCTIONS, FLAG_FRONTEND.
   uint8_t flags{};
   /// Bytes of the largest payload it takes.
   uint16_t max_payload{};
@@ -803,6 +852,28 @@ struct Stats {
   }
 };
 
+/// What the samples of one Hear gave.
+struct Heard {
+  static constexpr uint8_t TYPE = 0x88;
+  static constexpr size_t FIXED_SIZE = 4;
+
+  /// Slices since Listen before the first of these.
+  uint32_t first{};
+  /// For each slice its 40 features, int8 as a model takes them; a byte with the bit of each model that it completes
+  /// a frame of; and the Sample of each of these, in the order of the slots.
+  ByteView slices;
+
+  void encode(WireWriter &writer) const {
+    writer.u32(this->first);
+    writer.bytes(this->slices.data, this->slices.size);
+  }
+  bool decode(WireReader &reader) {
+    this->first = reader.u32();
+    this->slices = reader.tail(1);
+    return reader.finish();
+  }
+};
+
 /// The request was refused or failed; it has had its answer all the same, and its number is used up.
 struct Error {
   static constexpr uint8_t TYPE = 0x90;
@@ -930,6 +1001,12 @@ template<typename Visitor> bool visit_request(uint8_t type, Visitor &&visit) {
     case ReadProfile::TYPE:
       visit(ReadProfile());
       return true;
+    case Listen::TYPE:
+      visit(Listen());
+      return true;
+    case Hear::TYPE:
+      visit(Hear());
+      return true;
     case UploadBegin::TYPE:
       visit(UploadBegin());
       return true;
@@ -980,6 +1057,12 @@ template<typename Visitor> bool visit_message(uint8_t type, Visitor &&visit) {
     case ReadProfile::TYPE:
       visit(ReadProfile());
       return true;
+    case Listen::TYPE:
+      visit(Listen());
+      return true;
+    case Hear::TYPE:
+      visit(Hear());
+      return true;
     case UploadBegin::TYPE:
       visit(UploadBegin());
       return true;
@@ -1012,6 +1095,9 @@ template<typename Visitor> bool visit_message(uint8_t type, Visitor &&visit) {
       return true;
     case Stats::TYPE:
       visit(Stats());
+      return true;
+    case Heard::TYPE:
+      visit(Heard());
       return true;
     case Error::TYPE:
       visit(Error());

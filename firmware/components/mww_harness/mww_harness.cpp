@@ -25,7 +25,8 @@ void MwwHarness::setup() {
   for (size_t slot = 0; slot < wire::MAX_MODELS; slot++) {
     engines[slot] = this->engines_[slot];
   }
-  this->session_.emplace(this->identity_(), this->buffers_.view(), engines, &*this->store_, this, &this->result_, 1);
+  this->session_.emplace(this->identity_(), this->buffers_.view(), engines, &*this->store_, this, &this->result_, 1,
+                         this->engines_.frontend());
 
 #ifdef USE_LOG_LISTENERS
   logger::global_logger->add_log_callback(

@@ -6,7 +6,13 @@ namespace esphome::mww_harness {
 
 using wire::ErrorCode;
 
-static constexpr size_t FEATURES = 40;  // PREPROCESSOR_FEATURE_SIZE, micro_wake_word's preprocessor_settings.h
+static constexpr size_t SAMPLE_SIZE = 2;
+static constexpr size_t PIECE = 160;  // samples that the front-end is given at once: ESPHome's 10 ms
+
+static wire::Welcome with_frontend(wire::Welcome identity, const Frontend *frontend) {
+  identity.flags |= frontend == nullptr ? 0 : wire::FLAG_FRONTEND;
+  return identity;
+}
 
 static void finish(const Outcome &outcome, Reply &reply) {
   if (outcome.ok()) {
@@ -17,14 +23,16 @@ static void finish(const Outcome &outcome, Reply &reply) {
 }
 
 Session::Session(const wire::Welcome &identity, const LinkBuffers &buffers, Engine *const *engines, ModelStore *store,
-                 Platform *platform, InferenceResult *results, size_t batch)
+                 Platform *platform, InferenceResult *results, size_t batch, Frontend *frontend)
     : store_(store),
       platform_(platform),
       results_(results),
       batch_(batch),
       max_frames_(buffers.max_frames),
+      max_slices_(max_slices(buffers.max_payload)),
       models_(identity.models),
-      link_(identity, buffers, platform, this) {
+      ear_(frontend, this->slots_),
+      link_(with_frontend(identity, frontend), buffers, platform, this) {
   for (size_t i = 0; i < this->models_; i++) {
     this->slots_[i].engine = engines[i];
   }
@@ -34,14 +42,18 @@ bool Session::poll(uint32_t now_ms) {
   this->link_.poll(now_ms);
   if (this->job_.reply != nullptr) {
     this->step_();
+  } else if (this->hearing_.reply != nullptr) {
+    this->hear_();
   }
   return this->link_.busy();
 }
 
 void Session::close_models() {
   this->job_ = Job();
-  for (size_t i = 0; i < this->models_; i++) {
-    this->close_(&this->slots_[i]);
+  this->hearing_ = Hearing();
+  this->ear_.listen(0, 0);
+  for (uint8_t i = 0; i < this->models_; i++) {
+    this->close_(i);
   }
 }
 
@@ -60,7 +72,7 @@ void Session::on_request(uint8_t type, WireReader &payload, Reply &reply) {
 
 // --- Models ---
 
-Session::Slot *Session::slot_(uint8_t index, Reply &reply) {
+ModelSlot *Session::slot_(uint8_t index, Reply &reply) {
   if (index >= this->models_) {
     reply.error(ErrorCode::NO_SUCH_SLOT, this->models_);
     return nullptr;
@@ -68,8 +80,8 @@ Session::Slot *Session::slot_(uint8_t index, Reply &reply) {
   return &this->slots_[index];
 }
 
-Session::Slot *Session::open_slot_(uint8_t index, Reply &reply) {
-  Slot *slot = this->slot_(index, reply);
+ModelSlot *Session::open_slot_(uint8_t index, Reply &reply) {
+  ModelSlot *slot = this->slot_(index, reply);
   if (slot != nullptr && !slot->open) {
     reply.error(ErrorCode::NOT_OPEN);
     return nullptr;
@@ -77,15 +89,13 @@ Session::Slot *Session::open_slot_(uint8_t index, Reply &reply) {
   return slot;
 }
 
-void Session::close_(Slot *slot) {
-  if (slot->open) {
-    slot->engine->unload();
-    slot->open = false;
-  }
+void Session::close_(uint8_t index) {
+  this->ear_.leave(index);
+  this->slots_[index].close();
 }
 
 wire::Model Session::describe_(uint8_t index) {
-  const Slot &slot = this->slots_[index];
+  const ModelSlot &slot = this->slots_[index];
   wire::Model model = slot.open ? slot.facts : wire::Model();
   const wire::TableEntry &entry = this->store_->entry(index);
   model.model = index;
@@ -107,11 +117,11 @@ void Session::handle_(const wire::Describe &request, Reply &reply) {
 }
 
 void Session::handle_(const wire::Open &request, Reply &reply) {
-  Slot *slot = this->slot_(request.model, reply);
+  ModelSlot *slot = this->slot_(request.model, reply);
   if (slot == nullptr) {
     return;
   }
-  this->close_(slot);
+  this->close_(request.model);
   if (this->store_->partition_size() == 0) {
     return reply.error(ErrorCode::NO_PARTITION);
   }
@@ -139,27 +149,23 @@ void Session::handle_(const wire::Open &request, Reply &reply) {
 }
 
 void Session::handle_(const wire::Close &request, Reply &reply) {
-  Slot *slot = this->slot_(request.model, reply);
+  ModelSlot *slot = this->slot_(request.model, reply);
   if (slot != nullptr) {
-    this->close_(slot);
+    this->close_(request.model);
     reply.send(wire::Done());
   }
 }
 
 void Session::handle_(const wire::Reset &request, Reply &reply) {
-  Slot *slot = this->open_slot_(request.model, reply);
-  if (slot == nullptr) {
-    return;
+  ModelSlot *slot = this->open_slot_(request.model, reply);
+  if (slot != nullptr) {
+    this->ear_.leave(request.model);
+    finish(slot->reset(), reply);
   }
-  const Outcome outcome = slot->engine->reset();
-  slot->needs_reset = !outcome.ok();
-  slot->inferences = 0;
-  slot->detector.reset();
-  finish(outcome, reply);
 }
 
 void Session::handle_(const wire::Detect &request, Reply &reply) {
-  Slot *slot = this->open_slot_(request.model, reply);
+  ModelSlot *slot = this->open_slot_(request.model, reply);
   if (slot != nullptr) {
     slot->detector.arm(request.cutoff, request.window);
     reply.send(wire::Done());
@@ -169,7 +175,7 @@ void Session::handle_(const wire::Detect &request, Reply &reply) {
 // --- Inference ---
 
 void Session::handle_(const wire::Infer &request, Reply &reply) {
-  Slot *slot = this->open_slot_(request.model, reply);
+  ModelSlot *slot = this->open_slot_(request.model, reply);
   if (slot == nullptr) {
     return;
   }
@@ -184,6 +190,7 @@ void Session::handle_(const wire::Infer &request, Reply &reply) {
   if (count > this->max_frames_) {
     return reply.error(ErrorCode::TOO_MANY_FRAMES, static_cast<uint32_t>(this->max_frames_));
   }
+  this->ear_.leave(request.model);
   wire::Outputs outputs;
   outputs.model = request.model;
   outputs.first = slot->inferences;
@@ -200,7 +207,7 @@ void Session::handle_(const wire::Infer &request, Reply &reply) {
 
 void Session::step_() {
   Job &job = this->job_;
-  Slot &slot = *job.slot;
+  ModelSlot &slot = *job.slot;
   const size_t count = std::min(this->batch_, job.count - job.done);
   const bool last = job.done + count == job.count;
   const int8_t *frames = job.frames + job.done * slot.facts.stride * FEATURES;
@@ -213,18 +220,9 @@ void Session::step_() {
     return reply.error(outcome.code, slot.inferences, outcome.text);
   }
   for (size_t i = 0; i < count; i++) {
-    const InferenceResult &result = this->results_[i];
-    const Detection detection = slot.detector.frame(slot.facts.stride, result.output);
-    wire::Sample sample;
-    sample.output = result.output;
-    sample.detected = detection.slice;
-    sample.average = detection.average;
-    sample.maximum = detection.maximum;
-    sample.microseconds = result.microseconds;
-    sample.encode(*job.answer);
+    slot.judge(this->results_[i]).encode(*job.answer);
   }
   job.done += count;
-  slot.inferences += static_cast<uint32_t>(count);
   this->link_.stats().inferences += static_cast<uint32_t>(count);
   if (last) {
     Reply &reply = *job.reply;
@@ -233,8 +231,71 @@ void Session::step_() {
   }
 }
 
+// --- Sound ---
+
+void Session::handle_(const wire::Listen &request, Reply &reply) {
+  for (uint8_t i = 0; request.models >> i != 0; i++) {
+    if ((request.models & 1u << i) != 0 && this->open_slot_(i, reply) == nullptr) {
+      return;
+    }
+  }
+  finish(this->ear_.listen(request.models, request.step_ms), reply);
+}
+
+void Session::handle_(const wire::Hear &request, Reply &reply) {
+  if (!this->ear_.listening()) {
+    return reply.error(ErrorCode::NOT_LISTENING);
+  }
+  const size_t most = (this->max_slices_ - 1) * this->ear_.step();
+  if (request.samples.size % SAMPLE_SIZE != 0) {
+    return reply.error(ErrorCode::BAD_REQUEST);
+  }
+  if (request.samples.size > most * SAMPLE_SIZE) {
+    return reply.error(ErrorCode::TOO_MUCH_SOUND, static_cast<uint32_t>(most));
+  }
+  wire::Heard heard;
+  heard.first = this->ear_.slices();
+  Hearing hearing;
+  hearing.reply = &reply;
+  hearing.answer = &reply.begin(wire::Heard::TYPE);
+  hearing.samples = request.samples;
+  heard.encode(*hearing.answer);
+  this->hearing_ = hearing;
+}
+
+void Session::hear_() {
+  Hearing &hearing = this->hearing_;
+  Ear::Step step;
+  while (hearing.samples.size > 0 && step.inferences == 0 && step.outcome.ok()) {
+    int16_t samples[PIECE];
+    const size_t count = std::min(hearing.samples.size / SAMPLE_SIZE, PIECE);
+    WireReader reader(hearing.samples.data, count * SAMPLE_SIZE);
+    std::generate_n(samples, count, [&reader] { return static_cast<int16_t>(reader.u16()); });
+    step = this->ear_.hear(samples, count, hearing.answer);
+    hearing.samples.data += step.taken * SAMPLE_SIZE;
+    hearing.samples.size -= step.taken * SAMPLE_SIZE;
+    hearing.slices += step.made ? 1 : 0;
+    this->link_.stats().inferences += step.inferences;
+    if (hearing.slices > this->max_slices_) {
+      step.outcome = {ErrorCode::FRONTEND, 0, "more slices than its step gives"};
+    }
+  }
+  if (step.outcome.ok() && hearing.samples.size > 0) {
+    return;
+  }
+  Reply &reply = *hearing.reply;
+  hearing = Hearing();
+  if (step.outcome.ok()) {
+    reply.finish();
+  } else {
+    reply.error(step.outcome.code, step.outcome.detail, step.outcome.text);
+  }
+}
+
+// --- Details of an inference ---
+
 void Session::handle_(const wire::ReadOutput &request, Reply &reply) {
-  Slot *slot = this->open_slot_(request.model, reply);
+  ModelSlot *slot = this->open_slot_(request.model, reply);
   if (slot == nullptr) {
     return;
   }
@@ -254,7 +315,7 @@ void Session::handle_(const wire::ReadOutput &request, Reply &reply) {
 }
 
 void Session::handle_(const wire::ReadProfile &request, Reply &reply) {
-  Slot *slot = this->open_slot_(request.model, reply);
+  ModelSlot *slot = this->open_slot_(request.model, reply);
   if (slot == nullptr) {
     return;
   }
@@ -293,7 +354,7 @@ void Session::handle_(const wire::UploadCommit &request, Reply &reply) {
   if (!outcome.ok()) {
     return reply.error(outcome.code, outcome.detail, outcome.text);
   }
-  this->close_(&this->slots_[index]);
+  this->close_(index);
   reply.send(this->describe_(index));
 }
 

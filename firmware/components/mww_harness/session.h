@@ -4,10 +4,11 @@
 #include <cstdint>
 #include <string_view>
 
-#include "detector.h"
+#include "ear.h"
 #include "engine.h"
 #include "link.h"
 #include "messages.h"
+#include "model_slot.h"
 #include "model_store.h"
 
 namespace esphome::mww_harness {
@@ -24,13 +25,13 @@ class Platform : public Transmitter {
 class Session final : public RequestHandler {
  public:
   /// `engines` has one for each of the `identity.models` slots. `results` has room for one call of Engine::infer, which
-  /// on a chip takes one frame.
+  /// on a chip takes one frame. Without a `frontend` the board hears no sound.
   Session(const wire::Welcome &identity, const LinkBuffers &buffers, Engine *const *engines, ModelStore *store,
-          Platform *platform, InferenceResult *results, size_t batch);
+          Platform *platform, InferenceResult *results, size_t batch, Frontend *frontend = nullptr);
 
   /// Takes bytes from the host; returns how many. The rest must wait for the next poll.
   size_t feed(const uint8_t *data, size_t size) { return this->link_.feed(data, size); }
-  /// Does the next piece of work, at most one call of Engine::infer. Returns whether more waits.
+  /// Does the next piece of work, at most one inference of each model. Returns whether more waits.
   bool poll(uint32_t now_ms);
   /// Whether the host was heard recently: then poll often.
   bool active() const { return this->link_.active(); }
@@ -43,23 +44,22 @@ class Session final : public RequestHandler {
   void on_request(uint8_t type, WireReader &payload, Reply &reply) override;
 
  protected:
-  struct Slot {
-    Engine *engine{nullptr};
-    wire::Model facts;
-    Detector detector;
-    uint32_t inferences{0};
-    bool open{false};
-    bool needs_reset{false};
-  };
   /// The Infer that is being carried out.
   struct Job {
     Reply *reply{nullptr};  // null without one
     FrameWriter *answer{nullptr};
-    Slot *slot{nullptr};
+    ModelSlot *slot{nullptr};
     const int8_t *frames{nullptr};
     size_t count{0};
     size_t done{0};
     bool profile{false};
+  };
+  /// The Hear that is being carried out.
+  struct Hearing {
+    Reply *reply{nullptr};  // null without one
+    FrameWriter *answer{nullptr};
+    ByteView samples;  // those that are left
+    size_t slices{0};
   };
 
   void handle_(const wire::Describe &request, Reply &reply);
@@ -68,6 +68,8 @@ class Session final : public RequestHandler {
   void handle_(const wire::Reset &request, Reply &reply);
   void handle_(const wire::Detect &request, Reply &reply);
   void handle_(const wire::Infer &request, Reply &reply);
+  void handle_(const wire::Listen &request, Reply &reply);
+  void handle_(const wire::Hear &request, Reply &reply);
   void handle_(const wire::ReadOutput &request, Reply &reply);
   void handle_(const wire::ReadProfile &request, Reply &reply);
   void handle_(const wire::UploadBegin &request, Reply &reply);
@@ -76,9 +78,10 @@ class Session final : public RequestHandler {
   void handle_(const wire::ReadStats &request, Reply &reply);
 
   void step_();
-  void close_(Slot *slot);
-  Slot *slot_(uint8_t index, Reply &reply);
-  Slot *open_slot_(uint8_t index, Reply &reply);
+  void hear_();
+  void close_(uint8_t index);
+  ModelSlot *slot_(uint8_t index, Reply &reply);
+  ModelSlot *open_slot_(uint8_t index, Reply &reply);
   wire::Model describe_(uint8_t index);
 
   ModelStore *store_;
@@ -86,9 +89,12 @@ class Session final : public RequestHandler {
   InferenceResult *results_;
   size_t batch_;
   size_t max_frames_;
+  size_t max_slices_;
   uint8_t models_;
-  Slot slots_[wire::MAX_MODELS];
+  ModelSlot slots_[wire::MAX_MODELS];
+  Ear ear_;
   Job job_;
+  Hearing hearing_;
   Link link_;
 };
 

@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this header; `mww_host_abi` returns the library's own. */
-#define MWW_HOST_ABI 2u
+#define MWW_HOST_ABI 3u
 
 typedef struct mww_session mww_session;
 
@@ -86,6 +86,17 @@ typedef struct mww_engine_table {
   uint8_t (*profile)(void *context, uint8_t model, uint16_t index, mww_op_time *time);
 } mww_engine_table;
 
+/* The audio front-end. `start` is null on a board without one. */
+typedef struct mww_frontend_table {
+  void *context;
+  /* Begins a stream with a slice each `step_ms`, in the initial state. Returns 0, or an error code. */
+  uint16_t (*start)(void *context, uint8_t step_ms);
+  void (*stop)(void *context);
+  /* Takes samples up to the end of a slice, at least one, and returns how many. `made` is set to 1 where the 40
+   * `features` are that slice, else to 0. */
+  size_t (*process)(void *context, const int16_t *samples, size_t count, uint16_t *features, uint8_t *made);
+} mww_frontend_table;
+
 /* The model partition. `data` is where it is mapped, and shows what `erase` and `write` did; null without one. */
 typedef struct mww_partition {
   void *context;
@@ -117,6 +128,7 @@ typedef struct mww_config {
   mww_identity identity;
   mww_limits limits;
   mww_engine_table engine;
+  mww_frontend_table frontend;
   mww_partition partition;
   mww_platform platform;
 } mww_config;

@@ -13,10 +13,12 @@ using namespace esphome::mww_harness;
 
 namespace {
 
+constexpr size_t MAX_STRIDE = UINT8_MAX;  // as wire::Model says it
+
 class TableEngine final : public Engine {
  public:
   TableEngine(const mww_config &config, uint8_t slot)
-      : table_(config.engine), inferences_(config.limits.batch), slot_(slot) {}
+      : table_(config.engine), inferences_(config.limits.batch), frame_(MAX_STRIDE * FEATURES), slot_(slot) {}
 
   Outcome load(const StoredModel &model, bool any_output, wire::Model *facts) override {
     mww_model_facts found{};
@@ -27,6 +29,7 @@ class TableEngine final : public Engine {
     return {static_cast<wire::ErrorCode>(code), found.error_detail, this->error_text_};
   }
   void unload() override { this->table_.unload(this->table_.context, this->slot_); }
+  int8_t *frame() override { return this->frame_.data(); }
   Outcome reset() override { return outcome_(this->table_.reset(this->table_.context, this->slot_)); }
   Outcome infer(const int8_t *frames, size_t count, bool profile, InferenceResult *results) override {
     mww_inference *inferences = this->inferences_.data();
@@ -65,8 +68,28 @@ class TableEngine final : public Engine {
 
   mww_engine_table table_;
   Memory<mww_inference> inferences_;
+  Memory<int8_t> frame_;
   char error_text_[sizeof(mww_model_facts::error_text)]{};
   uint8_t slot_;
+};
+
+class TableFrontend final : public Frontend {
+ public:
+  explicit TableFrontend(const mww_frontend_table &table) : table_(table) {}
+
+  Outcome start(uint8_t step_ms) override {
+    return {static_cast<wire::ErrorCode>(this->table_.start(this->table_.context, step_ms)), step_ms, ""};
+  }
+  void stop() override { this->table_.stop(this->table_.context); }
+  size_t process(const int16_t *samples, size_t count, uint16_t *features, bool *made) override {
+    uint8_t complete = 0;
+    const size_t taken = this->table_.process(this->table_.context, samples, count, features, &complete);
+    *made = complete != 0;
+    return taken;
+  }
+
+ protected:
+  mww_frontend_table table_;
 };
 
 class TablePartition final : public ModelPartition {
@@ -155,7 +178,7 @@ class Buffers {
   explicit Buffers(const mww_limits &limits)
       : receive_(limits.max_payload + 7u),
         transmit_(wire_size(limits.max_payload)),
-        remembered_(limits.window * wire_size(remembered_payload(limits.max_frames))),
+        remembered_(limits.window * wire_size(remembered_payload(limits.max_payload, limits.max_frames))),
         answers_(limits.window),
         limits_(limits) {}
 
@@ -187,8 +210,10 @@ struct mww_session {
         store(config.partition.data == nullptr ? nullptr : &partition),
         identity(config.identity, config.limits, store.partition_size()),
         platform(config.platform),
+        frontend(config.frontend),
         results(config.limits.batch),
-        session(identity.welcome(), buffers.view(), pointers, &store, &platform, results.data(), results.size()) {}
+        session(identity.welcome(), buffers.view(), pointers, &store, &platform, results.data(), results.size(),
+                config.frontend.start == nullptr ? nullptr : &frontend) {}
 
   Buffers buffers;
   TableEngine engines[wire::MAX_MODELS];
@@ -197,6 +222,7 @@ struct mww_session {
   ModelStore store;
   Identity identity;
   TablePlatform platform;
+  TableFrontend frontend;
   Memory<InferenceResult> results;
   Session session;
 };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
@@ -95,6 +96,7 @@ class FakeEngine final : public Engine {
     this->ops = profile ? 30 : this->ops;
     return this->inferences > this->fail_after ? Outcome{wire::ErrorCode::INFERENCE_FAILED, 0, "broken"} : Outcome();
   }
+  int8_t *frame() override { return this->frame_; }
   ByteView output(uint8_t index) override {
     return index == 0 ? ByteView{this->tensor, sizeof(this->tensor)} : ByteView();
   }
@@ -112,6 +114,47 @@ class FakeEngine final : public Engine {
   uint8_t sum{0};
   uint16_t ops{0};
   bool loaded{false};
+
+ protected:
+  int8_t frame_[255 * FEATURES]{};
+};
+
+/// A front-end with a slice each 16 * step_ms samples, once a window of three is full; every feature of a slice is the
+/// sum of its samples since the beginning, so that none can be lost or come twice.
+class FakeFrontend final : public Frontend {
+ public:
+  Outcome start(uint8_t step_ms) override {
+    if (step_ms == 0 || step_ms > 30) {
+      return {wire::ErrorCode::FRONTEND, step_ms, "no such step"};
+    }
+    this->step = step_ms * 16u;
+    this->waiting = 0;
+    this->sum = 0;
+    this->started++;
+    return {};
+  }
+  void stop() override { this->step = 0; }
+  size_t process(const int16_t *samples, size_t count, uint16_t *features, bool *made) override {
+    if (this->step == 0 || count == 0) {
+      std::abort();
+    }
+    const size_t taken = std::min(count, 3 * this->step - this->waiting);
+    for (size_t i = 0; i < taken; i++) {
+      this->sum = static_cast<uint16_t>(this->sum + samples[i]);
+    }
+    this->waiting += taken;
+    *made = this->waiting == 3 * this->step;
+    if (*made) {
+      this->waiting -= this->step;
+      std::fill_n(features, FEATURES, this->sum % 700);
+    }
+    return taken;
+  }
+
+  size_t step{0};
+  size_t waiting{0};
+  int started{0};
+  uint16_t sum{0};
 };
 
 /// A board with everything around the session faked; the frames it sends are kept.
@@ -167,6 +210,7 @@ class FakeBoard final : public Platform {
 
   FakePartition partition{PARTITION_SIZE};
   FakeEngine engines[wire::MAX_MODELS];
+  FakeFrontend frontend;
   std::vector<std::vector<uint8_t>> sent;
   uint32_t now{0};
 
@@ -174,7 +218,8 @@ class FakeBoard final : public Platform {
   struct Boot {
     explicit Boot(FakeBoard *board)
         : store(&board->partition),
-          session(identity(), board->buffers_.view(), board->pointers_, &store, board, &board->result_, 1) {}
+          session(identity(), board->buffers_.view(), board->pointers_, &store, board, &board->result_, 1,
+                  &board->frontend) {}
 
     ModelStore store;
     Session session;

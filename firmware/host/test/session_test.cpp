@@ -71,6 +71,27 @@ wire::Infer infer(const std::vector<uint8_t> &frames) {
   return request;
 }
 
+wire::Listen listen(uint8_t models, uint8_t step_ms = 1) {
+  wire::Listen request;
+  request.models = models;
+  request.step_ms = step_ms;
+  return request;
+}
+
+wire::Hear hear(const std::vector<uint8_t> &samples) {
+  wire::Hear request;
+  request.samples = {samples.data(), samples.size()};
+  return request;
+}
+
+std::vector<uint8_t> sound(size_t samples, uint8_t value = 1) {
+  std::vector<uint8_t> bytes(samples * 2);
+  for (size_t i = 0; i < samples; i++) {
+    bytes[2 * i] = value;
+  }
+  return bytes;
+}
+
 ErrorCode last_error(FakeBoard &board) {
   wire::Error error;
   return board.last(&error) ? static_cast<ErrorCode>(error.code) : ErrorCode::OK;
@@ -331,4 +352,130 @@ TEST(a_model_with_damaged_bytes_is_corrupt_and_never_loaded) {
   CHECK_EQUAL(model.state, wire::CORRUPT);
   rebooted.send(2, on_slot<wire::Open>(0));
   CHECK(last_error(rebooted) == ErrorCode::MODEL_CORRUPT);
+}
+
+// --- Sound ---
+
+TEST(sound_becomes_slices_and_outputs_however_it_is_cut) {
+  std::vector<uint8_t> expected;
+  for (const size_t piece : {16u, 15u, 1u}) {  // of 16 samples a slice, two slices a frame
+    FakeBoard board;
+    uint16_t sequence = open_model(board);
+    board.send(sequence++, listen(1));
+    std::vector<uint8_t> results;
+    uint32_t slices = 0;
+    for (size_t at = 0; at < 240; at += piece) {
+      board.send(sequence++, hear(sound(piece)));
+      wire::Heard heard;
+      CHECK(board.last(&heard));
+      CHECK_EQUAL(heard.first, slices);
+      results.insert(results.end(), heard.slices.data, heard.slices.data + heard.slices.size);
+      slices = 0;
+      for (size_t row = 0; row < results.size(); slices++) {
+        row += 41 + (results[row + 40] != 0 ? wire::Sample::FIXED_SIZE : 0);
+      }
+    }
+    CHECK_EQUAL(slices, 13);
+    CHECK_EQUAL(board.engines[0].inferences, 6);
+    expected = expected.empty() ? results : expected;
+    CHECK(results == expected);
+  }
+}
+
+TEST(a_repeated_hear_is_answered_from_memory) {
+  FakeBoard board;
+  uint16_t sequence = open_model(board);
+  board.send(sequence++, listen(1));
+  board.send(sequence, hear(sound(16)));
+  board.send(static_cast<uint16_t>(sequence + 1), hear(sound(16)));
+  const std::vector<uint8_t> answer = board.sent.back();
+  const uint16_t sum = board.frontend.sum;
+  board.send(static_cast<uint16_t>(sequence + 1), hear(sound(16)));
+  CHECK(board.sent.back() == answer);
+  CHECK_EQUAL(board.frontend.sum, sum);
+}
+
+TEST(every_model_that_listens_takes_each_slice) {
+  FakeBoard board;
+  uint16_t sequence = open_model(board);
+  sequence = upload(board, sequence, 2, make_model(900, 1));
+  board.send(sequence++, on_slot<wire::Open>(2));
+  board.send(sequence++, listen(0b101));
+  board.send(sequence++, hear(sound(16)));
+  board.send(sequence++, hear(sound(16)));
+  board.send(sequence++, hear(sound(16)));
+  wire::Heard heard;
+  CHECK(board.last(&heard));
+  CHECK_EQUAL(heard.slices.data[40], 0b100);
+  board.send(sequence++, hear(sound(16)));
+  CHECK(board.last(&heard));
+  CHECK_EQUAL(heard.slices.data[40], 0b101);
+  CHECK_EQUAL(heard.slices.size, 41 + 2 * wire::Sample::FIXED_SIZE);
+  board.send(sequence++, on_slot<wire::Close>(2));
+  board.send(sequence++, hear(sound(16)));
+  CHECK(board.last(&heard));
+  CHECK_EQUAL(heard.slices.size, 41);
+  CHECK_EQUAL(board.engines[2].inferences, 2);
+}
+
+TEST(listen_begins_anew) {
+  FakeBoard board;
+  uint16_t sequence = open_model(board);
+  std::vector<uint8_t> first;
+  for (int round = 0; round < 2; round++) {
+    board.send(sequence++, listen(1));
+    board.send(sequence++, hear(sound(16)));
+    board.send(sequence++, hear(sound(16)));
+    board.send(sequence++, hear(sound(16)));
+    board.send(sequence++, hear(sound(16)));
+    wire::Heard heard;
+    CHECK(board.last(&heard));
+    CHECK_EQUAL(heard.first, 1);
+    const std::vector<uint8_t> result(heard.slices.data, heard.slices.data + heard.slices.size);
+    first = round == 0 ? result : first;
+    CHECK(result == first);
+  }
+  CHECK_EQUAL(board.frontend.started, 2);
+}
+
+TEST(sound_that_nobody_can_hear_is_refused_by_name) {
+  FakeBoard board;
+  uint16_t sequence = open_model(board);
+  board.send(sequence++, hear(sound(16)));
+  CHECK(last_error(board) == ErrorCode::NOT_LISTENING);
+  board.send(sequence++, listen(2));
+  CHECK(last_error(board) == ErrorCode::NOT_OPEN);
+  board.send(sequence++, listen(0x80));
+  CHECK(last_error(board) == ErrorCode::NO_SUCH_SLOT);
+  board.send(sequence++, listen(1, 31));
+  CHECK(last_error(board) == ErrorCode::FRONTEND);
+  board.send(sequence++, hear(sound(16)));
+  CHECK(last_error(board) == ErrorCode::NOT_LISTENING);
+  board.send(sequence++, listen(1));
+  board.send(sequence++, hear(std::vector<uint8_t>(15)));
+  CHECK(last_error(board) == ErrorCode::BAD_REQUEST);
+  board.send(sequence++, hear(sound(17)));  // a payload of 512 bytes takes one step
+  CHECK(last_error(board) == ErrorCode::TOO_MUCH_SOUND);
+  board.engines[0].fail_after = 0;
+  for (int slice = 0; slice < 4; slice++) {
+    board.send(sequence++, hear(sound(16)));
+  }
+  CHECK(last_error(board) == ErrorCode::INFERENCE_FAILED);
+  board.send(sequence++, hear(sound(16)));
+  CHECK(last_error(board) == ErrorCode::NOT_LISTENING);
+  board.send(sequence++, infer(std::vector<uint8_t>(FRAME)));
+  CHECK(last_error(board) == ErrorCode::NEEDS_RESET);
+}
+
+TEST(a_model_that_is_reset_or_infers_listens_no_more) {
+  FakeBoard board;
+  uint16_t sequence = open_model(board);
+  board.send(sequence++, listen(1));
+  board.send(sequence++, infer(std::vector<uint8_t>(FRAME)));
+  board.send(sequence++, hear(sound(16)));
+  CHECK(last_error(board) == ErrorCode::NOT_LISTENING);
+  board.send(sequence++, listen(1));
+  board.send(sequence++, on_slot<wire::Reset>(0));
+  board.send(sequence++, hear(sound(16)));
+  CHECK(last_error(board) == ErrorCode::NOT_LISTENING);
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Final, Literal, TypeAlias
 
@@ -106,7 +106,7 @@ def pack(clip: Clip) -> Parcel | None:
         return clip
     if isinstance(clip, AudioClip):
         file = _placed(clip.path)
-        return None if file is None else AudioClip(clip.name, file, clip.lead_in)
+        return None if file is None else replace(clip, path=file)
     if isinstance(clip, FeatureClip):
         file = _placed(clip.archive.path)
         return None if file is None else MemberOf(clip.name, file, clip.member, clip.lead_in, _slices(clip))
@@ -120,7 +120,7 @@ def pack_whole(clip: Clip) -> Parcel:
         ClusterError: That is too much.
     """
     if isinstance(clip, AudioClip):
-        return AudioClip(clip.name, _sent(clip.path), clip.lead_in)
+        return replace(clip, path=_sent(clip.path))
     blocks: list[Slices] = [np.empty((0, FEATURES), np.int8)]
     size, problem = 0, None
     try:

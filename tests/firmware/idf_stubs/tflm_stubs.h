@@ -6,7 +6,15 @@ namespace tflite {
 struct Model;
 class MicroAllocator;
 class MicroResourceVariables;
-class MicroInterpreter {};
+struct TfLiteTensor {
+  struct {
+    int8_t *int8;
+  } data;
+};
+class MicroInterpreter {
+ public:
+  TfLiteTensor *input(unsigned index);
+};
 template<unsigned count> class MicroMutableOpResolver {};
 class MicroProfilerInterface {
  public:

@@ -29,6 +29,8 @@ from mww.core.errors import (
     WireFormatError,
 )
 from mww.esphome.detection import detect
+from mww.esphome.frontend import quantize_features
+from mww.esphome.frontend_numpy import FrontendSettings, NumpyFrontend
 from tests.support.host_board import (
     MODEL,
     PARTITION_SIZE,
@@ -108,6 +110,71 @@ def test_no_mix_of_faults_changes_an_output_or_infers_twice(connect: Connect, se
         given = client.infer(frames(200, seed=clip))
         assert np.array_equal(given.outputs, expected_outputs(frames(200, seed=clip)))
     assert port.board.engine.inferences == 4 * 200
+
+
+def sound(seconds: float, seed: int = 0) -> bytes:
+    """Noise that swells and falls."""
+    random, count = np.random.default_rng(seed), int(seconds * 16_000)
+    swell = 1 + 8000 * np.sin(np.linspace(0, 9, count)) ** 2
+    return np.asarray(random.normal(0, swell), np.int16).tobytes()
+
+
+@pytest.mark.parametrize(("seed", "step_ms"), [(0, 10), (1, 20), (2, 7), (3, 30)])
+def test_no_mix_of_faults_changes_a_slice_or_hears_a_sample_twice(connect: Connect, seed: int, step_ms: int) -> None:
+    noise = Noise(seed, corrupt=0.05, drop=0.05, duplicate=0.05, log=0.05, log_inside=0.02)
+    client, port = connect(partition=flashed(), noise=noise)
+    client.open_model()
+    client.arm_detection(0, cutoff=150, window=2)
+    made = 0
+    for clip in range(2):
+        heard = sound(2.5, clip)
+        client.listen(step_ms=step_ms)
+        parts = [client.hear(heard[:9_002]), client.hear(heard[9_002:])]
+        expected = quantize_features(NumpyFrontend(FrontendSettings(step_ms)).process(heard))
+        features = np.concatenate([part.features for part in parts])
+        assert np.array_equal(features, expected)
+        whole = len(features) // STRIDE * STRIDE
+        outputs = np.concatenate([part.models[0].outputs for part in parts])
+        assert np.array_equal(outputs, expected_outputs(features[:whole].reshape(-1, STRIDE, 40)))
+        rule = detect(outputs, cutoff=150 / 255, window=2, stride=STRIDE)
+        detections = [item for part in parts for item in part.models[0].detections]
+        assert [item.inference for item in detections] == [item.inference for item in rule]
+        made += len(outputs)
+    assert port.board.engine.inferences == made
+
+
+def test_a_step_that_esphome_does_not_take_is_refused(connect: Connect) -> None:
+    client, _ = connect(partition=flashed())
+    client.open_model()
+    with pytest.raises(DeviceError) as caught:
+        client.listen(step_ms=31)
+    assert caught.value.code == "frontend"
+    with pytest.raises(DeviceError) as caught:
+        client.hear(bytes(320))
+    assert caught.value.code == "not-listening"
+    client.listen()
+    assert not len(client.hear(bytes(320)).features)
+
+
+def test_two_models_hear_the_same_sound(connect: Connect) -> None:
+    client, _ = connect(partition=flashed())
+    client.upload(2, ModelRecord(b"model" + bytes([1]) + b"other" * 500, 30_000))
+    client.open_model(0)
+    client.open_model(2)
+    client.listen((0, 2))
+    heard = client.hear(sound(1.0))
+    for slot, stride in ((0, STRIDE), (2, 1)):
+        frames = heard.features[: len(heard.features) // stride * stride].reshape(-1, stride, 40)
+        assert np.array_equal(heard.models[slot].outputs, expected_outputs(frames))
+
+
+def test_a_board_without_a_front_end_says_so(connect: Connect) -> None:
+    client, _ = connect(partition=flashed(), deaf=True)
+    client.open_model()
+    assert not client.has_frontend
+    with pytest.raises(DeviceError) as caught:
+        client.listen()
+    assert caught.value.code == "no-frontend"
 
 
 def test_the_boards_rule_detects_where_the_hosts_does(connect: Connect) -> None:

@@ -13,7 +13,6 @@ namespace esphome::mww_harness {
 
 using wire::ErrorCode;
 
-static constexpr size_t FEATURES = 40;
 static const Outcome LOST{ErrorCode::INFERENCE_FAILED, 0, "the engine process is gone"};
 
 static void append_u32(std::vector<uint8_t> *to, uint32_t value) {
@@ -24,48 +23,45 @@ static void append_u32(std::vector<uint8_t> *to, uint32_t value) {
 
 Outcome SocketEngine::load(const StoredModel &model, bool any_output, wire::Model *facts) {
   this->unload();
-  if (!this->connect_()) {
+  if (!this->socket_.connect()) {
     return {ErrorCode::INFERENCE_FAILED, 0, "MWW_HARNESS_ENGINE names no socket that answers"};
   }
   std::vector<uint8_t> payload;
   append_u32(&payload, model.manifest_arena);
   payload.push_back(any_output ? 1 : 0);
   payload.insert(payload.end(), model.data, model.data + model.size);
-  const Outcome outcome = this->ask_(Request::LOAD, payload);
+  const Outcome outcome = this->socket_.ask(EngineSocket::Request::LOAD, payload);
   if (!outcome.ok()) {
     this->unload();
     return outcome;
   }
-  WireReader reader(this->answer_.data(), this->answer_.size());
+  WireReader reader(this->socket_.answer.data(), this->socket_.answer.size());
   if (!facts->decode(reader)) {
     return LOST;
   }
-  this->frame_size_ = facts->stride * FEATURES;
+  this->frame_.assign(facts->stride * FEATURES, 0);
   return {};
 }
 
 void SocketEngine::unload() {
-  if (this->socket_ >= 0) {
-    ::close(this->socket_);
-    this->socket_ = -1;
-  }
+  this->socket_.close();
   this->profile_.clear();
 }
 
 Outcome SocketEngine::reset() {
   this->profile_.clear();
-  return this->ask_(Request::RESET, {});
+  return this->socket_.ask(EngineSocket::Request::RESET, {});
 }
 
 Outcome SocketEngine::infer(const int8_t *frames, size_t count, bool profile, InferenceResult *results) {
   std::vector<uint8_t> payload{static_cast<uint8_t>(profile ? 1 : 0)};
   const auto *bytes = reinterpret_cast<const uint8_t *>(frames);
-  payload.insert(payload.end(), bytes, bytes + count * this->frame_size_);
-  const Outcome outcome = this->ask_(Request::INFER, payload);
+  payload.insert(payload.end(), bytes, bytes + count * this->frame_.size());
+  const Outcome outcome = this->socket_.ask(EngineSocket::Request::INFER, payload);
   if (!outcome.ok()) {
     return outcome;
   }
-  WireReader reader(this->answer_.data(), this->answer_.size());
+  WireReader reader(this->socket_.answer.data(), this->socket_.answer.size());
   for (size_t i = 0; i < count; i++) {
     results[i].microseconds = reader.u32();
     results[i].output = reader.u8();
@@ -78,9 +74,9 @@ Outcome SocketEngine::infer(const int8_t *frames, size_t count, bool profile, In
 
 Outcome SocketEngine::read_profile_() {
   this->profile_.clear();
-  const Outcome outcome = this->ask_(Request::PROFILE, {});
-  for (size_t at = 0; at + wire::OpTime::FIXED_SIZE <= this->answer_.size(); at += wire::OpTime::FIXED_SIZE) {
-    WireReader reader(this->answer_.data() + at, wire::OpTime::FIXED_SIZE);
+  const Outcome outcome = this->socket_.ask(EngineSocket::Request::PROFILE, {});
+  for (size_t at = 0; at + wire::OpTime::FIXED_SIZE <= this->socket_.answer.size(); at += wire::OpTime::FIXED_SIZE) {
+    WireReader reader(this->socket_.answer.data() + at, wire::OpTime::FIXED_SIZE);
     this->profile_.emplace_back();
     this->profile_.back().decode(reader);
   }
@@ -88,13 +84,35 @@ Outcome SocketEngine::read_profile_() {
 }
 
 ByteView SocketEngine::output(uint8_t index) {
-  if (!this->ask_(Request::OUTPUT, {index}).ok()) {
+  if (!this->socket_.ask(EngineSocket::Request::OUTPUT, {index}).ok()) {
     return {};
   }
-  return {this->answer_.data(), this->answer_.size()};
+  return {this->socket_.answer.data(), this->socket_.answer.size()};
 }
 
-bool SocketEngine::connect_() {
+Outcome SocketFrontend::start(uint8_t step_ms) {
+  if (!this->socket_.connect()) {
+    return {ErrorCode::FRONTEND, 0, "MWW_HARNESS_ENGINE names no socket that answers"};
+  }
+  return this->socket_.ask(EngineSocket::Request::START, {step_ms});
+}
+
+size_t SocketFrontend::process(const int16_t *samples, size_t count, uint16_t *features, bool *made) {
+  const auto *bytes = reinterpret_cast<const uint8_t *>(samples);
+  this->socket_.ask(EngineSocket::Request::PROCESS, {bytes, bytes + count * sizeof(int16_t)});
+  WireReader reader(this->socket_.answer.data(), this->socket_.answer.size());
+  const size_t taken = reader.u16();
+  *made = this->socket_.answer.size() > sizeof(uint16_t);
+  for (size_t i = 0; *made && i < FEATURES; i++) {
+    features[i] = reader.u16();
+  }
+  return taken > 0 ? taken : count;  // a process that is gone makes no slice
+}
+
+bool EngineSocket::connect() {
+  if (this->socket_ >= 0) {
+    return true;
+  }
   const char *path = getenv("MWW_HARNESS_ENGINE");
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -107,7 +125,14 @@ bool SocketEngine::connect_() {
          ::connect(this->socket_, reinterpret_cast<const sockaddr *>(&address), sizeof(address)) == 0;
 }
 
-Outcome SocketEngine::ask_(Request what, const std::vector<uint8_t> &payload) {
+void EngineSocket::close() {
+  if (this->socket_ >= 0) {
+    ::close(this->socket_);
+    this->socket_ = -1;
+  }
+}
+
+Outcome EngineSocket::ask(Request what, const std::vector<uint8_t> &payload) {
   std::vector<uint8_t> request{static_cast<uint8_t>(what)};
   append_u32(&request, static_cast<uint32_t>(payload.size()));
   request.insert(request.end(), payload.begin(), payload.end());
@@ -118,11 +143,11 @@ Outcome SocketEngine::ask_(Request what, const std::vector<uint8_t> &payload) {
   WireReader reader(header, sizeof(header));
   Outcome outcome;
   outcome.code = static_cast<ErrorCode>(reader.u16());
-  this->answer_.resize(reader.u32());
-  return this->receive_(this->answer_.data(), this->answer_.size()) ? outcome : LOST;
+  this->answer.resize(reader.u32());
+  return this->receive_(this->answer.data(), this->answer.size()) ? outcome : LOST;
 }
 
-bool SocketEngine::send_(const uint8_t *data, size_t size) {
+bool EngineSocket::send_(const uint8_t *data, size_t size) {
   while (size > 0) {
     const ssize_t sent = ::send(this->socket_, data, size, MSG_NOSIGNAL);
     if (sent <= 0) {
@@ -134,7 +159,7 @@ bool SocketEngine::send_(const uint8_t *data, size_t size) {
   return true;
 }
 
-bool SocketEngine::receive_(uint8_t *data, size_t size) {
+bool EngineSocket::receive_(uint8_t *data, size_t size) {
   while (size > 0) {
     const ssize_t received = ::recv(this->socket_, data, size, 0);
     if (received <= 0) {

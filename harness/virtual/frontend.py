@@ -1,0 +1,93 @@
+"""The virtual board's audio front-end: ESPHome's, as it is or with a planted error, with the C library's interface."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.link.error_codes import LinkCode
+from harness.virtual.engine import RefusedError
+from mww.core.errors import UsageError
+from mww.esphome.contract import QUANTIZE_VALUE_DIV, QUANTIZE_VALUE_SCALE, SAMPLE_RATE
+from mww.esphome.frontend import Frontend, open_frontend
+from mww.esphome.frontend_errors import FrontendError, planted
+from mww.esphome.frontend_numpy import WINDOW, FrontendSettings, NumpyFrontend
+
+Features = npt.NDArray[np.uint16]
+
+
+@dataclass
+class _Stream:
+    """One stream of sound: its front-end, and what the next slice waits for."""
+
+    frontend: Frontend
+    step: int
+    needed: int = WINDOW
+    waiting: bytearray = field(default_factory=bytearray)
+
+
+class BoardFrontend:
+    """The front-end of one boot; `error` is the kind of what is wrong with it."""
+
+    def __init__(self, error: str | None = None) -> None:
+        self._kind = error
+        self._error: FrontendError | None = None
+        self._stream: _Stream | None = None
+
+    def start(self, step_ms: int) -> None:
+        """Begin a stream with a slice each `step_ms`.
+
+        Raises:
+            RefusedError: ESPHome has no such step.
+        """
+        self._error = planted(self._kind, step_ms) if self._kind else None
+        if self._error is not None and self._error.keeps_state and self._stream is not None:
+            return
+        try:
+            frontend = open_frontend(step_ms)
+        except UsageError as error:
+            raise RefusedError(LinkCode.FRONTEND, error.message, step_ms) from error
+        if self._error is not None:
+            settings = self._error.change(FrontendSettings(step_ms))
+            frontend, step_ms = NumpyFrontend(settings), settings.step_ms
+        self._stream = _Stream(frontend, SAMPLE_RATE * step_ms // 1000)
+
+    def stop(self) -> None:
+        """End the stream; one that keeps its state keeps it."""
+        if self._error is None or not self._error.keeps_state:
+            self._stream = None
+
+    def process(self, samples: bytes) -> tuple[int, Features | None]:
+        """Take little-endian int16 samples up to the end of a slice; returns how many, and the slice where it ends."""
+        stream = self._stream
+        assert stream is not None
+        taken = min(len(samples) // 2, stream.needed)
+        stream.waiting += samples[: 2 * taken]
+        stream.needed -= taken
+        if stream.needed:
+            return taken, None
+        sound, stream.needed = bytes(stream.waiting), stream.step
+        stream.waiting.clear()
+        if self._error is not None:
+            sound = self._error.sound(np.frombuffer(sound, "<i2")).tobytes()
+        return taken, self._disguised(stream.frontend.process(sound)[0])
+
+    def _disguised(self, features: Features) -> Features:
+        """Features that the firmware's right quantiser turns into what a wrong one makes of these."""
+        if self._error is None:
+            return features
+        disguised: Features = _SMALLEST[self._error.quantize(features).astype(np.int32) + 128]
+        return disguised
+
+
+def _smallest_features() -> Features:
+    """By the model's input, from -128: the smallest feature that is quantised to it."""
+    halves = QUANTIZE_VALUE_DIV // 2
+    values = (np.arange(256) * QUANTIZE_VALUE_DIV - halves + QUANTIZE_VALUE_SCALE - 1) // QUANTIZE_VALUE_SCALE
+    return np.maximum(values, 0).astype(np.uint16)
+
+
+_SMALLEST: Final = _smallest_features()
