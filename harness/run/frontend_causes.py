@@ -43,7 +43,7 @@ def name_frontend_causes(model: Model, misheard: Sequence[Misheard], golden: Str
     for item in misheard[:_SEARCHED]:
         causes.setdefault(_cause(model, item, golden), []).append(item)
     if len(misheard) > _SEARCHED:
-        last = list(causes)[-1]  # the first clip is the one that has no other before it
+        last = list(causes)[-1]  # only the first clip has no other before it
         causes[last].extend(misheard[_SEARCHED:])
     return [
         Problem(

@@ -59,7 +59,7 @@ def check_inputs(setup: Setup, clips: Sequence[Clip], options: RunOptions) -> No
 def _check_source(setup: Setup, clips: Sequence[Clip], options: RunOptions) -> None:
     """Refuse sound from clips without sound, and for targets that hear none."""
     if options.source not in get_args(Source):
-        raise UsageError(f"there is no source {options.source!r}", hint=f"one of {', '.join(get_args(Source))}")
+        raise UsageError(f"the source {options.source!r} does not exist", hint=f"one of {', '.join(get_args(Source))}")
     if not setup.from_audio:
         if any(fault.startswith("frontend=") for fault in options.faults):
             raise UsageError("a fault of the front-end, which is sent no sound", hint="--from audio")

@@ -101,7 +101,7 @@ class Bench(Closing):
         stride = self.setup.model.stride
         if not self.setup.from_audio:
             return Feed(self._target, stride)
-        self._target.listen()  # so that one that cannot is refused before the first clip
+        self._target.listen()  # what cannot is refused before the first clip
         return SoundFeed(self._target, stride)
 
     def run(self, clip: Clip, stopped: Callable[[], bool]) -> Observed:

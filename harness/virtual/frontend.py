@@ -56,7 +56,7 @@ class BoardFrontend:
         self._stream = _Stream(frontend, SAMPLE_RATE * step_ms // 1000)
 
     def stop(self) -> None:
-        """End the stream; one that keeps its state keeps it."""
+        """End the stream; an error that keeps its state keeps it."""
         if self._error is None or not self._error.keeps_state:
             self._stream = None
 

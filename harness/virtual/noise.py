@@ -61,7 +61,7 @@ class _WrongRule:
     def __init__(self, inference: int) -> None:
         self._inference = inference
         self._before: dict[int, int] = {}
-        """Inferences of the first model before a slice at which an answer began; one that comes again is no other."""
+        """Inferences of the first model before each slice at which an answer began, since answers come again."""
 
     def change(self, frame: bytes) -> bytes:
         """A frame as the board with that rule would send it."""
