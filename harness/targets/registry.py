@@ -126,6 +126,7 @@ TARGETS: Final = (
         place="as {chip} machine code in QEMU, which is not silicon",
         takes_argument=True,
         takes_faults=True,
+        hears=False,
         measures_arena=True,
     ),
     TargetSpec(
