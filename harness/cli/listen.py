@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +18,7 @@ from harness.cli.run_options import options_of_a_run
 from harness.listen.keeping import Keeper
 from harness.listen.listener import Heard, Level, Listener
 from harness.listen.sound_sources import open_sound
+from harness.listen.web import ListenPage
 from harness.targets.registry import TargetOptions, open_target
 from mww.core.errors import UsageError
 from mww.core.text import printable
@@ -39,6 +40,7 @@ _BAR: Final = 30
 @options_of_a_run("target", target="Where the model runs; a board hears what this machine hears.")
 @click.option("--vad", type=_PATH, metavar="MANIFEST.json", help="A VAD model that gates detections.")
 @click.option("--save", type=_PATH, metavar="DIR", help="Keep a WAV of each detection and near miss.")
+@click.option("--web", is_flag=True, help="Show it on a page of this machine, and stay there until Ctrl-C.")
 @click.option("--jsonl", is_flag=True, help="Print a JSON document a line for each event.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --jsonl.")
 def command(
@@ -47,6 +49,7 @@ def command(
     target: tuple[str, ...],
     vad: Path | None,
     save: Path | None,
+    web: bool,
     jsonl: bool,
     as_json: bool,
 ) -> int:
@@ -56,29 +59,45 @@ def command(
     """
     loaded = [load_model(path) for path in models]
     gate = load_model(vad) if vad else None
-    show: _Display = _Lines() if jsonl or as_json else _Terminal([model.name for model in loaded])
+    show: _Display = _Events(_print_line) if jsonl or as_json else _Terminal([model.name for model in loaded])
+    keeper = Keeper(save) if save else None
     with ExitStack() as stack:
-        listener = stack.enter_context(_listener(loaded, gate, target))
+        listener = stack.enter_context(_listener(loaded, gate, target, record=web))
+        page = stack.enter_context(ListenPage(_judge(listener), saves=save is not None)) if web else None
+        if page is not None:
+            click.echo(f"{page.url}   (for this machine alone; Ctrl-C ends it)", err=True)
+            show = _Both(show, _Events(page.show))
         stack.enter_context(show.shown(loaded, gate, source))
-        keeper = Keeper(save) if save else None
         try:
-            _listen(listener, open_sound(source, show.lost), keeper, show)
+            _listen(listener, open_sound(source, show.lost), keeper, show, page)
         finally:
             for path in keeper.close() if keeper else ():
                 show.saved(path)
             show.end(listener.time_s)
+        if page is not None:
+            _stay(page, keeper, show)
     return 0
 
 
-def _listener(models: Sequence[Model], vad: Model | None, targets: tuple[str, ...]) -> Listener:
+def _listener(models: Sequence[Model], vad: Model | None, targets: tuple[str, ...], *, record: bool) -> Listener:
     names = targets or ("emulator",)
     if len(names) > 1 or (names[0] != "emulator" and len(models) > 1):
         raise UsageError("a board listens with one model", hint="give one MODEL and one --target")
     words = [(model, open_target(names[0], TargetOptions())) for model in models]
-    return Listener(words, (vad, open_target("emulator", TargetOptions())) if vad else None)
+    gate = (vad, open_target("emulator", TargetOptions())) if vad else None
+    return Listener(words, gate, record=record)
 
 
-def _listen(listener: Listener, sound: Iterator[bytes], keeper: Keeper | None, show: _Display) -> None:
+def _judge(listener: Listener) -> Callable[[int, int], list[dict[str, Any]]]:
+    def judge(model: int, cutoff: int) -> list[dict[str, Any]]:
+        return [asdict(detection) for detection in listener.judge(model, cutoff)]
+
+    return judge
+
+
+def _listen(
+    listener: Listener, sound: Iterator[bytes], keeper: Keeper | None, show: _Display, page: ListenPage | None
+) -> None:
     shown = 0.0
     for block in sound:
         for path in keeper.hear(block) if keeper else ():
@@ -90,6 +109,22 @@ def _listen(listener: Listener, sound: Iterator[bytes], keeper: Keeper | None, s
         if (now := time.monotonic()) - shown >= 1 / _LEVELS_A_SECOND:
             show.level(listener.level(block))
             shown = now
+        _keep_what_is_asked(page, keeper, show)
+
+
+def _keep_what_is_asked(page: ListenPage | None, keeper: Keeper | None, show: _Display) -> None:
+    while page is not None and keeper is not None and not page.keep_requests.empty():
+        show.saved(keeper.keep_now(page.keep_requests.get()))
+
+
+def _stay(page: ListenPage, keeper: Keeper | None, show: _Display) -> None:
+    """Serve the page after the sound has ended, until Ctrl-C."""
+    try:
+        while True:
+            _keep_what_is_asked(page, keeper, show)
+            time.sleep(1 / _LEVELS_A_SECOND)
+    except KeyboardInterrupt:
+        return
 
 
 class _Display(Protocol):
@@ -121,8 +156,11 @@ class _Display(Protocol):
         ...
 
 
-class _Lines:
-    """A JSON document a line, each flushed at once."""
+class _Events:
+    """What happens as JSON documents, each given to `put` at once."""
+
+    def __init__(self, put: Callable[[dict[str, Any]], None]) -> None:
+        self._give = put
 
     @contextmanager
     def shown(self, models: Sequence[Model], vad: Model | None, source: str | None) -> Iterator[None]:
@@ -146,10 +184,46 @@ class _Lines:
     def end(self, seconds: float) -> None:
         self._put("end", time_s=seconds)
 
-    @staticmethod
-    def _put(event: str, **facts: Any) -> None:
-        sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
-        sys.stdout.flush()
+    def _put(self, event: str, **facts: Any) -> None:
+        self._give({"event": event, **facts})
+
+
+def _print_line(event: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
+
+
+class _Both:
+    """Two displays at once."""
+
+    def __init__(self, first: _Display, second: _Display) -> None:
+        self._displays = (first, second)
+
+    @contextmanager
+    def shown(self, models: Sequence[Model], vad: Model | None, source: str | None) -> Iterator[None]:
+        first, second = self._displays
+        with first.shown(models, vad, source), second.shown(models, vad, source):
+            yield
+
+    def level(self, level: Level) -> None:
+        for display in self._displays:
+            display.level(level)
+
+    def heard(self, heard: Heard) -> None:
+        for display in self._displays:
+            display.heard(heard)
+
+    def saved(self, path: Path) -> None:
+        for display in self._displays:
+            display.saved(path)
+
+    def lost(self, seconds: float) -> None:
+        for display in self._displays:
+            display.lost(seconds)
+
+    def end(self, seconds: float) -> None:
+        for display in self._displays:
+            display.end(seconds)
 
 
 class _Terminal:

@@ -14,6 +14,8 @@ from harness.listen.listener import Heard
 from mww.core.files import write_files
 from mww.esphome.contract import SAMPLE_RATE
 
+LABELS: Final = ("positive", "negative")
+"""What somebody may say that the last seconds were; folders that `mww run` and `mww cutoff` know."""
 BEFORE: Final = 3.0
 """Seconds before a detection that are kept: a wake word and a second of what led to it."""
 AFTER: Final = 1.0
@@ -26,7 +28,7 @@ class Keeper:
     """The last seconds of sound, and the detections whose end is still to come.
 
     Attributes:
-        folder: Where to; `detection/` and `near-miss/` below it.
+        folder: Where to; `detection/` and `near-miss/` below it, and the labels of what is kept by hand.
     """
 
     folder: Path
@@ -55,23 +57,33 @@ class Keeper:
         """Write the seconds around what was heard, once they are over."""
         self._waiting.append((self._end + int(AFTER * _SECOND), heard))
 
+    def keep_now(self, label: str) -> Path:
+        """Write the last seconds at once, under a label.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        return self._put(label, "kept", self._end / _SECOND)
+
     def close(self) -> list[Path]:
         """Write what was still waiting."""
         waiting, self._waiting = self._waiting, []
         return [self._write(heard) for _, heard in waiting]
 
     def _write(self, heard: Heard) -> Path:
+        kind = "near-miss" if heard.near_miss else "detection"
+        return self._put(kind, re.sub(r"[^\w-]", "_", heard.model, flags=re.ASCII), heard.time_s)
+
+    def _put(self, kind: str, name: str, time_s: float) -> Path:
         content = io.BytesIO()
         with wave.open(content, "wb") as file:
             file.setnchannels(1)
             file.setsampwidth(2)
             file.setframerate(SAMPLE_RATE)
             file.writeframes(b"".join(self._blocks))
-        kind = "near-miss" if heard.near_miss else "detection"
-        name = re.sub(r"[^\w-]", "_", heard.model, flags=re.ASCII)
         while True:
             self._number += 1
-            path = self.folder / kind / f"{name}-{self._number:04d}-at-{heard.time_s:.1f}s.wav"
+            path = self.folder / kind / f"{name}-{self._number:04d}-at-{time_s:.1f}s.wav"
             if not path.exists():
                 break
         path.parent.mkdir(parents=True, exist_ok=True)

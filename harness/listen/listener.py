@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.targets.base import Target
+from mww.core.closing import Closing
 from mww.esphome.contract import FEATURES, SAMPLE_RATE
-from mww.esphome.detection import LiveDetector
+from mww.esphome.detection import Detection, LiveDetector, Recording, Vad
 from mww.esphome.frontend import Slices, open_frontend, quantize_features
 from mww.esphome.model import Model
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-_FULL_SCALE = 32768
+_FULL_SCALE: Final = 32768
+_RECORDED_SAMPLES: Final = 24 * 3600 * SAMPLE_RATE
+"""A day, after which what was recorded begins anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +69,8 @@ class Heard:
 class Stream:
     """A model on a target, fed with sound."""
 
-    def __init__(self, model: Model, target: Target) -> None:
-        """Load the model.
+    def __init__(self, model: Model, target: Target, *, record: bool = False) -> None:
+        """Load the model; with `record`, its outputs are kept.
 
         Raises:
             MwwError: The target refuses it.
@@ -84,6 +83,8 @@ class Stream:
         )
         self._frontend = open_frontend(model.feature_step_size)
         self._step_bytes = SAMPLE_RATE * model.feature_step_size // 1000 * 2
+        self.recorded = bytearray()
+        self._record = record
         self._samples = b""
         self._rest: Slices = np.empty((0, FEATURES), np.int8)
 
@@ -98,38 +99,43 @@ class Stream:
         self._rest = slices[count:]
         if not count:
             return np.empty(0, np.uint8)
-        return self._target.infer(slices[:count].reshape(-1, self.model.stride, FEATURES)).outputs
+        outputs = self._target.infer(slices[:count].reshape(-1, self.model.stride, FEATURES)).outputs
+        if self._record:
+            self.recorded += outputs.tobytes()
+        return outputs
 
 
 class _Gate:
     """Whether the VAD model hears speech at a slice of the block that both models have just heard."""
 
     def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+        self.stream = stream
         self._first = 0
         self._above = [False]
 
     def hear(self, samples: bytes) -> None:
         self._first += len(self._above) - 1
         above = [self._above[-1]]
-        for output in self._stream.hear(samples):
-            list(self._stream.detector.push(np.array([output], np.uint8)))
-            above.append(self._stream.detector.above)
+        for output in self.stream.hear(samples):
+            list(self.stream.detector.push(np.array([output], np.uint8)))
+            above.append(self.stream.detector.above)
         self._above = above
 
     def speech(self, slices: int) -> bool:
-        heard = slices // self._stream.model.stride - self._first
+        heard = slices // self.stream.model.stride - self._first
         return self._above[max(0, min(heard, len(self._above) - 1))]
 
 
-class Listener:
+class Listener(Closing):
     """Several models, and a VAD model where there is one, on the same sound."""
 
     NEAR = 0.6
     """Share of the cutoff from which an average that falls again is a near miss."""
 
-    def __init__(self, words: Sequence[tuple[Model, Target]], vad: tuple[Model, Target] | None) -> None:
-        """Load all models.
+    def __init__(
+        self, words: Sequence[tuple[Model, Target]], vad: tuple[Model, Target] | None, *, record: bool = False
+    ) -> None:
+        """Load all models; with `record` their outputs are kept, a day of them at most, for `judge`.
 
         Raises:
             MwwError: A target refuses one.
@@ -137,10 +143,10 @@ class Listener:
         with ExitStack() as stack:
             for _, target in (*words, *([vad] if vad else [])):
                 stack.enter_context(target)
-            self._streams = [Stream(model, target) for model, target in words]
-            self._gate = _Gate(Stream(*vad)) if vad else None
+            self._streams = [Stream(model, target, record=record) for model, target in words]
+            self._gate = _Gate(Stream(*vad, record=record)) if vad else None
             self._open = stack.pop_all()
-        self._samples = 0
+        self._samples = self._recorded_from = 0
         self._peaks: dict[str, Heard] = {}
 
     @property
@@ -155,10 +161,48 @@ class Listener:
             MwwError: A target failed.
         """
         self._samples += len(block) // 2
+        if self._samples - self._recorded_from > _RECORDED_SAMPLES:
+            self._recorded_from = self._samples
+            for stream in self._all_streams():
+                stream.recorded.clear()
         if self._gate is not None:
             self._gate.hear(block)
         for stream in self._streams:
             yield from self._judge(stream, stream.hear(block))
+
+    def judge(self, number: int, cutoff: int) -> list[Detection]:
+        """The detections that a cutoff, a byte, would have given in what was recorded; from any thread.
+
+        Raises:
+            IndexError: There are not so many models.
+            ValueError: The cutoff is not a byte.
+        """
+        if not 0 <= cutoff <= 255:
+            raise ValueError(f"a cutoff of {cutoff}")
+        model = self._streams[number].model
+        vad = None
+        if self._gate is not None:
+            gate = self._gate.stream
+            vad = Vad(
+                np.frombuffer(bytes(gate.recorded), np.uint8),
+                cutoff=gate.model.probability_cutoff,
+                window=gate.model.sliding_window_size,
+                stride=gate.model.stride,
+            )
+        outputs = np.frombuffer(bytes(self._streams[number].recorded), np.uint8)
+        recording = Recording(outputs, window=model.sliding_window_size, stride=model.stride)
+        return recording.detections(
+            cutoff, vad, feature_step_size=model.feature_step_size, lead_in=-self._recorded_from / SAMPLE_RATE
+        )
+
+    def close(self) -> None:
+        """Close the targets."""
+        self._open.close()
+
+    def _all_streams(self) -> Iterator[Stream]:
+        yield from self._streams
+        if self._gate is not None:
+            yield self._gate.stream
 
     def level(self, block: bytes) -> Level:
         """How loud a block is, and where each model stands."""
@@ -199,11 +243,3 @@ class Listener:
                 )
         elif peak is not None:
             yield self._peaks.pop(name)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._open.__exit__(kind, error, trace)
