@@ -18,7 +18,8 @@ target_compile_definitions(mww_machine PRIVATE MWW_HARNESS_VERSION="${version}" 
 set_target_properties(mww_machine PROPERTIES SUFFIX .elf)
 target_link_libraries(mww_machine PRIVATE mww_options)
 if(MWW_TFLM_LIBRARY)
-  target_sources(mww_machine PRIVATE ${COMPONENT}/engine_tflm.cpp ${machine}/kernels.cpp)
+  target_sources(mww_machine PRIVATE ${COMPONENT}/engine_tflm.cpp ${COMPONENT}/trial_arena.cpp
+                                     ${machine}/kernels.cpp)
   target_link_libraries(mww_machine PRIVATE mww_tflm_library)
 elseif(MWW_MACHINE_ENGINES)
   target_compile_definitions(mww_machine PRIVATE MWW_MACHINE_ENGINES="${MWW_MACHINE_ENGINES}")

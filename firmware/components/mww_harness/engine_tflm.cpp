@@ -1,6 +1,7 @@
 #if defined(USE_ESP32) || defined(MWW_HARNESS_TFLM)
 
 #include "engine_tflm.h"
+#include "trial_arena.h"
 
 #include <algorithm>
 #include <cstring>
@@ -19,6 +20,9 @@ static constexpr int MAX_VARIABLES = 20;
 static constexpr int FEATURES = wire::FEATURES;
 static constexpr size_t MAX_TENSOR_ARENA_SIZE = 32 * 1024 * 1024;  // more than any board has
 static constexpr size_t V1_TENSOR_ARENA_SIZE = 45672;              // what a model without a version 2 manifest is given
+
+// For the temporary tensors of one operator, should they not fit an arena that is tried.
+static constexpr size_t SPILL_SIZE = 8 * 1024;
 
 // Far too small an arena crashes TensorFlow Lite Micro instead of failing, so an arena large enough for any model
 // that fits a board first says what a model uses.
@@ -223,7 +227,10 @@ Outcome TflmEngine::allocate_arena_(size_t manifest_arena) {
   if (this->arena_ == nullptr) {
     return {ErrorCode::NO_MEMORY, static_cast<uint32_t>(this->arena_size_)};
   }
-  return {};
+  size_t used;
+  const bool proven = this->arena_source_ == ArenaSource::PROBE;
+  const bool enough = proven || this->try_arena_(this->arena_, this->arena_size_, &used);
+  return enough ? Outcome() : this->too_small_();
 }
 
 Outcome TflmEngine::probe_(size_t manifest_arena) {
@@ -267,10 +274,20 @@ size_t TflmEngine::shrink_(uint8_t *arena, size_t size, size_t used) {
 }
 
 bool TflmEngine::try_arena_(uint8_t *arena, size_t size, size_t *used) {
-  this->interpreter_.emplace(this->model_, this->op_resolver_, arena, size, this->variables_);
-  const bool enough = this->interpreter_->AllocateTensors() == kTfLiteOk;
-  *used = enough ? this->interpreter_->arena_used_bytes() : 0;
-  this->interpreter_.reset();
+  // Just above what a model uses, an arena may still abort TensorFlow Lite Micro: see TrialArena.
+  uint8_t *spill = this->host_->allocate(SPILL_SIZE);
+  TrialArena trial(arena, size, spill, spill == nullptr ? 0 : SPILL_SIZE);
+  tflite::MicroAllocator *allocator = trial.allocator();
+  bool enough = false;
+  if (allocator != nullptr) {
+    this->interpreter_.emplace(this->model_, this->op_resolver_, allocator, this->variables_);
+    enough = this->interpreter_->AllocateTensors() == kTfLiteOk && !trial.overflowed();
+    *used = enough ? this->interpreter_->arena_used_bytes() : 0;
+    this->interpreter_.reset();
+  }
+  if (spill != nullptr) {
+    this->host_->deallocate(spill, SPILL_SIZE);
+  }
   this->reset_variables_();
   return enough;
 }
