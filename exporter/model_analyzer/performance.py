@@ -1,4 +1,4 @@
-"""How long an inference takes on a chip: published figures where there are any, scaled with their uncertainty, or none.
+"""What an inference costs on a chip: published times, scaled with their uncertainty, or none; and instructions.
 
 Nothing here is a measurement of the model that is asked about, unless it is the very file that was measured.
 """
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from exporter.model_analyzer.architecture import ModelAnalysis, analyze_model_architecture
+from exporter.model_analyzer.instructions import InstructionEstimate, estimate_instructions
 from mww.core.errors import UnknownRuntimeError
 from mww.esphome.chips import CHIP_NAMES
 from mww.esphome.contract import FEATURE_STEP_MS
@@ -46,6 +47,12 @@ OKAY_NABU: Final = (
     MeasuredModel("d89128c4d16a72de429119fb2254ce46649553c2a24f5dd840175c80d7b9d094", 36_480, 82_525),
 )
 """The published versions: 60,264 bytes, and 80,824 bytes (pymicro-wakeword 2.5.0)."""
+
+NOT_A_TIME: Final = (
+    "instructions are not a time: okay_nabu takes 0.34 to 0.55 million with portable kernels, and the published 6.6 to "
+    "6.8 ms on an ESP32-S3 with vector kernels are 1.6 million cycles at 240 MHz, its 45 ms with reference kernels 10.8"
+)
+"""The published figure against the counts: memory, caches and kernels decide, so no factor turns one into the other."""
 
 FRONT_END_MS: Final = {"esp32s3": 0.74}
 """Milliseconds a slice that the feature front-end takes, published with the figures above."""
@@ -85,6 +92,8 @@ class PerformanceEstimate:
         front_end_ms: Milliseconds a frame that the features take, or None without a published figure.
         times: Estimates; empty without a published figure for the chip.
         note: What the times are, or why they do not exist.
+        instructions: Counted or scaled for the instruction set of the chip, one for each library that was counted;
+            empty for chips whose kernels were not. They are no basis for a time: see `NOT_A_TIME`.
     """
 
     model: str
@@ -97,6 +106,7 @@ class PerformanceEstimate:
     front_end_ms: float | None
     times: tuple[TimeEstimate, ...]
     note: str
+    instructions: tuple[InstructionEstimate, ...] = ()
 
     @property
     def load(self) -> tuple[float, float] | None:
@@ -142,6 +152,7 @@ def performance_of(analysis: ModelAnalysis, chip: str) -> PerformanceEstimate:
         front_end_ms=per_slice * stride if per_slice is not None and stride else None,
         times=times,
         note="estimates, not measurements; mww run on a board measures" if times else f"no published figure for {chip}",
+        instructions=tuple(estimate_instructions(analysis, chip)),
     )
 
 

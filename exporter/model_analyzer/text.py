@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from exporter.model_analyzer.architecture import End, Layer
 from exporter.model_analyzer.collection import Collection
-from exporter.model_analyzer.performance import PerformanceEstimate
+from exporter.model_analyzer.performance import NOT_A_TIME, PerformanceEstimate
 from mww.core.text import printable
 
 
@@ -33,6 +33,9 @@ def _lines(collection: Collection) -> Iterator[str]:
     if collection.arena_note is not None:
         yield f"no arena: {printable(collection.arena_note)}"
     yield from _section("Time an inference", ("chip", "kernels", "ms", "basis"), _times(collection.performance))
+    head = ("chip", "kernels", "instructions", "basis")
+    yield from _section("Instructions an inference", head, _instructions(collection.performance))
+    yield f"  {NOT_A_TIME}"
     measures = [("ok" if m.passed else "FAIL", m.name, m.message) for m in collection.quality.measures]
     yield from _section("Quality", ("", "measure", ""), measures)
     results = [check for check in collection.verification.checks if check.status != "pass"]
@@ -80,6 +83,13 @@ def _times(estimates: Sequence[PerformanceEstimate]) -> Iterator[Sequence[str]]:
         for time in estimate.times:
             span = f"{time.low_ms:g}" if time.low_ms == time.high_ms else f"{time.low_ms:g}..{time.high_ms:g}"
             yield estimate.chip, time.kernels, span, time.basis
+
+
+def _instructions(estimates: Sequence[PerformanceEstimate]) -> Iterator[Sequence[str]]:
+    for estimate in estimates:
+        for count in estimate.instructions:
+            span = f"{count.low:,}" if count.low == count.high else f"{count.low:,}..{count.high:,}"
+            yield f"{estimate.chip} ({count.machine})", count.kernels, span, f"{count.kind}: {count.basis}"
 
 
 def _section(title: str, head: Sequence[str], rows: Iterator[Sequence[str]] | Sequence[Sequence[str]]) -> Iterator[str]:

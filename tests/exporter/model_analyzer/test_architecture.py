@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pymicro_wakeword
@@ -13,9 +14,10 @@ from exporter.model_analyzer import (
     estimate_performance,
     validate_model_quality,
 )
+from exporter.model_analyzer.instructions import counts, estimate_instructions
 from exporter.model_analyzer.performance import FIGURES
 from mww.core.errors import ModelFileError, UnknownRuntimeError
-from mww.esphome.chips import CHIP_NAMES
+from mww.esphome.chips import CHIP_NAMES, INSTRUCTION_SETS
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
 OKAY_NABU = MODELS / "okay_nabu.tflite"
@@ -87,6 +89,27 @@ def test_without_a_published_figure_there_is_no_time(chip: str) -> None:
     assert estimate.load is None
     assert estimate.note == f"no published figure for {chip}"
     assert estimate.macs > 0
+
+
+@pytest.mark.parametrize("chip", ["esp32c3", "esp32"])
+def test_instructions_are_counted_for_the_published_models_and_scaled_for_others(chip: str) -> None:
+    for counted in counts():
+        if INSTRUCTION_SETS[counted.machine] != chip:
+            continue
+        for model in counted.models:
+            analysis = analyze_model_architecture(MODELS / f"{model.name}.tflite")
+            assert (analysis.sha256, analysis.cost.macs) == (model.sha256, model.macs)
+            (own,) = [each for each in estimate_instructions(analysis, chip) if each.kernels == counted.kernels]
+            assert (own.kind, own.low, own.high) == ("measured", model.instructions, model.instructions)
+            assert 0.95 < sum(own.by_operator.values()) / own.low < 1.0
+            # another file of the same size is within the range that the other models give
+            unknown = replace(analysis, sha256="0" * 64)
+            (scaled,) = [each for each in estimate_instructions(unknown, chip) if each.kernels == counted.kernels]
+            assert (scaled.kind, scaled.by_operator) == ("scaled", {})
+            assert scaled.low <= model.instructions <= scaled.high < 2 * scaled.low
+    estimate = estimate_performance(OKAY_NABU, chip)
+    assert {each.kernels for each in estimate.instructions} >= {"generic_opt", "ansi"}
+    assert estimate.times == ()  # a count never becomes a time
 
 
 def test_an_unknown_chip() -> None:
