@@ -15,7 +15,7 @@ namespace esphome::mww_harness {
 class ChainEngine final : public Engine {
  public:
   static constexpr uint16_t OPERATORS = 70;
-  static constexpr size_t FEATURES = 40;
+  static constexpr size_t FEATURES = wire::FEATURES;
 
   Outcome load(const StoredModel &model, bool /*any_output*/, wire::Model *facts) override {
     const bool own = model.size >= 6 && std::memcmp(model.data, "model", 5) == 0;
@@ -47,6 +47,7 @@ class ChainEngine final : public Engine {
     this->profiled_ = this->profiled_ || profile;
     return {};
   }
+  int8_t *frame() override { return this->frame_; }
   ByteView output(uint8_t index) override {
     for (size_t i = 0; i < sizeof(this->tensor_); i++) {
       this->tensor_[i] = static_cast<uint8_t>(i);
@@ -64,6 +65,7 @@ class ChainEngine final : public Engine {
  protected:
   uint32_t state_{0};
   uint8_t tensor_[5120];
+  int8_t frame_[UINT8_MAX * FEATURES];
   uint8_t stride_{0};
   bool profiled_{false};
 };
