@@ -7,15 +7,15 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from exporter.model_analyzer.architecture import ModelAnalysis, analyze_model_architecture
-from exporter.model_analyzer.gpu import GpuReport, check_gpu_compatibility
+from exporter.model_analyzer.architecture import ModelAnalysis, analyze_source
+from exporter.model_analyzer.gpu import GpuReport, gpu_report_of
 from exporter.model_analyzer.performance import PerformanceEstimate, performance_of
-from exporter.model_analyzer.quality import QualityReport, validate_model_quality
-from exporter.model_analyzer.source import Source, open_source
+from exporter.model_analyzer.quality import QualityReport, quality_of
+from exporter.model_analyzer.source import Source, open_source, verify_source
 from mww.core.errors import UnsupportedModelError
 from mww.esphome.chips import CHIP_NAMES
 from mww.tflm.arena import ArenaPrediction, predict_arenas
-from mww.verification import VerificationReport, verify_esphome_compatibility
+from mww.verification import VerificationReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +40,15 @@ def collect(path: Path | str) -> Collection:
         ManifestError: The manifest cannot be read, or breaks the schema.
     """
     source = open_source(path)
-    analysis = analyze_model_architecture(path)
+    analysis, verification = analyze_source(source), verify_source(source)
     arenas, note = _arenas(source)
     return Collection(
         source=source,
         analysis=analysis,
-        verification=verify_esphome_compatibility(path),
-        quality=validate_model_quality(path),
+        verification=verification,
+        quality=quality_of(source.model, analysis, verification),
         performance=tuple(performance_of(analysis, chip) for chip in CHIP_NAMES),
-        gpu=check_gpu_compatibility(path),
+        gpu=gpu_report_of(source),
         arenas=arenas,
         arena_note=note,
     )

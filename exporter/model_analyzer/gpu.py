@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from exporter.model_analyzer.source import open_source
+from exporter.model_analyzer.source import Source, open_source
 
 SUPPORTED: Final = frozenset({
     "ADD", "AVERAGE_POOL_2D", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "EXP", "FULLY_CONNECTED", "LOGICAL_AND",
@@ -55,7 +55,11 @@ def check_gpu_compatibility(path: Path | str) -> GpuReport:
     Raises:
         ModelFileError: The model cannot be read.
     """
-    source = open_source(path)
+    return gpu_report_of(open_source(path))
+
+
+def gpu_report_of(source: Source) -> GpuReport:
+    """Likewise, of a model that was read already."""
     main = source.model.main
     unsupported: dict[str, int] = {}
     for operator in main.operators:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from exporter.model_analyzer.architecture import ModelAnalysis, analyze_model_architecture
+from exporter.model_analyzer.architecture import ModelAnalysis, analyze_source
 from exporter.model_analyzer.performance import performance_of
-from exporter.model_analyzer.source import open_source
+from exporter.model_analyzer.source import open_source, verify_source
 from mww.core.errors import UnsupportedModelError
 from mww.tflite.model_file import ModelFile, Tensor
 from mww.tflm.arena import predict_arenas
-from mww.verification import verify_esphome_compatibility
+from mww.verification import VerificationReport
 
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
@@ -97,9 +97,17 @@ def validate_model_quality(
         ManifestError: The manifest cannot be read, or breaks the schema.
     """
     source = open_source(path)
-    analysis = analyze_model_architecture(path)
-    failed = len(verify_esphome_compatibility(path).failures)
-    measures = tuple(_measures(source.model, analysis, failed, thresholds))
+    return quality_of(source.model, analyze_source(source), verify_source(source), thresholds)
+
+
+def quality_of(
+    model: ModelFile,
+    analysis: ModelAnalysis,
+    verification: VerificationReport,
+    thresholds: QualityThresholds = QualityThresholds(),
+) -> QualityReport:
+    """Hold a model that was taken apart and verified already against thresholds."""
+    measures = tuple(_measures(model, analysis, len(verification.failures), thresholds))
     return QualityReport(analysis.model, analysis.sha256, all(measure.passed for measure in measures), measures)
 
 

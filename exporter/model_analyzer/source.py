@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mww.esphome.manifest import ARENA_FIGURES, Manifest, is_manifest, load_manifest
 from mww.tflite.model_file import ModelFile, read_model
+from mww.verification import VerificationReport, verify_esphome_compatibility, verify_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,3 +32,10 @@ def open_source(path: Path | str) -> Source:
         return Source(path, path, read_model(path), None)
     manifest = load_manifest(path, needs=ARENA_FIGURES)
     return Source(path, manifest.model, read_model(manifest.model), manifest)
+
+
+def verify_source(source: Source) -> VerificationReport:
+    """Verify a model that was read already; a manifest is judged with it."""
+    if source.manifest is None:
+        return verify_model(source.model, source.path)
+    return verify_esphome_compatibility(source.asked)
