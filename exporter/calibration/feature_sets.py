@@ -18,9 +18,10 @@ from exporter.network.architecture import FloatArray
 from mww.core.errors import CalibrationError
 from mww.core.file_kinds import NPZ, ZIP, kind_of
 from mww.core.npy import read_npy_header
-from mww.core.readable import files_below, open_regular
+from mww.core.readable import open_regular
 from mww.esphome.audio import sound_files
 from mww.esphome.contract import FEATURE_FLOAT_SCALE, FEATURES, INPUT_SCALE, INPUT_ZERO_POINT
+from mww.esphome.feature_folders import TRAINING, FeatureFolder, feature_folders
 from mww.esphome.frontend import wav_to_features
 
 MAX_CLIPS: Final = 4000
@@ -33,8 +34,6 @@ _DAMAGE: Final = (
     *(zipfile.BadZipFile, zlib.error, RuntimeError),  # RuntimeError: an encrypted member
 )
 _SEED: Final = 0
-_WHOLE: Final = ("ii", "iu", "ui", "uu")
-_MAX_NAME: Final = 64  # bytes of a file that holds a type's name
 _RAW: Final = np.dtype(np.uint16)
 _HINT: Final = "give front-end features as uint16, or floats 0..26, in [slices, 40] a clip"
 
@@ -54,7 +53,7 @@ def load_clips(path: Path) -> list[FloatArray]:
     if not path.is_dir():
         return _load_npz(path)
     try:
-        mmaps = _find_mmaps(path)
+        mmaps = feature_folders(path, TRAINING)
     except OSError as error:
         raise CalibrationError(
             f"cannot read {path}: {error.strerror or error}", hint="give the folder that holds the features alone"
@@ -131,59 +130,23 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> npt.NDArray[np.
         return np.frombuffer(stream.read(), header.dtype).reshape(header.shape, order=order)
 
 
-def _find_mmaps(path: Path) -> list[Path]:
-    """The trainer's RaggedMmap folders: the path itself, or those under its `training` part, or all under it."""
-    if (path / "data.ninja").is_file():
-        return [path]
-    results = sorted(file.parent for file in files_below(path) if file.name == "data.ninja")
-    results = [folder for folder in results if "training" in folder.relative_to(path).parts] or results
-    inner = ("starts", "ends", "shapes", "flattened_shapes")
-    return [folder for folder in results if folder.name not in inner]
-
-
 def _load_mmaps(path: Path, folders: list[Path]) -> list[FloatArray]:
     """Read clips of the `mmap_ninja` package's format: one flat array, with the start and end of each clip."""
     try:
-        stores = [_Store(folder) for folder in folders]
-        firsts = np.cumsum([0, *(len(store.starts) for store in stores)])
+        stores = [FeatureFolder(folder) for folder in folders]
+        firsts = np.cumsum([0, *map(len, stores)])
         clips: list[FloatArray] = []
         left = _MAX_BYTES // 4
         for index in _choose(int(firsts[-1])):
             at = int(np.searchsorted(firsts, index, side="right")) - 1
-            clip = stores[at].clip(index - int(firsts[at]), left)
+            clip = stores[at].clip(index - int(firsts[at]))
             left -= clip.size
-            clips.append(_as_floats(clip, f"{path.name}: clip {index}"))
+            if left < 0:
+                raise ValueError(f"its clips are larger than {_MAX_BYTES >> 30} GiB as floats")
+            clips.append(_as_floats(np.array(clip), f"{path.name}: clip {index}"))
     except (OSError, ValueError, TypeError) as error:
         raise CalibrationError(
             f"{path} is not a readable mmap folder: {getattr(error, 'strerror', None) or error}",
             hint="was the folder copied whole? the trainer's feature generation writes it again",
         ) from error
     return clips
-
-
-class _Store:
-    """A RaggedMmap folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self._data = _read_ninja(folder)
-        self.starts, self._ends = (_read_ninja(folder / part) for part in ("starts", "ends"))
-        if len(self.starts) != len(self._ends) or self.starts.dtype.kind + self._ends.dtype.kind not in _WHOLE:
-            raise ValueError("starts and ends of its clips do not belong together")
-
-    def clip(self, index: int, most: int) -> npt.NDArray[np.generic]:
-        """A clip [slices, 40] of at most so many values."""
-        start, end = int(self.starts[index]), int(self._ends[index])
-        if not 0 <= start <= end <= len(self._data) or (end - start) % FEATURES:
-            raise ValueError(f"it has a clip from {start} to {end} of {len(self._data)} values")
-        if end - start > most:
-            raise ValueError(f"its clips are larger than {_MAX_BYTES >> 30} GiB as floats")
-        return np.array(self._data[start:end]).reshape(-1, FEATURES)
-
-
-def _read_ninja(folder: Path) -> npt.NDArray[np.generic]:
-    with open_regular(folder / "dtype.ninja") as file:
-        name = file.read(_MAX_NAME).decode("ascii").strip()
-    if name not in ("uint16", "int8", "float16", "float32", "float64", "int32", "int64", "uint32", "uint64"):
-        raise ValueError(f"data of type {name[:20]!r}")
-    with open_regular(folder / "data.ninja") as file:
-        return np.memmap(file, dtype=name, mode="r")

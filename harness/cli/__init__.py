@@ -33,6 +33,7 @@ VERBS: Final = {
     "features": "WAV clips to the features that the device sees.",
     "listen": "What a device would do with this machine's sound, live.",
     "record": "Golden outputs of a model on clips.",
+    "synth": "From a phrase to labelled clips: the phrase, near misses, negatives.",
     "cutoff": "A better cutoff for a wake word, by labelled clips.",
     "run": "Stream clips through a target and judge every output.",
     "compare-runs": "What changed between two runs.",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from harness.cli.output import console, emit_json, json_option, printable_lines, progress, warn
+from harness.report.wording import zero_account
 from harness.run.cutoff import HOURS_FOR_LEVELS, LEAD_IN, LEVELS, CutoffChoice, choose_cutoff
 from harness.run.evaluation.intervals import Proportion, Rate
 from harness.run.evaluation.statistics import SweepPoint
@@ -28,7 +29,13 @@ _SHOWN: Final = 15
 
 @click.command("cutoff")
 @click.argument("manifest", type=click.Path(path_type=Path))
-@click.option("--clips", required=True, type=click.Path(path_type=Path), metavar="DIR", help="positive/ and negative/.")
+@click.option(
+    "--clips",
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="positive/ and negative/.",
+)
 @click.option("--lead-in", default=LEAD_IN, show_default=True, metavar="SECONDS", help="Silence in front of each clip.")
 @click.option("--target-recall", type=float, metavar="R", help="Fewest false accepts with this recall; 0.9 by default.")
 @click.option("--max-false-accepts-per-hour", type=float, metavar="N", help="Highest recall with no more of them.")
@@ -84,6 +91,7 @@ def _point(point: SweepPoint) -> dict[str, object]:
         "cutoff_byte": point.cutoff_byte,
         "recall": point.recall.value,
         "false_accepts_per_hour": point.false_accepts.rate,
+        "near_misses": point.near_misses.hits if point.near_misses.trials else None,
     }
 
 
@@ -97,6 +105,8 @@ def _print(choice: CutoffChoice, name: str, written: Path | None) -> None:
     click.echo(f"probability_cutoff {at.cutoff}: {wish}; of equals, the highest")
     click.echo(f"  recall {recall_text(at.recall)}")
     click.echo(f"  false accepts {accepts_text(at.false_accepts)}")
+    if at.near_misses.trials:
+        click.echo(f"  near misses {at.near_misses.hits} of {at.near_misses.trials} wake it, counted apart")
     if written is not None:
         click.echo(printable_lines(f"written to {written}"))
     if not choice.levels_differ:
@@ -137,7 +147,8 @@ def accepts_text(rate: Rate) -> str:
     if rate.rate is None or rate.low is None or rate.high is None:
         return "unknown: no clip is without the word"
     counted = f"{rate.count} in {rate.hours * 60:.1f} min" if rate.hours < 1 else f"{rate.count} in {rate.hours:.1f} h"
-    return f"{rate.rate:.2f} an hour ({counted}; 95 %: {rate.low:.2f} to {rate.high:.2f})"
+    account = f"{rate.rate:.2f} an hour ({counted}; 95 %: {rate.low:.2f} to {rate.high:.2f})"
+    return account if rate.count else f"{account}; {zero_account(rate)}"
 
 
 def snippet(choice: CutoffChoice, name: str) -> str:

@@ -269,5 +269,9 @@ def _facts(result: DemoResult) -> list[tuple[str, str]]:
             "files",
             f"{result.folder}: {result.report.relative_to(result.folder)}, {result.analysis.name} and all models",
         ),
+        (
+            "your word",
+            "mww synth 'YOUR PHRASE' --output clips && mww run MANIFEST.json --wav clips --lead-in 1.5",
+        ),
         ("verdict", "[bold green]pass[/]" if _holds(result) else "[bold red]fail[/]"),
     ]

@@ -30,7 +30,12 @@ def place(text: str) -> Place:
 def clip_options(function: F) -> F:
     """Add `--features`, `--wav` and `--lead-in`."""
     options = (
-        click.option("--features", type=place, metavar="FILE.npz", help="Clips as mww features wrote them."),
+        click.option(
+            "--features",
+            type=place,
+            metavar="FILE.npz|DIR",
+            help="Clips of mww features or a trainer.",
+        ),
         click.option("--wav", type=place, multiple=True, metavar="PATH", help="A WAV file or a folder, or their URL."),
         options_of_a_run("lead_in"),
     )
@@ -51,6 +56,6 @@ def clip_source(
     if len(given) != 1:
         message = "no clips are given" if not given else f"{' and '.join(given)} are given together"
         raise UsageError(message, hint="one of --features FILE.npz, --wav PATH and, for mww run, --golden GOLDEN.npz")
-    if lead_in and not wav:
+    if lead_in and not wav and not (isinstance(features, Path) and features.is_dir()):
         raise UsageError(f"--lead-in with {given[0]}", hint="it is silence before the front-end: only --wav takes it")
     return features or golden or list(wav)

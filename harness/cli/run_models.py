@@ -53,6 +53,8 @@ class Errand:
         """
         source = clip_source(self.features, self.wav, lead_in, self.golden)
         file = self.features or self.golden
+        if isinstance(file, Path) and file.is_dir():
+            return [file]
         return ClipFile(file, golden=self.golden is not None) if file else source
 
 

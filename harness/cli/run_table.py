@@ -15,6 +15,7 @@ from harness.report.wording import (
     headline,
     instructions_account,
     names_account,
+    near_misses_account,
     number,
     place,
     problem_account,
@@ -144,6 +145,10 @@ def _evaluation(evaluation: Evaluation) -> Iterator[str]:
         yield f"false accepts: {false_accepts_account(evaluation)}"
     if evaluation.woken_by:
         yield f"   woken by: {names_account(evaluation.woken_by)}"
+    if evaluation.at.near_misses.trials:
+        yield f"near misses: {near_misses_account(evaluation)}"
+    if evaluation.near_misses_woken_by:
+        yield f"   woken by: {names_account(evaluation.near_misses_woken_by)}"
 
 
 def _detected(clip: ClipResult) -> str:

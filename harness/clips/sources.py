@@ -11,10 +11,11 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from harness.clips.clip import ArrayClip, Clip, audio_clips, feature_clips
+from harness.clips.clip import ArrayClip, Clip, feature_clips
 from harness.clips.golden import Golden, is_golden
 from harness.clips.npz import Archive
 from harness.clips.remote import is_url, remote_file, without_secrets
+from harness.clips.stored import open_folders
 from mww.core.errors import FeatureError, GoldenError, UsageError
 from mww.core.readable import Readable
 from mww.esphome.audio import left_out_of
@@ -30,8 +31,8 @@ class ClipFile:
 
 
 ClipSource: TypeAlias = "Path | str | ClipFile | Mapping[str, npt.NDArray[np.generic]] | Iterable[Path | str]"
-"""WAV files and folders; a feature file or golden (`.npz`); any of them by URL; or arrays int8 or uint16 `[slices, 40]`
-by name."""
+"""Sound files and folders, also of the trainer's features; a feature file or golden (`.npz`); any of them by URL; or
+arrays int8 or uint16 `[slices, 40]` by name."""
 
 
 def open_clips(
@@ -53,7 +54,7 @@ def open_clips(
         return _open_file(source.place, lead_in, stack, must_be_golden=source.golden)
     paths = [source] if isinstance(source, str | Path) else list(source)
     if len(paths) != 1 or not without_secrets(str(paths[0])).lower().endswith(".npz"):
-        return audio_clips(paths, lead_in=lead_in, step_ms=step_ms), None
+        return open_folders(paths, lead_in=lead_in, step_ms=step_ms), None
     return _open_file(paths[0], lead_in, stack)
 
 

@@ -12,6 +12,7 @@ from harness.report.wording import (
     clip_account,
     false_accepts_account,
     headline,
+    near_misses_account,
     problem_account,
     profile_account,
     recall_account,
@@ -105,6 +106,8 @@ def _quality_case(result: RunResult, evaluation: Evaluation) -> Element:
     case = Element("testcase", classname=f"mww.{clean(result.model)}", name="recall and false accepts")
     problems = [problem for problem in result.problems if problem.code == "quality"]
     lines = [f"recall: {recall_account(evaluation)}", f"false accepts: {false_accepts_account(evaluation)}"]
+    if evaluation.at.near_misses.trials:
+        lines.append(f"near misses: {near_misses_account(evaluation)}")
     lines += [f"{problem.message}: {', '.join(problem.clips)}" for problem in problems]
     if problems:
         message = "; ".join(problem.message for problem in problems)

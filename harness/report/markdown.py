@@ -18,6 +18,7 @@ from harness.report.wording import (
     false_accepts_account,
     headline,
     names_account,
+    near_misses_account,
     place,
     problem_account,
     profile_account,
@@ -83,6 +84,8 @@ def _details(result: RunResult) -> list[str]:
     if result.evaluation is not None:
         lines.append(f"- recall: {escape(recall_account(result.evaluation))}")
         lines.append(f"- false accepts: {escape(false_accepts_account(result.evaluation))}")
+        if result.evaluation.at.near_misses.trials:
+            lines.append(f"- near misses: {escape(near_misses_account(result.evaluation))}")
         if result.evaluation.missed:
             lines.append(f"- missed: {escape(names_account(result.evaluation.missed))}")
         if result.evaluation.woken_by:

@@ -222,7 +222,19 @@ def recall_account(evaluation: Evaluation) -> str:
 def false_accepts_account(evaluation: Evaluation) -> str:
     """False accepts with their counts, hours and interval."""
     accepts = evaluation.at.false_accepts
-    return f"{rate(accepts)} ({accepts.count} in {duration(accepts.hours)})"
+    account = f"{rate(accepts)} ({accepts.count} in {duration(accepts.hours)})"
+    return account if accepts.count or not accepts.hours else f"{account}; {zero_account(accepts)}"
+
+
+def zero_account(accepts: Rate) -> str:
+    """What hours without a false accept say: the rule of three."""
+    return f"none in {duration(accepts.hours)} says no more than: below {short(3 / accepts.hours)} an hour"
+
+
+def near_misses_account(evaluation: Evaluation) -> str:
+    """Near misses that wake the device, which say nothing of false accepts an hour."""
+    near = evaluation.at.near_misses
+    return f"{near.hits} of {counted(near.trials, 'clip')} wake it, {proportion(near)}"
 
 
 _LISTED: Final = 10

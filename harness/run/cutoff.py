@@ -12,9 +12,10 @@ from math import inf
 from pathlib import Path
 from typing import Final
 
-from harness.clips.clip import Clip, audio_clips
+from harness.clips.clip import Clip
+from harness.clips.stored import open_folders
 from harness.engines.opening import golden_engine
-from harness.run.evaluation.labels import LABELS, Label
+from harness.run.evaluation.labels import LABELS, Label, LabelKind, labels_from_names
 from harness.run.evaluation.statistics import LabelledOutputs, Rule, SweepPoint, sweep
 from harness.run.streaming import Block, Feed
 from harness.targets.emulator import EmulatorTarget
@@ -26,8 +27,10 @@ DEFAULT_TARGET_RECALL: Final = 0.9
 LEAD_IN: Final = 1.0
 """Seconds of silence in front of each clip: ESPHome detects nothing in the first second."""
 
-_BYTES: Final = range(256)
+NEEDED: Final[tuple[LabelKind, ...]] = ("positive", "negative")
+"""Clips without which no cutoff can be chosen; near misses are only counted."""
 
+_BYTES: Final = range(256)
 
 LEVELS: Final = {"slightly": 0.0, "moderately": 0.375, "very": 0.75}
 """Sensitivities as the Home Assistant Voice PE names them, and the most false accepts an hour that each may have: the
@@ -102,7 +105,7 @@ def choose_cutoff(
 
     Args:
         model: Its window, step and stride make the rule; its own cutoff does not matter.
-        folder: Holds sound files in `positive/` and `negative/`.
+        folder: Holds clips in `positive/` and `negative/`, near misses in `near-miss/`; or is the official trainer's.
         target_recall: Part of the positive clips that must be detected, above 0, at most 1.
         max_false_accepts_per_hour: Of the negative clips, 0 or more.
         lead_in: Seconds of silence in front of each clip.
@@ -117,12 +120,7 @@ def choose_cutoff(
     _check_wish(target_recall, max_false_accepts_per_hour)
     if max_false_accepts_per_hour is None and target_recall is None:
         target_recall = DEFAULT_TARGET_RECALL
-    clips = [
-        (clip, Label(kind))
-        for kind in LABELS.values()
-        for clip in _clips(folder / kind, lead_in, model.feature_step_size)
-    ]
-    recorded = _record(model, clips, progress)
+    recorded = _record(model, _labelled_clips(folder, lead_in, model.feature_step_size), progress)
     rule = Rule(model.sliding_window_size, model.stride, model.feature_step_size)
     points = sweep(recorded, rule, _BYTES)
     at = _reaching(points, target_recall) if target_recall is not None else None
@@ -192,11 +190,20 @@ def _most_sensitive(points: Sequence[SweepPoint], limit: float) -> SweepPoint | 
     return max(within, key=lambda point: (point.recall.hits, point.cutoff_byte), default=None)
 
 
-def _clips(folder: Path, lead_in: float, step_ms: int) -> Sequence[Clip]:
+def _labelled_clips(folder: Path, lead_in: float, step_ms: int) -> list[tuple[Clip, Label]]:
+    """The clips of `positive/`, `near-miss/` and `negative/`, or of a trainer's folder by its own names."""
+    hint = "put clips with the wake word into positive/, others into negative/"
     if not folder.is_dir():
-        hint = "put clips with the wake word into positive/, others into negative/"
         raise InputError(f"the folder {folder} does not exist", hint=hint)
-    return audio_clips([folder], lead_in=lead_in, step_ms=step_ms)
+    below = [folder / kind for kind in LABELS if (folder / kind).is_dir()]
+    clips = open_folders(below or [folder], lead_in=lead_in, step_ms=step_ms)
+    labels = labels_from_names(clip.name for clip in clips)
+    for kind in NEEDED:
+        if not any(label.kind == kind for label in labels.values()):
+            place = folder / kind
+            state = "has no clip" if place.is_dir() else "does not exist"
+            raise InputError(f"the folder {place} {state}", hint=hint)
+    return [(clip, labels[clip.name]) for clip in clips if clip.name in labels]
 
 
 def _record(model: Model, clips: Sequence[tuple[Clip, Label]], progress: Progress) -> list[LabelledOutputs]:

@@ -20,6 +20,7 @@ from harness.clips.clip import AudioClip, Clip, FeatureClip
 from harness.clips.input import ClipInput
 from harness.clips.remote import RemoteFile
 from harness.clips.sound import ClipWarning, Sound
+from harness.clips.stored import StoredClip
 from harness.run.features import FeatureMismatch, FeatureResult, HeardFeatures
 from harness.run.judging import Observed
 from harness.run.streaming import Streamed
@@ -182,6 +183,8 @@ def _source(clip: Clip) -> list[object] | None:
     """Where a clip comes from, and whether it is as it was; None for arrays, which leave no trace."""
     if isinstance(clip, AudioClip):
         return _file(clip.path)
+    if isinstance(clip, StoredClip):
+        return [*_file(clip.folder.path / "data.ninja"), clip.index]
     if isinstance(clip, FeatureClip):
         return [*_file(clip.archive.path), clip.member]
     return None

@@ -380,3 +380,9 @@ class EsphomeError(MwwError):
     """A release of ESPHome cannot be had, or does not answer."""
 
     code = "esphome"
+
+
+class SpeechError(MwwError):
+    """A program that speaks is missing, has no such voice, or fails."""
+
+    code = "speech"

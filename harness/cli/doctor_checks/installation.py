@@ -42,7 +42,19 @@ def examine() -> tuple[Finding, ...]:
         *_emulators(),
         *_bare_machines(),
         _labgrid(),
+        *_speech(),
     )
+
+
+def _speech() -> Iterator[Finding]:
+    from harness.synth.voices import ENGINES
+
+    for name, engine in ENGINES.items():
+        version, missing = engine.version(), engine.missing()
+        if version is None:
+            yield Finding(f"speech.{name}", "missing", f"to speak in mww synth: {missing.message}", missing.hint)
+        else:
+            yield Finding(f"speech.{name}", "ok", f"{name} {version}")
 
 
 def _compiler() -> Finding:

@@ -1,4 +1,8 @@
-"""Which clips hold the wake word: from folders named `positive` and `negative`, or from a CSV file."""
+"""Which clips hold the wake word: from folders named `positive`, `near-miss` and `negative`, or from a CSV file.
+
+A near miss is made to resemble the word. It is counted by itself: among the negatives, which stand for hours of a day,
+it would give a rate of false accepts that nobody meets.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,22 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from mww.core.errors import InputError
 from mww.core.readable import open_regular
 
-LabelKind = Literal["positive", "negative"]
-LABELS: Final[dict[str, LabelKind]] = {"positive": "positive", "negative": "negative"}
+LabelKind = Literal["positive", "near-miss", "negative"]
+LABELS: Final[dict[str, LabelKind]] = {kind: kind for kind in get_args(LabelKind)}
 
+_FOLDERS: Final[dict[str, LabelKind]] = {
+    **LABELS,
+    "testing_ambient": "negative",
+    "validation_ambient": "negative",
+    "negative_datasets": "negative",
+    "generated_augmented_features": "positive",
+}
+"""Names of folders that say what is in them; the last four are the official trainer's."""
 _MAX_BYTES: Final = 64 << 20
 _COLUMNS: Final = ("clip", "label", "end_s")
 
@@ -34,12 +46,15 @@ class Label:
 
 
 def labels_from_names(names: Iterable[str]) -> dict[str, Label]:
-    """Label the clips that lie in a folder called `positive` or `negative`; the innermost such folder decides."""
+    """Label the clips that lie in a folder called as one of `LABELS`; the innermost such folder decides.
+
+    The official trainer's own names of folders with positives and negatives are known too.
+    """
     labels: dict[str, Label] = {}
     for name in names:
-        folders = [folder for folder in PurePosixPath(name).parts[:-1] if folder in LABELS]
+        folders = [folder for folder in PurePosixPath(name).parts[:-1] if folder in _FOLDERS]
         if folders:
-            labels[name] = Label(LABELS[folders[-1]])
+            labels[name] = Label(_FOLDERS[folders[-1]])
     return labels
 
 
@@ -56,7 +71,7 @@ def read_labels(path: Path | str, names: Iterable[str]) -> dict[str, Label]:
         where = f"{path}, line {number}"
         kind = (row.get("label") or "").strip()
         if kind not in LABELS:
-            raise LabelError(f"{where} has label {kind[:40]!r}", hint="positive or negative")
+            raise LabelError(f"{where} has label {kind[:40]!r}", hint="positive, near-miss or negative")
         label = Label(LABELS[kind], _seconds(where, row.get("end_s")))
         labels[_match(where, (row.get("clip") or "").strip(), known)] = label
     return labels

@@ -14,12 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.run.evaluation.intervals import Proportion, Rate, binomial_proportion, poisson_rate
-from harness.run.evaluation.labels import Label
+from harness.run.evaluation.labels import LABELS, Label, LabelKind
 from mww.esphome import contract
 from mww.esphome.detection import Check, Recording, Vad
 
 SWEEP_BYTES: Final = tuple(sorted({contract.cutoff_byte(step / 100) for step in range(20, 100)} | {253, 254}))
 """Cutoff bytes of a sweep: those of the cutoffs 0.20 to 0.99, and the two above."""
+
+NO_CLIPS: Final = binomial_proportion(0, 0)
 
 _SECONDS_AN_HOUR: Final = 3600
 
@@ -63,12 +65,14 @@ class SweepPoint:
         cutoff: The smallest cutoff with four decimals that a manifest can say for it.
         recall: Positive clips with a detection.
         false_accepts: Detections in negative clips, an hour.
+        near_misses: Near misses with a detection.
     """
 
     cutoff_byte: int
     cutoff: float
     recall: Proportion
     false_accepts: Rate
+    near_misses: Proportion = NO_CLIPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ class Evaluation:
         at: The point of the model's own cutoff.
         missed: Positive clips without a detection.
         woken_by: Negative clips with one.
+        near_misses_woken_by: Near misses with one.
         delay: None where no label says where the word ends.
         sweep: The other cutoffs, rising.
     """
@@ -98,28 +103,28 @@ class Evaluation:
     woken_by: tuple[str, ...]
     delay: Delay | None
     sweep: tuple[SweepPoint, ...]
+    near_misses_woken_by: tuple[str, ...] = ()
 
 
 def evaluate(clips: Iterable[LabelledOutputs], rule: Rule, cutoff_byte: int) -> Evaluation:
     """Judge recorded outputs at a model's own cutoff, and at all of `SWEEP_BYTES`."""
     tally = _Tally((cutoff_byte, *SWEEP_BYTES))
-    missed, false_accepts, delays = [], [], []
+    delays = []
+    silent: dict[LabelKind, list[str]] = {kind: [] for kind in LABELS.values()}
+    woken: dict[LabelKind, list[str]] = {kind: [] for kind in LABELS.values()}
     for clip in clips:
         prepared = _Prepared(clip, rule)
         tally.add(prepared)
-        result = prepared.detected(cutoff_byte)
-        if prepared.positive:
+        (woken if prepared.detected(cutoff_byte) else silent)[prepared.kind].append(clip.name)
+        if prepared.kind == "positive":
             delays.append(prepared.delay(cutoff_byte))
-            if not result:
-                missed.append(clip.name)
-        elif result:
-            false_accepts.append(clip.name)
     return Evaluation(
         at=tally.point(cutoff_byte),
-        missed=tuple(missed),
-        woken_by=tuple(false_accepts),
+        missed=tuple(silent["positive"]),
+        woken_by=tuple(woken["negative"]),
         delay=_delay(delays),
         sweep=tuple(tally.point(byte) for byte in SWEEP_BYTES),
+        near_misses_woken_by=tuple(woken["near-miss"]),
     )
 
 
@@ -143,7 +148,7 @@ class _Prepared:
 
     def __init__(self, clip: LabelledOutputs, rule: Rule) -> None:
         self.name, self.seconds = clip.name, clip.seconds
-        self.positive = clip.label.kind == "positive"
+        self.kind = clip.label.kind
         self._clip, self._step = clip, rule.feature_step_size / 1000
         self._recording = Recording(clip.outputs, window=rule.window, stride=rule.stride)
         self._loudest = self._recording.loudest
@@ -174,19 +179,21 @@ class _Tally:
 
     def __init__(self, bytes_: Iterable[int]) -> None:
         self._recalled = dict.fromkeys(bytes_, 0)
-        self._accepts = dict(self._recalled)
-        self._positive, self._seconds = 0, 0.0
+        self._accepts, self._near = dict(self._recalled), dict(self._recalled)
+        self._positive, self._near_misses, self._seconds = 0, 0, 0.0
 
     def add(self, clip: _Prepared) -> None:
         """Count a clip."""
-        if clip.positive:
-            self._positive += 1
-            for byte in self._recalled:
-                self._recalled[byte] += clip.detected(byte)
-        else:
+        if clip.kind == "negative":
             self._seconds += clip.seconds
             for byte in self._accepts:
                 self._accepts[byte] += clip.detections(byte)
+            return
+        self._positive += clip.kind == "positive"
+        self._near_misses += clip.kind == "near-miss"
+        counts = self._recalled if clip.kind == "positive" else self._near
+        for byte in counts:
+            counts[byte] += clip.detected(byte)
 
     def point(self, byte: int) -> SweepPoint:
         """The counts at one of the cutoffs."""
@@ -195,6 +202,7 @@ class _Tally:
             cutoff=cutoff_of(byte),
             recall=binomial_proportion(self._recalled[byte], self._positive),
             false_accepts=poisson_rate(self._accepts[byte], self._seconds / _SECONDS_AN_HOUR),
+            near_misses=binomial_proportion(self._near[byte], self._near_misses),
         )
 
 

@@ -20,6 +20,7 @@ from exporter.calibration.sets import (
 )
 from mww.core.errors import CalibrationError, MwwError
 from mww.esphome.frontend import quantize_features, wav_to_features
+from tests.support.feature_folders import write_feature_folder
 
 
 def _raw(clips: int, slices: int, seed: int = 0) -> npt.NDArray[np.uint16]:
@@ -140,29 +141,10 @@ def test_a_clip_at_another_rate_is_converted(tmp_path: Path) -> None:
     assert clip.shape[1] == 40
 
 
-def _write_mmap(folder: Path, clips: list[npt.NDArray[np.generic]]) -> None:
-    """A folder as the `mmap_ninja` package writes it, with which microWakeWord keeps its features."""
-
-    def array(where: Path, values: npt.NDArray[np.generic]) -> None:
-        where.mkdir(parents=True, exist_ok=True)
-        (where / "data.ninja").write_bytes(values.tobytes())
-        (where / "type.ninja").write_text("numpy")
-        (where / "dtype.ninja").write_text(values.dtype.name)
-        (where / "order.ninja").write_text("C")
-        (where / "shape.ninja").write_bytes(struct.pack(f"<{values.ndim}Q", *values.shape))
-
-    ends = np.cumsum([clip.size for clip in clips])
-    array(folder, np.concatenate([clip.ravel() for clip in clips]))
-    array(folder / "ends", ends)
-    array(folder / "starts", ends - [clip.size for clip in clips])
-    array(folder / "shapes", np.array([clip.shape for clip in clips]))
-    array(folder / "flattened_shapes", np.array([clip.shape for clip in clips]).ravel())
-
-
 def test_the_trainers_mmap_folders_are_read_its_training_part_alone(tmp_path: Path) -> None:
     clips = [_raw(1, slices, slices)[0] for slices in (5, 9, 7)]
-    _write_mmap(tmp_path / "training" / "wakeword_mmap", clips[:2])
-    _write_mmap(tmp_path / "testing" / "wakeword_mmap", clips[2:])
+    write_feature_folder(tmp_path / "training" / "wakeword_mmap", clips[:2])
+    write_feature_folder(tmp_path / "testing" / "wakeword_mmap", clips[2:])
     result = load_clips(tmp_path)
     assert [clip.shape for clip in result] == [(5, 40), (9, 40)]
     np.testing.assert_allclose(result[1], clips[1] / 25.6, rtol=1e-6)
@@ -171,7 +153,7 @@ def test_the_trainers_mmap_folders_are_read_its_training_part_alone(tmp_path: Pa
 
 def test_a_mmap_folder_that_points_outside_itself_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "x_mmap"
-    _write_mmap(folder, [_raw(1, 4)[0]])
+    write_feature_folder(folder, [_raw(1, 4)[0]])
     (folder / "ends" / "data.ninja").write_bytes(np.array([4000]).tobytes())
     with pytest.raises(CalibrationError, match="4000 of 160"):
         load_clips(folder)
@@ -182,7 +164,7 @@ def test_a_mmap_folder_that_points_outside_itself_is_refused(tmp_path: Path) -> 
 
 def test_of_very_many_clips_the_same_are_chosen_each_time(tmp_path: Path) -> None:
     clips = [np.full((1, 40), index % 600, np.uint16) for index in range(MAX_CLIPS + 500)]
-    _write_mmap(tmp_path / "x_mmap", list(clips))
+    write_feature_folder(tmp_path / "x_mmap", list(clips))
     item, two = (np.concatenate(load_clips(tmp_path)) for _ in range(2))
     assert len(item) == MAX_CLIPS
     np.testing.assert_array_equal(item, two)
@@ -236,7 +218,7 @@ def test_a_mmap_folder_of_any_spans_and_types_is_clips_or_one_error(
     name: str, starts: list[float], ends: list[float], sparse: bool, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     folder = tmp_path_factory.mktemp("spans") / "x_mmap"
-    _write_mmap(folder, [_raw(1, 4)[0]])
+    write_feature_folder(folder, [_raw(1, 4)[0]])
     for part, values in (("starts", starts), ("ends", ends)):
         kind = "float64" if any(isinstance(value, float) for value in values) else "int64"
         (folder / part / "dtype.ninja").write_text(kind)

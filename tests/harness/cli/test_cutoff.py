@@ -59,7 +59,7 @@ def test_wishes_that_contradict_and_those_that_no_cutoff_grants(
     )
     assert (code, document["error"]["code"]) == (2, "usage")
     shutil.copy(labelled / "positive" / "en-us-f2-160.wav", labelled / "negative")
-    for extra in ("en-us-klatt-160.wav", "en-gb-scotland-150.wav"):
+    for extra in ("en-us-klatt-160.wav", "joe.wav"):
         shutil.copy(labelled / "positive" / extra, labelled / "negative")
     code, document = run(capsys, manifest, "--clips", labelled, "--max-false-accepts-per-hour", 0)
     assert (code, document["error"]["code"]) == (1, "cutoff")

@@ -50,7 +50,7 @@ def test_from_the_first_failure_to_the_next_version(mww_run, tmp_path: Path) -> 
     assert accepted.return_value == 1  # this run was judged without it
     assert "+  reason: rounds half up" in accepted.stdout
     (written,) = read_allowances(tmp_path / DEFAULT_NAME).allowances
-    assert (written.by, written.chip, sum(written.clips.values())) == ("jane", "esp32s3", 9)
+    assert (written.by, written.chip, sum(written.clips.values())) == ("jane", "esp32s3", 8)
     assert {key: first["proposed_allowance"][key] for key in ("clips", "versions")} == {
         "clips": written.clips,
         "versions": written.versions,
@@ -61,11 +61,12 @@ def test_from_the_first_failure_to_the_next_version(mww_run, tmp_path: Path) -> 
     assert [(entry["state"], entry["reason"]) for entry in second["allowances"]["entries"]] == [
         ("used", "rounds half up")
     ]
-    assert {(clip["status"], clip["allowed"], clip["mismatches"]) for clip in second["clips"]} == {("pass", True, 3)}
+    assert {(clip["status"], clip["allowed"]) for clip in second["clips"]} == {("pass", True)}
+    assert sorted(clip["mismatches"] for clip in second["clips"]) == [2, 3, 3]
     for report in ("report.html", "summary.md", "junit.xml"):
         assert "rounds half up" in (tmp_path / "out" / report).read_text()
     shown = mww_run().stdout
-    assert "allowance used: it takes 9 outputs of 3 clips" in " ".join(shown.split())
+    assert "allowance used: it takes 8 outputs of 3 clips" in " ".join(shown.split())
 
     path = tmp_path / DEFAULT_NAME
     path.write_text(path.read_text().replace("firmware: ", "firmware: 0.0."))

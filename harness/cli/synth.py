@@ -1,0 +1,109 @@
+"""`mww synth`: labelled clips of a phrase, of near misses and of what is not the phrase, by speech engines."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+import click
+
+from harness.cli.output import emit_json, json_option, printable_lines, progress, warn
+from harness.synth.plan import Amounts
+from harness.synth.request import SynthRequest, SynthResult, synthesize
+from harness.synth.voices import ENGINES, FEW_VOICES
+
+_COUNT: Final = 100
+_NEAR_MISSES: Final = 50
+_HOURS: Final = 0.25
+_PATH = click.Path(path_type=Path)
+
+
+@click.command("synth")
+@click.argument("phrase")
+@click.option("--output", required=True, type=_PATH, metavar="DIR", help="Folder for positive/, near-miss/, negative/.")
+@click.option("--engine", "engines", multiple=True, type=click.Choice(list(ENGINES)), help="Repeatable.  [installed]")
+@click.option("--voice", "voices", multiple=True, metavar="NAME|FILE", help="Repeatable; .onnx and .flitevox too.")
+@click.option("--count", default=_COUNT, show_default=True, metavar="N", help="Clips of the phrase.")
+@click.option("--near-misses", default=_NEAR_MISSES, show_default=True, metavar="N", help="Clips that resemble it.")
+@click.option("--negatives", "hours", default=_HOURS, show_default=True, metavar="HOURS", help="Speech and sounds.")
+@click.option("--sentences", type=_PATH, metavar="FILE", help="What negatives say, a sentence a line.  [English]")
+@click.option("--seed", default=0, show_default=True, metavar="S", help="The same seed gives the same clips.")
+@click.option("--resume", is_flag=True, help="Keep the clips in DIR and make the others.")
+@json_option
+def command(  # noqa: PLR0913, PLR0917 -- one for each option
+    phrase: str,
+    output: Path,
+    engines: tuple[str, ...],
+    voices: tuple[str, ...],
+    count: int,
+    near_misses: int,
+    hours: float,
+    sentences: Path | None,
+    seed: int,
+    resume: bool,
+    as_json: bool,
+) -> int:
+    """Make clips of PHRASE in many voices, speeds and rooms, with near misses and negatives, labelled for mww run."""
+    request = SynthRequest(
+        phrase=phrase,
+        folder=output,
+        engines=engines,
+        voices=voices,
+        amounts=Amounts(count, near_misses, hours),
+        seed=seed,
+        sentences=sentences,
+        resume=resume,
+    )
+    with progress() as report:
+        result = synthesize(request, report)
+    for message, hint in _warnings(result):
+        warn(message, hint)
+    if as_json:
+        emit_json("mww.synth/1", _document(request, result))
+    else:
+        _print(result)
+    return 0
+
+
+def _warnings(result: SynthResult) -> list[tuple[str, str]]:
+    warnings = []
+    if 0 < len(result.voices) < FEW_VOICES:
+        message = f"{len(result.voices)} voices say the phrase: a cutoff chosen by fewer than {FEW_VOICES} can mislead"
+        hint = "--voice FILE.onnx adds voices of Piper; one file may hold hundreds (docs/synth.md)"
+        warnings.append((message, hint))
+    if result.voices and all(voice.engine == "espeak-ng" for voice in result.voices):
+        message = "espeak-ng says some words in a way that no model takes for them"
+        warnings.append((message, str(ENGINES["piper"].missing().hint)))
+    return warnings
+
+
+def _document(request: SynthRequest, result: SynthResult) -> dict[str, object]:
+    return {
+        "phrase": request.phrase,
+        "folder": str(result.folder),
+        "seed": request.seed,
+        "engines": dict(result.engines),
+        "voices": [{**asdict(voice), "clips": clips} for voice, clips in result.voices.items()],
+        "clips": dict(result.clips),
+        "negative_hours": result.hours,
+        "warnings": [message for message, _ in _warnings(result)],
+    }
+
+
+def _print(result: SynthResult) -> None:
+    engines = ", ".join(f"{name} {version}" for name, version in result.engines.items())
+    clips = result.clips
+    lines = [
+        f"{result.folder}: {clips['positive']} clips of the phrase by {len(result.voices)} voices ({engines}), "
+        f"{clips['near-miss']} near misses, {result.hours * 60:.0f} minutes of negatives; clips.csv lists them",
+        "next:",
+        f"  mww run MANIFEST.json --wav {shlex.quote(str(result.folder))} --lead-in 1.5 --min-recall 0.9",
+        f"  mww cutoff MANIFEST.json --clips {shlex.quote(str(result.folder))}",
+        "Recall on such clips is an estimate. False accepts an hour of a home never come from synthetic clips: record",
+        f"hours there. None in {result.hours:.2g} h of these says no more than: below {3 / result.hours:.3g} an hour."
+        if result.hours
+        else "hours there.",
+    ]
+    click.echo(printable_lines("\n".join(lines)))

