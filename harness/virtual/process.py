@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from mww.core.children import child_command
+from mww.core.children import end_child, start_child
 from mww.core.closing import Closing
 from mww.core.errors import ErrorFacts, VirtualBoardError
 from mww.esphome.chips import DEFAULT_CHIP
@@ -49,13 +49,7 @@ class VirtualBoard(Closing):
             words += [] if value is None else [option, str(value)]
         for option, values in (("--fault", faults), ("--efuse", efuses)):
             words += [word for value in values for word in (option, value)]
-        self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
-            child_command("harness.cli", *words),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for us, who end the board
-        )
+        self._process: subprocess.Popen[bytes] | None = start_child("harness.cli", *words, stderr=subprocess.DEVNULL)
         try:
             self.port = self._first_word(self._process)
         except BaseException:
@@ -70,17 +64,8 @@ class VirtualBoard(Closing):
     def close(self) -> None:
         """Take the power away; harmless a second time."""
         process, self._process = self._process, None
-        if process is None:
-            return
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.close()
-        try:
-            process.wait(_END_DEADLINE)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+        if process is not None:
+            end_child(process, _END_DEADLINE)
 
     @staticmethod
     def _first_word(process: subprocess.Popen[bytes]) -> str:

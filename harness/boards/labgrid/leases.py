@@ -16,7 +16,7 @@ from harness.boards.inventory import Board
 from harness.boards.labgrid.address import LabAddress, parse_address
 from harness.boards.labgrid.client import LabgridClient, find_client
 from harness.boards.labgrid.keeper import holder_name
-from mww.core.children import child_command
+from mww.core.children import start_child
 from mww.core.errors import ErrorFacts, PortMissingError
 
 _START_SECONDS: Final = 30.0
@@ -71,14 +71,8 @@ class _KeptPlace:
     def __init__(self, board: Board, address: LabAddress) -> None:
         self._board, self._address = board, address
         self._said, self._tell_at = b"", time.monotonic() + _TELL_SECONDS
-        words = child_command("harness.boards.labgrid.keeper", address.coordinator, *address.tags)
-        self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
-            words,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for us, who end the keeper
-        )
+        keeper, words = "harness.boards.labgrid.keeper", (address.coordinator, *address.tags)
+        self._process: subprocess.Popen[bytes] | None = start_child(keeper, *words, stderr=subprocess.DEVNULL)
 
     def poll(self) -> Board | None:
         """See `Claim`.

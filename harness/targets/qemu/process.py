@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.targets.qemu.supervisor import LOG
-from mww.core.children import child_command
+from mww.core.children import end_child, start_child
 from mww.core.closing import Closing
 from mww.core.errors import QemuError
 from mww.core.scratch import scratch_folder
@@ -47,12 +47,7 @@ class QemuProcess(Closing):
                 f"cannot write QEMU's files: {error.strerror}", hint="TMPDIR names another folder"
             ) from error
         words = [str(self._folder), *command(self._folder, number)]
-        self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
-            child_command("harness.targets.qemu.supervisor", *words),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,  # Ctrl-C is for us, who end QEMU
-        )
+        self._process: subprocess.Popen[bytes] | None = start_child("harness.targets.qemu.supervisor", *words)
 
     @property
     def ended(self) -> bool:
@@ -77,15 +72,7 @@ class QemuProcess(Closing):
         process, self._process = self._process, None
         if process is None:
             return
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.close()
-        try:
-            process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+        end_child(process, _END_SECONDS)
         self._scratch.close()
 
 
