@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import select
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -17,15 +20,18 @@ from harness.cli.output import console
 from harness.cli.run_options import options_of_a_run
 from harness.listen.keeping import Keeper
 from harness.listen.listener import Heard, Level, Listener
-from harness.listen.sound_sources import open_sound
+from harness.listen.sound_sources import Lost, open_sound
 from harness.listen.web import ListenPage
-from harness.targets.registry import TargetOptions, open_target
+from harness.run.features import FeatureResult
+from harness.targets.registry import TargetOptions, open_target, spec_of_kind, target_spec
 from mww.core.errors import UsageError
 from mww.core.text import printable
 from mww.esphome.model import Model, load_model
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from harness.listen.board_ears import BoardEars
 
 _PATH = click.Path(path_type=Path)
 _LEVELS_A_SECOND: Final = 10
@@ -37,9 +43,13 @@ _BAR: Final = 30
 @click.option(
     "--input", "source", metavar="DEVICE|FILE|-", help="A microphone, a file, or raw s16le 16 kHz mono on stdin."
 )
-@options_of_a_run("target", target="Where the model runs; a board hears what this machine hears.")
+@options_of_a_run(
+    "target", target="Where the model runs. A board hears its own microphone, or with --input what this machine hears."
+)
 @click.option("--vad", type=_PATH, metavar="MANIFEST.json", help="A VAD model that gates detections.")
-@click.option("--save", type=_PATH, metavar="DIR", help="Keep a WAV of each detection and near miss.")
+@click.option(
+    "--save", type=_PATH, metavar="DIR", help="Keep a WAV of each detection, near miss, and where you press Enter."
+)
 @click.option("--web", is_flag=True, help="Show it on a page of this machine, and stay there until Ctrl-C.")
 @click.option("--jsonl", is_flag=True, help="Print a JSON document a line for each event.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --jsonl.")
@@ -61,22 +71,43 @@ def command(
     gate = load_model(vad) if vad else None
     show: _Display = _Events(_print_line) if jsonl or as_json else _Terminal([model.name for model in loaded])
     keeper = Keeper(save) if save else None
+
+    def lost(seconds: float) -> None:
+        show.lost(seconds)  # whatever shows by then
+
     with ExitStack() as stack:
-        listener = stack.enter_context(_listener(loaded, gate, target, record=web))
+        ears = None if source else _ears(loaded, target, lost, stack)
+        listener = stack.enter_context(_listener(loaded, gate, () if ears else target, record=web))
         page = stack.enter_context(ListenPage(_judge(listener), saves=save is not None)) if web else None
         if page is not None:
             click.echo(f"{page.url}   (for this machine alone; Ctrl-C ends it)", err=True)
             show = _Both(show, _Events(page.show))
-        stack.enter_context(show.shown(loaded, gate, source))
+        stack.enter_context(show.shown(loaded, gate, "board" if ears else source))
         try:
-            _listen(listener, open_sound(source, show.lost), keeper, show, page)
+            _listen(listener, ears.blocks() if ears else open_sound(source, show.lost), keeper, show, page, ears)
         finally:
+            if ears is not None:
+                show.features(ears.features)
             for path in keeper.close() if keeper else ():
                 show.saved(path)
             show.end(listener.time_s)
         if page is not None:
             _stay(page, keeper, show)
     return 0
+
+
+def _ears(models: Sequence[Model], targets: tuple[str, ...], lost: Lost, stack: ExitStack) -> BoardEars | None:
+    """The microphone of the board that is named; None where this computer's is meant."""
+    if len(targets) != 1 or target_spec(targets[0]) is not spec_of_kind("device"):
+        return None
+    from harness.listen.board_ears import BoardEars
+
+    with ExitStack() as opened:
+        ears = opened.enter_context(BoardEars(targets[0], models, lost))
+        if ears.has_microphone:
+            stack.push(opened.pop_all())
+            return ears
+    return None
 
 
 def _listener(models: Sequence[Model], vad: Model | None, targets: tuple[str, ...], *, record: bool) -> Listener:
@@ -96,20 +127,36 @@ def _judge(listener: Listener) -> Callable[[int, int], list[dict[str, Any]]]:
 
 
 def _listen(
-    listener: Listener, sound: Iterator[bytes], keeper: Keeper | None, show: _Display, page: ListenPage | None
+    listener: Listener,
+    sound: Iterator[bytes],
+    keeper: Keeper | None,
+    show: _Display,
+    page: ListenPage | None,
+    ears: BoardEars | None,
 ) -> None:
-    shown = 0.0
+    shown, kept = 0.0, set[tuple[str, int]]()
+    keys = sys.stdin is not None and sys.stdin.isatty()
     for block in sound:
         for path in keeper.hear(block) if keeper else ():
             show.saved(path)
-        for heard in listener.hear(block):
-            if keeper is not None:  # before anybody hears of it, and presses Ctrl-C
-                keeper.keep(heard)
+        for heard in chain(ears.detections() if ears else (), listener.hear(block)):
+            if keeper is not None and (heard.model, heard.inference) not in kept:
+                keeper.keep(heard)  # before anybody hears of it, and presses Ctrl-C
+                kept.add((heard.model, heard.inference))  # the other rule says the same
             show.heard(heard)
         if (now := time.monotonic()) - shown >= 1 / _LEVELS_A_SECOND:
-            show.level(listener.level(block))
+            show.level(replace(listener.level(block), board=tuple(ears.outputs.items()) if ears else ()))
             shown = now
         _keep_what_is_asked(page, keeper, show)
+        if keeper is not None and keys:
+            _keep_by_key(keeper, show)
+
+
+def _keep_by_key(keeper: Keeper, show: _Display) -> None:
+    """Keep the last seconds where Enter was pressed; a word before it is their label."""
+    if select.select([sys.stdin], [], [], 0)[0]:
+        word = re.sub(r"[^\w-]", "_", sys.stdin.readline().strip(), flags=re.ASCII)
+        show.saved(keeper.keep_now(word or "kept"))
 
 
 def _keep_what_is_asked(page: ListenPage | None, keeper: Keeper | None, show: _Display) -> None:
@@ -151,6 +198,10 @@ class _Display(Protocol):
         """Sound was lost."""
         ...
 
+    def features(self, result: FeatureResult | None) -> None:
+        """How a board's features compare with this computer's; None where sound was lost."""
+        ...
+
     def end(self, seconds: float) -> None:
         """The sound has ended."""
         ...
@@ -169,7 +220,8 @@ class _Events:
         yield
 
     def level(self, level: Level) -> None:
-        self._put("level", **{**asdict(level), "averages": dict(level.averages)})
+        models = {"averages": dict(level.averages), "board": dict(level.board)}
+        self._put("level", **{**asdict(level), **models})
 
     def heard(self, heard: Heard) -> None:
         facts = asdict(heard)
@@ -180,6 +232,11 @@ class _Events:
 
     def lost(self, seconds: float) -> None:
         self._put("lost", seconds=seconds)
+
+    def features(self, result: FeatureResult | None) -> None:
+        first = result.first_mismatch if result else None
+        mismatches = result.mismatches if result else None
+        self._put("features", mismatches=mismatches, first_mismatch=asdict(first) if first else None)
 
     def end(self, seconds: float) -> None:
         self._put("end", time_s=seconds)
@@ -221,6 +278,10 @@ class _Both:
         for display in self._displays:
             display.lost(seconds)
 
+    def features(self, result: FeatureResult | None) -> None:
+        for display in self._displays:
+            display.features(result)
+
     def end(self, seconds: float) -> None:
         for display in self._displays:
             display.end(seconds)
@@ -253,7 +314,8 @@ class _Terminal:
 
     def heard(self, heard: Heard) -> None:
         kind = "near miss" if heard.near_miss else "no speech by the VAD" if heard.vad_blocked else "detected"
-        self._say(f"{heard.time_s:8.2f} s  {printable(heard.model)}: {kind}, average {heard.average}")
+        who = " by the board" if heard.by == "board" else ""
+        self._say(f"{heard.time_s:8.2f} s  {printable(heard.model)}: {kind}{who}, average {heard.average}")
 
     def saved(self, path: Path) -> None:
         self._say(f"            saved {printable(str(path))}")
@@ -261,6 +323,14 @@ class _Terminal:
     def lost(self, seconds: float) -> None:
         self._lost += seconds
         self._say(f"            sound was lost: {self._lost:.1f} s so far; this machine is too slow, or busy")
+
+    def features(self, result: FeatureResult | None) -> None:
+        if result is None:
+            self._say("            the board's features were not compared: sound was lost")
+        elif result.first_mismatch is None:
+            self._say("            the board's features are those of this computer")
+        else:
+            self._say(f"            the board's features are others from slice {result.first_mismatch.slice} on")
 
     def end(self, seconds: float) -> None:
         self._say(f"{seconds:8.2f} s  end of the sound")
@@ -277,11 +347,21 @@ class _Terminal:
         table = Table(box=None, show_header=False, pad_edge=False)
         loud = "clipped" if level.clipped else f"peak {level.peak:.2f}, DC {level.dc:+.3f}"
         table.add_row(f"{level.time_s:8.1f} s", Text(_bar(level.rms**0.5)), loud)
+        board = dict(level.board)
         for name, average in level.averages:
             cutoff = self._cutoffs[name]
             style = "green" if average > cutoff else ""
-            table.add_row(Text(printable(name)), Text(_bar(average / 255), style=style), f"{average} of {cutoff}")
+            table.add_row(
+                Text(printable(name)),
+                Text(_bar(average / 255), style=style),
+                f"{average} of {cutoff}",
+                *_on_board(board.get(name)),
+            )
         return table
+
+
+def _on_board(output: int | None) -> tuple[str, ...]:
+    return () if output is None else (f"board {output}",)
 
 
 def _bar(share: float) -> str:

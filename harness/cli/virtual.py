@@ -19,6 +19,7 @@ from mww.esphome.chips import DEFAULT_CHIP, VIRTUAL_CHIPS
 @click.option("--transport", default="socket", show_default=True, help="socket, pty or rfc2217.")
 @click.option("--baud", type=click.IntRange(300, 5_000_000), help="Simulate a UART of this rate.")
 @click.option("--inference-us", type=click.IntRange(1, 60_000_000), help="Microseconds that an inference takes.")
+@click.option("--microphone", type=click.Path(path_type=Path), help="A sound file that its microphone plays.")
 @click.option("--fault", "faults", multiple=True, metavar="SPEC", help="Such as drop=0.02 or reboot=100; repeatable.")
 @click.option(
     "--efuse", "efuses", multiple=True, metavar="NAME", help="secure-boot, flash-encryption, secure-download."
@@ -32,6 +33,7 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
     transport: str,
     baud: int | None,
     inference_us: int | None,
+    microphone: Path | None,
     faults: tuple[str, ...],
     efuses: tuple[str, ...],
     until_stdin_ends: bool,
@@ -51,6 +53,7 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
         state=state,
         baud=baud,
         inference_us=inference_us,
+        microphone=microphone,
         faults=parse_faults(faults),
         security=security_of(efuses),
     )

@@ -46,6 +46,8 @@ SAMPLE: Final = np.dtype([(name, f"<{kind.letter}") for name, kind in wire.Sampl
 """A row of `Outputs.samples`."""
 _SMALL_STEP: Final = SAMPLE_RATE * FEATURE_STEP_MS // 1000 * 2
 """Bytes: for each so many of its payload the board takes the samples of one slice."""
+_COUNTS: Final = 1 << 32
+"""Where counts of samples and slices wrap."""
 _MessageT = TypeVar("_MessageT", bound=Message)
 
 
@@ -277,9 +279,20 @@ class LinkClient(Closing):
         """Whether the board hears sound."""
         return bool(self.board.flags & wire.FLAG_FRONTEND)
 
-    def listen(self, slots: Collection[int] = (0,), *, step_ms: int = FEATURE_STEP_MS) -> None:
-        """Begin a stream of sound for open models: front-end, models and armed rules in their initial states."""
-        self._call(wire.Listen(sum(1 << slot for slot in slots), step_ms), wire.Done)
+    @property
+    def has_microphone(self) -> bool:
+        """Whether the board hears its surroundings."""
+        return bool(self.board.flags & wire.FLAG_MICROPHONE)
+
+    def listen(
+        self, slots: Collection[int] = (0,), *, step_ms: int = FEATURE_STEP_MS, microphone: bool = False
+    ) -> None:
+        """Begin a stream of sound for open models: front-end, models and armed rules in their initial states.
+
+        With `microphone` the board hears its own, and `read_sound` and `read_heard` ask for it; else `hear` sends it.
+        """
+        source = wire.SOUND_OF_MICROPHONE if microphone else wire.SOUND_OF_HOST
+        self._call(wire.Listen(sum(1 << slot for slot in slots), step_ms, source), wire.Done)
         self._listening, self._step_ms, self._slices = tuple(sorted(slots)), step_ms, 0
         self._counted.update(dict.fromkeys(slots, 0))
 
@@ -290,9 +303,7 @@ class LinkClient(Closing):
             DeviceError: The front-end or an interpreter failed, or no model listens.
             LinkError: The link failed; its `inference` is the first without an output, of the first model.
         """
-        features = bytearray()
-        rows = {slot: bytearray() for slot in self._listening}
-        first = self._slices
+        features, rows, first = bytearray(), self._no_rows(), self._slices
         try:
             for answer in self._exchange(self._sound(samples)):
                 assert isinstance(answer, wire.Heard)
@@ -302,15 +313,39 @@ class LinkClient(Closing):
                         f"the board has made {answer.first} slices instead of {expected}",
                         hint="another program may use the board, or its firmware is faulty: flash it again",
                     )
-                for slice_, results in heard_slices(answer):
-                    features += slice_
-                    for slot in rows.keys() & results.keys():
-                        rows[slot] += results[slot]
+                _take_slices(answer, features, rows)
         except LinkError as error:
             slot = self._listening[0] if self._listening else 0
             done = len(rows.get(slot, b"")) // SAMPLE.itemsize
             raise error.at_inference(self._counted.get(slot, 0) + done) from error
-        self._slices = first + len(features) // wire.FEATURES
+        return self._heard(features, rows)
+
+    def read_sound(self, first: int) -> wire.Sound:
+        """What the board's microphone heard from sample `first` of the stream on, as much as there is and fits."""
+        return self._call(wire.ReadSound(first % _COUNTS), wire.Sound)
+
+    def read_heard(self) -> HeardSound:
+        """What front-end and models made of what the microphone heard since the last call.
+
+        Raises:
+            DeviceError: A model failed, or nothing listens to the microphone.
+            LinkError: The link failed, or the board did not keep slices until they were asked for.
+        """
+        features, rows = bytearray(), self._no_rows()
+        answer = self._call(wire.ReadHeard(self._slices % _COUNTS), wire.Heard)
+        if answer.first != self._slices % _COUNTS:
+            raise WireFormatError(
+                "the board kept what it heard for a second, and was not asked in time",
+                hint="raise --baud, or use another port; this computer may be too busy",
+            )
+        _take_slices(answer, features, rows)
+        return self._heard(features, rows)
+
+    def _no_rows(self) -> dict[int, bytearray]:
+        return {slot: bytearray() for slot in self._listening}
+
+    def _heard(self, features: bytearray, rows: Mapping[int, bytearray]) -> HeardSound:
+        self._slices += len(features) // wire.FEATURES
         return HeardSound(
             np.frombuffer(bytes(features), np.int8).reshape(-1, wire.FEATURES),
             {
@@ -401,6 +436,14 @@ def heard_slices(answer: wire.Heard) -> Iterator[tuple[bytes, dict[int, bytes]]]
         if at > len(content):
             raise WireFormatError("Heard ends within a slice", hint="flash the firmware of this mww-harness version")
         yield features, results
+
+
+def _take_slices(answer: wire.Heard, features: bytearray, rows: Mapping[int, bytearray]) -> None:
+    """Add an answer's slices, and the rows of models that listen."""
+    for slice_, results in heard_slices(answer):
+        features += slice_
+        for slot in rows.keys() & results.keys():
+            rows[slot] += results[slot]
 
 
 def _detections(samples: npt.NDArray[np.void], first: int, stride: int) -> Iterator[DeviceDetection]:

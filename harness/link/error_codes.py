@@ -42,6 +42,7 @@ class LinkCode(IntEnum):
     FRONTEND = 29
     NOT_LISTENING = 30
     TOO_MUCH_SOUND = 31
+    NO_MICROPHONE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,11 @@ _CODES: Final = (
         "a feature_step_size of 1 to 30 ms, and some 10 kB of free memory",
     ),
     ErrorCode(LinkCode.NOT_LISTENING, "no model listens", "begin the stream of sound anew"),
+    ErrorCode(
+        LinkCode.NO_MICROPHONE,
+        "the firmware has no microphone",
+        "give mww_harness the option microphone, and build it again; or let the board judge other sound: --input",
+    ),
     ErrorCode(LinkCode.TOO_MUCH_SOUND, "more sound than the board takes at once", "send it in smaller pieces"),
 )
 

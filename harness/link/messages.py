@@ -33,6 +33,8 @@ INFER_PROFILE: Final = 1
 FLAG_VIRTUAL: Final = 1
 FLAG_INSTRUCTIONS: Final = 2
 FLAG_FRONTEND: Final = 4
+FLAG_MICROPHONE: Final = 8
+SOUND_OF_HOST, SOUND_OF_MICROPHONE = range(2)
 MAX_MODELS: Final = 4
 FEATURES: Final = 40
 
@@ -50,6 +52,9 @@ CONSTANTS: Final = (
         "FLAG_INSTRUCTIONS", U8, FLAG_INSTRUCTIONS, "`Welcome.flags`: microseconds are instructions that were executed."
     ),
     Constant("FLAG_FRONTEND", U8, FLAG_FRONTEND, "`Welcome.flags`: it has an audio front-end, for `Listen`."),
+    Constant("FLAG_MICROPHONE", U8, FLAG_MICROPHONE, "`Welcome.flags`: it has a microphone, for `Listen`."),
+    Constant("SOUND_OF_HOST", U8, SOUND_OF_HOST, "`Listen.source`: the host sends the sound, with `Hear`."),
+    Constant("SOUND_OF_MICROPHONE", U8, SOUND_OF_MICROPHONE, "`Listen.source`: the board's own microphone."),
     Constant("MAX_MODELS", U8, MAX_MODELS, "Slots of a model partition."),
     Constant("FEATURES", U8, FEATURES, "Features a slice."),
 )
@@ -180,6 +185,7 @@ class Listen(Message):
 
     models: Annotated[int, U8, "The open models that listen, bit 0 for slot 0; 0 ends the stream."]
     step_ms: Annotated[int, U8, "From one slice to the next: the manifest's feature_step_size."]
+    source: Annotated[int, U8, "SOUND_OF_HOST or SOUND_OF_MICROPHONE."]
 
 
 @request(0x19, reply="Heard")
@@ -188,6 +194,22 @@ class Hear(Message):
     """Takes the next samples of the stream; every model that listens takes each slice that they complete."""
 
     samples: Annotated[bytes, TAIL, "int16, 16 kHz, mono; no more than max_payload / 320 steps of them."]
+
+
+@request(0x1A, reply="Sound", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class ReadSound(Message):
+    """Asks for what the microphone heard; the board keeps the last second."""
+
+    first: Annotated[int, U32, "The first sample wanted, since Listen."]
+
+
+@request(0x1B, reply="Heard", repeatable=True)
+@dataclass(frozen=True, slots=True)
+class ReadHeard(Message):
+    """Asks for what front-end and models made of what the microphone heard."""
+
+    first: Annotated[int, U32, "The first slice wanted, since Listen."]
 
 
 @request(0x20, reply="Done")
@@ -232,7 +254,7 @@ class Welcome(Message):
     protocol: Annotated[int, U8, "Version spoken from here on."]
     window: Annotated[int, U8, "Requests that may be unanswered, which is also how many answers are remembered."]
     models: Annotated[int, U8, "Model slots."]
-    flags: Annotated[int, U8, "FLAG_VIRTUAL, FLAG_INSTRUCTIONS, FLAG_FRONTEND."]
+    flags: Annotated[int, U8, "FLAG_VIRTUAL, FLAG_INSTRUCTIONS, FLAG_FRONTEND, FLAG_MICROPHONE."]
     max_payload: Annotated[int, U16, "Bytes of the largest payload it takes."]
     max_frames: Annotated[int, U16, "Frames that one Infer may carry."]
     heartbeat_ms: Annotated[int, U16, "A Heartbeat comes at least this often while a request was heard recently."]
@@ -338,15 +360,25 @@ class Stats(Message):
 @answer(0x88)
 @dataclass(frozen=True, slots=True)
 class Heard(Message):
-    """What the samples of one Hear gave."""
+    """What the samples of one Hear gave, or as much as fits of what ReadHeard asks for."""
 
-    first: Annotated[int, U32, "Slices since Listen before the first of these."]
+    first: Annotated[int, U32, "Slices since Listen before the first of these; more than asked where some are gone."]
     slices: Annotated[
         bytes,
         TAIL,
         "For each slice its 40 features, int8 as a model takes them; a byte with the bit of each model that it "
         "completes a frame of; and the Sample of each of these, in the order of the slots.",
     ]
+
+
+@answer(0x89)
+@dataclass(frozen=True, slots=True)
+class Sound(Message):
+    """What the microphone heard, as much as there is and fits."""
+
+    first: Annotated[int, U32, "Samples since Listen before the first of these; more than asked where some are gone."]
+    lost: Annotated[int, U32, "Samples since Listen that the board lost, because its models took too long."]
+    samples: Annotated[bytes, TAIL, "int16, 16 kHz, mono."]
 
 
 @answer(0x90)

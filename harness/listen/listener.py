@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,7 @@ class Level:
         dc: Mean, -1..1.
         clipped: Share of samples at full scale, 0..1.
         averages: For each model, the average of its sliding window, a byte.
+        board: For each model on a board that hears itself, its newest output there.
     """
 
     time_s: float
@@ -41,6 +42,7 @@ class Level:
     dc: float
     clipped: float
     averages: tuple[tuple[str, int], ...]
+    board: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class Heard:
         maximum: Of the sliding window, a byte.
         vad_blocked: Whether the VAD model heard no speech.
         near_miss: Whether the cutoff was not exceeded.
+        by: Whose rule it was: this computer's, or the board's own.
     """
 
     model: str
@@ -64,6 +67,7 @@ class Heard:
     maximum: int
     vad_blocked: bool
     near_miss: bool = False
+    by: Literal["computer", "board"] = "computer"
 
 
 class Stream:

@@ -74,8 +74,12 @@ class FeatureComparison:
         self._compared += both
         self._waiting = host[both:], device[both:]
 
+    def so_far(self) -> FeatureResult:
+        """How the slices differ that both sides have made."""
+        return FeatureResult(self._digest.hexdigest(), self._mismatches, self._first)
+
     def result(self) -> HeardFeatures:
-        """What was found so far; slices that one side alone has differ too."""
+        """How all slices differ, at the end: those that one side alone has made differ too."""
         host, device = self._waiting
         alone = len(host) + len(device)
         mismatches, first = self._mismatches + alone, self._first

@@ -1,4 +1,4 @@
-"""The tables of functions that the C++ session calls: engine, front-end, model partition and UART of the virtual chip.
+"""The tables of functions that the C++ session calls: engine, front-end, microphone, flash, UART.
 
 No exception passes through C++: the first is kept in `failure`, after which every function fails and nothing is sent.
 """
@@ -15,6 +15,7 @@ from harness.virtual import host_abi as abi
 from harness.virtual.engine import Engine, RefusedError
 from harness.virtual.flash import Flash, FlashRangeError
 from harness.virtual.frontend import BoardFrontend
+from harness.virtual.microphone import PlayedMicrophone
 from mww.images.partition_table import Partition
 
 _OK: Final = 0
@@ -28,14 +29,14 @@ class Bridge:
     def __init__(
         self,
         engine: Engine,
-        frontend: BoardFrontend,
+        ears: tuple[BoardFrontend, PlayedMicrophone | None],
         flash: Flash,
         models: Partition | None,
         transmit: Callable[[bytes], None],
         inference_us: int,
     ) -> None:
         self._engine = engine
-        self._frontend = frontend
+        self._frontend, self._microphone = ears
         self._flash = flash
         self._models = models
         self._send = transmit
@@ -57,9 +58,17 @@ class Bridge:
         self.frontend = abi.FrontendTable(
             None,
             abi.START(self._guarded(self._start, LinkCode.FRONTEND)),
-            abi.STOP(self._guarded(frontend.stop, None)),
+            abi.STOP(self._guarded(self._frontend.stop, None)),
             abi.PROCESS(self._guarded(self._process, _ONE_SAMPLE)),
         )
+        self.microphone = abi.MicrophoneTable()
+        if self._microphone is not None:
+            self.microphone = abi.MicrophoneTable(
+                None,
+                abi.OPEN(self._guarded(self._open_microphone, LinkCode.NO_MICROPHONE)),
+                abi.CLOSE(self._guarded(self._microphone.close, None)),
+                abi.READ(self._guarded(self._read_microphone, 0)),
+            )
         self.partition = abi.Partition(
             None,
             flash.address(models.offset) if models else None,
@@ -140,6 +149,17 @@ class Bridge:
         if slice_ is not None:
             ctypes.memmove(features, slice_.ctypes.data, slice_.nbytes)
         return taken
+
+    def _open_microphone(self) -> int:
+        assert self._microphone is not None
+        self._microphone.open()
+        return _OK
+
+    def _read_microphone(self, samples: Any, count: int) -> int:
+        assert self._microphone is not None
+        content = self._microphone.read(count)
+        ctypes.memmove(samples, content, len(content))
+        return len(content) // 2
 
     def _erase(self, offset: int, size: int) -> int:
         assert self._models is not None

@@ -16,6 +16,7 @@ from harness.virtual.engine import Engine
 from harness.virtual.flash import Flash
 from harness.virtual.frontend import BoardFrontend
 from harness.virtual.hostlib import host_library, load_library
+from harness.virtual.microphone import PlayedMicrophone
 from harness.virtual.noise import Noise
 from harness.virtual.program import Step, Then
 from harness.virtual.sabotage import HangFault, RebootFault
@@ -72,7 +73,7 @@ class Firmware:
         cause: ResetCause,
         flash: Flash,
         engine: Engine,
-        frontend: BoardFrontend,
+        ears: tuple[BoardFrontend, PlayedMicrophone | None],
         speed: Speed,
         noise: tuple[Noise, Noise] | None,
     ) -> None:
@@ -89,12 +90,13 @@ class Firmware:
         self._booted = time.monotonic()
         self._busy_until = 0.0
         self._waiting = False
-        self._bridge = Bridge(engine, frontend, flash, application.models, self._transmit, speed.inference_us or 0)
+        self._bridge = Bridge(engine, ears, flash, application.models, self._transmit, speed.inference_us or 0)
         self._config = abi.Config(
             identity=_identity(identity, application, cause),
             limits=_limits(speed),
             engine=self._bridge.engine,
             frontend=self._bridge.frontend,
+            microphone=self._bridge.microphone,
             partition=self._bridge.partition,
             platform=self._bridge.platform,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes as c
 from typing import Final
 
-ABI: Final = 3
+ABI: Final = 4
 """The version of the header."""
 
 
@@ -125,6 +125,22 @@ class FrontendTable(c.Structure):
     ]
 
 
+OPEN = c.CFUNCTYPE(c.c_uint16, c.c_void_p)
+CLOSE = c.CFUNCTYPE(None, c.c_void_p)
+READ = c.CFUNCTYPE(c.c_size_t, c.c_void_p, c.POINTER(c.c_int16), c.c_size_t)
+
+
+class MicrophoneTable(c.Structure):
+    """`mww_microphone_table`."""
+
+    _fields_ = [
+        ("context", c.c_void_p),
+        ("open", OPEN),
+        ("close", CLOSE),
+        ("read", READ),
+    ]
+
+
 ERASE = c.CFUNCTYPE(c.c_uint8, c.c_void_p, c.c_uint32, c.c_uint32)
 WRITE = c.CFUNCTYPE(c.c_uint8, c.c_void_p, c.c_uint32, c.POINTER(c.c_uint8), c.c_size_t)
 
@@ -176,6 +192,7 @@ class Config(c.Structure):
         ("limits", Limits),
         ("engine", EngineTable),
         ("frontend", FrontendTable),
+        ("microphone", MicrophoneTable),
         ("partition", Partition),
         ("platform", Platform),
     ]

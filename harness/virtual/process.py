@@ -38,6 +38,7 @@ class VirtualBoard(Closing):
         inference_us: int | None = None,
         faults: Sequence[str] = (),
         efuses: Sequence[str] = (),
+        microphone: Path | None = None,
     ) -> None:
         """Start a board, with the options of `mww virtual`.
 
@@ -45,7 +46,8 @@ class VirtualBoard(Closing):
             VirtualBoardError: It does not start; the message is its own.
         """
         words = ["virtual", "--json", "--until-stdin-ends", "--chip", chip, "--transport", transport]
-        for option, value in (("--state", state), ("--baud", baud), ("--inference-us", inference_us)):
+        given = (("--state", state), ("--baud", baud), ("--inference-us", inference_us), ("--microphone", microphone))
+        for option, value in given:
             words += [] if value is None else [option, str(value)]
         for option, values in (("--fault", faults), ("--efuse", efuses)):
             words += [word for value in values for word in (option, value)]

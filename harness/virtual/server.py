@@ -18,6 +18,7 @@ from harness.virtual.firmware import FAST, Firmware, Identity, Speed, like_a_chi
 from harness.virtual.flash import Flash
 from harness.virtual.frontend import BoardFrontend
 from harness.virtual.kernel_fault import alter_kernel
+from harness.virtual.microphone import PlayedMicrophone
 from harness.virtual.noise import Noise
 from harness.virtual.program import Program
 from harness.virtual.registers import UNSECURED, Security
@@ -49,6 +50,7 @@ class VirtualOptions:
         baud: Rate to simulate; None for as fast as it goes.
         inference_us: Microseconds that an inference is to take; None for as fast as it goes.
         faults: What goes wrong.
+        microphone: The sound file that its microphone plays; None for a board without one.
         security: Which eFuses are burnt.
     """
 
@@ -59,6 +61,7 @@ class VirtualOptions:
     inference_us: int | None = None
     faults: Faults = NO_FAULTS
     security: Security = UNSECURED
+    microphone: Path | None = None
 
 
 def serve(options: VirtualOptions, *, ready: Callable[[str], None], watch: int | None = None) -> None:
@@ -107,15 +110,14 @@ class _Starter:
             speed = replace(speed, max_frames=1, max_payload=1024)
         self._speed: Speed = speed
         self._frontend_error = faults.frontend
+        self._microphone = PlayedMicrophone(options.microphone) if options.microphone else None
         self._noise = (Noise(faults, "to board"), Noise(faults, "to host")) if faults.noisy else None
 
     def __call__(self, application: Application, cause: ResetCause) -> Program:
         for noise in self._noise or ():
             noise.forget()
-        frontend = BoardFrontend(self._frontend_error)
-        return Firmware(
-            self._identity, application, cause, self._flash, self._engine, frontend, self._speed, self._noise
-        )
+        ears = BoardFrontend(self._frontend_error), self._microphone
+        return Firmware(self._identity, application, cause, self._flash, self._engine, ears, self._speed, self._noise)
 
 
 def _open_transport(name: str, watch: int | None) -> Transport:

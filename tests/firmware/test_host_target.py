@@ -17,6 +17,8 @@ from harness.targets.emulator import golden_tensors
 from harness.targets.registry import TargetOptions, open_target, open_tensors
 from harness.virtual.kernel_fault import alter_kernel
 from mww.esphome.model import model_of
+from tests.harness.listen.test_board_microphone import check_overheard, overheard
+from tests.harness.listen.test_listen import spoken, write_wav
 from tests.harness.targets.test_conformance import (  # noqa: F401 -- collected with this module's `runner`
     expected,
     frames,
@@ -106,3 +108,20 @@ def test_a_wrong_front_end_in_esphome_is_named(
         result = check(models / "okay_nabu.json", clips / "okay_nabu", lead_in=1.2, target=process.port, source="audio")
     (problem,) = result.problems
     assert (problem.code, words in problem.message) == ("frontend", True)
+
+
+def test_what_esphomes_microphone_hears_is_shown_and_kept(
+    program: Path, tmp_path: Path, models: Path, clips: Path
+) -> None:
+    """A microphone in ESPHome's runtime plays a file; `mww listen` shows what board and computer make of it."""
+    pytest.importorskip("tflite_micro", reason="tflite-micro, the device's own runtime, is not installed")
+    (raw := tmp_path / "sound.raw").write_bytes(spoken(clips))
+    (flash := tmp_path / "partition").write_bytes(b"\xff" * PARTITION_SIZE)
+    words = [models / "okay_nabu.json", models / "hey_jarvis.json"]
+    noise = Noise(1, corrupt=0.01, drop=0.01, duplicate=0.01, log=0.01)
+    with (
+        EngineServer(tmp_path / "engine", TflmWorker) as server,
+        HostProcess(program, flash, server, noise, raw) as process,
+    ):
+        events = overheard(words, process.port, tmp_path / "kept", until=len(spoken(clips)) / 32_000 + 0.5)
+    check_overheard(events, write_wav(tmp_path / "all.wav", spoken(clips)), words[0], tmp_path / "kept")

@@ -102,7 +102,7 @@ class EngineServer:
     def __init__(self, path: Path, engine: Callable[[], SocketEngine], frontend: str | None = None) -> None:
         self.path = path
         self._engine = engine
-        self._frontend = frontend
+        self._frontend = BoardFrontend(frontend)  # a new connection does not reset it
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen()
@@ -127,14 +127,13 @@ class EngineServer:
 
     def _serve(self, connection: socket.socket) -> None:
         engine = None
-        frontend = BoardFrontend(self._frontend)
         with connection, suppress(ConnectionError):  # the firmware was ended in the middle
             while header := connection.recv(_REQUEST.size, socket.MSG_WAITALL):
                 what, size = _REQUEST.unpack(header)
                 payload = connection.recv(size, socket.MSG_WAITALL) if size else b""
                 try:
                     if what >= Request.START:
-                        code, answer = 0, _hear(frontend, Request(what), payload)
+                        code, answer = 0, _hear(self._frontend, Request(what), payload)
                     else:
                         engine = engine or self._engine()
                         code, answer = 0, _carry_out(engine, Request(what), payload)

@@ -58,7 +58,7 @@ def _digest(sources: Path, files: Iterable[Path]) -> str:
 
 def _compile(compiler: str, sources: Path, files: Iterable[Path], program: Path) -> None:
     def compile_one(path: Path) -> str:
-        warnings = STRICT if {"mww_harness", "mww_socket_engine"} & set(path.parts) else ("-w",)
+        warnings = STRICT if {"mww_harness", "mww_socket_engine", "mww_wav_microphone"} & set(path.parts) else ("-w",)
         _run(compiler, *FLAGS, *warnings, "-I", str(sources), "-c", str(path), "-o", f"{path}.o")
         return f"{path}.o"
 
@@ -120,10 +120,18 @@ class Line:
 class HostProcess:
     """The firmware on a line; `partition` is its flash, and outlives a reboot."""
 
-    def __init__(self, program: Path, partition: Path, engine: EngineServer, noise: Noise | None = None) -> None:
+    def __init__(
+        self,
+        program: Path,
+        partition: Path,
+        engine: EngineServer,
+        noise: Noise | None = None,
+        microphone: Path | None = None,
+    ) -> None:
         self._environment = {
             "MWW_HARNESS_PARTITION": str(partition),
             "MWW_HARNESS_ENGINE": str(engine.path),
+            "MWW_HARNESS_MICROPHONE": str(microphone or ""),
             "HOME": str(partition.parent),
         }
         self._command = (tool("stdbuf"), "-oL", str(program))

@@ -111,7 +111,7 @@ def _serve(machine: str, flash: Flash, port: int) -> NoReturn:
 
     def start(application: Application, cause: ResetCause) -> Program:
         identity = Identity(machine, mac, "tflm", engine.version)
-        return Firmware(identity, application, cause, flash, engine, BoardFrontend(), like_a_chip(50), None)
+        return Firmware(identity, application, cause, flash, engine, (BoardFrontend(), None), like_a_chip(50), None)
 
     Board(BoardSettings(chip, mac, UNSECURED, None), flash, _at_port(port), start).run()
     raise AssertionError("it runs until it is killed")

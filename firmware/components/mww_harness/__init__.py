@@ -5,7 +5,7 @@ import re
 import esphome.codegen as cg
 import esphome.config_validation as cv
 import esphome.final_validate as fv
-from esphome.components import esp32, logger, uart
+from esphome.components import esp32, logger, microphone, uart
 from esphome.components.esp32 import (
     VARIANT_ESP32,
     VARIANT_ESP32C2,
@@ -25,6 +25,7 @@ from esphome.const import (
     CONF_HARDWARE_UART,
     CONF_ID,
     CONF_LOGGER,
+    CONF_MICROPHONE,
     CONF_NAME,
     CONF_NUMBER,
     CONF_RX_BUFFER_SIZE,
@@ -67,6 +68,7 @@ MIN_PARTITION_SIZE = 4 * SECTOR_SIZE  # two sectors of table, a small model
 
 # Payload of the largest message, which also carries the pieces of an upload
 MIN_MAX_PAYLOAD = 1024
+SAMPLE_RATE = 16000
 PUBLISHED_FRAME_SIZE = 3 * 40
 WIRE_OVERHEAD = 32  # header, checksum, byte stuffing and zeros of one message of MIN_MAX_PAYLOAD
 
@@ -140,6 +142,7 @@ BASE_SCHEMA = cv.Schema(
             }
         ),
         cv.Optional(CONF_ESP_NN_VERSION, default=ESP_NN_VERSION): _validate_component_version,
+        cv.Optional(CONF_MICROPHONE): microphone.microphone_source_schema(),
         cv.Optional(CONF_WINDOW, default=8): cv.int_range(min=1, max=64),
         cv.Optional(CONF_FRAMES_PER_PACKET, default=4): cv.int_range(min=1, max=32),
     }
@@ -210,6 +213,9 @@ def _final_validate_uart(config: ConfigType) -> None:
 
 
 def _final_validate(config: ConfigType) -> None:
+    if CONF_MICROPHONE in config:
+        fits = microphone.final_validate_microphone_source_schema("mww_harness", sample_rate=SAMPLE_RATE)
+        fits(config[CONF_MICROPHONE])
     if config[CONF_TRANSPORT] == TRANSPORT_UART:
         _final_validate_uart(config)
     elif _serial_logger() == logger.USB_SERIAL_JTAG:
@@ -245,6 +251,11 @@ async def to_code(config: ConfigType) -> None:
         # handler there: the UART's FIFO of 128 bytes would overflow.
         esp32.add_idf_sdkconfig_option("CONFIG_UART_ISR_IN_IRAM", True)
     await uart.register_uart_device(var, config)
+
+    if CONF_MICROPHONE in config:
+        source = await microphone.microphone_source_to_code(config[CONF_MICROPHONE])
+        cg.add(var.set_microphone(source))
+        cg.add_define("USE_MWW_HARNESS_MICROPHONE")
 
     cg.add_define("MWW_HARNESS_VERSION", VERSION)
     cg.add_define("MWW_HARNESS_WINDOW", config[CONF_WINDOW])

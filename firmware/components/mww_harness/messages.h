@@ -29,6 +29,12 @@ static constexpr uint8_t FLAG_VIRTUAL = 1;
 static constexpr uint8_t FLAG_INSTRUCTIONS = 2;
 /// Welcome.flags: it has an audio front-end, for Listen.
 static constexpr uint8_t FLAG_FRONTEND = 4;
+/// Welcome.flags: it has a microphone, for Listen.
+static constexpr uint8_t FLAG_MICROPHONE = 8;
+/// Listen.source: the host sends the sound, with Hear.
+static constexpr uint8_t SOUND_OF_HOST = 0;
+/// Listen.source: the board's own microphone.
+static constexpr uint8_t SOUND_OF_MICROPHONE = 1;
 /// Slots of a model partition.
 static constexpr uint8_t MAX_MODELS = 4;
 /// Features a slice.
@@ -104,6 +110,8 @@ enum class ErrorCode : uint16_t {
   FRONTEND = 29,
   /// No model listens.
   NOT_LISTENING = 30,
+  /// The firmware has no microphone.
+  NO_MICROPHONE = 32,
   /// More sound than the board takes at once.
   TOO_MUCH_SOUND = 31,
 };
@@ -422,20 +430,24 @@ struct ReadProfile {
 /// A model listens until Open, Close, Reset or Infer takes it out of the stream, or the next Listen does.
 struct Listen {
   static constexpr uint8_t TYPE = 0x18;
-  static constexpr size_t FIXED_SIZE = 2;
+  static constexpr size_t FIXED_SIZE = 3;
 
   /// The open models that listen, bit 0 for slot 0; 0 ends the stream.
   uint8_t models{};
   /// From one slice to the next: the manifest's feature_step_size.
   uint8_t step_ms{};
+  /// SOUND_OF_HOST or SOUND_OF_MICROPHONE.
+  uint8_t source{};
 
   void encode(WireWriter &writer) const {
     writer.u8(this->models);
     writer.u8(this->step_ms);
+    writer.u8(this->source);
   }
   bool decode(WireReader &reader) {
     this->models = reader.u8();
     this->step_ms = reader.u8();
+    this->source = reader.u8();
     return reader.finish();
   }
 };
@@ -451,6 +463,36 @@ struct Hear {
   void encode(WireWriter &writer) const { writer.bytes(this->samples.data, this->samples.size); }
   bool decode(WireReader &reader) {
     this->samples = reader.tail(1);
+    return reader.finish();
+  }
+};
+
+/// Asks for what the microphone heard; the board keeps the last second.
+struct ReadSound {
+  static constexpr uint8_t TYPE = 0x1A;
+  static constexpr size_t FIXED_SIZE = 4;
+
+  /// The first sample wanted, since Listen.
+  uint32_t first{};
+
+  void encode(WireWriter &writer) const { writer.u32(this->first); }
+  bool decode(WireReader &reader) {
+    this->first = reader.u32();
+    return reader.finish();
+  }
+};
+
+/// Asks for what front-end and models made of what the microphone heard.
+struct ReadHeard {
+  static constexpr uint8_t TYPE = 0x1B;
+  static constexpr size_t FIXED_SIZE = 4;
+
+  /// The first slice wanted, since Listen.
+  uint32_t first{};
+
+  void encode(WireWriter &writer) const { writer.u32(this->first); }
+  bool decode(WireReader &reader) {
+    this->first = reader.u32();
     return reader.finish();
   }
 };
@@ -540,7 +582,7 @@ struct Welcome {
   uint8_t window{};
   /// Model slots.
   uint8_t models{};
-  /// FLAG_VIRTUAL, FLAG_INSTRUCTIONS, FLAG_FRONTEND.
+  /// FLAG_VIRTUAL, FLAG_INSTRUCTIONS, FLAG_FRONTEND, FLAG_MICROPHONE.
   uint8_t flags{};
   /// Bytes of the largest payload it takes.
   uint16_t max_payload{};
@@ -852,12 +894,12 @@ struct Stats {
   }
 };
 
-/// What the samples of one Hear gave.
+/// What the samples of one Hear gave, or as much as fits of what ReadHeard asks for.
 struct Heard {
   static constexpr uint8_t TYPE = 0x88;
   static constexpr size_t FIXED_SIZE = 4;
 
-  /// Slices since Listen before the first of these.
+  /// Slices since Listen before the first of these; more than asked where some are gone.
   uint32_t first{};
   /// For each slice its 40 features, int8 as a model takes them; a byte with the bit of each model that it completes
   /// a frame of; and the Sample of each of these, in the order of the slots.
@@ -870,6 +912,31 @@ struct Heard {
   bool decode(WireReader &reader) {
     this->first = reader.u32();
     this->slices = reader.tail(1);
+    return reader.finish();
+  }
+};
+
+/// What the microphone heard, as much as there is and fits.
+struct Sound {
+  static constexpr uint8_t TYPE = 0x89;
+  static constexpr size_t FIXED_SIZE = 8;
+
+  /// Samples since Listen before the first of these; more than asked where some are gone.
+  uint32_t first{};
+  /// Samples since Listen that the board lost, because its models took too long.
+  uint32_t lost{};
+  /// int16, 16 kHz, mono.
+  ByteView samples;
+
+  void encode(WireWriter &writer) const {
+    writer.u32(this->first);
+    writer.u32(this->lost);
+    writer.bytes(this->samples.data, this->samples.size);
+  }
+  bool decode(WireReader &reader) {
+    this->first = reader.u32();
+    this->lost = reader.u32();
+    this->samples = reader.tail(1);
     return reader.finish();
   }
 };
@@ -967,6 +1034,8 @@ constexpr bool is_repeatable(uint8_t type) {
     case Describe::TYPE:
     case ReadOutput::TYPE:
     case ReadProfile::TYPE:
+    case ReadSound::TYPE:
+    case ReadHeard::TYPE:
     case ReadStats::TYPE:
       return true;
     default:
@@ -1006,6 +1075,12 @@ template<typename Visitor> bool visit_request(uint8_t type, Visitor &&visit) {
       return true;
     case Hear::TYPE:
       visit(Hear());
+      return true;
+    case ReadSound::TYPE:
+      visit(ReadSound());
+      return true;
+    case ReadHeard::TYPE:
+      visit(ReadHeard());
       return true;
     case UploadBegin::TYPE:
       visit(UploadBegin());
@@ -1063,6 +1138,12 @@ template<typename Visitor> bool visit_message(uint8_t type, Visitor &&visit) {
     case Hear::TYPE:
       visit(Hear());
       return true;
+    case ReadSound::TYPE:
+      visit(ReadSound());
+      return true;
+    case ReadHeard::TYPE:
+      visit(ReadHeard());
+      return true;
     case UploadBegin::TYPE:
       visit(UploadBegin());
       return true;
@@ -1098,6 +1179,9 @@ template<typename Visitor> bool visit_message(uint8_t type, Visitor &&visit) {
       return true;
     case Heard::TYPE:
       visit(Heard());
+      return true;
+    case Sound::TYPE:
+      visit(Sound());
       return true;
     case Error::TYPE:
       visit(Error());

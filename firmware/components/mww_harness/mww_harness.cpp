@@ -25,8 +25,13 @@ void MwwHarness::setup() {
   for (size_t slot = 0; slot < wire::MAX_MODELS; slot++) {
     engines[slot] = this->engines_[slot];
   }
+  BoardMicrophone *microphone = nullptr;
+#ifdef USE_MWW_HARNESS_MICROPHONE
+  this->microphone_.setup();
+  microphone = &this->microphone_;
+#endif
   this->session_.emplace(this->identity_(), this->buffers_.view(), engines, &*this->store_, this, &this->result_, 1,
-                         this->engines_.frontend());
+                         this->engines_.frontend(), microphone);
 
 #ifdef USE_LOG_LISTENERS
   logger::global_logger->add_log_callback(

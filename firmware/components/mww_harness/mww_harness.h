@@ -8,6 +8,7 @@
 #include "esphome/core/helpers.h"
 
 #include "board_engines.h"
+#include "microphone_input.h"
 #include "model_partition.h"
 #include "model_store.h"
 #include "session.h"
@@ -31,6 +32,10 @@ class MwwHarness final : public Component, public uart::UARTDevice, public Platf
   void set_arena(ArenaSource source, ArenaMemory memory) { this->engines_.set_arena(source, memory); }
 #endif
 
+#ifdef USE_MWW_HARNESS_MICROPHONE
+  void set_microphone(microphone::MicrophoneSource *source) { this->microphone_.set_source(source); }
+#endif
+
   void transmit(const uint8_t *data, size_t size) override { this->write_array(data, size); }
   void read_memory(wire::Stats *stats) override;
 
@@ -49,6 +54,9 @@ class MwwHarness final : public Component, public uart::UARTDevice, public Platf
   MappedPartition partition_;
   BoardEngines engines_;
   StaticLinkBuffers<MWW_HARNESS_MAX_PAYLOAD, MWW_HARNESS_MAX_FRAMES, MWW_HARNESS_WINDOW> buffers_;
+#ifdef USE_MWW_HARNESS_MICROPHONE
+  MicrophoneInput microphone_;
+#endif
   InferenceResult result_;
   std::optional<ModelStore> store_;
   std::optional<Session> session_;

@@ -9,8 +9,9 @@ using wire::ErrorCode;
 static constexpr size_t SAMPLE_SIZE = 2;
 static constexpr size_t PIECE = 160;  // samples that the front-end is given at once: ESPHome's 10 ms
 
-static wire::Welcome with_frontend(wire::Welcome identity, const Frontend *frontend) {
+static wire::Welcome with_ears(wire::Welcome identity, const Frontend *frontend, const BoardMicrophone *microphone) {
   identity.flags |= frontend == nullptr ? 0 : wire::FLAG_FRONTEND;
+  identity.flags |= microphone == nullptr ? 0 : wire::FLAG_MICROPHONE;
   return identity;
 }
 
@@ -23,16 +24,18 @@ static void finish(const Outcome &outcome, Reply &reply) {
 }
 
 Session::Session(const wire::Welcome &identity, const LinkBuffers &buffers, Engine *const *engines, ModelStore *store,
-                 Platform *platform, InferenceResult *results, size_t batch, Frontend *frontend)
+                 Platform *platform, InferenceResult *results, size_t batch, Frontend *frontend,
+                 BoardMicrophone *microphone)
     : store_(store),
       platform_(platform),
+      microphone_(microphone),
       results_(results),
       batch_(batch),
       max_frames_(buffers.max_frames),
       max_slices_(max_slices(buffers.max_payload)),
       models_(identity.models),
       ear_(frontend, this->slots_),
-      link_(with_frontend(identity, frontend), buffers, platform, this) {
+      link_(with_ears(identity, frontend, microphone), buffers, platform, this) {
   for (size_t i = 0; i < this->models_; i++) {
     this->slots_[i].engine = engines[i];
   }
@@ -44,6 +47,8 @@ bool Session::poll(uint32_t now_ms) {
     this->step_();
   } else if (this->hearing_.reply != nullptr) {
     this->hear_();
+  } else if (this->recording_.running()) {
+    return this->overhear_() || this->link_.busy();
   }
   return this->link_.busy();
 }
@@ -51,7 +56,7 @@ bool Session::poll(uint32_t now_ms) {
 void Session::close_models() {
   this->job_ = Job();
   this->hearing_ = Hearing();
-  this->ear_.listen(0, 0);
+  this->end_sound_();
   for (uint8_t i = 0; i < this->models_; i++) {
     this->close_(i);
   }
@@ -239,11 +244,33 @@ void Session::handle_(const wire::Listen &request, Reply &reply) {
       return;
     }
   }
-  finish(this->ear_.listen(request.models, request.step_ms), reply);
+  this->end_sound_();
+  const bool overhears = request.source == wire::SOUND_OF_MICROPHONE && request.models != 0;
+  if (overhears && this->microphone_ == nullptr) {
+    return reply.error(ErrorCode::NO_MICROPHONE);
+  }
+  Outcome outcome = this->ear_.listen(request.models, request.step_ms);
+  if (outcome.ok() && overhears) {
+    outcome = this->microphone_->start();
+  }
+  if (outcome.ok() && overhears) {
+    this->recording_.start(this->microphone_->memory());
+    this->overheard_ = Outcome();
+  }
+  finish(outcome, reply);
+}
+
+/// Ends a stream, whoever hears it.
+void Session::end_sound_() {
+  if (this->recording_.running()) {
+    this->recording_.start(nullptr);
+    this->microphone_->stop();
+  }
+  this->ear_.listen(0, 0);
 }
 
 void Session::handle_(const wire::Hear &request, Reply &reply) {
-  if (!this->ear_.listening()) {
+  if (!this->ear_.listening() || this->recording_.running()) {
     return reply.error(ErrorCode::NOT_LISTENING);
   }
   const size_t most = (this->max_slices_ - 1) * this->ear_.step();
@@ -290,6 +317,63 @@ void Session::hear_() {
   } else {
     reply.error(step.outcome.code, step.outcome.detail, step.outcome.text);
   }
+}
+
+/// Takes what the microphone has heard, up to the next inference; returns whether more may wait. It goes on without a
+/// model that listens, and ends with the host.
+bool Session::overhear_() {
+  if (!this->link_.active()) {
+    this->end_sound_();
+    return false;
+  }
+  int16_t samples[PIECE];
+  bool inferred = false;
+  size_t count = PIECE;
+  while (count == PIECE && !inferred) {
+    count = this->microphone_->read(samples, PIECE);
+    this->recording_.add(samples, count);
+    for (size_t done = 0; done < count && this->ear_.listening();) {
+      RawWriter slice(this->recording_.slice());
+      const Ear::Step step = this->ear_.hear(samples + done, count - done, &slice);
+      done += step.taken;
+      inferred = inferred || step.inferences > 0;
+      this->link_.stats().inferences += step.inferences;
+      if (step.outcome.ok() && step.made) {
+        this->recording_.add_slice(slice.size());
+      } else if (!step.outcome.ok()) {
+        this->overheard_ = step.outcome;
+      }
+    }
+  }
+  return count == PIECE;
+}
+
+void Session::handle_(const wire::ReadSound &request, Reply &reply) {
+  if (!this->recording_.running()) {
+    return reply.error(ErrorCode::NOT_LISTENING);
+  }
+  wire::Sound sound;
+  sound.first = this->recording_.first_sample(request.first);
+  sound.lost = this->microphone_->lost();
+  FrameWriter &answer = reply.begin(wire::Sound::TYPE);
+  sound.encode(answer);
+  this->recording_.write_samples(sound.first, reply.room() - wire::Sound::FIXED_SIZE, &answer);
+  reply.finish();
+}
+
+void Session::handle_(const wire::ReadHeard &request, Reply &reply) {
+  if (!this->recording_.running()) {
+    return reply.error(ErrorCode::NOT_LISTENING);
+  }
+  wire::Heard heard;
+  heard.first = this->recording_.first_slice(request.first);
+  if (heard.first == this->recording_.slices() && !this->overheard_.ok()) {
+    return reply.error(this->overheard_.code, this->overheard_.detail, this->overheard_.text);
+  }
+  FrameWriter &answer = reply.begin(wire::Heard::TYPE);
+  heard.encode(answer);
+  this->recording_.write_slices(heard.first, reply.room() - wire::Heard::FIXED_SIZE, &answer);
+  reply.finish();
 }
 
 // --- Details of an inference ---

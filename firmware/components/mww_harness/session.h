@@ -4,12 +4,14 @@
 #include <cstdint>
 #include <string_view>
 
+#include "board_microphone.h"
 #include "ear.h"
 #include "engine.h"
 #include "link.h"
 #include "messages.h"
 #include "model_slot.h"
 #include "model_store.h"
+#include "recording.h"
 
 namespace esphome::mww_harness {
 
@@ -25,9 +27,10 @@ class Platform : public Transmitter {
 class Session final : public RequestHandler {
  public:
   /// `engines` has one for each of the `identity.models` slots. `results` has room for one call of Engine::infer, which
-  /// on a chip takes one frame. Without a `frontend` the board hears no sound.
+  /// on a chip takes one frame. Without a `frontend` the board hears no sound; a `microphone` needs it.
   Session(const wire::Welcome &identity, const LinkBuffers &buffers, Engine *const *engines, ModelStore *store,
-          Platform *platform, InferenceResult *results, size_t batch, Frontend *frontend = nullptr);
+          Platform *platform, InferenceResult *results, size_t batch, Frontend *frontend = nullptr,
+          BoardMicrophone *microphone = nullptr);
 
   /// Takes bytes from the host; returns how many. The rest must wait for the next poll.
   size_t feed(const uint8_t *data, size_t size) { return this->link_.feed(data, size); }
@@ -70,6 +73,8 @@ class Session final : public RequestHandler {
   void handle_(const wire::Infer &request, Reply &reply);
   void handle_(const wire::Listen &request, Reply &reply);
   void handle_(const wire::Hear &request, Reply &reply);
+  void handle_(const wire::ReadSound &request, Reply &reply);
+  void handle_(const wire::ReadHeard &request, Reply &reply);
   void handle_(const wire::ReadOutput &request, Reply &reply);
   void handle_(const wire::ReadProfile &request, Reply &reply);
   void handle_(const wire::UploadBegin &request, Reply &reply);
@@ -79,6 +84,8 @@ class Session final : public RequestHandler {
 
   void step_();
   void hear_();
+  bool overhear_();
+  void end_sound_();
   void close_(uint8_t index);
   ModelSlot *slot_(uint8_t index, Reply &reply);
   ModelSlot *open_slot_(uint8_t index, Reply &reply);
@@ -86,6 +93,7 @@ class Session final : public RequestHandler {
 
   ModelStore *store_;
   Platform *platform_;
+  BoardMicrophone *microphone_;
   InferenceResult *results_;
   size_t batch_;
   size_t max_frames_;
@@ -95,6 +103,8 @@ class Session final : public RequestHandler {
   Ear ear_;
   Job job_;
   Hearing hearing_;
+  Recording recording_;
+  Outcome overheard_;  // why the models of the microphone's stream stopped
   Link link_;
 };
 

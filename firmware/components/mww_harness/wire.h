@@ -70,14 +70,16 @@ class WireWriter {
 /// Writes fields as they are, into a buffer that is large enough.
 class RawWriter final : public WireWriter {
  public:
-  explicit RawWriter(uint8_t *buffer) : next_(buffer) {}
+  explicit RawWriter(uint8_t *buffer) : start_(buffer), next_(buffer) {}
 
   void bytes(const uint8_t *data, size_t size) override {
     std::memcpy(this->next_, data, size);
     this->next_ += size;
   }
+  size_t size() const { return static_cast<size_t>(this->next_ - this->start_); }
 
  protected:
+  const uint8_t *start_;
   uint8_t *next_;
 };
 

@@ -11,7 +11,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this header; `mww_host_abi` returns the library's own. */
-#define MWW_HOST_ABI 3u
+#define MWW_HOST_ABI 4u
 
 typedef struct mww_session mww_session;
 
@@ -97,6 +97,15 @@ typedef struct mww_frontend_table {
   size_t (*process)(void *context, const int16_t *samples, size_t count, uint16_t *features, uint8_t *made);
 } mww_frontend_table;
 
+/* The microphone, 16 kHz mono. `open` is null on a board without one. */
+typedef struct mww_microphone_table {
+  void *context;
+  uint16_t (*open)(void *context); /* begins to hear; returns 0, or an error code */
+  void (*close)(void *context);
+  /* Takes the next samples, at most `count`; returns how many. */
+  size_t (*read)(void *context, int16_t *samples, size_t count);
+} mww_microphone_table;
+
 /* The model partition. `data` is where it is mapped, and shows what `erase` and `write` did; null without one. */
 typedef struct mww_partition {
   void *context;
@@ -129,6 +138,7 @@ typedef struct mww_config {
   mww_limits limits;
   mww_engine_table engine;
   mww_frontend_table frontend;
+  mww_microphone_table microphone;
   mww_partition partition;
   mww_platform platform;
 } mww_config;

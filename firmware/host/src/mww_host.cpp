@@ -92,6 +92,24 @@ class TableFrontend final : public Frontend {
   mww_frontend_table table_;
 };
 
+class TableMicrophone final : public BoardMicrophone {
+ public:
+  explicit TableMicrophone(const mww_microphone_table &table)
+      : table_(table), memory_(table.open == nullptr ? 0 : Recording::SIZE) {}
+
+  Outcome start() override { return {static_cast<wire::ErrorCode>(this->table_.open(this->table_.context)), 0, ""}; }
+  void stop() override { this->table_.close(this->table_.context); }
+  uint8_t *memory() override { return this->memory_.data(); }
+  size_t read(int16_t *samples, size_t count) override {
+    return this->table_.read(this->table_.context, samples, count);
+  }
+  uint32_t lost() const override { return 0; }
+
+ protected:
+  mww_microphone_table table_;
+  Memory<uint8_t> memory_;
+};
+
 class TablePartition final : public ModelPartition {
  public:
   explicit TablePartition(const mww_partition &table) : table_(table) {}
@@ -211,9 +229,11 @@ struct mww_session {
         identity(config.identity, config.limits, store.partition_size()),
         platform(config.platform),
         frontend(config.frontend),
+        microphone(config.microphone),
         results(config.limits.batch),
         session(identity.welcome(), buffers.view(), pointers, &store, &platform, results.data(), results.size(),
-                config.frontend.start == nullptr ? nullptr : &frontend) {}
+                config.frontend.start == nullptr ? nullptr : &frontend,
+                config.microphone.open == nullptr ? nullptr : &microphone) {}
 
   Buffers buffers;
   TableEngine engines[wire::MAX_MODELS];
@@ -223,6 +243,7 @@ struct mww_session {
   Identity identity;
   TablePlatform platform;
   TableFrontend frontend;
+  TableMicrophone microphone;
   Memory<InferenceResult> results;
   Session session;
 };

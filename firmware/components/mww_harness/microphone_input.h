@@ -1,0 +1,37 @@
+#pragma once
+
+#include "esphome/core/defines.h"
+
+#ifdef USE_MWW_HARNESS_MICROPHONE
+
+#include <vector>
+
+#include "esphome/components/microphone/microphone_source.h"
+
+#include "board_microphone.h"
+
+namespace esphome::mww_harness {
+
+/// An ESPHome microphone, with channel and gain as micro_wake_word would have them. Its samples come from its own task.
+class MicrophoneInput final : public BoardMicrophone {
+ public:
+  void set_source(microphone::MicrophoneSource *source) { this->source_ = source; }
+  void setup();
+
+  Outcome start() override;
+  void stop() override { this->source_->stop(); }
+  uint8_t *memory() override { return this->memory_; }
+  size_t read(int16_t *samples, size_t count) override { return this->queue_->read(samples, count); }
+  uint32_t lost() const override { return this->queue_->lost(); }
+
+ protected:
+  using Queue = SampleQueue<4096>;  // a quarter of a second
+
+  microphone::MicrophoneSource *source_{nullptr};
+  Queue *queue_{nullptr};  // made once: the microphone's task may still write when it was stopped
+  uint8_t *memory_{nullptr};
+};
+
+}  // namespace esphome::mww_harness
+
+#endif
