@@ -57,7 +57,7 @@ def board_names() -> tuple[str, ...]:
 
 
 def write_project(
-    board: str, folder: Path, *, manifests: Sequence[Path] = (), vad: Path | None = None
+    board: str, folder: Path, *, manifests: Sequence[Path] = (), vad: Path | None = None, microphone: bool = False
 ) -> FirmwareProject:
     """Write the firmware's project for a board into a folder and, with manifests, the wake words' own.
 
@@ -66,9 +66,11 @@ def write_project(
         folder: Where to; an existing `BOARD.yaml` there is kept.
         manifests: The wake words, in the order of ESPHome's `models:`.
         vad: The manifest of the model under ESPHome's `vad:`.
+        microphone: Whether `BOARD.yaml` gives the firmware the board's microphone.
 
     Raises:
-        UsageError: The board is unknown, or two models have the same file name.
+        UsageError: The board is unknown, two models have the same file name, or `BOARD.yaml` is there without the
+            microphone that was asked for.
         InputError: A manifest or its model cannot be used.
         UnsupportedModelError: A model would not run on ESPHome.
         OutputError: The folder cannot be written.
@@ -78,7 +80,9 @@ def write_project(
     config = folder / f"{board}.yaml"
     contents = {folder / SOURCES / name: content for name, content in _sources()}
     if not config.exists():
-        contents[config] = _config(board).encode()
+        contents[config] = _config(board, microphone=microphone).encode()
+    elif microphone:
+        raise UsageError(f"{config} is there, and is not overwritten", hint="choose another --output, or remove it")
     wake_word = folder / _WAKE_WORD_FILE if manifests else None
     if wake_word:
         loaded = [_checked(path) for path in manifests]
@@ -131,8 +135,8 @@ def _remove_stale(folder: Path, kept: set[Path]) -> None:
         ) from error
 
 
-def _config(board: str) -> str:
-    return (
+def _config(board: str, *, microphone: bool) -> str:
+    config = (
         f"# The firmware of mww-harness for {board}. Build it:  esphome compile {board}.yaml\n"
         f"# Options added here, such as another pin, take the place of those in {SOURCES}.\n"
         "substitutions:\n"
@@ -141,6 +145,19 @@ def _config(board: str) -> str:
         "packages:\n"
         f"  board: !include {SOURCES}/boards/{board}.yaml\n"
     )
+    if not microphone:
+        return config
+    given = _microphone(board)
+    heard = {name: given[name] for name in ("channels", "gain_factor")}
+    harness = yaml.safe_dump({"mww_harness": {"microphone": {"microphone": "mic", **heard}}}, sort_keys=False)
+    return f"{config}\n# The microphone, for mww listen --target PORT.\n{harness}\n{given['hardware']}"
+
+
+def _microphone(board: str) -> dict[str, Any]:
+    """How a board hears: its `hardware` as YAML, and `channels` and `gain_factor` of the microphone `mic` in it."""
+    path = firmware_dir() / "examples" / "microphones.yaml"
+    entry: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))[board]
+    return {**entry, "channels": entry["channel"]}
 
 
 def _checked(path: Path) -> Manifest:
@@ -177,7 +194,7 @@ def wake_word_config(board: str, file_name: str, manifests: Sequence[Manifest], 
     from jinja2 import Environment, StrictUndefined
 
     examples = firmware_dir() / "examples"
-    microphone = yaml.safe_load((examples / "microphones.yaml").read_text("utf-8"))[board]
+    microphone = _microphone(board)
     hardware = _hardware(firmware_dir() / "boards" / f"{board}.yaml")
     # The template writes YAML, where HTML's escapes would be wrong; what comes from a manifest is quoted here.
     template = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False).from_string(

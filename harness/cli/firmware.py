@@ -22,13 +22,16 @@ from harness.cli.output import emit_json, json_option
     help="Also write a YAML with the real micro_wake_word and this model; repeatable.",
 )
 @click.option("--vad", type=click.Path(path_type=Path), metavar="MANIFEST.json", help="The model under its vad:.")
+@click.option("--microphone", is_flag=True, help="Give the firmware the board's microphone, for mww listen --target.")
 @json_option
-def command(board: str, output: Path, manifests: tuple[Path, ...], vad: Path | None, as_json: bool) -> None:
+def command(
+    board: str, output: Path, manifests: tuple[Path, ...], vad: Path | None, microphone: bool, as_json: bool
+) -> None:
     """Write an ESPHome project with the harness's firmware for BOARD into DIR.
 
     An existing DIR/BOARD.yaml is kept; everything else is brought up to date. `esphome compile` builds it.
     """
-    project = write_project(board, output, manifests=manifests, vad=vad)
+    project = write_project(board, output, manifests=manifests, vad=vad, microphone=microphone)
     if as_json:
         document = {
             "board": project.board,
@@ -45,5 +48,7 @@ def command(board: str, output: Path, manifests: tuple[Path, ...], vad: Path | N
         first = manifests[0].stem
         click.echo(f"  note       ESPHome enables only {first} at first boot; mww budget adds up what the models take")
     click.echo("  try        mww run MANIFEST.json --wav CLIP.wav --target PORT")
+    if microphone:
+        click.echo("  listen     mww listen MANIFEST.json --target PORT")
     if project.wake_word:
         click.echo(f"  wake word  esphome run {project.wake_word}")

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from harness.boards.firmware_project import board_names, write_project
+from mww.core.errors import UsageError
 from mww.esphome.chips import CHIPS
 from tests.firmware.conftest import Esphome, published
 
@@ -43,6 +44,14 @@ def test_a_board_and_its_wake_word_have_one_runtime(board: str, tmp_path: Path, 
     assert "micro_wake_word::WakeWordModel(" in main
     assert '"Hey Jarvis"' in main
     assert '"Alexa"' in main
+
+
+@pytest.mark.parametrize("board", VARIANTS)
+def test_a_board_hears_by_its_microphone(board: str, tmp_path: Path, esphome: Esphome) -> None:
+    project = write_project(board, tmp_path, microphone=True)
+    assert "Configuration is valid!" in esphome("config", project.config)
+    with pytest.raises(UsageError, match="is not overwritten"):
+        write_project(board, tmp_path, microphone=True)
 
 
 def pins(build: Path) -> dict[str, object]:

@@ -39,8 +39,8 @@ TFLM_HEADERS = [
 ]
 FRONTEND_HEADERS = ("frontend.h", "frontend_util.h")
 SOURCES = (
-    *("board_esp32", "ear", "link", "model_partition_esp32", "model_store", "mww_harness", "session"),
-    *("speech_features", "usb_serial_jtag"),
+    *("board_esp32", "ear", "link", "microphone_input", "model_partition_esp32", "model_store", "mww_harness"),
+    *("recording", "session", "speech_features", "usb_serial_jtag"),
 )
 CONCRETE = """
 #include <type_traits>
@@ -68,7 +68,7 @@ def test_the_component_compiles_for_a_board_on_its_usb_port(
     compiler = shutil.which("g++")
     if compiler is None:
         pytest.skip("needs g++: sudo apt-get install g++")
-    project = write_project("voice-pe", tmp_path)
+    project = write_project("voice-pe", tmp_path, microphone=True)
     esphome("compile", "--only-generate", project.config)
     source = tmp_path / ".esphome/build/mww-voice-pe/src"
     (concrete := tmp_path / "concrete.cpp").write_text(CONCRETE)
@@ -76,6 +76,7 @@ def test_the_component_compiles_for_a_board_on_its_usb_port(
     command = [compiler, "-std=gnu++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter"]
     command += ["-DUSE_ESP32", "-DUSE_ESP_IDF", "-DUSE_ESP32_VARIANT_ESP32S3", "-DESPHOME_LOG_LEVEL=5"]
     command += [*includes, "-isystem", str(source)]
+    assert "USE_MWW_HARNESS_MICROPHONE" in (source / "esphome/core/defines.h").read_text()
     for path in (*(component / f"{name}.cpp" for name in SOURCES), concrete):
         result = subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
         assert result.returncode == 0, result.stderr

@@ -252,10 +252,12 @@ void Session::handle_(const wire::Listen &request, Reply &reply) {
   Outcome outcome = this->ear_.listen(request.models, request.step_ms);
   if (outcome.ok() && overhears) {
     outcome = this->microphone_->start();
-  }
-  if (outcome.ok() && overhears) {
-    this->recording_.start(this->microphone_->memory());
     this->overheard_ = Outcome();
+    if (outcome.ok()) {
+      this->recording_.start(this->microphone_->memory());
+    } else {
+      this->ear_.listen(0, 0);
+    }
   }
   finish(outcome, reply);
 }

@@ -157,6 +157,32 @@ class FakeFrontend final : public Frontend {
   uint16_t sum{0};
 };
 
+/// A microphone that hears what a test says.
+class FakeMicrophone final : public BoardMicrophone {
+ public:
+  Outcome start() override {
+    this->heard.clear();
+    this->on = true;
+    return this->broken ? Outcome{wire::ErrorCode::NO_MEMORY, 1, ""} : Outcome();
+  }
+  void stop() override { this->on = false; }
+  uint8_t *memory() override { return this->memory_.data(); }
+  size_t read(int16_t *samples, size_t count) override {
+    const size_t taken = std::min(count, this->heard.size());
+    std::copy_n(this->heard.begin(), taken, samples);
+    this->heard.erase(this->heard.begin(), this->heard.begin() + static_cast<std::ptrdiff_t>(taken));
+    return taken;
+  }
+  uint32_t lost() const override { return 5; }
+
+  std::vector<int16_t> heard;
+  bool on{false};
+  bool broken{false};
+
+ protected:
+  std::vector<uint8_t> memory_ = std::vector<uint8_t>(Recording::SIZE);
+};
+
 /// A board with everything around the session faked; the frames it sends are kept.
 class FakeBoard final : public Platform {
  public:
@@ -211,6 +237,7 @@ class FakeBoard final : public Platform {
   FakePartition partition{PARTITION_SIZE};
   FakeEngine engines[wire::MAX_MODELS];
   FakeFrontend frontend;
+  FakeMicrophone microphone;
   std::vector<std::vector<uint8_t>> sent;
   uint32_t now{0};
 
@@ -219,7 +246,7 @@ class FakeBoard final : public Platform {
     explicit Boot(FakeBoard *board)
         : store(&board->partition),
           session(identity(), board->buffers_.view(), board->pointers_, &store, board, &board->result_, 1,
-                  &board->frontend) {}
+                  &board->frontend, &board->microphone) {}
 
     ModelStore store;
     Session session;

@@ -479,3 +479,130 @@ TEST(a_model_that_is_reset_or_infers_listens_no_more) {
   board.send(sequence++, hear(sound(16)));
   CHECK(last_error(board) == ErrorCode::NOT_LISTENING);
 }
+
+// --- Microphone ---
+
+wire::Listen overhear(uint8_t models) {
+  wire::Listen request = listen(models);
+  request.source = wire::SOUND_OF_MICROPHONE;
+  return request;
+}
+
+TEST(what_a_microphone_hears_is_read_as_often_as_wanted) {
+  FakeBoard board;
+  uint16_t sequence = open_model(board);
+  board.send(sequence++, overhear(1));
+  CHECK(board.microphone.on);
+  board.microphone.heard.assign(80, 3);
+  board.feed(nullptr, 0);
+  for (int times = 0; times < 2; times++) {
+    wire::ReadSound request;
+    request.first = 50;
+    board.send(sequence++, request);
+    wire::Sound sound;
+    CHECK(board.last(&sound));
+    CHECK_EQUAL(sound.first, 50);
+    CHECK_EQUAL(sound.lost, 5);
+    CHECK_EQUAL(sound.samples.size, 60);
+    CHECK_EQUAL(sound.samples.data[0], 3);
+    board.send(sequence++, wire::ReadHeard());
+    wire::Heard heard;
+    CHECK(board.last(&heard));
+    CHECK_EQUAL(heard.slices.size, 3 * 41 + wire::Sample::FIXED_SIZE);
+  }
+  wire::ReadHeard request;
+  request.first = 2;
+  board.send(sequence++, request);
+  wire::Heard heard;
+  CHECK(board.last(&heard));
+  CHECK_EQUAL(heard.slices.size, 41);
+  board.send(sequence++, wire::Bye());
+  CHECK(!board.microphone.on);
+}
+
+TEST(of_a_longer_time_the_last_second_is_kept) {
+  FakeBoard board;
+  uint16_t sequence = open_model(board);
+  board.send(sequence++, overhear(1));
+  for (int pieces = 0; pieces < 20; pieces++) {
+    board.microphone.heard.assign(1000, static_cast<int16_t>(pieces));
+    board.feed(nullptr, 0);
+  }
+  board.send(sequence++, wire::ReadSound());
+  wire::Sound sound;
+  CHECK(board.last(&sound));
+  CHECK_EQUAL(sound.first, 20000 - Recording::SAMPLES);
+  CHECK_EQUAL(sound.samples.data[0], 3);
+  board.send(sequence++, wire::ReadHeard());
+  wire::Heard heard;
+  CHECK(board.last(&heard));
+  CHECK_EQUAL(heard.first, 20000 / 16 - 2 - Recording::SLICES);
+  wire::ReadSound request;
+  request.first = 20001;  // still to come
+  board.send(sequence++, request);
+  CHECK(board.last(&sound));
+  CHECK_EQUAL(sound.first, 20000);
+  CHECK_EQUAL(sound.samples.size, 0);
+}
+
+TEST(a_microphone_stops_when_the_host_is_silent_or_asks_for_something_else) {
+  FakeBoard board;
+  uint16_t sequence = open_model(board);
+  board.send(sequence++, overhear(1));
+  board.send(sequence++, hear(sound(16)));
+  CHECK(last_error(board) == ErrorCode::NOT_LISTENING);
+  board.send(sequence++, listen(1));
+  CHECK(!board.microphone.on);
+  board.send(sequence++, wire::ReadSound());
+  CHECK(last_error(board) == ErrorCode::NOT_LISTENING);
+  board.send(sequence++, overhear(1));
+  board.now += 6000;
+  board.feed(nullptr, 0);
+  CHECK(!board.microphone.on);
+  board.microphone.broken = true;
+  board.send(sequence++, overhear(1));
+  board.send(sequence++, overhear(1));  // the answer to the first is followed by a Heartbeat
+  CHECK(last_error(board) == ErrorCode::NO_MEMORY);
+  board.send(sequence++, hear(sound(16)));
+  CHECK(last_error(board) == ErrorCode::NOT_LISTENING);
+}
+
+TEST(a_model_that_fails_at_the_microphone_is_reported_after_its_slices) {
+  FakeBoard board;
+  uint16_t sequence = open_model(board);
+  board.send(sequence++, overhear(1));
+  board.engines[0].fail_after = 0;
+  board.microphone.heard.assign(160, 1);
+  board.feed(nullptr, 0);
+  board.send(sequence++, wire::ReadHeard());
+  wire::Heard heard;
+  CHECK(board.last(&heard));
+  CHECK_EQUAL(heard.slices.size, 41);
+  wire::ReadHeard request;
+  request.first = 1;
+  board.send(sequence++, request);
+  CHECK(last_error(board) == ErrorCode::INFERENCE_FAILED);
+  board.send(sequence++, wire::ReadSound());
+  wire::Sound sound;
+  CHECK(board.last(&sound));  // it goes on hearing
+  CHECK_EQUAL(sound.samples.size, 320);
+}
+
+TEST(a_queue_of_samples_loses_what_does_not_fit_and_counts_it) {
+  SampleQueue<8> queue;
+  const int16_t samples[] = {1, 2, 3, 4, 5};
+  int16_t read[8];
+  for (int round = 0; round < 5; round++) {
+    queue.write(samples, 5);
+    CHECK_EQUAL(queue.read(read, 3), 3);
+    CHECK_EQUAL(queue.read(read, 8), 2);
+    CHECK_EQUAL(read[1], 5);
+  }
+  queue.write(samples, 5);
+  queue.write(samples, 5);
+  CHECK_EQUAL(queue.lost(), 2);
+  CHECK_EQUAL(queue.read(read, 8), 8);
+  CHECK_EQUAL(read[7], 3);
+  queue.clear();
+  CHECK_EQUAL(queue.lost(), 0);
+}
