@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from harness.cli.output import emit_json, json_option, printable_lines, progress, warn
+from harness.report.wording import counted
 from harness.synth.plan import Amounts
 from harness.synth.request import SynthRequest, SynthResult, synthesize
 from harness.synth.voices import ENGINES, FEW_VOICES
@@ -70,7 +71,8 @@ def command(  # noqa: PLR0913, PLR0917 -- one for each option
 def _warnings(result: SynthResult) -> list[tuple[str, str]]:
     warnings = []
     if 0 < len(result.voices) < FEW_VOICES:
-        message = f"{len(result.voices)} voices say the phrase: a cutoff chosen by fewer than {FEW_VOICES} can mislead"
+        voices = counted(len(result.voices), "voice")
+        message = f"only {voices} for the phrase: a cutoff chosen by fewer than {FEW_VOICES} can mislead"
         hint = "--voice FILE.onnx adds voices of Piper; one file may hold hundreds (docs/synth.md)"
         warnings.append((message, hint))
     if result.voices and all(voice.engine == "espeak-ng" for voice in result.voices):
@@ -94,16 +96,17 @@ def _document(request: SynthRequest, result: SynthResult) -> dict[str, object]:
 
 def _print(result: SynthResult) -> None:
     engines = ", ".join(f"{name} {version}" for name, version in result.engines.items())
-    clips = result.clips
+    clips, voices = result.clips, counted(len(result.voices), "voice")
     lines = [
-        f"{result.folder}: {clips['positive']} clips of the phrase by {len(result.voices)} voices ({engines}), "
+        f"{result.folder}: {counted(clips['positive'], 'clip')} of the phrase by {voices} ({engines}), "
         f"{clips['near-miss']} near misses, {result.hours * 60:.0f} minutes of negatives; clips.csv lists them",
         "next:",
         f"  mww run MANIFEST.json --wav {shlex.quote(str(result.folder))} --lead-in 1.5 --min-recall 0.9",
         f"  mww cutoff MANIFEST.json --clips {shlex.quote(str(result.folder))}",
-        "Recall on such clips is an estimate. False accepts an hour of a home never come from synthetic clips: record",
-        f"hours there. None in {result.hours:.2g} h of these says no more than: below {3 / result.hours:.3g} an hour."
-        if result.hours
-        else "hours there.",
+        "Recall on such clips is an estimate; a rate of false accepts in a home never comes from synthetic clips.",
     ]
+    if result.hours:
+        lines.append(
+            f"No false accept in these {result.hours:.2g} h says no more than: below {3 / result.hours:.3g} an hour."
+        )
     click.echo(printable_lines("\n".join(lines)))

@@ -82,6 +82,7 @@ def _voice(name: str) -> Voice:
 
 
 def _phonemes(output: str) -> tuple[str, ...]:
-    """Phonemes of the program's mnemonics, `h_'eI dZ_'A@_v_I_s`."""
-    words = [[part for part in word.split("_") if part] for word in output.split()]
+    """Phonemes of the program's mnemonics, `h_'eI dZ_'A@_v_I_s`; a foreign word stands between `(en)` and `(de)`."""
+    spoken = re.sub(r"\([a-z-]+\)", "_", output)
+    words = [word for word in ([part for part in word.split("_") if part] for word in spoken.split()) if word]
     return tuple(part for number, word in enumerate(words) for part in ([" "] if number else []) + word)

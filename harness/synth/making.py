@@ -17,11 +17,12 @@ from typing import Final, TypeAlias
 
 import numpy as np
 
+from harness.run.evaluation.labels import LABELS
 from harness.synth.effects import Effects, apply_effects, repitch
 from harness.synth.plan import MINUTE, ClipPlan
 from harness.synth.sounds import babble, music, noises, tones
 from harness.synth.speech import Engine, Samples, Saying, Voice
-from mww.core.errors import MissingPackageError, OutputError
+from mww.core.errors import MissingPackageError, OutputError, UsageError
 from mww.core.files import write_files
 from mww.core.progress import Progress
 from mww.core.scratch import scratch_folder
@@ -43,10 +44,15 @@ def make_clips(clips: Sequence[ClipPlan], engines: Mapping[str, Engine], folder:
     """Make the clips that are not there yet, and the list of all.
 
     Raises:
+        UsageError: There are more clips than are asked for.
         SpeechError: A program fails; the clips before it are whole.
         OutputError: A clip cannot be written.
     """
-    missing = [clip for clip in clips if not (folder / clip.name).is_file()]
+    there = {file.relative_to(folder).as_posix() for kind in LABELS for file in (folder / kind).glob("*.*")}
+    if extra := {name for name in there if not Path(name).name.startswith(".")} - {clip.name for clip in clips}:
+        message = f"{folder} holds {len(extra)} clips beyond those that are asked for, such as {min(extra)}"
+        raise UsageError(message, hint="ask for as many as before or more, or give a new folder")
+    missing = [clip for clip in clips if clip.name not in there]
     done = len(clips) - len(missing)
     for batch in _batches(missing):
         spoken = _speak(batch, engines)

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -29,7 +30,6 @@ _OWN_OPTION: Final = "--noise-w-scale"
 _PHONEMES: Final = re.compile(r"DEBUG:piper\.voice:text=.*?, phonemes=(\[.*\])$", re.MULTILINE)
 _VOWELS: Final = "aeiouyæøœɐɑɒɔəɘɚɛɜɝɞɤɨɪɯɵɶʉʊʌʏᵻ"  # noqa: RUF001 -- IPA
 _STRESS: Final = "ˈˌ"
-_LONG: Final = "ːˑ̩̃"
 _AFFRICATES: Final = ("dʒ", "tʃ", "ts", "dz")
 _MOST: Final = 1 << 20  # bytes of a voice's configuration or card
 _MOST_SPEAKERS: Final = 10_000
@@ -171,13 +171,15 @@ def _phonemes(logged: str) -> tuple[str, ...]:
     results: list[str] = []
     for letter in letters:
         last = results[-1] if results else " "
-        if last != " " and (letter in _LONG or last[-1] in _STRESS or _are_one(last, letter)):
+        if last != " " and (_belongs_to(last, letter) or last[-1] in _STRESS):
             results[-1] += letter
         elif letter.isalpha() or letter in f"{_STRESS} ":
             results.append(letter)
     return tuple(results)
 
 
-def _are_one(last: str, letter: str) -> bool:
-    """Whether a letter goes on with the phoneme before: a diphthong or an affricate."""
+def _belongs_to(last: str, letter: str) -> bool:
+    """Whether a letter goes on with the phoneme before: a sign of length or colour, a diphthong or an affricate."""
+    if letter not in _STRESS and unicodedata.category(letter) in ("Lm", "Mn", "Sk"):
+        return True
     return (last[-1] in _VOWELS and letter in _VOWELS) or last + letter in _AFFRICATES

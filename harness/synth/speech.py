@@ -6,6 +6,7 @@ speak is not.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import unicodedata
 import wave
@@ -183,16 +184,15 @@ def resample(samples: Samples, rate: float) -> Samples:
 
 
 def check_script(text: str, voice: Voice) -> None:
-    """Refuse a text in letters that a voice does not read.
+    """Refuse a text in letters that a voice does not read; phonemes between `[[` and `]]` are the engine's business.
 
     Raises:
         UsageError: It has such letters, or none at all.
     """
-    letters = [letter for letter in text if letter.isalpha()]
-    if not letters or not text.isprintable():
+    if not any(letter.isalpha() for letter in text) or not text.isprintable():
         raise UsageError(f"{text[:60]!r} is not a phrase to speak", hint="give words, in one line")
     scripts = ("LATIN", *_SCRIPTS.get(voice.language.partition("-")[0].partition("_")[0], ()))
-    for letter in letters:
+    for letter in filter(str.isalpha, re.sub(r"\[\[.*?\]\]", "", text)):
         script = unicodedata.name(letter, "unknown").partition(" ")[0]
         if script not in scripts:
             message = f"the voice {voice.name} ({voice.language}) does not read {script.capitalize()} letters: {letter}"

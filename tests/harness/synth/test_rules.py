@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.synth.effects import PEAK_DBFS, SNR_DB, active_rms, apply_effects, draw_effects, noise, repitch
+from harness.synth.espeak import _phonemes as espeak_phonemes
 from harness.synth.near_misses import near_miss, shared
 from harness.synth.piper import _phonemes
 from harness.synth.plan import MINUTE, Amounts, Material
@@ -53,7 +54,12 @@ def test_a_near_miss_has_the_phrases_rhythm_and_most_of_its_phonemes(phrase: lis
 def test_phonemes_of_pipers_log_are_whole_sounds() -> None:
     line = "[['h', 'ˈ', 'e', 'ɪ', ' ', 'd', 'ʒ', 'ˈ', 'ɑ', 'ː', 'ɹ', 'v', 'ɪ', 's', '.']]"
     assert _phonemes(line) == ("h", "ˈeɪ", " ", "dʒ", "ˈɑː", "ɹ", "v", "ɪ", "s")
+    assert _phonemes("[['t', 'ʲ', ' ', 'ɔ', '̃']]") == ("tʲ", " ", "ɔ̃")
     assert _phonemes("[[open('x')]]") == ()
+
+
+def test_phonemes_of_espeak_without_the_marks_of_foreign_words() -> None:
+    assert espeak_phonemes("h_'eI (en)_k_(de)_t\n (en) s\n") == ("h", "'eI", " ", "k", "t", " ", "s")
 
 
 @given(st.integers(8000, 48000), st.integers(200, 3000))
@@ -156,7 +162,10 @@ def test_letters_that_a_voice_does_not_read_are_refused(language: str, text: str
         check_script(text, Voice("espeak-ng", "x", "x", language, ""))
 
 
-@pytest.mark.parametrize(("language", "text"), [("ru", "привет Nabu"), ("de", "Grüß Gott"), ("ja", "ねえ ナブ 海")])
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [("ru", "привет Nabu"), ("de", "Grüß Gott"), ("en-us", "hey [[mˈaɪkɹɔːθ]]"), ("ja", "ねえ ナブ 海")],
+)
 def test_letters_of_the_voices_language_are_taken(language: str, text: str) -> None:
     check_script(text, Voice("espeak-ng", "x", "x", language, ""))
 
