@@ -63,10 +63,14 @@ class StreamedFrames:
 
 @dataclass(frozen=True, slots=True)
 class HeardSound:
-    """What samples gave: features int8 `[n, 40]`, and for the models of each slot what their frames did."""
+    """What samples gave: features int8 `[n, 40]`, and for the models of each slot what their frames did.
+
+    `lost` are slices before these that the board did not keep until they were asked for.
+    """
 
     features: npt.NDArray[np.int8]
     models: Mapping[int, StreamedFrames]
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,22 +333,21 @@ class LinkClient(Closing):
 
         Raises:
             DeviceError: A model failed, or nothing listens to the microphone.
-            LinkError: The link failed, or the board did not keep slices until they were asked for.
+            LinkError: The link failed.
         """
         features, rows = bytearray(), self._no_rows()
         answer = self._call(wire.ReadHeard(self._slices % _COUNTS), wire.Heard)
-        if answer.first != self._slices % _COUNTS:
-            raise WireFormatError(
-                "the board kept what it heard for a second, and was not asked in time",
-                hint="raise --baud, or use another port; this computer may be too busy",
-            )
+        lost = (answer.first - self._slices) % _COUNTS
+        if lost:
+            self._slices += lost
+            self._counted.update({slot: self._slices // self._strides[slot] for slot in self._listening})
         _take_slices(answer, features, rows)
-        return self._heard(features, rows)
+        return self._heard(features, rows, lost)
 
     def _no_rows(self) -> dict[int, bytearray]:
         return {slot: bytearray() for slot in self._listening}
 
-    def _heard(self, features: bytearray, rows: Mapping[int, bytearray]) -> HeardSound:
+    def _heard(self, features: bytearray, rows: Mapping[int, bytearray], lost: int = 0) -> HeardSound:
         self._slices += len(features) // wire.FEATURES
         return HeardSound(
             np.frombuffer(bytes(features), np.int8).reshape(-1, wire.FEATURES),
@@ -352,6 +355,7 @@ class LinkClient(Closing):
                 slot: self._streamed(np.frombuffer(bytes(row), SAMPLE), slot, self._strides[slot])
                 for slot, row in rows.items()
             },
+            lost,
         )
 
     def _sound(self, samples: bytes) -> Iterator[wire.Hear]:

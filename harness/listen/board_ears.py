@@ -129,7 +129,8 @@ class BoardEars(Closing):
                 self._waiting.append(entry)
 
     def _compare(self, block: bytes, heard: HeardSound) -> None:
-        if self._comparison is None:
+        if self._comparison is None or heard.lost:
+            self._comparison = None
             return
         samples = self._pending + block
         whole = len(samples) // _STEP_BYTES * _STEP_BYTES

@@ -109,6 +109,7 @@ class HostBoard:
         batch: int = 1,
         flash_fails_at: int | None = None,
         deaf: bool = False,
+        microphone: bytes | None = None,
     ) -> None:
         self.engine = engine or ChainEngine()
         self.partition = partition if partition is not None else bytearray(b"\xff" * PARTITION_SIZE)
@@ -128,6 +129,7 @@ class HostBoard:
                 abi.PROFILE(self.engine.profile),
             ),
             frontend=abi.FrontendTable() if deaf else self._frontend(),
+            microphone=abi.MicrophoneTable() if microphone is None else self._microphone(microphone),
             partition=abi.Partition(
                 None, c.addressof(self._flash), len(self.partition), abi.ERASE(self._erase), abi.WRITE(self._write)
             ),
@@ -181,6 +183,19 @@ class HostBoard:
 
         stop = abi.STOP(lambda _: frontend.stop())
         return abi.FrontendTable(None, abi.START(start), stop, abi.PROCESS(process))
+
+    @staticmethod
+    def _microphone(sound: bytes) -> abi.MicrophoneTable:
+        """All of the sound at once, then nothing."""
+        left = bytearray(sound)
+
+        def read(_: object, samples: object, size: int) -> int:
+            taken = bytes(left[: 2 * size])
+            del left[: 2 * size]
+            c.memmove(samples, taken, len(taken))  # type: ignore[arg-type]
+            return len(taken) // 2
+
+        return abi.MicrophoneTable(None, abi.OPEN(lambda _: 0), abi.CLOSE(lambda _: None), abi.READ(read))
 
     def _erase(self, _: object, offset: int, size: int) -> int:
         if not self._flash_works():

@@ -168,6 +168,42 @@ def test_two_models_hear_the_same_sound(connect: Connect) -> None:
         assert np.array_equal(heard.models[slot].outputs, expected_outputs(frames))
 
 
+def test_what_was_not_asked_for_in_time_is_counted_and_the_rest_is_right(connect: Connect) -> None:
+    heard = sound(3.0)
+    client, _ = connect(partition=flashed(), microphone=heard, noise=Noise(5, drop=0.05, duplicate=0.05))
+    client.open_model()
+    client.listen(microphone=True)
+    last = client.read_sound(0)
+    while len(last.samples):
+        first, samples = last.first, last.samples
+        last = client.read_sound(last.first + len(last.samples) // 2)
+    assert first * 2 + len(samples) == len(heard)
+    assert samples == heard[first * 2 :]
+    slices = quantize_features(NumpyFrontend(FrontendSettings()).process(heard))
+    parts = [client.read_heard()]
+    while len(parts[-1].features):
+        parts.append(client.read_heard())
+    assert parts[0].lost == len(slices) - 128
+    assert not any(part.lost for part in parts[1:])
+    assert np.array_equal(np.concatenate([part.features for part in parts]), slices[-128:])
+    whole = slices[: len(slices) // STRIDE * STRIDE].reshape(-1, STRIDE, 40)
+    outputs = np.concatenate([part.models[0].outputs for part in parts])
+    assert np.array_equal(outputs, expected_outputs(whole)[-len(outputs) :])
+    assert parts[-1].models[0].inferences == len(whole)
+
+
+def test_a_board_without_a_microphone_says_so(connect: Connect) -> None:
+    client, _ = connect(partition=flashed())
+    client.open_model()
+    assert not client.has_microphone
+    with pytest.raises(DeviceError) as caught:
+        client.listen(microphone=True)
+    assert caught.value.code == "no-microphone"
+    with pytest.raises(DeviceError) as caught:
+        client.read_sound(0)
+    assert caught.value.code == "not-listening"
+
+
 def test_a_board_without_a_front_end_says_so(connect: Connect) -> None:
     client, _ = connect(partition=flashed(), deaf=True)
     client.open_model()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -67,3 +69,22 @@ def test_what_was_kept_is_a_test_in_the_morning(models: Path, clips: Path, tmp_p
     result = check(models / "okay_nabu.json", tmp_path / "kept", lead_in=1.5, target="virtual", source="audio")
     assert result.verdict == "pass"
     assert any(clip.detections for clip in result.clips)
+
+
+def test_enter_keeps_the_last_seconds_under_a_label(models: Path, clips: Path, tmp_path: Path) -> None:
+    wav, kept = write_wav(tmp_path / "all.wav", spoken(clips)), tmp_path / "kept"
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "harness.cli", "listen", str(models / "okay_nabu.json"), "--input", str(wav)]
+    words = [*command, "--save", str(kept), "--jsonl"]
+    with subprocess.Popen(words, stdin=slave, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        pressed = [b"../positive\n", b"\n"]
+        for line in process.stdout:
+            event = json.loads(line)
+            if pressed and event["event"] == "level" and event["time_s"] > 4 - len(pressed):
+                os.write(master, pressed.pop(0))
+        assert process.wait() == 0
+    os.close(master)
+    os.close(slave)
+    assert {path.parent.name for path in kept.rglob("*.wav")} >= {"___positive", "kept", "detection"}
+    assert {path.parent.parent for path in kept.rglob("*.wav")} == {kept}
