@@ -22,6 +22,7 @@ from mww.core.resources import firmware_dir, fixtures_dir
 from mww.esphome.model import load_model
 from mww.tflm.arena import predict_arena
 from tests.firmware.conftest import published
+from tests.firmware.test_esp32_sources import FRONTEND_HEADERS, STUBS
 from tests.harness.link.test_client import (  # noqa: F401 -- collected
     flashed,
     frames,
@@ -85,8 +86,11 @@ def test_the_engine_of_the_chips_compiles_in_its_place(generated: Path, tmp_path
     includes = [flag for folder in include_folders() for flag in ("-isystem", folder)]
     if bits == "-m32":
         needs_32_bits(tmp_path)
-    defines = ("-DMWW_HARNESS_TFLM", "-DTF_LITE_STATIC_MEMORY", "-DTF_LITE_DISABLE_X86_NEON")
-    for name in ("engine_tflm.cpp", "mww_harness.cpp"):
+    defines = ["-DMWW_HARNESS_TFLM", "-DTF_LITE_STATIC_MEMORY", "-DTF_LITE_DISABLE_X86_NEON"]
+    defines += ["-DMWW_HARNESS_SPEECH_FEATURES", "-isystem", str(tmp_path)]
+    for header in FRONTEND_HEADERS:
+        (tmp_path / header).write_text(f'#include "{STUBS / "frontend_stubs.h"}"\n')
+    for name in ("engine_tflm.cpp", "trial_arena.cpp", "mww_harness.cpp"):
         source = firmware_dir() / "components/mww_harness" / name
         check_warnings(source, generated, bits, *defines, *includes)
 
