@@ -57,8 +57,17 @@ def suspect(found: Divergence, target: Mapping[str, str]) -> str:
     if kernels == "host":
         on_chip = f"; on the chip that would be {function} of esp-nn" if function else ""
         return f"a virtual board computes with the kernels of the tflite-micro package: a planted fault{on_chip}"
+    return _in_source(file, function, target.get("kernels", ""))
+
+
+def _in_source(file: str, function: str | None, linked: str) -> str:
+    """The kernel's file and esp-nn's function, by what a firmware says that it was linked with."""
+    if linked == "reference":
+        return f"{file.replace('/esp_nn/', '/')} of TensorFlow Lite Micro: this library has its reference kernels"
     if function is None:
         return f"{file} of esp-tflite-micro, which calls no esp-nn for this"
+    if linked == "ansi":
+        return f"{function.rpartition('_')[0]}_ansi of esp-nn, called by {file} of esp-tflite-micro"
     return (
         f"{function} of esp-nn, called by {file} of esp-tflite-micro; build the firmware with CONFIG_NN_ANSI_C=y: if "
         "the difference is gone, it is that function's"

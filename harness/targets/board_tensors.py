@@ -55,7 +55,8 @@ class BoardTensors(TensorSource):
             "esphome": board.esphome,
             "esp-idf": board.idf,
             "runtime": board.runtime,
-            "esp-nn": board.kernels,
+            "esp-nn": board.kernels.partition(" ")[0],
+            "kernels": board.kernels.partition(" ")[2],
         }
         return {name: version for name, version in versions.items() if version}
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from harness.bisect.explanation import bisect
-from harness.bisect.reenactment import _orders
+from harness.bisect.reenactment import _orders, suspect
 from harness.cli import execute, mww
 from harness.cli.bisect import headline
 from harness.clips.clip import ArrayClip
@@ -258,3 +258,27 @@ def test_faults_are_for_the_virtual_board_alone(models: Path, clips: Path, capsy
     words = ["bisect", str(models / "okay_nabu.json"), "--wav", str(clips), "--target", "/dev/ttyUSB7"]
     assert execute(mww, [*words, "--fault", "kernel=ADD"]) == 2
     assert "--fault for the target /dev/ttyUSB7" in capsys.readouterr().err
+
+
+class WrongKernel(EngineTensors):
+    """A device on which every convolution computes something else."""
+
+    def load(self, content: bytes, exposed: Sequence[Tensor] = ()) -> None:
+        super().load(alter_kernel(content, "CONV_2D"), exposed)
+
+
+@pytest.mark.parametrize(
+    ("kernels", "where"),
+    [
+        ("generic_opt", "esp_nn_conv_s8_opt of esp-nn, called by tensorflow/lite/micro/kernels/esp_nn/conv.cc"),
+        ("ansi", "esp_nn_conv_s8_ansi of esp-nn, called by tensorflow/lite/micro/kernels/esp_nn/conv.cc"),
+        ("reference", "tensorflow/lite/micro/kernels/conv.cc of TensorFlow Lite Micro"),
+    ],
+)
+def test_the_kernels_that_a_machine_says_it_was_linked_with_are_suspected(
+    model: Model, golden: EngineTensors, spoken: tuple[Slices, ...], kernels: str, where: str
+) -> None:
+    with WrongKernel(EngineProcess("tflm")) as target:
+        result = bisect(model, [ArrayClip("clip", spoken[0][100:190])], target, golden)
+    assert result.divergence is not None
+    assert suspect(result.divergence, {"kind": "machine", "chip": "rv32imc", "kernels": kernels}).startswith(where)
