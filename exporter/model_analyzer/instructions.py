@@ -71,7 +71,15 @@ def counts() -> tuple[Count, ...]:
         Count(
             machine=entry["machine"],
             kernels=entry["kernels"],
-            library=f"esp-tflite-micro {entry['esp_tflite_micro']}, esp-nn {entry['esp_nn']}, {entry['built']}",
+            library=", ".join(
+                text
+                for text in (
+                    f"esp-tflite-micro {entry['esp_tflite_micro']}",
+                    entry["esp_nn"] and f"esp-nn {entry['esp_nn']}",
+                    entry["built"],
+                )
+                if text
+            ),
             processor=entry["processor"],
             models=tuple(
                 CountedModel(**{name: value for name, value in model.items() if name != "clip"})
