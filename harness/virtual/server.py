@@ -15,7 +15,7 @@ from harness.virtual.chips import VirtualChip
 from harness.virtual.engine import Engine, TflmEngine
 from harness.virtual.faults import NO_FAULTS, Faults
 from harness.virtual.firmware import FAST, Firmware, Identity, Speed, like_a_chip
-from harness.virtual.flash import Flash
+from harness.virtual.flash import Flash, open_state
 from harness.virtual.frontend import BoardFrontend
 from harness.virtual.kernel_fault import alter_kernel
 from harness.virtual.microphone import PlayedMicrophone
@@ -23,11 +23,10 @@ from harness.virtual.noise import Noise
 from harness.virtual.program import Program
 from harness.virtual.registers import UNSECURED, Security
 from harness.virtual.sabotage import FaultyEngine
-from harness.virtual.state import open_state
 from harness.virtual.transports.base import Transport
 from harness.virtual.transports.pty import PtyTransport
 from harness.virtual.transports.rfc2217 import Rfc2217Transport
-from harness.virtual.transports.tcp import SocketTransport
+from harness.virtual.transports.stream import SocketTransport
 from mww.core.errors import UsageError
 from mww.core.scratch import scratch_folder
 

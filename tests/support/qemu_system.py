@@ -24,7 +24,7 @@ from harness.virtual.flash import Flash
 from harness.virtual.frontend import BoardFrontend
 from harness.virtual.program import Program
 from harness.virtual.registers import UNSECURED
-from harness.virtual.transports.tcp import SocketTransport
+from harness.virtual.transports.stream import SocketTransport
 
 VERSION = "QEMU emulator version 0.0.0 (stand-in)"
 MACHINES = {"qemu-system-xtensa": ("esp32", "esp32s3"), "qemu-system-riscv32": ("esp32c3",)}

@@ -11,14 +11,44 @@ from typing import Final
 from harness.boards.firmware_project import find_image
 from harness.targets.device import DeviceTarget, Housing, check_engine
 from harness.targets.qemu.boot import greet
-from harness.targets.qemu.flash_image import SIZES, merge_flash
 from harness.targets.qemu.machine import MACHINES, Machine, find_machine, find_program, version_of
 from harness.targets.qemu.process import QemuProcess
 from harness.targets.registry import TargetOptions
-from mww.core.errors import InputError, UsageError
+from mww.core.errors import ImageError, InputError, UsageError
 from mww.core.readable import open_regular
 from mww.esphome.chips import DEFAULT_CHIP
-from mww.images.factory_image import read_factory_image
+from mww.images.factory_image import FactoryImage, read_factory_image
+from mww.images.partition_table import find_model_partition
+
+SIZES: Final = tuple(megabytes << 20 for megabytes in (2, 4, 8, 16))
+"""Bytes; an image of any other size is refused by QEMU (esp-toolchain-docs, qemu/esp32s3/README.md)."""
+
+_SIZE_BYTE: Final = 3  # of an image's header; its upper four bits are log2 of the megabytes
+
+
+def merge_flash(factory: bytes, image: FactoryImage) -> bytes:
+    """The whole flash; `image` is what `read_factory_image` made of `factory`.
+
+    Raises:
+        ImageError: The firmware has no model partition, or needs more flash than QEMU has.
+    """
+    partition = find_model_partition(image.partitions)
+    if partition is None:
+        raise ImageError(
+            "the firmware has no model partition", hint="mww firmware helps make a firmware with this partition"
+        )
+    stated = 1 << 20 << (factory[image.parts[0].offset + _SIZE_BYTE] >> 4)
+    needed = max(stated, len(factory), *(part.offset + part.size for part in image.partitions))
+    size = next((size for size in SIZES if size >= needed), None)
+    if size is None:
+        raise ImageError(
+            f"the firmware needs {needed >> 20} MB of flash, and QEMU has up to {SIZES[-1] >> 20} MB",
+            hint="build a smaller image: a smaller model partition, or fewer components",
+        )
+    flash = bytearray(factory.ljust(size, b"\xff"))
+    flash[partition.offset : partition.offset + partition.size] = b"\xff" * partition.size
+    return bytes(flash)
+
 
 _KIND: Final = "qemu"
 _FLASH: Final = "flash.bin"

@@ -1,4 +1,4 @@
-"""What the socket and rfc2217 transports share: a listening socket on loopback, one connection, bytes both ways."""
+"""`socket://`, plain bytes over TCP, and what rfc2217 shares with it: a socket on loopback, one host at a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,41 @@ import socket
 import time
 from typing import Final
 
-from harness.virtual.transports.base import MAX_READ
+from harness.virtual.transports.base import MAX_READ, Closed, Event, Received
+
+
+class SocketTransport:
+    """A board at the end of a TCP connection."""
+
+    has_lines = False
+
+    def __init__(self, watch: int | None = None) -> None:
+        self._stream = Stream(watch)
+        self.url = f"socket://127.0.0.1:{self._stream.port}"
+
+    @property
+    def pending(self) -> int:
+        """Bytes sent that the host's side has not taken yet."""
+        return self._stream.pending
+
+    def poll(self, timeout: float | None, limit: int) -> list[Event]:
+        """See `Transport`."""
+        _, readable = self._stream.wait(timeout, reading=limit > 0)
+        if not readable:
+            return []
+        data = self._stream.read(limit)
+        if data:
+            return [Received(data)]
+        return [] if self._stream.connected else [Closed()]
+
+    def send(self, data: bytes) -> None:
+        """See `Transport`."""
+        self._stream.send(data)
+
+    def close(self) -> None:
+        """See `Transport`."""
+        self._stream.close()
+
 
 _MAX_PENDING: Final = 4 << 20
 _TURN: Final = 0.5

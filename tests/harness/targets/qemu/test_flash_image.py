@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.targets.qemu.flash_image import SIZES, merge_flash
+from harness.targets.qemu.target import SIZES, merge_flash
 from harness.virtual.chips import find_chip
 from harness.virtual.factory import factory_image
 from mww.core.errors import ImageError
