@@ -43,13 +43,15 @@ def digests(folder: Path) -> dict[str, str]:
 
 @pytest.mark.parametrize("engine", [pytest.param(name, marks=_needs(name)) for name in ENGINES])
 def test_the_same_seed_gives_the_same_bytes(engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for folder, seed, amounts in (("c", 2, NO_NEGATIVES), ("a", 1, FEW), ("b", 1, FEW)):
+    minutes = 0 if engine == "piper" else 1  # it takes 20 s for one, and sentences are spoken as the phrase is
+    few = ("--count", 3, "--near-misses", 1, "--negatives", minutes / 60)
+    for folder, seed, amounts in (("c", 2, NO_NEGATIVES), ("a", 1, few), ("b", 1, few)):
         asked = ("hey jarvis", "--output", tmp_path / folder, "--engine", engine, "--seed", seed)
         code, document = synth(capsys, *asked, *amounts)
         assert code == 0, document
     assert document["schema"] == "mww.synth/1"
-    assert document["clips"] == {"positive": 3, "near-miss": 1, "negative": 1}
-    assert document["negative_hours"] == pytest.approx(1 / 60)
+    assert document["clips"] == {"positive": 3, "near-miss": 1, "negative": minutes}
+    assert document["negative_hours"] == pytest.approx(minutes / 60)
     assert sum(voice["clips"] for voice in document["voices"]) == 3
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
     assert len(set(digests(tmp_path / "a").values()) & set(digests(tmp_path / "c").values())) == 0
@@ -167,13 +169,13 @@ def test_few_voices_are_warned_about_and_a_pipe_sees_nothing_else(
 def test_published_models_hear_the_phrase_and_little_else(
     word: str, phrase: str, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    amounts = ("--count", 12, "--near-misses", 12, "--negatives", 0.03)
+    amounts = ("--count", 12, "--near-misses", 12, "--negatives", 1 / 60)
     assert synth(capsys, phrase, "--output", tmp_path / "clips", *amounts)[0] == 0
     result = check(models / f"{word}.json", [tmp_path / "clips"], lead_in=1.5)
     assert result.evaluation is not None
     at = result.evaluation.at
     assert (at.recall.trials, at.near_misses.trials) == (12, 12)
-    assert at.false_accepts.hours == pytest.approx(2 / 60, rel=0.01)
+    assert at.false_accepts.hours == pytest.approx(1 / 60, rel=0.02)
     assert at.recall.hits >= 8
     assert at.near_misses.hits <= 4
     assert at.false_accepts.count == 0
