@@ -98,7 +98,7 @@ def export_to_tflite(  # noqa: PLR0913  (keyword-only: each is one thing that a 
         optimize: Leave out what no runtime reads, and order the operators for the smallest arena; no output changes.
         converter: What makes the model; None: the direct one, which needs no TensorFlow.
         keep_failed: Write the files of a model that breaks a rule, too, and return its result.
-        progress: Told the name of each phase as it begins.
+        progress: Called with the name of each phase as it begins.
 
     Raises:
         RefusedExportError: The model breaks a rule of the runtime.

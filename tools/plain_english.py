@@ -26,7 +26,7 @@ NAMES: Final = {
 """Variable names that say nothing, and what to call such things."""
 
 PHRASES: Final = {
-    r"\b(?:there|it) is none\b": "it does not exist; without one",
+    r"\b(?:[Tt]here|[Ii]t) is none\b": "it does not exist; without one",
     r"\bmend(?:s|ed|ing)?\b": "repair, correct",
     r"\bdone without\b": "left out",
     r"\bwhat (?:comes|came) of it\b": "the result",
@@ -35,10 +35,10 @@ PHRASES: Final = {
 
 PHRASES_OF_THE_PRODUCT: Final = {
     r"\bis no \w+": "what is missing, or what does not exist",
-    r"\btold\b": "reported, said",
+    r"\b[Tt]old\b": "reported, said",
     r"\bof which\b": "two sentences, or 'where', 'and'",
-    r"\bone that\b": "the thing's name again",
-    r"\btheirs\b": "the owner's name",
+    r"\b[Oo]ne that\b": "the thing's name again",
+    r"\b[Tt]heirs\b": "the owner's name",
     r"\black(?:s|ed)?\b": "does not have, is missing",
 }
 """Likewise, in what users read and in the three roots; tests may still have them."""

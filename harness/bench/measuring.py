@@ -34,7 +34,7 @@ class Row:
 
     Attributes:
         what: Ours.
-        against: Theirs: what a user would otherwise do, or the limit that nobody can pass.
+        against: The reference: what a user would otherwise do, or the limit that nobody can pass.
         unit: Of both.
         own: One number a repetition.
         reference: Likewise, in the same order; empty where the own side stands alone.

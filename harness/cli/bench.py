@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 def command(names: tuple[str, ...], quick: bool, write: Path | None, as_list: bool, as_json: bool) -> int:
     """Measure the benchmarks NAME, or all: each by turns with what a user would otherwise do, five times.
 
-    With --write, benchmarks that are in the file and not measured again stay as they are. One that cannot be measured
-    is reported, and the others go on.
+    With --write, benchmarks that are in the file and not measured again stay as they are. What cannot be measured is
+    reported, and the others go on.
 
     Exits with 0 if every goal holds (or is not judged: --quick), 1 if one does not, 2 if one could not be measured.
     """

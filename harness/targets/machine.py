@@ -164,7 +164,7 @@ def find_machine(name: str) -> BareMachine:
     """A machine by its name.
 
     Raises:
-        UsageError: There is none of that name.
+        UsageError: The machine is unknown.
     """
     for machine in MACHINES:
         if machine.name == name:

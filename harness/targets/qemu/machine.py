@@ -101,7 +101,7 @@ def find_machine(chip: str) -> Machine:
 def find_program(machine: Machine) -> str:
     """QEMU's executable: what `MWW_QEMU` names, or one in that folder; else one in the path; else ESP-IDF's newest.
 
-    One that has no such machine, as Debian's, is passed over.
+    A QEMU without such a machine, as Debian's, is passed over.
 
     Raises:
         QemuMissingError: It does not exist.
