@@ -197,9 +197,13 @@ class LinkClient(Closing):
         """What a model slot holds."""
         return self._call(wire.Describe(slot), wire.Model)
 
-    def open_model(self, slot: int = 0, *, any_output: bool = False) -> wire.Model:
-        """Load a stored model in its initial state; `any_output` takes outputs that ESPHome would not."""
-        flags = wire.OPEN_ANY_OUTPUT if any_output else 0
+    def open_model(self, slot: int = 0, *, any_output: bool = False, misalignment: int = 0) -> wire.Model:
+        """Load a stored model in its initial state.
+
+        `any_output` takes outputs that ESPHome would not. With a `misalignment` of 1 to 15 a copy in memory is loaded
+        that begins so many bytes past a multiple of 16, where ESPHome may have a model that it got at run time.
+        """
+        flags = (wire.OPEN_ANY_OUTPUT if any_output else 0) | misalignment << wire.OPEN_MISALIGNMENT_SHIFT
         model = self._call(wire.Open(slot, flags), wire.Model, patience=_OPEN_PATIENCE)
         self._counted[slot], self._strides[slot] = 0, model.stride
         return model

@@ -29,6 +29,7 @@ PROTOCOL_VERSION: Final = 1
 UNKNOWN: Final = 0xFFFF_FFFF
 ABSENT, STORED, OPEN, CORRUPT = range(4)
 OPEN_ANY_OUTPUT: Final = 1
+OPEN_MISALIGNMENT_SHIFT: Final = 4
 INFER_PROFILE: Final = 1
 FLAG_VIRTUAL: Final = 1
 FLAG_INSTRUCTIONS: Final = 2
@@ -46,6 +47,12 @@ CONSTANTS: Final = (
     Constant("OPEN", U8, OPEN, "`Model.state`: a record that the engine has loaded."),
     Constant("CORRUPT", U8, CORRUPT, "`Model.state`: a record that its digest disowns."),
     Constant("OPEN_ANY_OUTPUT", U8, OPEN_ANY_OUTPUT, "`Open.flags`: accept any output tensors, for `ReadOutput`."),
+    Constant(
+        "OPEN_MISALIGNMENT_SHIFT",
+        U8,
+        OPEN_MISALIGNMENT_SHIFT,
+        "`Open.flags`: from this bit on, how many bytes past a multiple of 16 a copy of the model begins; 0: no copy.",
+    ),
     Constant("INFER_PROFILE", U8, INFER_PROFILE, "`Infer.flags`: time each operator of the last frame."),
     Constant("FLAG_VIRTUAL", U8, FLAG_VIRTUAL, "`Welcome.flags`: no chip; the arena is that of this build."),
     Constant(
@@ -116,7 +123,7 @@ class Open(Message):
     """Loads a stored model, in its initial state, with detection disarmed; an open one is closed first."""
 
     model: Annotated[int, U8, "Model slot."]
-    flags: Annotated[int, U8, "OPEN_ANY_OUTPUT."]
+    flags: Annotated[int, U8, "OPEN_ANY_OUTPUT, and a misalignment."]
 
 
 @request(0x12, reply="Done")

@@ -123,6 +123,16 @@ class RunOptions:
             default="30, and 300 for QEMU",
         ),
     )
+    misalignment: int = field(
+        default=0,
+        metadata=_says(
+            "A board opens a copy of the model that begins so many bytes past a multiple of 16.",
+            "--misalignment",
+            metavar="BYTES",
+            low=0,
+            high=15,
+        ),
+    )
     machine_image: Path | None = field(
         default=None,
         metadata=_says(
@@ -250,6 +260,7 @@ class RunOptions:
             flash=self.flash,
             faults=self.faults,
             timeout=self.timeout,
+            misalignment=self.misalignment,
             machine_image=self.machine_image,
         )
 

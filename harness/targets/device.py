@@ -86,6 +86,7 @@ class DeviceTarget(Target):
         self._called = called or url
         self._baud = options.baud or DEFAULT_BAUD
         self._may_upload = options.flash
+        self._misalignment = options.misalignment
         self._model: Model | None = None
         self._counted_before = 0
         self._armed = False
@@ -127,7 +128,7 @@ class DeviceTarget(Target):
                     hint=f"mww flash --port {self._called} --model {model.path}",
                 )
             self._client.upload(_SLOT, ModelRecord(model.content, arena))
-        opened = self._client.open_model(_SLOT)
+        opened = self._client.open_model(_SLOT, misalignment=self._misalignment)
         self._model = model
         self._arm()
         self._counted_before = self._client.stats().inferences
@@ -292,7 +293,7 @@ class DeviceTarget(Target):
         """Begin a new session with the model as it is stored; a board that is gone is not waited for again."""
         try:
             self._client.reconnect(_RECOVERY)
-            self._client.open_model(_SLOT)
+            self._client.open_model(_SLOT, misalignment=self._misalignment)
             self._arm()
         except LinkError as error:
             self._lost = error

@@ -34,6 +34,7 @@ class TargetOptions:
         flash: Whether a board may be given the model when it has another.
         faults: What goes wrong on a virtual board that is started; see `harness.virtual.faults`.
         timeout: Seconds from a request to a board to its answer; None for the default of the kind of board.
+        misalignment: Bytes past a multiple of 16 at which a board opens a copy of the model; 0 where it is stored.
         machine_image: The program of a bare machine; see `harness.targets.machine`.
         purpose: What a lease of a board says about its holder.
     """
@@ -44,6 +45,7 @@ class TargetOptions:
     flash: bool = True
     faults: tuple[str, ...] = ()
     timeout: float | None = None
+    misalignment: int = 0
     machine_image: Path | None = None
     purpose: str = "mww run"
 
@@ -180,6 +182,8 @@ def open_target(name: str, options: TargetOptions) -> Target:
     if options.faults and not spec.takes_faults:
         hint = "--target virtual and machine:NAME take faults; a board of mww virtual is given its own when it starts"
         raise UsageError(f"--fault for the target {name}", hint=hint)
+    if options.misalignment and not spec.has_link:
+        raise UsageError(f"--misalignment for the target {name}", hint="a board opens a model so: --target PORT")
     opener: Callable[[str, TargetOptions], Target] = import_module(spec.module).open_target
     return opener(name, options)
 

@@ -37,7 +37,7 @@ class Run:
     operators: list[str]
 
 
-def run(engine: Path, model: Path, arena: int, frames: bytes = b"", options: tuple[str, str] = CHECKED) -> Run:
+def run(engine: Path, model: Path, arena: int, frames: bytes = b"", options: tuple[str, ...] = CHECKED) -> Run:
     done = subprocess.run([engine, model, str(arena), *options], input=frames, capture_output=True, check=False)
     lines = done.stdout.decode().splitlines()
     facts = {name: int(value) for name, value in (word.split("=") for word in lines[0].split() if "=" in word)}
@@ -89,6 +89,19 @@ def test_outputs_are_the_wheels(engine: Path, models: Path, name: str, slices: n
     assert np.array_equal(result.outputs[:, 0], expected)
     assert result.operators[0] in ("CALL_ONCE", "VAR_HANDLE")
     assert result.operators[-1] == "QUANTIZE"
+
+
+def test_a_model_at_any_alignment_gives_the_same_outputs(
+    engine: Path, models: Path, slices: npt.NDArray[np.int8]
+) -> None:
+    model = load(models, "hey_jarvis")
+    frames = slices[: 60 * model.stride].tobytes()
+    outputs = [
+        run(engine, models / "hey_jarvis.tflite", model.tensor_arena_size or 0, frames, (*CHECKED, str(misalignment)))
+        for misalignment in range(16)
+    ]
+    assert len(outputs[0].outputs) == 60
+    assert all(np.array_equal(each.outputs, outputs[0].outputs) for each in outputs)
 
 
 def test_every_result_can_be_an_output_at_once_and_is_the_wheels(

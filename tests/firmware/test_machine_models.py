@@ -108,6 +108,19 @@ def test_random_models_give_the_exact_engines_outputs(name: str, image: Path, tm
     assert result.verdict == "pass", content[:8]
 
 
+def test_a_model_at_any_alignment_computes_the_same(name: str, client: LinkClient) -> None:
+    """At every byte on RV32IMC; on Xtensa at every word, since its processor reads no word elsewhere."""
+    model = load_model(published("hey_jarvis"))
+    frames = np.random.default_rng(0).integers(-128, 128, (40, model.stride, 40), np.int8)
+    client.upload(0, ModelRecord(model.content, model.tensor_arena_size or 0))
+    outputs = []
+    for misalignment in range(0, 16, 1 if name == "rv32imc" else 4):
+        client.open_model(0, misalignment=misalignment)
+        outputs.append(client.infer(frames).outputs.tobytes())
+    assert len(outputs) == (16 if name == "rv32imc" else 4)
+    assert set(outputs) == {outputs[0]}
+
+
 def test_inner_tensors_can_be_read_for_a_bisection(
     name: str, image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

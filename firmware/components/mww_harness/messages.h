@@ -21,6 +21,8 @@ static constexpr uint8_t OPEN = 2;
 static constexpr uint8_t CORRUPT = 3;
 /// Open.flags: accept any output tensors, for ReadOutput.
 static constexpr uint8_t OPEN_ANY_OUTPUT = 1;
+/// Open.flags: from this bit on, how many bytes past a multiple of 16 a copy of the model begins; 0: no copy.
+static constexpr uint8_t OPEN_MISALIGNMENT_SHIFT = 4;
 /// Infer.flags: time each operator of the last frame.
 static constexpr uint8_t INFER_PROFILE = 1;
 /// Welcome.flags: no chip; the arena is that of this build.
@@ -282,7 +284,7 @@ struct Open {
 
   /// Model slot.
   uint8_t model{};
-  /// OPEN_ANY_OUTPUT.
+  /// OPEN_ANY_OUTPUT, and a misalignment.
   uint8_t flags{};
 
   void encode(WireWriter &writer) const {

@@ -1,6 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
 
 #include "detector.h"
 #include "engine.h"
@@ -16,13 +19,28 @@ struct ModelSlot {
   uint32_t inferences{0};
   bool open{false};
   bool needs_reset{false};
+  std::unique_ptr<uint8_t, decltype(&std::free)> copy{nullptr, std::free};
 
+  /// A copy of the model that begins `misalignment` bytes past a multiple of 16, and lasts until close(). Without data
+  /// if memory is short.
+  StoredModel misaligned(const StoredModel &model, uint8_t misalignment) {
+    static constexpr size_t ALIGNMENT = 16;
+    this->copy.reset(static_cast<uint8_t *>(std::malloc(model.size + 2 * ALIGNMENT)));
+    if (this->copy == nullptr) {
+      return {};
+    }
+    const size_t past = reinterpret_cast<uintptr_t>(this->copy.get()) % ALIGNMENT;
+    uint8_t *data = this->copy.get() + (ALIGNMENT - past) + misalignment;
+    std::memcpy(data, model.data, model.size);
+    return {data, model.size, model.manifest_arena};
+  }
   /// Harmless for a model that is not open.
   void close() {
     if (this->open) {
       this->engine->unload();
       this->open = false;
     }
+    this->copy.reset();
   }
   /// Puts model and rule back to their initial states.
   Outcome reset() {

@@ -137,13 +137,23 @@ void Session::handle_(const wire::Open &request, Reply &reply) {
     return reply.error(ErrorCode::MODEL_CORRUPT);
   }
   slot->facts = wire::Model();
+  StoredModel model = this->store_->model(request.model);
+  const uint8_t misalignment = request.flags >> wire::OPEN_MISALIGNMENT_SHIFT;
+  if (misalignment != 0) {
+    model = slot->misaligned(model, misalignment);
+    if (model.data == nullptr) {
+      return reply.error(ErrorCode::NO_MEMORY, this->store_->entry(request.model).length, "for a copy of the model");
+    }
+  }
   const bool any_output = (request.flags & wire::OPEN_ANY_OUTPUT) != 0;
-  const Outcome outcome = slot->engine->load(this->store_->model(request.model), any_output, &slot->facts);
+  const Outcome outcome = slot->engine->load(model, any_output, &slot->facts);
   if (!outcome.ok()) {
+    slot->close();
     return reply.error(outcome.code, outcome.detail, outcome.text);
   }
   if (slot->facts.stride == 0) {
     slot->engine->unload();
+    slot->close();
     return reply.error(ErrorCode::MODEL_INPUT);
   }
   slot->open = true;

@@ -91,8 +91,8 @@ int run(TflmEngine &engine, const wire::Model &facts) {
 }  // namespace
 
 int main(int argc, char **argv) {
-  if (argc != 5) {
-    std::fprintf(stderr, "usage: mww_tflm MODEL ARENA manifest|probe any|checked < FRAMES\n");
+  if (argc != 5 && argc != 6) {
+    std::fprintf(stderr, "usage: mww_tflm MODEL ARENA manifest|probe any|checked [MISALIGNMENT] < FRAMES\n");
     return 2;
   }
   FILE *file = std::fopen(argv[1], "rb");
@@ -104,7 +104,9 @@ int main(int argc, char **argv) {
   std::fclose(file);
 
   HostMemory memory;
-  uint8_t *model = memory.allocate(content.size());
+  const size_t misalignment = argc == 6 ? std::strtoul(argv[5], nullptr, 10) % 16 : 0;
+  uint8_t *aligned = memory.allocate(content.size() + misalignment);
+  uint8_t *model = aligned + misalignment;
   std::memcpy(model, content.data(), content.size());
   const bool probe = std::strcmp(argv[3], "probe") == 0;
   TflmEngine engine(&memory, probe ? ArenaSource::PROBE : ArenaSource::MANIFEST);
@@ -113,13 +115,13 @@ int main(int argc, char **argv) {
                            static_cast<uint32_t>(std::strtoul(argv[2], nullptr, 10))};
   const Outcome outcome = engine.load(stored, std::strcmp(argv[4], "any") == 0, &facts);
   if (!outcome.ok()) {
-    std::free(model);
+    std::free(aligned);
     return fail("load", outcome);
   }
   std::printf("stride=%u outputs=%u variables=%u arena_used=%u arena_size=%u variable_arena_used=%u\n", facts.stride,
               facts.outputs, facts.variables, facts.arena_used, facts.arena_size, facts.variable_arena_used);
   const int status = run(engine, facts);
   engine.unload();
-  std::free(model);
+  std::free(aligned);
   return status;
 }

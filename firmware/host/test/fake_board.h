@@ -68,6 +68,7 @@ class FakeEngine final : public Engine {
     if (model.data[0] == 0xEE) {
       return {wire::ErrorCode::MODEL_OPERATOR, 42, "NOPE"};
     }
+    this->opened = model;
     this->stride = facts->stride = model.data[0];
     this->loaded = true;
     this->sum = 0;
@@ -110,6 +111,7 @@ class FakeEngine final : public Engine {
   size_t inferences{0};
   size_t fail_after{SIZE_MAX};
   uint8_t tensor[700]{};
+  StoredModel opened;
   uint8_t stride{0};
   uint8_t sum{0};
   uint16_t ops{0};

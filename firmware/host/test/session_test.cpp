@@ -284,6 +284,30 @@ TEST(a_refused_model_leaves_its_slot_closed) {
   CHECK(!board.engines[0].loaded);
 }
 
+TEST(a_model_opens_at_every_misalignment_that_is_asked_for) {
+  FakeBoard board;
+  board.send(0, hello(1));
+  const std::vector<uint8_t> content = make_model(1000);
+  uint16_t sequence = upload(board, 1, 0, content);
+  const uint8_t *stored = nullptr;
+  for (uint8_t misalignment = 0; misalignment < 16; misalignment++) {
+    wire::Open open = on_slot<wire::Open>(0);
+    open.flags = static_cast<uint8_t>(misalignment << wire::OPEN_MISALIGNMENT_SHIFT);
+    board.send(sequence++, open);
+    const StoredModel &model = board.engines[0].opened;
+    CHECK(board.engines[0].loaded);
+    CHECK(std::equal(content.begin(), content.end(), model.data, model.data + model.size));
+    if (misalignment == 0) {
+      stored = model.data;
+    } else {
+      CHECK(model.data != stored);
+      CHECK_EQUAL(reinterpret_cast<uintptr_t>(model.data) % 16, static_cast<uintptr_t>(misalignment));
+    }
+  }
+  board.send(sequence++, on_slot<wire::Close>(0));
+  CHECK(!board.engines[0].loaded);
+}
+
 TEST(heartbeats_come_while_the_host_is_heard_and_stop_after) {
   FakeBoard board;
   board.send(0, hello(1));

@@ -196,3 +196,17 @@ def _erase_application(port: str) -> None:
 
     with connected(port, "default-reset") as connection:
         erase_region(run_stub(connection.rom), 0x10000, 0x1000)
+
+
+def test_a_misaligned_copy_of_the_model_computes_the_same(models: Path, clips: Path) -> None:
+    model, wavs = models / "hey_jarvis.json", clips / "hey_jarvis"
+    plain, odd = (
+        [
+            clip.outputs_sha256
+            for clip in check(model, wavs, target="virtual", lead_in=1.0, misalignment=bytes_past).clips
+        ]
+        for bytes_past in (0, 5)
+    )
+    assert plain == odd
+    with pytest.raises(UsageError, match="--misalignment for the target emulator"):
+        check(model, wavs, misalignment=1)
