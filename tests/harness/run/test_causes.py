@@ -10,7 +10,7 @@ from harness.check import check
 from harness.run.results import Problem, RunResult
 from harness.virtual.process import VirtualBoard
 
-FIRST = 95  # inferences of the first clip, with a second of lead-in
+FIRST = 93  # inferences of the first clip, with a second of lead-in
 
 
 def _run(models: Path, clips: Path, fault: str) -> RunResult:
@@ -53,7 +53,7 @@ def test_a_kernel_that_rounds_otherwise(models: Path, clips: Path) -> None:
     problem = _only(result)
     assert (problem.code, problem.inference, len(problem.clips)) == ("rounding", 29, 3)
     assert result.proposed_allowance is not None
-    assert set(result.proposed_allowance.clips.values()) == {3}
+    assert sorted(result.proposed_allowance.clips.values()) == [2, 3, 3]
 
 
 @pytest.mark.parametrize("operator", ["CONV_2D", "ASSIGN_VARIABLE"])
