@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,6 +38,14 @@ def taken_options(words: dict[str, Any]) -> dict[str, Any]:
     return {**taken, "target": first, "more_targets": tuple(others)}
 
 
+class _FiniteRange(click.FloatRange):
+    """A range that holds no NaN, which compares as inside of every range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        return number if math.isfinite(number) else self.fail(f"{value} is not a finite number.", param, ctx)
+
+
 def _click_option(name: str, option: Option, default: object, meaning: str) -> Callable[[F], F]:
     if option.default is not None:
         meaning += f"  [default: {option.default}]"
@@ -52,7 +61,7 @@ def _click_option(name: str, option: Option, default: object, meaning: str) -> C
     if option.choices:
         more["type"] = click.Choice(list(option.choices))
     elif option.is_number:
-        more["type"] = click.FloatRange(option.low, option.high)
+        more["type"] = _FiniteRange(option.low, option.high)
     elif option.low is not None:
         more["type"] = click.IntRange(option.low, option.high)
     elif option.is_path:

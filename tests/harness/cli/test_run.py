@@ -176,6 +176,8 @@ def test_a_short_clip_is_warned_of_on_stderr(
         (["--features", "absent.npz"], "cannot read absent.npz"),
         (["--wav", ".", "--engine", "xnnpack"], "xnnpack"),
         (["--wav", ".", "--tolerance", "-1"], "tolerance"),
+        (["--wav", ".", "--timeout", "nan"], "not a finite number"),
+        (["--wav", ".", "--min-recall", "nan"], "not a finite number"),
     ],
 )
 def test_what_cannot_be_meant_is_exit_2_and_one_document(
