@@ -6,7 +6,6 @@ A verb's module parses, calls and prints; errors, interrupts and exit codes are 
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from typing import Final, NoReturn
 import click
 
 from harness.cli.output import print_error
+from harness.engines.exact.blas import set_up_blas
 from mww import __version__
 from mww.core.errors import MwwError, UsageError
 
@@ -53,7 +53,7 @@ VERBS: Final = {
 INTERRUPTED: Final = 130
 
 _SMALL_PRODUCTS: Final = ("run", "record", "cutoff", "bisect", "demo", "bench")
-"""Verbs whose matrix products are so small that threads of numpy's BLAS cost more than they win."""
+"""Verbs whose matrix products are small, and decide how long they take."""
 
 
 class LazyGroup(click.Group):
@@ -68,7 +68,7 @@ class LazyGroup(click.Group):
         if cmd_name not in VERBS:
             return None
         if cmd_name in _SMALL_PRODUCTS:
-            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+            set_up_blas()
         command = import_module(f"harness.cli.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command

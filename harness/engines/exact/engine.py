@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.engines.catalog import EXACT_VERSION
+from harness.engines.exact.blas import check_products
 from harness.engines.exact.graph import Graph
 from harness.engines.exact.lines import Lines, NoLineError, follow
 from harness.engines.exact.program import Block, Program, Steps
@@ -36,6 +37,7 @@ def prepared(content: bytes) -> Graph:
         ModelFileError: It cannot be read.
         EngineError: It has an operator or option that is not supported.
     """
+    check_products()
     try:
         return Graph(read_model(content))
     except RefusedError as error:

@@ -7,6 +7,8 @@ fixedpoint.h. Arrays are int64, which holds every intermediate result of the C c
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -85,6 +87,60 @@ def least_input(result: Integers, multiplier: Integers, shift: Integers) -> Inte
     # A product goes to `middle` or above from middle * 2**31 - 2**30 on: halves go upwards there.
     least: Integers = -((_HALF - middle * _ONE) // (multiplier << left))
     return least
+
+
+_BY_CHANNEL: Final = ("multiplier", "shift", "bias", "least", "largest")
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """How sums of each channel become bytes; arrays are int64 `[channels]`.
+
+    Attributes:
+        multiplier: Of 31 bits.
+        shift: Positive to the left.
+        bias: Added to a sum first.
+        least: The least sum there can be, without the bias.
+        largest: The largest.
+        zero_point: Of the output.
+        low: The least output.
+        high: The largest.
+    """
+
+    multiplier: Integers
+    shift: Integers
+    bias: Integers
+    least: Integers
+    largest: Integers
+    zero_point: int
+    low: int
+    high: int
+
+    def apply(self, sums: npt.NDArray[np.generic]) -> Integers:
+        """The bytes of sums `[..., channels]`, by the integer arithmetic itself."""
+        scaled = multiply(sums.astype(np.int64) + self.bias, self.multiplier, self.shift)
+        return np.clip(scaled + self.zero_point, self.low, self.high)
+
+    def overflow(self) -> str | None:
+        """Why the C code would leave int32, which has no defined result; None where it does not."""
+        reach = np.maximum(np.abs(self.least + self.bias), np.abs(self.largest + self.bias))
+        if (reach > INT32_MAX).any():
+            return "sums that leave int32"
+        if ((reach << np.clip(self.shift, 0, 31)) > INT32_MAX).any() or (self.shift > 30).any():
+            return "an output scale so fine that shifted sums leave int32"
+        return None
+
+    def channel(self, index: int) -> Scaling:
+        """One channel alone."""
+        return replace(self, **{name: getattr(self, name)[index : index + 1] for name in _BY_CHANNEL})
+
+    @staticmethod
+    def joined(parts: Sequence[Scaling]) -> Scaling | None:
+        """One with the channels of several; None where their outputs have not the same limits."""
+        if len({(part.zero_point, part.low, part.high) for part in parts}) != 1:
+            return None
+        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _BY_CHANNEL}
+        return replace(parts[0], **arrays)
 
 
 def activation_range(activation: str, dtype: str, scale: float, zero_point: int) -> tuple[int, int]:

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.engines.exact import fixed_point
-from harness.engines.exact.fixed_point import Integers, activation_range, quantize_multiplier
+from harness.engines.exact.fixed_point import Integers, Scaling, activation_range, quantize_multiplier
+from harness.engines.exact.float_form import FLOAT32_EXACT
 from harness.engines.exact.refusal import BYTES, Node
-from harness.engines.exact.requantiser import FLOAT32_EXACT, Requantiser, Scaling
+from harness.engines.exact.requantiser import Requantiser
 from harness.engines.exact.scratch import Calls, Values, view_as
 from harness.engines.exact.windows import Window
 from mww.tflite.operator_options import Conv2D, DepthwiseConv2D, Elementwise, FullyConnected, Pool2D, Reducer

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from harness.engines.exact.fixed_point import Scaling
 from harness.engines.exact.graph import Graph
 from harness.engines.exact.kernels import DepthwiseConvolution, sum_products
 from harness.engines.exact.lines import Line, Lines, Row
@@ -22,10 +23,12 @@ from mww.tflite.model_file import Operator
 class SideBySide:
     """The convolutions of one concatenation."""
 
-    def __init__(self, kernels: Sequence[DepthwiseConvolution], operators: Sequence[Operator]) -> None:
+    def __init__(
+        self, kernels: Sequence[DepthwiseConvolution], operators: Sequence[Operator], scaling: Scaling
+    ) -> None:
         self.operators = tuple(operators)
         self._kernels = tuple(kernels)
-        self._requantiser = Requantiser.joined([kernel.requantiser for kernel in kernels])
+        self._requantiser = Requantiser(scaling)
 
     def bind(self, calls: Calls, sources: Sequence[Values], output: Values) -> None:
         """Fill the concatenation's output from the convolutions' inputs."""
@@ -111,8 +114,11 @@ def side_by_side(graph: Graph, lines: Lines) -> dict[int, SideBySide]:
         kernels = [graph.kernels.get(maker.index) if maker else None for maker in makers]
         fitting = [kernel for kernel in kernels if isinstance(kernel, DepthwiseConvolution) and kernel.is_plain]
         alone = all(uses[tensor] == 1 for tensor in operator.inputs)
-        if len(fitting) == len(kernels) and alone and Requantiser.can_join([kernel.requantiser for kernel in fitting]):
-            groups[operator.index] = SideBySide(fitting, [maker for maker in makers if maker])
+        if len(fitting) < len(kernels) or not alone:
+            continue
+        scaling = Scaling.joined([kernel.requantiser.scaling for kernel in fitting])
+        if scaling is not None:
+            groups[operator.index] = SideBySide(fitting, [maker for maker in makers if maker], scaling)
     return groups
 
 

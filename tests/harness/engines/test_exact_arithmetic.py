@@ -13,11 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.engines import passed
-from harness.engines.exact import checked
+from harness.engines.exact import blas, checked
 from harness.engines.exact.checked import ExactEngine
 from harness.engines.exact.engine import ExactModel
-from harness.engines.exact.fixed_point import LEAST_SHIFT, least_input, multiply, quantize_multiplier
-from harness.engines.exact.requantiser import Requantiser, Scaling
+from harness.engines.exact.fixed_point import LEAST_SHIFT, Scaling, least_input, multiply, quantize_multiplier
+from harness.engines.exact.float_form import fit
+from harness.engines.exact.requantiser import Requantiser
 from harness.engines.exact.scratch import Calls
 from harness.engines.process import EngineProcess
 from mww.core.errors import EngineError
@@ -84,9 +85,9 @@ def test_a_float_form_that_is_not_proven_is_not_used() -> None:
     wide = np.array([2**40], np.int64)
     multiplier, shift = np.array([1_500_000_001], np.int64), np.array([-24], np.int64)
     scaling = Scaling(multiplier, shift, np.zeros(1, np.int64), -wide, wide, 0, -128, 127)
-    assert not Requantiser(scaling).proven
+    assert fit(scaling) is None
     zero = Scaling(np.zeros(1, np.int64), shift, np.zeros(1, np.int64), -wide, wide, 5, -128, 127)
-    assert not Requantiser(zero).proven
+    assert fit(zero) is None
     assert zero.apply(np.array([[1000.0]])).tolist() == [[5]]
 
 
@@ -165,11 +166,54 @@ print(hashlib.sha256(ExactModel(model).infer(frames).tobytes()).hexdigest())
 
 
 def test_matrix_kernels_and_threads_of_blas_change_nothing(models: Path) -> None:
-    settings_ = [{"OPENBLAS_CORETYPE": core} for core in ("Prescott", "Nehalem", "Sandybridge", "Haswell", "Zen")]
+    cores = ("Prescott", "Nehalem", "Sandybridge", "Haswell", "Zen", *filter(None, [blas._kernels()]))
+    settings_ = [{"OPENBLAS_CORETYPE": core} for core in cores] + [{"OPENBLAS_NUM_THREADS": str(n)} for n in (1, 2, 4)]
     words = [sys.executable, "-c", _HASH, str(models / "okay_nabu.tflite")]
     root = Path(__file__).parents[3]
     hashes = {
         subprocess.run(words, env=os.environ | extra, cwd=root, capture_output=True, check=True, text=True).stdout
-        for extra in (*settings_, {"OPENBLAS_NUM_THREADS": "2"}, {})
+        for extra in (*settings_, {})
     }
     assert len(hashes) == 1
+
+
+INTEL = """processor\t: 0
+vendor_id\t: GenuineIntel
+cpu family\t: 6
+flags\t\t: fpu sse2 {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "kernels"),
+    [
+        (INTEL.format("fma avx2 avx512f avx512bw avx512cd avx512dq avx512vl"), "SkylakeX"),
+        (INTEL.format("fma avx2 avx512f"), "Haswell"),
+        (INTEL.format("avx"), None),
+        (INTEL.format("fma avx2").replace("GenuineIntel", "AuthenticAMD"), None),
+        ("", None),
+    ],
+)
+def test_the_kernels_are_those_that_an_intel_processor_has_instructions_for(
+    text: str, kernels: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpu = tmp_path / "cpuinfo"
+    cpu.write_text(text)
+    monkeypatch.setattr(blas, "_CPU", cpu)
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
+    environment: dict[str, str] = {}
+    monkeypatch.setattr("os.environ", environment)
+    blas.set_up_blas()
+    assert environment == {"OPENBLAS_NUM_THREADS": "1"} | ({"OPENBLAS_CORETYPE": kernels} if kernels else {})
+    environment.update({"OPENBLAS_CORETYPE": "Zen", "OPENBLAS_NUM_THREADS": "3"})
+    blas.set_up_blas()
+    assert environment == {"OPENBLAS_CORETYPE": "Zen", "OPENBLAS_NUM_THREADS": "3"}
+
+
+def test_products_that_are_not_exact_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    blas.check_products()
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "array_equal", lambda first, second: False)
+        with pytest.raises(EngineError, match="are not exact on this computer"):
+            blas.check_products.__wrapped__()
