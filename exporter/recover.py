@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.checkpoint import weights_file
+from exporter.conversion.folding import neutral_variance
 from exporter.conversion.recovered_ranges import Ranges, ranges_document, recovered_ranges
-from exporter.network.architecture import NORM_EPSILON, Architecture, FloatArray, Parameter, Weights
+from exporter.network.architecture import Architecture, FloatArray, Parameter, Weights
 from exporter.network.graph_walk import constant_operand
 from exporter.network.settings import trainer_configuration
 from exporter.network.streaming_graph import read_streaming_graph
@@ -91,7 +92,7 @@ def _layer_weights(model: ModelFile, parameter: Parameter, operators: Mapping[st
             beta = dequantized(model, constant_operand(model, operators[f"{layer}_shift"])).reshape(shapes[1])
         else:
             beta = _bias(model, operators[layer], shapes[1])
-        norm = (gamma, beta, np.zeros(shapes[2]), np.full(shapes[3], 1 - NORM_EPSILON))
+        norm = (gamma, beta, np.zeros(shapes[2]), neutral_variance(*shapes[3]))
         return tuple(array.astype(np.float32) for array in norm)
     operator = operators[
         role

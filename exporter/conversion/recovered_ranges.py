@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, TypeAlias
 
+import numpy as np
+
 from exporter.network.streaming_graph import StreamingGraph, read_streaming_graph
 from mww.core.errors import CalibrationError, ModelFileError
 from mww.core.readable import open_regular
@@ -32,9 +34,22 @@ def recovered_ranges(graph: StreamingGraph) -> Ranges:
         tensor = graph.model.main.tensors[index]
         if tensor.dtype != "INT8" or tensor.quantization is None:
             raise ModelFileError(f"tensor {index} is {tensor.dtype}", hint="only int8 models can be recovered")
-        scale, zero_point = tensor.quantization.scale, tensor.quantization.zero_point
-        ranges[role] = ((-128 - zero_point) * scale, (127 - zero_point) * scale)
+        ranges[role] = exact_range(tensor.quantization.scale, tensor.quantization.zero_point)
     return ranges
+
+
+def exact_range(scale: float, zero_point: int) -> tuple[float, float]:
+    """A range of float32 numbers that gives this scale again to the last bit, where there is such a range.
+
+    A scale is the width of a range through 255 in float32; with the lower end at a multiple of the width's last place,
+    the subtraction of the ends is exact.
+    """
+    width = np.float32(255 * np.float64(scale))
+    near = (np.nextafter(width, np.float32(0)), width, np.nextafter(width, np.float32(np.inf)))
+    width = min(near, key=lambda wide: abs(float(wide / np.float32(255)) - scale))
+    place = float(np.spacing(width))
+    low = round((-128 - zero_point) * scale / place) * place
+    return low, low + float(width)
 
 
 def _outputs(graph: StreamingGraph) -> dict[str, int]:

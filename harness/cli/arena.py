@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from harness.cli.numbers import Whole
 from harness.cli.output import console, emit_json, json_option, warn
 from harness.report.measured_arena import MeasuredArena, read_measured_arena
 from mww.core.errors import UsageError
@@ -45,7 +46,7 @@ class _Asked:
 @click.option("--chip", "chips", multiple=True, type=click.Choice(CHIP_NAMES), help="Repeatable; all by default.")
 @click.option(
     "--manifest-size",
-    type=click.IntRange(0, _MAX_MANIFEST_SIZE),
+    type=Whole(0, _MAX_MANIFEST_SIZE),
     metavar="N",
     help="Size in bytes that ESPHome's probe starts from; a manifest has its own.",
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from harness.cli.numbers import Real
 from harness.cli.output import console, emit_json, json_option, printable_lines, progress, warn
 from harness.report.wording import zero_account
 from harness.run.cutoff import HOURS_FOR_LEVELS, LEAD_IN, LEVELS, CutoffChoice, choose_cutoff
@@ -19,6 +20,7 @@ from mww.core.errors import UsageError
 from mww.esphome.audio import left_out_of
 from mww.esphome.manifest import is_manifest, load_manifest, write_micro
 from mww.esphome.model import load_model
+from mww.esphome.wav import MAX_SECONDS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -36,9 +38,18 @@ _SHOWN: Final = 15
     metavar="DIR",
     help="positive/ and negative/.",
 )
-@click.option("--lead-in", default=LEAD_IN, show_default=True, metavar="SECONDS", help="Silence in front of each clip.")
-@click.option("--target-recall", type=float, metavar="R", help="Fewest false accepts with this recall; 0.9 by default.")
-@click.option("--max-false-accepts-per-hour", type=float, metavar="N", help="Highest recall with no more of them.")
+@click.option(
+    "--lead-in",
+    type=Real(0, MAX_SECONDS),
+    default=LEAD_IN,
+    show_default=True,
+    metavar="SECONDS",
+    help="Silence in front of each clip.",
+)
+@click.option(
+    "--target-recall", type=Real(0, 1), metavar="R", help="Fewest false accepts with this recall; 0.9 by default."
+)
+@click.option("--max-false-accepts-per-hour", type=Real(0), metavar="N", help="Highest recall with no more of them.")
 @click.option("--write", is_flag=True, help="Put the cutoff into the manifest.")
 @json_option
 def command(

@@ -17,6 +17,7 @@ from exporter.model_analyzer import ModelAnalysis
 from exporter.network.architecture import weight_count
 from exporter.network.settings import architecture_settings
 from harness.cli.arena import arena_document
+from harness.cli.numbers import Real, Whole
 from harness.cli.output import emit_json, json_option, progress, warn
 from mww.core.errors import UsageError
 from mww.core.progress import Progress
@@ -61,17 +62,17 @@ _HEARD = "the wake word must be spoken in the calibration clips, or the model ne
 @click.option("--author", metavar="TEXT", help="Who made it.")
 @click.option("--website", metavar="URL", help="Where it is from.")
 @click.option("--language", "trained_languages", multiple=True, metavar="CODE", help="Repeatable [en].")
-@click.option("--probability-cutoff", type=click.FloatRange(0, 1), metavar="P", help="[0.97]")
+@click.option("--probability-cutoff", type=Real(0, 1), metavar="P", help="[0.97]")
 @click.option("--cutoff-from", metavar="DIR", type=_PATH, help="Choose the cutoff by clips in positive/, negative/.")
-@click.option("--target-recall", type=click.FloatRange(0, 1, min_open=True), metavar="R", help="[0.9]")
-@click.option("--sliding-window-size", type=click.IntRange(1), metavar="N", help="Outputs that detection sums [5].")
-@click.option("--feature-step-size", type=click.IntRange(0, 30), metavar="MS", help="Milliseconds a slice [10].")
+@click.option("--target-recall", type=Real(0, 1, min_open=True), metavar="R", help="[0.9]")
+@click.option("--sliding-window-size", type=Whole(1), metavar="N", help="Outputs that detection sums [5].")
+@click.option("--feature-step-size", type=Whole(0, 30), metavar="MS", help="Milliseconds a slice [10].")
 @click.option("--minimum-esphome-version", metavar="VERSION", help="[2024.7.0]")
 @click.option("--chip", "chips", multiple=True, type=click.Choice(CHIP_NAMES), help="Repeatable; all by default.")
 @click.option(
     "--runtime", "runtimes", multiple=True, metavar="NAME|all", help="The arena suffices with; see mww arena."
 )
-@click.option("--arena-margin", type=click.FloatRange(0, 10), metavar="PART", help="Room in the tensor arena [0.10].")
+@click.option("--arena-margin", type=Real(0, 10), metavar="PART", help="Room in the tensor arena [0.10].")
 @click.option("--allow-small-calibration", is_flag=True, help=f"Take fewer than {MINIMUM_CLIPS} calibration clips.")
 @click.option("--converter", type=click.Choice(CONVERTERS), help="What makes the model [direct].")
 @click.option("--no-optimize", is_flag=True, help="Leave names, metadata and the operators' order as converted.")

@@ -9,6 +9,7 @@ import click
 import numpy as np
 import numpy.typing as npt
 
+from harness.cli.numbers import Real
 from harness.cli.output import emit_json, json_option, progress, warn
 from harness.clips.clip import AudioClip, audio_clips
 from harness.clips.npz import write_archive
@@ -16,12 +17,19 @@ from mww.core.progress import Progress
 from mww.core.text import printable
 from mww.esphome.audio import left_out_of
 from mww.esphome.frontend import quantize_features, wav_to_features
+from mww.esphome.wav import MAX_SECONDS
 
 
 @click.command("features")
 @click.argument("clips", metavar="CLIP.wav...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), metavar="FILE.npz", help="Where to.")
-@click.option("--lead-in", default=0.0, metavar="SECONDS", help="Digital silence in front of each clip.")
+@click.option(
+    "--lead-in",
+    type=Real(0, MAX_SECONDS),
+    default=0.0,
+    metavar="SECONDS",
+    help="Digital silence in front of each clip.",
+)
 @click.option("--raw", is_flag=True, help="The front-end's uint16 in place of the model's int8.")
 @json_option
 def command(clips: tuple[Path, ...], output: Path, lead_in: float, raw: bool, as_json: bool) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.boards.firmware_project import find_image
+from harness.cli.numbers import Whole
 from harness.cli.output import emit_json, json_option, progress
 from harness.serial.connection import DEFAULT_BAUD
 from harness.targets.registry import firmware_of
@@ -36,7 +37,7 @@ _MAX_FIRMWARE = 32 << 20  # bytes; no supported board has more flash
 @click.option(
     "--model", "models", type=click.Path(path_type=Path), multiple=True, metavar="MANIFEST.json", help="One to four."
 )
-@click.option("--baud", type=int, default=DEFAULT_BAUD, show_default=True, envvar="ESPBAUD", help="[env: ESPBAUD]")
+@click.option("--baud", type=Whole(1), default=DEFAULT_BAUD, show_default=True, envvar="ESPBAUD", help="[env: ESPBAUD]")
 @click.option("--before", default="default-reset", show_default=True, help="As esptool names it.")
 @click.option("--after", default="hard-reset", show_default=True, help="As esptool names it.")
 @json_option

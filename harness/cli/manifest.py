@@ -10,6 +10,7 @@ import click
 
 from exporter.manifest import generate_manifest, save_manifest
 from exporter.manifest_repair import Change, repair_manifest
+from harness.cli.numbers import Real, Whole
 from harness.cli.output import emit_json, json_option, warn
 from mww.core.errors import UsageError
 from mww.core.text import printable
@@ -28,11 +29,11 @@ _PATH = click.Path(path_type=Path)
 @click.option("--author", metavar="TEXT")
 @click.option("--website", metavar="URL")
 @click.option("--language", "trained_languages", multiple=True, metavar="CODE", help="Repeatable.")
-@click.option("--probability-cutoff", type=float, metavar="P")
-@click.option("--sliding-window-size", type=int, metavar="N")
-@click.option("--feature-step-size", type=int, metavar="MS")
+@click.option("--probability-cutoff", type=Real(0, 1), metavar="P")
+@click.option("--sliding-window-size", type=Whole(1), metavar="N")
+@click.option("--feature-step-size", type=Whole(0, 30), metavar="MS")
 @click.option("--minimum-esphome-version", metavar="RELEASE")
-@click.option("--tensor-arena-size", type=int, metavar="BYTES", help="Otherwise it is computed from the model.")
+@click.option("--tensor-arena-size", type=Whole(0), metavar="BYTES", help="Otherwise it is computed from the model.")
 @json_option
 def command(file: Path, output: Path | None, in_place: bool, as_json: bool, **options: Any) -> int:
     """Make the manifest of FILE, a .tflite model, or repair FILE, a manifest, and say what was changed.

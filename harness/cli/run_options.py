@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from harness.cli.numbers import Real, Whole
 from harness.run.options import Option, run_options
 from harness.targets.registry import DEFAULT_TARGET
 
@@ -38,14 +38,6 @@ def taken_options(words: dict[str, Any]) -> dict[str, Any]:
     return {**taken, "target": first, "more_targets": tuple(others)}
 
 
-class _FiniteRange(click.FloatRange):
-    """A range that holds no NaN, which compares as inside of every range."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number: float = super().convert(value, param, ctx)
-        return number if math.isfinite(number) else self.fail(f"{value} is not a finite number.", param, ctx)
-
-
 def _click_option(name: str, option: Option, default: object, meaning: str) -> Callable[[F], F]:
     if option.default is not None:
         meaning += f"  [default: {option.default}]"
@@ -61,9 +53,9 @@ def _click_option(name: str, option: Option, default: object, meaning: str) -> C
     if option.choices:
         more["type"] = click.Choice(list(option.choices))
     elif option.is_number:
-        more["type"] = _FiniteRange(option.low, option.high)
+        more["type"] = Real(option.low, option.high)
     elif option.low is not None:
-        more["type"] = click.IntRange(option.low, option.high)
+        more["type"] = Whole(option.low, option.high)
     elif option.is_path:
         more["type"] = click.Path(path_type=Path)
     return click.option(option.flag or "", name, **more)

@@ -9,6 +9,7 @@ from typing import Final
 
 import click
 
+from harness.cli.numbers import Real, Whole
 from harness.cli.output import emit_json, json_option, printable_lines, progress, warn
 from harness.report.wording import counted
 from harness.synth.plan import Amounts
@@ -26,11 +27,17 @@ _PATH = click.Path(path_type=Path)
 @click.option("--output", required=True, type=_PATH, metavar="DIR", help="Folder for positive/, near-miss/, negative/.")
 @click.option("--engine", "engines", multiple=True, type=click.Choice(list(ENGINES)), help="Repeatable.  [installed]")
 @click.option("--voice", "voices", multiple=True, metavar="NAME|FILE", help="Repeatable; .onnx and .flitevox too.")
-@click.option("--count", default=_COUNT, show_default=True, metavar="N", help="Clips of the phrase.")
-@click.option("--near-misses", default=_NEAR_MISSES, show_default=True, metavar="N", help="Clips that resemble it.")
-@click.option("--negatives", "hours", default=_HOURS, show_default=True, metavar="HOURS", help="Speech and sounds.")
+@click.option("--count", type=Whole(0), default=_COUNT, show_default=True, metavar="N", help="Clips of the phrase.")
+@click.option(
+    "--near-misses", type=Whole(0), default=_NEAR_MISSES, show_default=True, metavar="N", help="Clips that resemble it."
+)
+@click.option(
+    "--negatives", "hours", type=Real(0), default=_HOURS, show_default=True, metavar="HOURS", help="Speech and sounds."
+)
 @click.option("--sentences", type=_PATH, metavar="FILE", help="What negatives say, a sentence a line.  [English]")
-@click.option("--seed", default=0, show_default=True, metavar="S", help="The same seed gives the same clips.")
+@click.option(
+    "--seed", type=Whole(0), default=0, show_default=True, metavar="S", help="The same seed gives the same clips."
+)
 @click.option("--resume", is_flag=True, help="Keep the clips in DIR and make the others.")
 @json_option
 def command(  # noqa: PLR0913, PLR0917 -- one for each option

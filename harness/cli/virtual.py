@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from harness.cli.numbers import Whole
 from harness.cli.output import emit_json, json_option
 from mww.core.errors import OutputError
 from mww.core.files import write_files
@@ -17,8 +18,8 @@ from mww.esphome.chips import DEFAULT_CHIP, VIRTUAL_CHIPS
 @click.option("--port-file", type=click.Path(path_type=Path), help="Write the port here once the board is ready.")
 @click.option("--state", type=click.Path(path_type=Path), help="Keep the flash in this folder.")
 @click.option("--transport", default="socket", show_default=True, help="socket, pty or rfc2217.")
-@click.option("--baud", type=click.IntRange(300, 5_000_000), help="Simulate a UART of this rate.")
-@click.option("--inference-us", type=click.IntRange(1, 60_000_000), help="Microseconds that an inference takes.")
+@click.option("--baud", type=Whole(300, 5_000_000), help="Simulate a UART of this rate.")
+@click.option("--inference-us", type=Whole(1, 60_000_000), help="Microseconds that an inference takes.")
 @click.option("--microphone", type=click.Path(path_type=Path), help="A sound file that its microphone plays.")
 @click.option("--fault", "faults", multiple=True, metavar="SPEC", help="Such as drop=0.02 or reboot=100; repeatable.")
 @click.option(

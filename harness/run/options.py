@@ -20,6 +20,7 @@ from harness.targets.registry import DEFAULT_TARGET, TARGET_NAMES, TargetOptions
 from mww.core.errors import UsageError
 from mww.core.progress import Progress, no_progress
 from mww.esphome.chips import CHIP_NAMES
+from mww.esphome.wav import MAX_SECONDS
 
 if TYPE_CHECKING:
     from harness.run.allowances.file import AllowanceFile
@@ -162,7 +163,15 @@ class RunOptions:
         ),
     )
     lead_in: float = field(
-        default=0.0, metadata=_says("Digital silence in front of each WAV.", "--lead-in", metavar="SECONDS")
+        default=0.0,
+        metadata=_says(
+            "Digital silence in front of each WAV.",
+            "--lead-in",
+            metavar="SECONDS",
+            low=0,
+            high=MAX_SECONDS,
+            is_number=True,
+        ),
     )
     vad: Model | Path | str | None = field(
         default=None,

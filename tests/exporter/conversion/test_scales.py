@@ -13,8 +13,12 @@ from exporter.conversion.direct.scales import (
     quantised_weights,
     weight_scales,
 )
+from exporter.conversion.folding import neutral_variance, reciprocal_root
+from exporter.conversion.recovered_ranges import exact_range
+from exporter.network.architecture import NORM_EPSILON
 
 finite = st.floats(-1e4, 1e4, width=32)
+counts = st.integers(1, 40)
 
 
 @given(finite, finite)
@@ -63,3 +67,42 @@ def test_a_constant_operand_is_off_by_half_a_step_at_most(values: list[float]) -
     quantised, quantization = quantised_operand(array)
     real = (quantised.astype(float) - quantization.zero_point) * quantization.scale
     assert np.abs(real - array).max() <= quantization.scale * 1.001
+
+
+@given(finite, finite)
+def test_a_recovered_range_gives_the_same_scale_again(one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    quantization = activation_scale(low, high)
+    again = activation_scale(*exact_range(quantization.scale, quantization.zero_point))
+    assert again.scale == quantization.scale
+    assert again.zero_point == quantization.zero_point
+
+
+@given(st.lists(st.floats(2**-20, 2**20, width=32), min_size=1, max_size=20))
+def test_the_root_of_the_trainers_wheels_is_near_the_root(values: list[float]) -> None:
+    array = np.array(values, np.float32)
+    np.testing.assert_allclose(reciprocal_root(array), 1 / np.sqrt(array.astype(np.float64)), rtol=3e-7)
+
+
+def test_the_root_is_that_of_tensorflow_on_an_intel_processor() -> None:
+    values = (np.arange(1, 12, dtype=np.float32) / np.float32(7)) ** 2  # a vector of 8, and three one by one
+    expected = [
+        0x40E00000,
+        0x40600000,
+        0x40155555,
+        0x3FE00000,
+        0x3FB33333,
+        0x3F955555,
+        0x3F7FFFFE,
+        0x3F600000,
+        0x3F471C72,
+        0x3F333333,
+        0x3F22E8BA,
+    ]
+    assert reciprocal_root(values).view(np.uint32).tolist() == expected
+
+
+@given(counts)
+def test_a_neutral_norm_changes_nothing(entries: int) -> None:
+    variance = neutral_variance(entries)
+    assert reciprocal_root(variance + np.float32(NORM_EPSILON)).tolist() == [1] * entries
