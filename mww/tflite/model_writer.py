@@ -6,127 +6,16 @@ The `flatbuffers` package writes the tables; whether the model makes sense is th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import singledispatch
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from mww.tflite.model_file import Operator, Quantization, Subgraph, Tensor
-from mww.tflite.operator_options import (
-    CallOnce,
-    Concatenation,
-    Conv2D,
-    DepthwiseConv2D,
-    Elementwise,
-    FullyConnected,
-    Options,
-    Pool2D,
-    Reshape,
-    SplitV,
-    StridedSlice,
-    VarHandle,
-    options_member,
-)
-from mww.tflite.tflite_schema import ACTIVATIONS, OPERATORS, PADDINGS, TENSOR_TYPES
+from mww.tflite.operator_options import options_member, stored_options
+from mww.tflite.tflite_schema import OPERATORS, TENSOR_TYPES
 
 if TYPE_CHECKING:
     from flatbuffers import Builder
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A field of a table: how it is stored, and what."""
-
-    kind: Literal["byte", "int", "text"]
-    value: int | str
-
-
-@singledispatch
-def option_fields(options: Options) -> tuple[Field | None, ...]:
-    """The fields in the schema's order (tensorflow 2.19.1, `schema_v3c.fbs`); None and others keep their defaults.
-
-    Raises:
-        TypeError: Options that nothing here writes.
-    """
-    raise TypeError(f"{type(options).__name__} cannot be written")
-
-
-def _ints(*values: int) -> tuple[Field, ...]:
-    return tuple(Field("int", value) for value in values)
-
-
-def _activation(name: str) -> Field:
-    return Field("byte", ACTIVATIONS.index(name))
-
-
-def _padding(name: str) -> Field:
-    return Field("byte", PADDINGS.index(name))
-
-
-@option_fields.register
-def _(options: Conv2D) -> tuple[Field, ...]:
-    (height, width), (tall, wide) = options.stride, options.dilation
-    activation = _activation(options.activation)
-    return _padding(options.padding), *_ints(width, height), activation, *_ints(wide, tall)
-
-
-@option_fields.register
-def _(options: DepthwiseConv2D) -> tuple[Field, ...]:
-    (height, width), (tall, wide) = options.stride, options.dilation
-    sizes = _ints(width, height, options.depth_multiplier)
-    return _padding(options.padding), *sizes, _activation(options.activation), *_ints(wide, tall)
-
-
-@option_fields.register
-def _(options: Pool2D) -> tuple[Field, ...]:
-    (height, width), (tall, wide) = options.stride, options.filter
-    return _padding(options.padding), *_ints(width, height, wide, tall), _activation(options.activation)
-
-
-@option_fields.register
-def _(options: FullyConnected) -> tuple[Field, ...]:
-    formats = Field("byte", options.weights_format)
-    return _activation(options.activation), formats, Field("byte", options.keep_num_dims)
-
-
-@option_fields.register
-def _(options: Concatenation) -> tuple[Field, ...]:
-    return *_ints(options.axis), _activation(options.activation)
-
-
-@option_fields.register
-def _(options: Elementwise) -> tuple[Field, ...]:
-    return (_activation(options.activation),)
-
-
-@option_fields.register
-def _(options: Reshape) -> tuple[Field, ...]:
-    if options.new_shape:
-        raise TypeError("a shape among the options; it is written as a tensor")
-    return ()
-
-
-@option_fields.register
-def _(options: StridedSlice) -> tuple[Field, ...]:
-    masks = _ints(options.begin_mask, options.end_mask, options.ellipsis_mask)
-    return *masks, *_ints(options.new_axis_mask, options.shrink_axis_mask), Field("byte", options.offset)
-
-
-@option_fields.register
-def _(options: SplitV) -> tuple[Field, ...]:
-    return _ints(options.splits)
-
-
-@option_fields.register
-def _(options: CallOnce) -> tuple[Field, ...]:
-    return _ints(options.subgraph)
-
-
-@option_fields.register
-def _(options: VarHandle) -> tuple[Field | None, ...]:
-    container = None if options.container is None else Field("text", options.container)
-    return container, Field("text", options.shared_name)
 
 
 _IDENTIFIER: Final = b"TFL3"
@@ -198,14 +87,10 @@ class _Writer:
         return self._table(children, ints={0: code}, bytes_={3: member})
 
     def _options(self, operator: Operator) -> int:
-        fields = {slot: field for slot, field in enumerate(option_fields(operator.options)) if field}
-        texts = {slot: self._text(field.value) for slot, field in fields.items() if isinstance(field.value, str)}
-        numbers = {slot: field for slot, field in fields.items() if slot not in texts}
-        ints, bytes_ = (
-            {slot: int(field.value) for slot, field in numbers.items() if field.kind == kind}
-            for kind in ("int", "byte")
-        )
-        return self._table(texts, ints=ints, bytes_=bytes_)
+        stored = stored_options(operator.op, operator.options)
+        children = {slot: self._text(text) for slot, text in stored.texts.items()}
+        children |= {slot: self._numbers_of(numbers) for slot, numbers in stored.vectors.items()}
+        return self._table(children, ints=stored.ints, bytes_=stored.bytes)
 
     def _buffer(self, content: bytes) -> int:
         if not content:
