@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -11,7 +10,7 @@ import numpy as np
 
 from exporter.network.streaming_graph import StreamingGraph, read_streaming_graph
 from mww.core.errors import CalibrationError, ModelFileError
-from mww.core.readable import open_regular
+from mww.core.fields import Fields
 from mww.tflite.model_file import ModelFile
 
 Ranges: TypeAlias = Mapping[str, tuple[float, float]]
@@ -19,6 +18,7 @@ Ranges: TypeAlias = Mapping[str, tuple[float, float]]
 
 RANGES_SCHEMA: Final = "mww.calibration-ranges/1"
 
+_HINT: Final = "mww recover --ranges-output writes one"
 _MAX_FILE_SIZE: Final = 1024 * 1024
 _LARGEST: Final = 1e9  # beyond what any activation has, and finite
 
@@ -84,25 +84,19 @@ def load_ranges(path: Path) -> Ranges:
     Raises:
         CalibrationError: It cannot be read, or it is another kind of document.
     """
-    hint = "mww recover --ranges-output writes one"
-    try:
-        with open_regular(path) as file:
-            document = json.loads(file.read(_MAX_FILE_SIZE))
-    except OSError as error:
-        raise CalibrationError(
-            f"cannot read {path}: {error.strerror}", hint="mww recover --ranges-output writes one"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise CalibrationError(f"{path} is not JSON: {error}", hint=hint) from error
-    if not isinstance(document, dict) or document.get("schema") != RANGES_SCHEMA:
-        raise CalibrationError(f"{path} holds no calibration ranges", hint=hint)
-    entries = document.get("ranges")
-    if not isinstance(entries, dict) or not all(_is_range(limits) for limits in entries.values()):
-        raise CalibrationError(f"{path} holds something that is not a range", hint=hint)
-    return {role: (float(low), float(high)) for role, (low, high) in entries.items()}
+    document = Fields.read(path, hint=_HINT, most_bytes=_MAX_FILE_SIZE, error=CalibrationError)
+    document.one_of("schema", (RANGES_SCHEMA,))
+    ranges = document.fields("ranges")
+    return {role: _range(ranges, role) for role in ranges}
 
 
-def _is_range(limits: object) -> bool:
-    if not isinstance(limits, list) or len(limits) != 2 or not all(type(limit) in (int, float) for limit in limits):
-        return False
-    return all(abs(limit) <= _LARGEST for limit in limits) and bool(limits[0] < limits[1])
+def _range(ranges: Fields, role: str) -> tuple[float, float]:
+    limits = ranges.value(role)
+    if (
+        not isinstance(limits, list)
+        or len(limits) != 2
+        or not all(type(limit) in (int, float) and abs(limit) <= _LARGEST for limit in limits)
+        or limits[0] >= limits[1]
+    ):
+        ranges.refuse(role, f"a lower and a higher number, both up to {_LARGEST:g}")
+    return float(limits[0]), float(limits[1])

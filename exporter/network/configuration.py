@@ -8,7 +8,7 @@ file concerns training and is ignored.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,6 +18,7 @@ from exporter.manifest import ManifestOptions
 from exporter.network import settings
 from exporter.network.settings import Settings
 from mww.core.errors import ConfigurationError
+from mww.core.fields import Fields
 from mww.core.yaml_reader import read_yaml
 
 DEFAULT_NAME: Final = "training_config.yaml"
@@ -36,7 +37,7 @@ _TRAINER_INPUT: Final = frozenset(
 )
 """Names that the official trainer reads, and writes beside `flags` into its training_config.yaml."""
 
-_HINT: Final = "give the training_config.yaml that the trainer wrote"
+_HINT: Final = "give the training_config.yaml that the trainer wrote; docs/reference/configuration.md lists all keys"
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -71,12 +72,7 @@ def load_configuration(path: Path) -> Configuration:
             `!!python/tuple` that the official trainer writes.
     """
     document, _ = read_yaml(path, ConfigurationError, _HINT, tuples=True)
-    if not isinstance(document, dict):
-        raise ConfigurationError(f"{path} holds no settings", hint="see docs/reference/configuration.md")
-    try:
-        return parse_configuration(document)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{path}: {error.message}", hint=error.hint) from error
+    return _parse(Fields(path, document, hint=_HINT, error=ConfigurationError))
 
 
 def parse_configuration(document: Mapping[Any, Any]) -> Configuration:
@@ -85,76 +81,66 @@ def parse_configuration(document: Mapping[Any, Any]) -> Configuration:
     Raises:
         ConfigurationError: A name or value is not known.
     """
-    if isinstance(document.get("flags"), Mapping):
+    return _parse(Fields("the configuration", document, hint=_HINT, error=ConfigurationError))
+
+
+def _parse(document: Fields) -> Configuration:
+    if "flags" in document and isinstance(document.value("flags"), Mapping):
         return _official(document)
-    if not all(isinstance(name, str) for name in document):
-        raise ConfigurationError(
-            "a name in the configuration is not text", hint="write the names of settings as text, such as stride: 3"
-        )
-    if _SARPEL_SECTIONS & document.keys():
+    if _SARPEL_SECTIONS & set(document):
         return _sarpel(document)
-    if len(_TRAINER_INPUT & document.keys()) > 1:
-        raise ConfigurationError("this is what the trainer was given, which does not say the network", hint=_HINT)
-    _refuse_unknown(document, _OUR_SECTIONS, "the configuration")
-    model, manifest = (_section(document, name) for name in _OUR_SECTIONS)
-    _refuse_unknown(model, tuple(settings.ALL), "model")
-    _refuse_unknown(manifest, _MANIFEST_KEYS, "manifest")
-    parsed = {name: settings.parse_setting(name, value) for name, value in model.items()}
-    return Configuration(parsed, manifest)
+    if len(_TRAINER_INPUT & set(document)) > 1:
+        document.fault("is what the trainer was given, which does not say the network")
+    document.only(_OUR_SECTIONS)
+    model, manifest = (document.optional_fields(name) for name in _OUR_SECTIONS)
+    if manifest:
+        manifest.only(_MANIFEST_KEYS)
+    return Configuration(
+        settings=_settings(model) if model else {},
+        manifest={name: manifest.value(name) for name in manifest} if manifest else {},
+    )
 
 
-def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    section = document.get(name) or {}
-    if not isinstance(section, Mapping) or not all(isinstance(key, str) for key in section):
-        raise ConfigurationError(
-            f"{name}: holds no settings",
-            hint="give the training_config.yaml that the trainer wrote, or settings under model:",
-        )
-    return section
+def _settings(section: Fields, ignored: Collection[str] = ()) -> Settings:
+    """The settings of an architecture's section, which has no keys but those and what is `ignored`."""
+    section.only((*settings.ALL, *ignored))
+    return {name: section.parsed(name, settings.parse_setting) for name in section if name not in ignored}
 
 
-def _refuse_unknown(section: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:
-    for name in section:
-        if name not in known:
-            near = get_close_matches(str(name), known, 1, 0.5)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
-            raise ConfigurationError(f"{where} has the unknown name {str(name)[:60]}", hint=hint)
-
-
-def _official(document: Mapping[Any, Any]) -> Configuration:
+def _official(document: Fields) -> Configuration:
     """`flags` holds the architecture among the trainer's other flags; stride and length stand outside."""
-    flags = _section(document, "flags")
-    reported: dict[str, object] = {"architecture": flags["model_name"]} if flags.get("model_name") else {}
-    for name, value in flags.items():
-        if name in settings.ALL:
-            reported[name] = value
-        elif near := get_close_matches(name, settings.ALL, 1, 0.85):
-            raise ConfigurationError(f"flags has the unknown name {name[:60]}", hint=f"did you mean {near[0]}?")
+    flags = document.fields("flags")
+    for name in flags:
+        if name not in settings.ALL and (near := get_close_matches(name, settings.ALL, 1, 0.85)):
+            flags.fault(f"has the unknown key {name[:60]!r}", hint=f"did you mean {near[0]}?")
+    parsed = {name: flags.parsed(name, settings.parse_setting) for name in flags if name in settings.ALL}
+    if flags.value("model_name"):
+        parsed.setdefault(
+            "architecture",
+            flags.parsed("model_name", lambda _, value: settings.parse_setting("architecture", value)),
+        )
     for name in ("stride", "spectrogram_length"):
-        if name in document and reported.setdefault(name, document[name]) != document[name]:
-            raise ConfigurationError(
-                f"{name} is {document[name]}, and {reported[name]} among the flags",
-                hint="remove one of the two: they are the same setting",
-            )
+        if name in document:
+            outside = document.parsed(name, settings.parse_setting)
+            if parsed.setdefault(name, outside) != outside:
+                hint = "remove one of the two: they are the same setting"
+                document.fault(f"is {outside}, and {parsed[name]} among the flags", key=name, hint=hint)
     _log_ignored(set(document) - {"flags", "stride", "spectrogram_length", "window_step_ms"})
-    parsed = {name: settings.parse_setting(name, value) for name, value in reported.items()}
-    return Configuration(parsed, feature_step_size=_step(document.get("window_step_ms")))
+    return Configuration(parsed, feature_step_size=_step(document))
 
 
-def _sarpel(document: Mapping[str, Any]) -> Configuration:
-    model = _section(document, "model")
-    _refuse_unknown(model, (*settings.ALL, *_SARPEL_TRAINING_KEYS), "model")
-    parsed = {
-        name: settings.parse_setting(name, value) for name, value in model.items() if name not in _SARPEL_TRAINING_KEYS
-    }
+def _sarpel(document: Fields) -> Configuration:
+    model, hardware = document.optional_fields("model"), document.optional_fields("hardware")
     _log_ignored(set(document) - {"model"})
-    return Configuration(parsed, feature_step_size=_step(_section(document, "hardware").get("window_step_ms")))
+    parsed = _settings(model, _SARPEL_TRAINING_KEYS) if model else {}
+    return Configuration(parsed, feature_step_size=_step(hardware) if hardware else None)
 
 
-def _step(value: object) -> int | None:
+def _step(section: Fields) -> int | None:
+    value = section.value("window_step_ms")
     return value if isinstance(value, int) and 0 < value <= 30 else None
 
 
-def _log_ignored(names: set[Any]) -> None:
+def _log_ignored(names: set[str]) -> None:
     if names:
-        _LOG.debug("ignored in the configuration: %s", ", ".join(sorted(map(str, names))))
+        _LOG.debug("ignored in the configuration: %s", ", ".join(sorted(names)))

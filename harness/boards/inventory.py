@@ -5,7 +5,6 @@ Where a board is plugged in is `harness.serial.ports`' question, who may use it 
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import shlex
@@ -17,6 +16,7 @@ from typing import Final
 from harness.boards.labgrid.address import in_lab, parse_address
 from harness.serial.connection import DEFAULT_BAUD
 from mww.core.errors import InputError, MwwError, UsageError
+from mww.core.fields import Fields
 from mww.core.yaml_reader import read_yaml
 from mww.esphome.chips import CHIP_NAMES
 
@@ -27,8 +27,9 @@ _MAX_BOARDS: Final = 1000
 _MAX_TEXT: Final = 1000
 _MAX_BAUD: Final = 10_000_000
 _POWER_CYCLE_SECONDS: Final = 60.0
-_REQUIRED: Final = ("id", "chip")
 _FREE_TEXT: Final = ("product", "psram", "notes")
+_HINT: Final = "copy the example of docs/boards.md, and fill it from: mww boards scan"
+_QUOTES: Final = "put it in quotes: YAML reads bare digits and colons as a number"
 _MAC = re.compile(r"[0-9A-F]{2}([:-]?[0-9A-F]{2}){5}", re.IGNORECASE)
 
 
@@ -104,109 +105,61 @@ def load_inventory(path: Path | str) -> tuple[Board, ...]:
         InventoryError: It cannot be read, has an unknown key or a value out of range, or names one board twice.
     """
     path = Path(path)
-    document, _ = read_yaml(
-        path, InventoryError, "copy the example of docs/boards.md, and fill it from: mww boards scan"
-    )
-    entries = document.get("boards") if isinstance(document, dict) and set(document) == {"boards"} else None
-    if not isinstance(entries, list) or not entries:
-        raise InventoryError(
-            f"{path} is not an inventory", hint="it needs one key, boards, with a list of boards under it"
-        )
-    if len(entries) > _MAX_BOARDS:
-        raise InventoryError(
-            f"{path} lists {len(entries)} boards, more than {_MAX_BOARDS}",
-            hint="split the inventory into several files",
-        )
-    boards = tuple(_parse_board(f"{path}, board {number}", entry) for number, entry in enumerate(entries, start=1))
-    _refuse_doubles(path, boards)
+    content, _ = read_yaml(path, InventoryError, _HINT)
+    document = Fields(path, content, hint=_HINT, error=InventoryError)
+    document.only(("boards",), required=("boards",))
+    boards = tuple(map(_parse_board, document.items("boards", "board", most=_MAX_BOARDS)))
+    if not boards:
+        document.fault("lists no board")
+    _refuse_doubles(document, boards)
     return boards
 
 
-def _parse_board(where: str, entry: object) -> Board:
-    if not isinstance(entry, dict):
-        raise InventoryError(
-            f"{where} is not a mapping of keys to values", hint="write the board as in the example of docs/boards.md"
-        )
-    known = [field.name for field in fields(Board)]
-    for key in entry:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
-            raise InventoryError(f"{where} has an unknown key {str(key)[:60]!r}", hint=hint)
-    for key in _REQUIRED:
-        if not entry.get(key):
-            raise InventoryError(
-                f"{where} has no {key}", hint="add it to the board's entry; docs/boards.md lists the keys"
-            )
-    texts = {key: _text(where, key, entry.get(key)) for key in known if key not in ("baud", "power_cycle")}
-    if not _in_lab(where, texts["port"]) and not texts["serial"] and not texts["mac"]:
+def _parse_board(entry: Fields) -> Board:
+    entry.only([field.name for field in fields(Board)], required=("id", "chip"))
+    texts = {key: _text(entry, key) for key in ("product", "serial", "mac", "port", "psram", "notes")}
+    if not _in_lab(entry, texts["port"]) and not texts["serial"] and not texts["mac"]:
         hint = "mww boards scan shows the serial number of every port; a tty name can change at each plug"
-        raise InventoryError(f"{where} has neither serial nor mac", hint=hint)
-    board = Board(
-        **texts, baud=_baud(where, entry.get("baud", DEFAULT_BAUD)), power_cycle=_argv(where, entry.get("power_cycle"))
+        entry.fault("has neither serial nor mac", hint=hint)
+    if texts["mac"] and not _MAC.fullmatch(texts["mac"]):
+        entry.refuse("mac", "a MAC address", hint="such as F4:12:FA:5B:8C:20, in quotes")
+    command_hint = "a list of words, such as [uhubctl, --action, cycle, --ports, '2']; no shell reads it"
+    return Board(
+        **texts,
+        id=entry.text("id", longest=_MAX_TEXT, hint=_QUOTES),
+        chip=entry.one_of("chip", CHIP_NAMES),
+        baud=entry.whole("baud", 1, _MAX_BAUD) if "baud" in entry else DEFAULT_BAUD,
+        power_cycle=entry.words("power_cycle", hint=command_hint) if "power_cycle" in entry else (),
     )
-    if board.chip not in CHIP_NAMES:
-        raise InventoryError(
-            f"{where} has an unknown chip {board.chip!r}", hint=f"known chips: {', '.join(CHIP_NAMES)}"
-        )
-    if board.mac and not _MAC.fullmatch(board.mac):
-        raise InventoryError(
-            f"{where} has mac {board.mac!r}, which is not a MAC address", hint="such as F4:12:FA:5B:8C:20, in quotes"
-        )
-    return board
 
 
-def _in_lab(where: str, port: str) -> bool:
+def _in_lab(entry: Fields, port: str) -> bool:
     """Whether a lab is asked for the board, by tags in place of a serial number."""
     if not in_lab(port):
         return False
     try:
         parse_address(port)
     except UsageError as error:
-        raise InventoryError(f"{where}: {error.message}", hint=error.hint) from error
+        entry.fault(f"is not an address of a lab: {error.message}", key="port", hint=error.hint)
     return True
 
 
-def _text(where: str, key: str, value: object) -> str:
+def _text(entry: Fields, key: str) -> str:
+    value = entry.value(key)
     if value is None or value is False:
         return ""
     if key in _FREE_TEXT and isinstance(value, bool | int | float):
         return "yes" if value is True else str(value)
-    if not isinstance(value, str):
-        hint = "put it in quotes: YAML reads bare digits and colons as a number"
-        raise InventoryError(f"{where} has a {key} that is not text: {str(value)[:60]}", hint=hint)
-    if len(value) > _MAX_TEXT:
-        raise InventoryError(f"{where} has a {key} longer than {_MAX_TEXT} characters", hint="shorten it")
-    return value
+    return entry.text(key, longest=_MAX_TEXT, hint=_QUOTES)
 
 
-def _baud(where: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MAX_BAUD:
-        raise InventoryError(
-            f"{where} has baud {str(value)[:60]!r}, not a number from 1 to {_MAX_BAUD}",
-            hint="write a number such as 921600",
-        )
-    return value
-
-
-def _argv(where: str, value: object) -> tuple[str, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not value or not all(isinstance(word, str) and word for word in value):
-        hint = "a list of words, such as [uhubctl, --action, cycle, --ports, '2']; no shell reads it"
-        raise InventoryError(f"{where} has a power_cycle that is not a command", hint=hint)
-    return tuple(value)
-
-
-def _refuse_doubles(path: Path, boards: tuple[Board, ...]) -> None:
+def _refuse_doubles(document: Fields, boards: tuple[Board, ...]) -> None:
     seen: dict[str, Board] = {}
     for board in boards:
         for name in (f"id {board.id}", *board.identities):
             if name in seen:
-                message = f"{path} names {name.replace(':', ' ', 1)} twice: {seen[name].id} and {board.id}"
-                raise InventoryError(
-                    message, hint="where bridges share one serial number, give each board's mac and port"
-                )
+                message = f"names {name.replace(':', ' ', 1)} twice: {seen[name].id} and {board.id}"
+                document.fault(message, hint="where bridges share one serial number, give each board's mac and port")
             seen[name] = board
 
 

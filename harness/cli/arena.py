@@ -11,7 +11,7 @@ import click
 
 from harness.cli.numbers import Whole
 from harness.cli.output import console, emit_json, json_option, warn
-from harness.report.measured_arena import MeasuredArena, read_measured_arena
+from harness.report.recorded import MeasuredArena, read_measured_arena
 from mww.core.errors import UsageError
 from mww.core.text import printable
 from mww.esphome.chips import CHIP_NAMES

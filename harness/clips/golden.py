@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,9 @@ from harness.clips.clip import FeatureClip, check_clip
 from harness.clips.npz import Archive, write_archive
 from mww.core.closing import Closing
 from mww.core.errors import FeatureError, GoldenError
+from mww.core.fields import Fields
 from mww.core.readable import Readable
+from mww.esphome.contract import MAX_STRIDE
 from mww.esphome.frontend import Slices
 from mww.esphome.model import Model
 
@@ -164,40 +166,21 @@ def _arrays(clips: Iterable[RecordedClip]) -> Iterator[tuple[str, npt.NDArray[np
         yield _OUTPUTS + clip.name, clip.outputs
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not text")
-    return value
-
-
 def _read_provenance(archive: Archive) -> Provenance:
     if not is_golden(archive):
         raise FeatureError(
             f"{archive.path} is not a golden: it does not say where it came from",
             hint="mww record makes a golden; give feature files with --features",
         )
-    try:
-        document: Any = json.loads(archive.text(_PROVENANCE))
-        if document["schema"] != SCHEMA:
-            raise FeatureError(
-                f"{archive.path} is a golden of schema {document['schema']!r}, not {SCHEMA}",
-                hint="record it again with this version: mww record",
-            )
-        provenance = Provenance(
-            model=_text(document["model"]),
-            model_sha256=_text(document["model_sha256"]),
-            stride=int(document["stride"]),
-            engine=_text(document["engine"]),
-            versions=tuple((name, _text(version)) for name, version in document["versions"].items()),
-            lead_in=float(document["lead_in"]),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise FeatureError(
-            f"{archive.path} has no readable provenance: {error}", hint="record it again: mww record"
-        ) from error
-    if provenance.stride < 1 or not 0 <= provenance.lead_in < 1e9:
-        raise FeatureError(
-            f"{archive.path} says stride {provenance.stride} and lead-in {provenance.lead_in}",
-            hint="record it again: mww record",
-        )
-    return provenance
+    document = Fields.parse(
+        archive.text(_PROVENANCE), archive.path, hint="record it again: mww record", error=FeatureError
+    )
+    document.one_of("schema", (SCHEMA,))
+    return Provenance(
+        model=document.text("model"),
+        model_sha256=document.text("model_sha256"),
+        stride=document.whole("stride", 1, MAX_STRIDE),
+        engine=document.text("engine"),
+        versions=tuple(document.fields("versions").texts().items()),
+        lead_in=document.number("lead_in", 0, 1e9),
+    )

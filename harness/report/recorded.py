@@ -7,12 +7,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from harness.report.document import run_document
-from harness.report.fields import REMEDY, Fields
 from harness.run.results import SCHEMA, SET_SCHEMA, VERDICTS, RunResult
 from mww.core.errors import InputError
+from mww.core.fields import Fields
 from mww.esphome.detection import Detection
+
+_MAX_BYTES: Final = 256 << 20
+_MAX_ARENA: Final = 32 << 20
+_REMEDY: Final = "give a run.json, as mww run --report writes it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,14 @@ class RecordedRun:
     instructions: tuple[tuple[str, int], ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class MeasuredArena:
+    """What a device reported about its arena: `arena_used_bytes()`, and the chip, or None where the run has no name."""
+
+    used: int
+    chip: str | None
+
+
 def read_runs(path: Path | str) -> tuple[RecordedRun, ...]:
     """Read a run.json, or the one in a report's folder: one run for each model.
 
@@ -61,31 +74,59 @@ def read_runs(path: Path | str) -> tuple[RecordedRun, ...]:
         InputError: It cannot be read, is of another schema, or names a clip or model twice.
     """
     path = Path(path)
-    return _runs(path, Fields.read(path / "run.json" if path.is_dir() else path))
+    return _runs(_read(path / "run.json" if path.is_dir() else path))
 
 
 def as_recorded(results: Sequence[RunResult]) -> tuple[RecordedRun, ...]:
     """Runs of this moment as they will be read back."""
     document: object = json.loads(json.dumps(run_document(results)))
-    return _runs(Path("run.json"), Fields(Path("run.json"), "", document))
+    return _runs(Fields("run.json", document, hint=_REMEDY))
 
 
-def _runs(path: Path, document: Fields) -> tuple[RecordedRun, ...]:
-    schema = document.text("schema")
-    if schema not in (SCHEMA, SET_SCHEMA):
-        raise InputError(f"{path} is of schema {schema[:60]!r}", hint=f"{SCHEMA} or {SET_SCHEMA}: a run.json")
-    runs = tuple(_run(fields) for fields in (document.items("runs") if schema == SET_SCHEMA else (document,)))
-    _refuse_doubles(path, "model", [run.model_sha256 for run in runs])
+def read_measured_arena(path: Path, model_sha256: str) -> MeasuredArena:
+    """Read the arena that a device measured for a model; the rest of the run.json may be missing.
+
+    Args:
+        path: `run.json`, of one model or of several.
+        model_sha256: Hexadecimal SHA-256 of the model.
+
+    Raises:
+        InputError: The file is another document, is of another model, or its arena was not measured on a device.
+    """
+    run = next((run for run in _each(_read(path)) if run.optional_text("model_sha256") == model_sha256), None)
+    if run is None:
+        raise InputError(f"{path} is the run of another model", hint=f"run the model with sha256 {model_sha256[:12]}…")
+    arena = run.fields("arena")
+    used = arena.whole("used", 1, _MAX_ARENA)
+    if arena.optional_text("source") != "measured":
+        hint = "only a board measures: `mww run MODEL --wav CLIP.wav --target PORT --report DIR`"
+        raise InputError(f"the arena use in {path} is not measured", hint=hint)
+    target = run.optional_fields("target")
+    return MeasuredArena(used, target.optional_text("chip") if target else None)
+
+
+def _read(path: Path) -> Fields:
+    return Fields.read(path, hint=_REMEDY, most_bytes=_MAX_BYTES)
+
+
+def _each(document: Fields) -> Iterator[Fields]:
+    schema = document.one_of("schema", (SCHEMA, SET_SCHEMA))
+    return iter((document,)) if schema == SCHEMA else document.items("runs")
+
+
+def _runs(document: Fields) -> tuple[RecordedRun, ...]:
+    runs = tuple(map(_run, _each(document)))
+    _refuse_doubles(document, "model", [run.model_sha256 for run in runs])
     return runs
 
 
 def _run(fields: Fields) -> RecordedRun:
     target, arena = fields.fields("target"), fields.optional_fields("arena")
     clips = tuple(_clip(clip) for clip in fields.items("clips"))
-    _refuse_doubles(fields.path, "clip", [clip.name for clip in clips])
+    _refuse_doubles(fields, "clip", [clip.name for clip in clips])
     verdict = fields.one_of("verdict", VERDICTS)
     if verdict == "pass" and any(clip.status != "pass" for clip in clips):
-        fields.refuse("verdict", "that of clips that do not all pass", verdict)
+        fields.refuse("verdict", "fail or error, since not all clips pass")
     evaluation, allowances = fields.optional_fields("evaluation"), fields.optional_fields("allowances")
     at = evaluation.fields("at") if evaluation else None
     return RecordedRun(
@@ -95,7 +136,7 @@ def _run(fields: Fields) -> RecordedRun:
         kind=target.text("kind"),
         chip=target.text("chip"),
         engine=target.text("engine"),
-        versions=target.fields("versions").texts(),
+        versions=tuple(target.fields("versions").texts().items()),
         tolerance=fields.optional_whole("tolerance") or 0,
         allowances=_states(allowances.items("entries")) if allowances else None,
         arena_used=arena.whole("used") if arena else None,
@@ -153,9 +194,9 @@ def _detection(fields: Fields) -> Detection:
     )
 
 
-def _refuse_doubles(path: Path, what: str, names: list[str]) -> None:
+def _refuse_doubles(fields: Fields, what: str, names: list[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise InputError(f"{path} names the {what} {name[:80]!r} twice", hint=REMEDY)
+            fields.fault(f"the {what} {name[:80]!r} is named twice")
         seen.add(name)

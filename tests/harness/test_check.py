@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -143,11 +144,18 @@ def test_a_golden_that_does_not_fit_itself_is_refused(models: Path, spoken: tupl
     with pytest.raises(GoldenError, match="clip 1 has outputs"):
         Golden.open(path)
     write_archive(path, [], {"golden.json": '{"schema": "mww.golden/2"}'})
-    with pytest.raises(GoldenError, match=r"schema 'mww\.golden/2'"):
+    with pytest.raises(GoldenError, match=r"schema must be mww\.golden/1, not 'mww\.golden/2'"):
         Golden.open(path)
-    for text in ("[]", "{", '{"schema": "mww.golden/1", "stride": {}}', "[" * 100_000):
+    good = {"schema": "mww.golden/1", "model": "x", "model_sha256": "0", "engine": "tflm", "versions": {}, "lead_in": 0}
+    for text, message in (
+        ("[]", "must be an object"),
+        ("{", "is not readable JSON"),
+        ("[" * 100_000, "is not readable JSON"),
+        (json.dumps({**good, "stride": {}}), "stride must be a whole number from 1 to 255, not {}"),
+        (json.dumps({**good, "stride": 1, "lead_in": 1e10}), "lead_in must be a number from 0 to 1e"),
+    ):
         write_archive(path, [], {"golden.json": text})
-        with pytest.raises(GoldenError, match="no readable provenance"):
+        with pytest.raises(GoldenError, match=message):
             Golden.open(path)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from harness.run.allowances.allowance import Allowance
 from mww.core.errors import InputError
+from mww.core.fields import Fields
 from mww.core.yaml_reader import read_yaml
 from mww.esphome.chips import CHIP_NAMES
 
@@ -17,6 +18,8 @@ DEFAULT_NAME: Final = "mww-allowances.yaml"
 """Where a run looks by default: beside the golden, then in the current folder."""
 
 _MAX_TEXT: Final = 4096
+_HINT: Final = "mww run --write-allowance makes one; docs/allowances.md has an example"
+_QUOTES: Final = "put it in quotes: YAML reads bare digits as a number"
 _TEXTS: Final = ("model", "model_sha256", "chip", "reason", "by", "date")
 _KEYS: Final = (*_TEXTS, "versions", "max_difference", "clips")
 _LINE_ENDS: Final = "\x85\u2028\u2029"
@@ -55,13 +58,10 @@ def read_allowances(path: Path | str) -> AllowanceFile:
         AllowanceError: It cannot be read, or says something that is not an allowance.
     """
     path = Path(path)
-    document, content = read_yaml(
-        path, AllowanceError, "mww run --write-allowance makes one; docs/allowances.md has an example"
-    )
-    entries = document.get("allowances") if isinstance(document, dict) and set(document) == {"allowances"} else None
-    if not isinstance(entries, list):
-        raise AllowanceError(f"{path} holds no allowances", hint="it needs one key, allowances, with a list under it")
-    allowances = tuple(_allowance(f"{path}, allowance {number}", entry) for number, entry in enumerate(entries, 1))
+    value, content = read_yaml(path, AllowanceError, _HINT)
+    document = Fields(path, value, hint=_HINT, error=AllowanceError)
+    document.only(("allowances",))
+    allowances = tuple(map(_allowance, document.items("allowances", "allowance")))
     return AllowanceFile(path, hashlib.sha256(content).hexdigest(), allowances)
 
 
@@ -100,48 +100,16 @@ def allowance_fields(allowance: Allowance) -> dict[str, object]:
     return asdict(replace(allowance, versions=dict(allowance.versions), clips=dict(allowance.clips)))
 
 
-def _allowance(where: str, entry: object) -> Allowance:
-    if not isinstance(entry, dict) or set(entry) != set(_KEYS):
-        wrong = [str(key)[:60] for key in (set(entry) ^ set(_KEYS) if isinstance(entry, dict) else _KEYS)]
-        hint = f"an allowance has {', '.join(_KEYS)}; mww run --write-allowance makes one"
-        raise AllowanceError(f"{where} does not have or invents {', '.join(sorted(wrong))}", hint=hint)
-    texts = {key: _text(where, key, entry[key]) for key in _TEXTS}
-    if texts["chip"] not in CHIP_NAMES:
-        raise AllowanceError(
-            f"{where} is for the unknown chip {texts['chip']!r}", hint=f"one of {', '.join(CHIP_NAMES)}"
-        )
-    versions = {
-        _text(where, "versions", name): _text(where, "versions", it) for name, it in _items(where, entry, "versions")
-    }
-    if not versions:
-        raise AllowanceError(f"{where} names no version", hint="without one it would never lapse")
-    clips = {
-        _text(where, "clips", name): _count(where, "clips", count) for name, count in _items(where, entry, "clips")
-    }
-    largest = _count(where, "max_difference", entry["max_difference"])
-    return Allowance(**texts, versions=versions, clips=clips, max_difference=min(largest, 255))
-
-
-def _items(where: str, entry: Mapping[Any, object], key: str) -> Iterable[tuple[object, object]]:
-    value = entry[key]
-    if not isinstance(value, dict):
-        raise AllowanceError(
-            f"{where} has {key} that are no mapping",
-            hint="write it as key: value lines; docs/allowances.md has an example",
-        )
-    return value.items()
-
-
-def _text(where: str, key: str, value: object) -> str:
-    if not isinstance(value, str) or len(value) > _MAX_TEXT:
-        hint = "put it in quotes: YAML reads bare digits as a number"
-        raise AllowanceError(f"{where} has {str(value)[:60]!r} under {key}, which is not text", hint=hint)
-    return value
-
-
-def _count(where: str, key: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value < 1 << 31:
-        raise AllowanceError(
-            f"{where} has {str(value)[:60]!r} under {key}, not a number above 0", hint="write a number above 0"
-        )
-    return value
+def _allowance(entry: Fields) -> Allowance:
+    entry.only(_KEYS)
+    texts = {key: entry.text(key, longest=_MAX_TEXT, hint=_QUOTES) for key in _TEXTS if key != "chip"}
+    versions, clips = entry.fields("versions"), entry.fields("clips")
+    if not list(versions):
+        entry.fault("names no version", key="versions", hint="without a version it would never lapse")
+    return Allowance(
+        **texts,
+        chip=entry.one_of("chip", CHIP_NAMES),
+        versions={name: versions.text(name, longest=_MAX_TEXT, hint=_QUOTES) for name in versions},
+        clips={name: clips.whole(name, 1) for name in clips},
+        max_difference=min(entry.whole("max_difference", 1), 255),
+    )

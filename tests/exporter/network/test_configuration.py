@@ -85,7 +85,7 @@ def test_our_own_file_says_what_the_manifest_says_too(tmp_path: Path) -> None:
     ],
 )
 def test_an_unknown_name_is_refused_with_the_nearest(text: str, hint: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="unknown name") as error:
+    with pytest.raises(ConfigurationError, match="unknown key") as error:
         _load(tmp_path, text)
     assert f"did you mean {hint}?" in (error.value.hint or "")
 
@@ -100,10 +100,10 @@ def test_an_unknown_name_is_refused_with_the_nearest(text: str, hint: str, tmp_p
         ("model: {pointwise_filters: '64,__import__(1)'}", "pointwise_filters"),
         ("model: {mixconv_kernel_sizes: [5, 7]}", "mixconv_kernel_sizes"),
         ("model: {architecture: resnet}", "resnet"),
-        ("model: 3", "model: holds no settings"),
+        ("model: 3", "config.yaml: model must be an object"),
         ("model: {stride: 1}\nmodel", "line 2"),
-        ("- 1", "no settings"),
-        ("", "no settings"),
+        ("- 1", "must be an object"),
+        ("", "must be an object"),
         ("model: !!python/object/apply:os.system ['true']", "readable YAML"),
         ("flags: !!python/name:os.system {}", "readable YAML"),
         ("stride: 1\nflags: {stride: 3}", "stride is 1, and 3"),

@@ -126,17 +126,17 @@ def test_the_run_of_one_model_is_found_in_a_set(
 @pytest.mark.parametrize(
     "changes, reason",
     [
-        ({"schema": "mww.arena/1"}, "schema is"),
+        ({"schema": "mww.arena/1"}, "schema must be"),
         ({"model_sha256": "0" * 64}, "another model"),
         ({"model_sha256": None}, "another model"),
         ({"arena": {"used": 22140, "source": "predicted"}}, "not measured"),
         ({"arena": {"used": 22140}}, "not measured"),
-        ({"arena": {"used": -1, "source": "measured"}}, "arena.used is"),
-        ({"arena": {"used": True, "source": "measured"}}, "arena.used is"),
-        ({"arena": {"used": 10**12, "source": "measured"}}, "arena.used is"),
-        ({"arena": {"used": "22140", "source": "measured"}}, "arena.used is"),
-        ({"arena": [22140]}, "arena is [22140], not an object"),
-        ({"arena": None}, "arena is nothing, not an object"),
+        ({"arena": {"used": -1, "source": "measured"}}, "arena.used must be"),
+        ({"arena": {"used": True, "source": "measured"}}, "arena.used must be"),
+        ({"arena": {"used": 10**12, "source": "measured"}}, "arena.used must be"),
+        ({"arena": {"used": "22140", "source": "measured"}}, "arena.used must be"),
+        ({"arena": [22140]}, "arena must be an object (keys with values), not [22140]"),
+        ({"arena": None}, "arena must be an object (keys with values), but is missing"),
     ],
 )
 def test_a_run_that_measured_nothing_for_this_model_is_refused(

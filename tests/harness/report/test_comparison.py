@@ -72,10 +72,10 @@ def test_sets_are_compared_model_by_model(tmp_path: Path, passing: RunResult, mi
         ("", "not readable JSON"),
         ("[" * 100_000, "not readable JSON"),
         ('{"schema": NaN}', "not readable JSON"),
-        ("[]", "the whole is"),
-        ('{"schema": "mww.error/1"}', "of schema 'mww.error/1'"),
-        ('{"schema": "mww.run/1", "target": 3}', "target is 3, not an object"),
-        ('{"schema": "mww.run-set/1", "runs": {}}', "runs is {}, not a list"),
+        ("[]", "must be an object"),
+        ('{"schema": "mww.error/1"}', "schema must be mww.run/1 or mww.run-set/1, not 'mww.error/1'"),
+        ('{"schema": "mww.run/1", "target": 3}', "target must be an object (keys with values), not 3"),
+        ('{"schema": "mww.run-set/1", "runs": {}}', "runs must be a list, not {}"),
     ],
 )
 def test_what_is_no_run_is_refused_by_its_place(tmp_path: Path, content: str, message: str) -> None:

@@ -13,10 +13,10 @@ from exporter.calibration.feature_sets import load_clips
 from exporter.checkpoint import load_checkpoint
 from exporter.conversion.recovered_ranges import load_ranges
 from exporter.network.configuration import load_configuration
-from harness.report.fields import Fields
-from harness.report.measured_arena import read_measured_arena
+from harness.report.recorded import read_measured_arena
 from mww.core import readable
 from mww.core.errors import ConfigurationError, MwwError
+from mww.core.fields import Fields
 from mww.core.file_kinds import kind_of
 from mww.core.readable import files_below, open_regular
 from mww.core.yaml_reader import read_yaml
@@ -29,7 +29,7 @@ READERS: tuple[Callable[[Path], object], ...] = (
     lambda path: load_checkpoint(path, {}),
     load_ranges,
     load_configuration,
-    Fields.read,
+    lambda path: Fields.read(path, hint="give another", most_bytes=1000),
     lambda path: read_measured_arena(path, ""),
     lambda path: read_yaml(path, ConfigurationError, "give another"),
     read_model,

@@ -48,15 +48,15 @@ def test_what_is_written_reads_the_same(tmp_path_factory: pytest.TempPathFactory
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("chip", "esp8266", "unknown chip"),
+        ("chip", "esp8266", "chip must be esp32, "),
         ("versions", {}, "no version"),
         ("versions", {"esp-nn": 1.2}, "1.2"),
-        ("versions", ["esp-nn"], "no mapping"),
-        ("clips", {"a.wav": 0}, "above 0"),
-        ("clips", {"a.wav": True}, "above 0"),
-        ("max_difference", -1, "above 0"),
-        ("reason", None, "not text"),
-        ("reason", "x" * 5000, "not text"),
+        ("versions", ["esp-nn"], "versions must be an object"),
+        ("clips", {"a.wav": 0}, "clips.a.wav must be a whole number of at least 1, not 0"),
+        ("clips", {"a.wav": True}, "must be a whole number"),
+        ("max_difference", -1, "must be a whole number"),
+        ("reason", None, "reason must be text, but is missing"),
+        ("reason", "x" * 5000, "must be text of at most 4096 characters"),
         ("raeson", "typo", "raeson"),
     ],
 )
