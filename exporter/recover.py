@@ -111,9 +111,10 @@ def _layer_weights(model: ModelFile, parameter: Parameter, operators: Mapping[st
 def dequantized(model: ModelFile, index: int) -> npt.NDArray[np.float64]:
     """A constant as real numbers."""
     tensor = model.main.tensors[index]
-    values: npt.NDArray[np.float64] = model.constant(tensor).astype(np.float64)
+    stored = model.constant(tensor)
+    values: npt.NDArray[np.float64] = stored.astype(np.float64)
     quantization = tensor.quantization
-    if quantization is None:
+    if quantization is None or not np.issubdtype(stored.dtype, np.integer):
         raise ModelFileError(f"tensor {index} is not quantised", hint="only int8 models can be recovered")
     if not quantization.per_channel:
         return (values - quantization.zero_point) * quantization.scale
