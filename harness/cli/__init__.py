@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 
 import click
 
-from harness.cli.output import print_error
+from harness.cli.output import print_error, say
 from harness.engines.exact.blas import set_up_blas
 from mww import __version__
 from mww.core.errors import MwwError, UsageError
@@ -114,7 +114,7 @@ def execute(command: click.Command, arguments: Sequence[str], *, name: str | Non
         print_error(error, as_json=as_json)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted", err=True)
+        say("interrupted", err=True)
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()

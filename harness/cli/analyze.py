@@ -9,7 +9,7 @@ import click
 from exporter.model_analyzer.collection import collect, document
 from exporter.model_analyzer.report import SCHEMA, as_html
 from exporter.model_analyzer.text import as_text
-from harness.cli.output import emit_json, json_option, warn
+from harness.cli.output import emit_json, json_option, say, say_lines, warn
 from mww.core.files import write_files
 from mww.esphome.manifest import is_manifest, load_manifest, refused_by_esphome
 
@@ -32,7 +32,7 @@ def command(file: Path, page: Path | None, as_json: bool) -> int:
     if as_json:
         emit_json(SCHEMA, {**document(collection), "html": str(page) if page is not None else None})
     elif page is not None:
-        click.echo(f"wrote {page}")
+        say(f"wrote {page}")
     else:
-        click.echo(as_text(collection), nl=False)
+        say_lines(as_text(collection))
     return 0

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from harness.cli.numbers import Whole
-from harness.cli.output import console, emit_json, json_option, warn
+from harness.cli.output import console, emit_json, json_option, say, warn
 from harness.report.recorded import MeasuredArena, read_measured_arena
 from mww.core.errors import UsageError
-from mww.core.text import printable
+from mww.core.text import printable_name
 from mww.esphome.chips import CHIP_NAMES
 from mww.esphome.contract import RuntimeVersions
 from mww.esphome.manifest import ARENA_FIGURES, Manifest, is_manifest, load_manifest, refused_by_esphome, write_micro
@@ -169,7 +169,7 @@ def _print(asked: _Asked, predictions: tuple[ArenaPrediction, ...]) -> None:
     screen.print(_figures(asked, groups))
     screen.print(_breakdown(groups))
     runtime = f"esp-tflite-micro {versions.esp_tflite_micro} and esp-nn {versions.esp_nn}"
-    click.echo(f"Predicted in bytes for {runtime}, an arena at a multiple of 16.")
+    say(f"Predicted in bytes for {runtime}, an arena at a multiple of 16.")
     _print_notes([versions])
 
 
@@ -186,7 +186,7 @@ def _figures(asked: _Asked, groups: list[tuple[str, ArenaPrediction]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    title = Text(f"Tensor arena of {printable(asked.path.name)}", style="bold")
+    title = Text(f"Tensor arena of {printable_name(asked.path.name)}", style="bold")
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_lines=len(groups) > 1)
     table.add_column("chip")
     for name in ("minimum", "used", "head", "tail"):
@@ -229,7 +229,9 @@ def _print_runtimes(name: str, size: int | None, predictions: Sequence[tuple[Are
     from rich.text import Text
 
     columns = _alike_chips(predictions)
-    table = Table(title=Text(f"Minimum of {printable(name)}", style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=Text(f"Minimum of {printable_name(name)}", style="bold"), title_justify="left", box=box.SIMPLE_HEAD
+    )
     table.add_column("esp-tflite-micro")
     table.add_column("esp-nn")
     for chips in columns:
@@ -239,8 +241,8 @@ def _print_runtimes(name: str, size: int | None, predictions: Sequence[tuple[Are
         cells = [_cell(minimums[chips[0]], size) for chips in columns]
         table.add_row(", ".join(tflite_micro), _marked(tflite_micro[0], esp_nn), *(Text(*cell) for cell in cells))
     console().print(table)
-    click.echo("Predicted in bytes, an arena at a multiple of 16", nl=False)
-    click.echo(f"; the manifest has {size:,}." if size is not None else ".")
+    say("Predicted in bytes, an arena at a multiple of 16", nl=False)
+    say(f"; the manifest has {size:,}." if size is not None else ".")
     _print_notes([row[0].runtime for row in predictions])
 
 
@@ -255,9 +257,9 @@ def _print_notes(runtimes: Sequence[RuntimeVersions]) -> None:
     unseen = [runtime for runtime in runtimes if basis_of(runtime) == "unseen"]
     if unseen:
         mark = "* " if len(runtimes) > 1 else ""
-        click.echo(f"{mark}The source of this version was not seen; the figures are of the nearest source that was.")
+        say(f"{mark}The source of this version was not seen; the figures are of the nearest source that was.")
     for note in dict.fromkeys(filter(None, map(slow_convolutions, runtimes if len(runtimes) == 1 else ()))):
-        click.echo(note)
+        say(note)
 
 
 def _cell(minimum: int, size: int | None) -> tuple[str, str]:

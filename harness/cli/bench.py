@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.output import emit_json, json_option, print_error
+from harness.cli.output import emit_json, json_option, overwrite, print_error, say
 from mww.core.errors import BenchmarkError, UsageError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _list(benchmarks: Sequence[Benchmark], *, as_json: bool) -> None:
         )
         return
     for item in benchmarks:
-        click.echo(f"{item.name:<14} {item.question}")
+        say(f"{item.name:<14} {item.question}")
 
 
 def _beside(page: Path, *, quick: bool) -> Path:
@@ -94,19 +94,17 @@ def _write(page: Path, document: Mapping[str, object]) -> None:
 def _tell(name: str, what: str) -> None:
     """Say what is going on, to a terminal."""
     if sys.stderr.isatty():
-        click.echo(f"\r\x1b[K{name}: {what}", nl=False, err=True)
+        overwrite(f"{name}: {what}")
 
 
 def _print(item: Measured, *, quick: bool) -> None:
     if sys.stderr.isatty():
-        click.echo("\r\x1b[K", nl=False, err=True)
+        overwrite()
     if item.problem is not None:
         print_error(item.problem, as_json=False)
     for row in item.rows:
         if not quick:
             mark, colour = ("ok  ", "green") if row.holds else ("FAIL", "red")
-            click.secho(mark, fg=colour, nl=False)
+            say(mark, fg=colour, nl=False)
         spread = f"{min(row.figures):.3g} to {max(row.figures):.3g}"
-        click.echo(
-            f"  {item.benchmark.name}: {row.what}: {row.figure:.3g} ({spread}), {row.goal.relation} {row.goal.value:g}"
-        )
+        say(f"  {item.benchmark.name}: {row.what}: {row.figure:.3g} ({spread}), {row.goal.relation} {row.goal.value:g}")

@@ -13,10 +13,9 @@ from harness.bisect.explanation import BisectResult
 from harness.bisect.operator_search import Divergence, TensorFacts
 from harness.bisect.reenactment import suspect
 from harness.cli.inputs import Place, clip_options, clip_source, place
-from harness.cli.output import emit_json, json_option, progress, warn
+from harness.cli.output import emit_json, json_option, progress, say, warn
 from harness.cli.run_options import options_of_a_run
 from mww import __version__
-from mww.core.text import printable
 
 if TYPE_CHECKING:
     from harness.bisect.explanation import BisectResult
@@ -199,9 +198,9 @@ def _document(result: BisectResult, model: str) -> dict[str, object]:
 def _print(result: BisectResult) -> None:
 
     if result.explanation is None:
-        click.secho(headline(result), fg="green")
+        say(headline(result), fg="green")
     else:
-        click.echo(printable(headline(result)))
-        click.secho(result.explanation.account, fg="red", bold=True)
+        say(headline(result))
+        say(result.explanation.account, fg="red", bold=True)
     for name, text in facts(result):
-        click.echo(f"  {name + ':':<13} {printable(text)}")
+        say(f"  {name + ':':<13} {text}")

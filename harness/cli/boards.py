@@ -14,7 +14,7 @@ from harness.boards.inventory import Board, identity, inventory_path, load_inven
 from harness.boards.labgrid.address import in_lab
 from harness.boards.leases import acquire, holder
 from harness.boards.location import find_port
-from harness.cli.output import console, emit_json, json_option, warn
+from harness.cli.output import console, emit_json, json_option, say, say_lines, warn
 from harness.serial.ports import SerialPort, access, scan, stable_name
 from mww.core.errors import MwwError
 from mww.core.text import printable
@@ -144,7 +144,7 @@ def scan_ports(map_file: Path | None, as_json: bool) -> None:
         emit_json("mww.boards/1", {"map": str(path) if boards else None, "ports": rows})
         return
     if not ports:
-        click.echo("no serial port on USB: is the board plugged in, and by a data cable?")
+        say("no serial port on USB: is the board plugged in, and by a data cable?")
         return
     _print_table(
         ("port", "serial", "product", "usb", "board"),
@@ -157,7 +157,9 @@ def scan_ports(map_file: Path | None, as_json: bool) -> None:
         warn(message, hint)
     new = [port for port in ports if port.device not in at]
     if new:
-        click.echo(f"\nto add to {path}:\n\nboards:\n" + "\n".join(map(_inventory_lines, new)))
+        say()
+        say(f"to add to {path}:")
+        say_lines("\nboards:\n" + "\n".join(map(_inventory_lines, new)))
 
 
 @command.command()
@@ -178,11 +180,13 @@ def check(map_file: Path | None, as_json: bool) -> int:
     for state in states:
         name = printable(state.board.id)
         if state.problem is None:
-            click.echo(f"{click.style('ok', fg='green')}    {name} at {printable(state.port or '')}")
+            say("ok", fg="green", nl=False)
+            say(f"    {name} at {state.port or ''}")
             continue
-        click.echo(f"{click.style('error', fg='red')} {name}: {printable(state.problem.message)}")
+        say("error", fg="red", nl=False)
+        say(f" {name}: {state.problem.message}")
         if state.problem.hint:
-            click.echo(f"       hint: {printable(state.problem.hint)}")
+            say(f"       hint: {state.problem.hint}")
     return 0 if usable else 1
 
 

@@ -10,10 +10,10 @@ import click
 
 from exporter.model_analyzer.budget import ChipBudget, ModelBudget, budget
 from exporter.model_analyzer.source import open_source
-from harness.cli.output import console, emit_json, json_option
+from harness.cli.output import console, emit_json, json_option, say
 from harness.report.recorded import read_runs
 from mww.core.errors import UsageError
-from mww.core.text import printable
+from mww.core.text import printable_name
 from mww.esphome.chips import CHIP_NAMES
 
 _PATH = click.Path(path_type=Path)
@@ -85,14 +85,14 @@ def _print(entry: ChipBudget) -> None:
     for name in ("flash", "arena", "variables", "step", "inference", "share of time"):
         table.add_column(name, justify="right")
     for model in entry.models:
-        table.add_row(Text(printable(model.name)), *map(Text, _cells(model)))
+        table.add_row(Text(printable_name(model.name)), *map(Text, _cells(model)))
     share = "" if entry.share is None else f"{entry.share:.0%}"
     table.add_row(Text("together", style="bold"), f"{entry.flash:,}", f"{entry.ram:,} RAM", "", "", "", share)
     console().print(table)
     for note in entry.notes:
-        click.secho("  stops  " if note.stops else "  note   ", fg="red" if note.stops else "yellow", nl=False)
-        click.echo(printable(note.message))
-    click.secho("  fits" if entry.fits else "  does not fit", fg="green" if entry.fits else "red", bold=True)
+        say("  stops  " if note.stops else "  note   ", fg="red" if note.stops else "yellow", nl=False)
+        say(note.message)
+    say("  fits" if entry.fits else "  does not fit", fg="green" if entry.fits else "red", bold=True)
 
 
 def _cells(model: ModelBudget) -> list[str]:

@@ -10,8 +10,8 @@ import click
 
 from exporter.model_analyzer.collection import finite
 from exporter.model_analyzer.comparison import ModelComparison, compare_models
-from harness.cli.output import console, emit_json, json_option
-from mww.core.text import printable
+from harness.cli.output import console, emit_json, json_option, say
+from mww.core.text import printable, printable_name
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -55,8 +55,8 @@ def _print(comparison: ModelComparison) -> None:
     if comparison.weights:
         changed = sum(difference.differing for difference in comparison.weights)
         largest = max(difference.largest_real for difference in comparison.weights)
-        click.echo(f"{changed:,} of {comparison.constants:,} weights and biases differ, by up to {largest:.4g}")
-    click.echo(_verdict(comparison))
+        say(f"{changed:,} of {comparison.constants:,} weights and biases differ, by up to {largest:.4g}")
+    say(_verdict(comparison))
 
 
 def _verdict(comparison: ModelComparison) -> str:
@@ -77,7 +77,7 @@ def _figures(comparison: ModelComparison) -> Table:
         table.add_column(name, justify="right" if name else "left")
     item, other = comparison.a, comparison.b
     rows = [
-        ("file", printable(Path(item.model).name), printable(Path(other.model).name)),
+        ("file", printable_name(Path(item.model).name), printable_name(Path(other.model).name)),
         ("sha256", item.sha256[:12], other.sha256[:12]),
         ("bytes", f"{item.size:,}", f"{other.size:,}"),
         ("operators", f"{sum(item.operators.values()):,}", f"{sum(other.operators.values()):,}"),

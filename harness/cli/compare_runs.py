@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.output import emit_json, json_option
+from harness.cli.output import emit_json, json_option, say
 from harness.report.comparison import Change, RunComparison, compare_runs
 from harness.report.recorded import read_runs
 from mww.core.text import printable
@@ -38,22 +38,22 @@ def command(a: Path, b: Path, as_json: bool) -> int:
 
 def _print(comparison: RunComparison) -> None:
     verdict, colour = ("the same", "green") if comparison.equal else ("different", "red")
-    click.echo(f"{printable(comparison.model)}: ", nl=False)
-    click.secho(verdict, fg=colour)
+    say(f"{comparison.model}: ", nl=False)
+    say(verdict, fg=colour)
     for change in comparison.conditions:
         _print_change(change, "  ran with ")
     for change in comparison.results:
         _print_change(change, "  ")
     for clip in comparison.clips[:_LISTED]:
-        click.echo(f"  clip {printable(clip.name)}")
+        say(f"  clip {clip.name}")
         for change in clip.changes:
             _print_change(change, "    ")
     if len(comparison.clips) > _LISTED:
-        click.echo(f"  and {len(comparison.clips) - _LISTED} clips more; --json lists all")
+        say(f"  and {len(comparison.clips) - _LISTED} clips more; --json lists all")
     for change in comparison.timing[:_LISTED]:
         _print_change(change, "  ")
 
 
 def _print_change(change: Change, indent: str) -> None:
     before, after = (printable(side) if side is not None else "nothing" for side in (change.a, change.b))
-    click.echo(f"{indent}{printable(change.what)}: {before} -> {after}")
+    say(f"{indent}{change.what}: {before} -> {after}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from harness.cli.numbers import Real
-from harness.cli.output import console, emit_json, json_option, printable_lines, progress, warn
+from harness.cli.output import console, emit_json, json_option, progress, say, say_lines, warn
 from harness.report.wording import zero_account
 from harness.run.cutoff import HOURS_FOR_LEVELS, LEAD_IN, LEVELS, CutoffChoice, choose_cutoff
 from harness.run.evaluation.intervals import Proportion, Rate
@@ -113,18 +113,18 @@ def _print(choice: CutoffChoice, name: str, written: Path | None) -> None:
         wish = f"at most {choice.max_false_accepts_per_hour:g} false accepts an hour, with the highest recall"
     out = console()
     out.print(_table(choice))
-    click.echo(f"probability_cutoff {at.cutoff}: {wish}; of equals, the highest")
-    click.echo(f"  recall {recall_text(at.recall)}")
-    click.echo(f"  false accepts {accepts_text(at.false_accepts)}")
+    say(f"probability_cutoff {at.cutoff}: {wish}; of equals, the highest")
+    say(f"  recall {recall_text(at.recall)}")
+    say(f"  false accepts {accepts_text(at.false_accepts)}")
     if at.near_misses.trials:
-        click.echo(f"  near misses {at.near_misses.hits} of {at.near_misses.trials} wake it, counted apart")
+        say(f"  near misses {at.near_misses.hits} of {at.near_misses.trials} wake it, counted apart")
     if written is not None:
-        click.echo(printable_lines(f"written to {written}"))
+        say(f"written to {written}")
     if not choice.levels_differ:
         message = f"{at.false_accepts.hours:.2f} hours without the word cannot tell the three levels apart"
         warn(message, f"give at least {HOURS_FOR_LEVELS:.1f} hours of speech in negative/")
-    click.echo()
-    click.echo(printable_lines(snippet(choice, name)))
+    say()
+    say_lines(snippet(choice, name))
 
 
 def _table(choice: CutoffChoice) -> Table:

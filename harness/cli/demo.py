@@ -13,7 +13,7 @@ import click
 import numpy as np
 
 from harness.check import check
-from harness.cli.output import console, emit_json, json_option
+from harness.cli.output import console, emit_json, json_option, say
 from harness.run.results import ClipResult, RunResult
 from mww.core.phases import Phases
 from mww.core.resources import fixtures_dir, published_models
@@ -195,7 +195,7 @@ def command(output: Path, as_json: bool) -> int:
 
 def _tell_step(title: str) -> None:
     if sys.stderr.isatty():
-        click.echo(f"  {title} ...", err=True)
+        say(f"  {title} ...", err=True)
 
 
 def _holds(result: DemoResult) -> bool:

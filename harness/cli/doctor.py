@@ -8,8 +8,7 @@ import click
 
 from harness.cli.doctor_checks.finding import Finding
 from harness.cli.doctor_checks.installation import examine
-from harness.cli.output import emit_json, json_option
-from mww.core.text import printable
+from harness.cli.output import emit_json, json_option, say
 
 _MARKS = {
     "ok": ("ok     ", "green"),
@@ -35,14 +34,14 @@ def command(as_json: bool) -> int:
         _print(finding)
     missing = sum(finding.status == "missing" for finding in findings)
     verdict, colour = ("the base works", "green") if works else ("the base does not work", "red")
-    click.secho(verdict, fg=colour, nl=False)
-    click.echo(f", {missing} optional things are missing" if missing else ", nothing is missing")
+    say(verdict, fg=colour, nl=False)
+    say(f", {missing} optional things are missing" if missing else ", nothing is missing")
     return 0 if works else 1
 
 
 def _print(finding: Finding) -> None:
     mark, colour = _MARKS[finding.status]
-    click.secho(mark, fg=colour, nl=False)
-    click.echo(f"  {finding.id}: {printable(finding.message)}")
+    say(mark, fg=colour, nl=False)
+    say(f"  {finding.id}: {finding.message}")
     if finding.hint:
-        click.echo(f"         {printable(finding.hint)}")
+        say(f"         {finding.hint}")

@@ -9,10 +9,9 @@ from typing import BinaryIO, Final
 
 import click
 
-from harness.cli.output import emit_json, json_option
+from harness.cli.output import emit_json, json_option, say
 from mww.core.errors import InputError
 from mww.core.readable import open_regular
-from mww.core.text import printable
 from mww.esphome.log_messages import Explained, explain
 
 _LINES: Final = 1_000_000
@@ -35,7 +34,7 @@ def command(log: Path, as_json: bool) -> int:
         for entry in findings:
             _print(entry)
     else:
-        click.echo("No known message is in this log. docs/troubleshooting.md lists the known ones.")
+        say("No known message is in this log. docs/troubleshooting.md lists the known ones.")
     return 0 if findings else 1
 
 
@@ -71,8 +70,8 @@ def _document(entry: Explained) -> dict[str, object]:
 
 def _print(entry: Explained) -> None:
     message = entry.message
-    click.secho(f"line {entry.line}: ", nl=False, bold=True)
-    click.echo(printable(entry.text[:_SHOWN]))
-    click.echo(f"  cause    {message.cause}")
-    click.echo(f"  cure     {message.cure}")
-    click.echo(f"  command  {message.command}")
+    say(f"line {entry.line}: ", nl=False, bold=True)
+    say(entry.text[:_SHOWN])
+    say(f"  cause    {message.cause}")
+    say(f"  cure     {message.cure}")
+    say(f"  command  {message.command}")

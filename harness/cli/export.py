@@ -18,10 +18,9 @@ from exporter.network.architecture import weight_count
 from exporter.network.settings import architecture_settings
 from harness.cli.arena import arena_document
 from harness.cli.numbers import Real, Whole
-from harness.cli.output import emit_json, json_option, progress, warn
+from harness.cli.output import emit_json, json_option, progress, say, warn
 from mww.core.errors import UsageError
 from mww.core.progress import Progress
-from mww.core.text import printable
 from mww.esphome.chips import CHIP_NAMES
 
 _PATH = click.Path(path_type=Path)
@@ -112,7 +111,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
     manifest = {name: others.pop(name) for name in _MANIFEST_OPTIONS}
     chosen = best_weights(checkpoint)
     if chosen != checkpoint:
-        click.echo(f"checkpoint: {printable(str(chosen))}", err=True)
+        say(f"checkpoint: {chosen}", err=True)
     with progress() as bar:
         result = _export(
             checkpoint,
@@ -203,26 +202,22 @@ def _cutoff_document(result: ExportResult) -> dict[str, object] | None:
 
 def _print(result: ExportResult) -> None:
     for check in result.verification.failures:
-        click.secho("FAIL", fg="red", nl=False)
-        click.echo(f"  {check.id}: {printable(check.message)}")
+        say("FAIL", fg="red", nl=False)
+        say(f"  {check.id}: {check.message}")
         if check.hint:
-            click.echo(f"      hint: {printable(check.hint)}")
+            say(f"      hint: {check.hint}")
     if not result.written:
-        click.echo("nothing was written; --keep-failed writes the files all the same")
+        say("nothing was written; --keep-failed writes the files all the same")
         return
     net, calibration, analysis = result.architecture, result.calibration, result.analysis
     source = f"{calibration.clips} clips" if calibration.clips else "recovered ranges"
     needs = max(result.arena, key=lambda prediction: prediction.minimum)
-    click.echo(
-        f"{printable(str(result.model))}  {result.model.stat().st_size} bytes, sha256 {result.model_sha256[:12]}"
-    )
-    click.echo(
-        f"{printable(str(result.manifest))}  cutoff {result.probability_cutoff:g}, arena {result.tensor_arena_size}"
-    )
+    say(f"{result.model}  {result.model.stat().st_size} bytes, sha256 {result.model_sha256[:12]}")
+    say(f"{result.manifest}  cutoff {result.probability_cutoff:g}, arena {result.tensor_arena_size}")
     shape = f"stride {net.stride}, {weight_count(net):,} weights, {len(analysis.states)} states"
-    click.echo(f"  network      {type(net).__name__}, {shape}")
-    click.echo(f"  converter    {result.converter}")
-    click.echo(f"  calibration  {source}, input scale {calibration.input_scale:.6f}")
-    click.echo(f"  arena        {needs.minimum} bytes at least, on {needs.chip}")
-    click.echo(f"  checks       {len(result.verification.checks)} made, {len(result.verification.failures)} failed")
-    click.echo(f"  time         {sum(result.seconds.values()):.1f} s")
+    say(f"  network      {type(net).__name__}, {shape}")
+    say(f"  converter    {result.converter}")
+    say(f"  calibration  {source}, input scale {calibration.input_scale:.6f}")
+    say(f"  arena        {needs.minimum} bytes at least, on {needs.chip}")
+    say(f"  checks       {len(result.verification.checks)} made, {len(result.verification.failures)} failed")
+    say(f"  time         {sum(result.seconds.values()):.1f} s")

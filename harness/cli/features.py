@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.cli.numbers import Real
-from harness.cli.output import emit_json, json_option, progress, warn
+from harness.cli.output import emit_json, json_option, progress, say, warn
 from harness.clips.clip import AudioClip, audio_clips
 from harness.clips.npz import write_archive
 from mww.core.progress import Progress
-from mww.core.text import printable
 from mww.esphome.audio import left_out_of
 from mww.esphome.frontend import quantize_features, wav_to_features
 from mww.esphome.wav import MAX_SECONDS
@@ -46,7 +45,7 @@ def command(clips: tuple[Path, ...], output: Path, lead_in: float, raw: bool, as
         emit_json("mww.features/1", {"features": str(output), "dtype": dtype, "lead_in": lead_in, "clips": entries})
         return
     clips_said = "1 clip" if len(slices) == 1 else f"{len(slices)} clips"
-    click.echo(f"{printable(str(output))}: {clips_said}, {sum(slices.values())} slices")
+    say(f"{output}: {clips_said}, {sum(slices.values())} slices")
 
 
 def _arrays(

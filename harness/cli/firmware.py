@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.boards.firmware_project import board_names, write_project
-from harness.cli.output import emit_json, json_option
+from harness.cli.output import emit_json, json_option, say
 
 
 @click.command("firmware")
@@ -41,14 +41,14 @@ def command(
         }
         emit_json("mww.firmware/1", document)
         return
-    click.echo(f"Wrote the firmware for {board} to {output}. What is next:")
-    click.echo(f"  build      esphome compile {project.config}")
-    click.echo(f"  flash      mww flash --port PORT --firmware {output}")
+    say(f"Wrote the firmware for {board} to {output}. What is next:")
+    say(f"  build      esphome compile {project.config}")
+    say(f"  flash      mww flash --port PORT --firmware {output}")
     if len(manifests) > 1:
         first = manifests[0].stem
-        click.echo(f"  note       ESPHome enables only {first} at first boot; mww budget adds up what the models take")
-    click.echo("  try        mww run MANIFEST.json --wav CLIP.wav --target PORT")
+        say(f"  note       ESPHome enables only {first} at first boot; mww budget adds up what the models take")
+    say("  try        mww run MANIFEST.json --wav CLIP.wav --target PORT")
     if microphone:
-        click.echo("  listen     mww listen MANIFEST.json --target PORT")
+        say("  listen     mww listen MANIFEST.json --target PORT")
     if project.wake_word:
-        click.echo(f"  wake word  esphome run {project.wake_word}")
+        say(f"  wake word  esphome run {project.wake_word}")

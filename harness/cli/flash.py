@@ -12,7 +12,7 @@ import click
 
 from harness.boards.firmware_project import find_image
 from harness.cli.numbers import Whole
-from harness.cli.output import emit_json, json_option, progress
+from harness.cli.output import emit_json, json_option, progress, say
 from harness.serial.connection import DEFAULT_BAUD
 from harness.targets.registry import firmware_of
 from mww.core.errors import InputError
@@ -72,12 +72,10 @@ def command(
     if as_json:
         _emit(port, done, [record.sha256.hex() for record in records()])
         return
-    click.echo(f"{done.chip} {done.mac} at {board.id}")
+    say(f"{done.chip} {done.mac} at {board.id}")
     for part in done.parts:
-        click.echo(
-            f"  {part.offset:#010x}  {part.size:>8}  {part.name:<16} {'written' if part.written else 'as it was'}"
-        )
-    click.echo(f"verified in {done.seconds:.1f} s")
+        say(f"  {part.offset:#010x}  {part.size:>8}  {part.name:<16} {'written' if part.written else 'as it was'}")
+    say(f"verified in {done.seconds:.1f} s")
 
 
 def _load(paths: Sequence[Path]) -> tuple[ModelRecord, ...]:

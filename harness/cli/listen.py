@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import click
 
-from harness.cli.output import console
+from harness.cli.output import console, say
 from harness.cli.run_options import options_of_a_run
 from harness.listen.keeping import Keeper
 from harness.listen.listener import Heard, Level, Listener
@@ -25,7 +25,7 @@ from harness.listen.web import ListenPage
 from harness.run.features import FeatureResult
 from harness.targets.registry import TargetOptions, open_target, spec_of_kind, target_spec
 from mww.core.errors import UsageError
-from mww.core.text import printable
+from mww.core.text import printable, printable_name
 from mww.esphome.model import Model, load_model
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def command(
         listener = stack.enter_context(_listener(loaded, gate, () if ears else target, record=web))
         page = stack.enter_context(ListenPage(_judge(listener), saves=save is not None)) if web else None
         if page is not None:
-            click.echo(f"{page.url}   (for this machine alone; Ctrl-C ends it)", err=True)
+            say(f"{page.url}   (for this machine alone; Ctrl-C ends it)", err=True)
             show = _Both(show, _Events(page.show))
         stack.enter_context(show.shown(loaded, gate, "board" if ears else source))
         try:
@@ -315,10 +315,10 @@ class _Terminal:
     def heard(self, heard: Heard) -> None:
         kind = "near miss" if heard.near_miss else "no speech by the VAD" if heard.vad_blocked else "detected"
         who = " by the board" if heard.by == "board" else ""
-        self._say(f"{heard.time_s:8.2f} s  {printable(heard.model)}: {kind}{who}, average {heard.average}")
+        self._say(f"{heard.time_s:8.2f} s  {heard.model}: {kind}{who}, average {heard.average}")
 
     def saved(self, path: Path) -> None:
-        self._say(f"            saved {printable(str(path))}")
+        self._say(f"            saved {path}")
 
     def lost(self, seconds: float) -> None:
         self._lost += seconds
@@ -338,7 +338,7 @@ class _Terminal:
     def _say(self, line: str) -> None:
         from rich.text import Text
 
-        self._console.print(Text(line))
+        self._console.print(Text(printable(line)))
 
     def _table(self, level: Level) -> Table:
         from rich.table import Table
@@ -352,7 +352,7 @@ class _Terminal:
             cutoff = self._cutoffs[name]
             style = "green" if average > cutoff else ""
             table.add_row(
-                Text(printable(name)),
+                Text(printable_name(name)),
                 Text(_bar(average / 255), style=style),
                 f"{average} of {cutoff}",
                 *_on_board(board.get(name)),

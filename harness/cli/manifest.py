@@ -11,9 +11,8 @@ import click
 from exporter.manifest import generate_manifest, save_manifest
 from exporter.manifest_repair import Change, repair_manifest
 from harness.cli.numbers import Real, Whole
-from harness.cli.output import emit_json, json_option, warn
+from harness.cli.output import emit_json, json_option, say, show_json, warn
 from mww.core.errors import UsageError
-from mww.core.text import printable
 from mww.esphome.manifest import is_manifest
 from mww.tflite.model_file import read_model
 from mww.verification import verify_esphome_compatibility
@@ -87,13 +86,13 @@ def _document(change: Change) -> dict[str, object]:
 
 def _print(content: dict[str, Any], changes: tuple[Change, ...], place: Path | None) -> None:
     if place is None:
-        click.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        show_json(content)
     for change in changes:
         before, after = (_shown(value) for value in (change.before, change.after))
-        click.echo(printable(f"{change.key}: {before} -> {after}: {change.why}"), err=place is None)
+        say(f"{change.key}: {before} -> {after}: {change.why}", err=place is None)
     if place is not None:
         count = f" ({len(changes)} changes)" if changes else ""
-        click.echo(f"Wrote {printable(str(place))}{count}")
+        say(f"Wrote {place}{count}")
 
 
 def _shown(value: object) -> str:

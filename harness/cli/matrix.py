@@ -11,7 +11,7 @@ from typing import Final
 import click
 
 from harness.cli.inputs import Place, clip_options, clip_source, place
-from harness.cli.output import console, emit_json, json_option, progress, warn
+from harness.cli.output import console, emit_json, json_option, progress, say, warn
 from harness.matrix.document import SCHEMA, Matrix, matrix_document
 from harness.matrix.findings import Aspect, Change, Finding, Row
 from harness.matrix.prediction import UNSEEN, Subject, predict, read_subject
@@ -22,7 +22,7 @@ from harness.report.page import page_environment
 from harness.run.options import RunOptions
 from mww.core.errors import UsageError
 from mww.core.files import write_files
-from mww.core.text import printable
+from mww.core.text import printable, printable_name
 from mww.esphome.chips import CHIP_NAMES
 from mww.esphome.releases import Release
 from mww.tflm.builds import assumed_warning, builds_with
@@ -234,9 +234,9 @@ def _print_matrix(matrix: Matrix) -> None:
         _print_table(table)
     for sentence in sentences(matrix):
         how, _, rest = sentence.partition(": ")
-        click.secho(f"{how}: ", nl=False, fg={"lost": "red", "regained": "green"}.get(how))
-        click.echo(printable(rest))
-    click.secho("PASS" if matrix.holds else "FAIL", fg=_COLOURS[matrix.holds], bold=True)
+        say(f"{how}: ", nl=False, fg={"lost": "red", "regained": "green"}.get(how))
+        say(rest)
+    say("PASS" if matrix.holds else "FAIL", fg=_COLOURS[matrix.holds], bold=True)
 
 
 def _print_table(table: Table) -> None:
@@ -251,7 +251,7 @@ def _print_table(table: Table) -> None:
         grid.add_column(Text("\n".join((column.aspect, *column.chips))))
     for row, cells in table.lines:
         results = [Text(printable(cell.said), style=_COLOURS[cell.holds]) if cell else Text() for cell in cells]
-        grid.add_row(*(Text(printable(text)) for text in _versions(row)), *results)
+        grid.add_row(*(Text(printable_name(text)) for text in _versions(row)), *results)
     console().print(grid)
 
 

@@ -9,6 +9,8 @@ import click
 _GREATEST: Final = 2**31 - 1
 """Of ranges without an upper end."""
 
+_BEYOND: Final = "is not a finite number below 2^31."
+
 
 class Real(click.FloatRange):
     """A finite number within a range; NaN compares as inside of every range of click's own."""
@@ -16,7 +18,7 @@ class Real(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Parse it as click does."""
         number: float = super().convert(value, param, ctx)
-        return number if abs(number) <= _GREATEST else self.fail(f"{value} is not a number up to 2^31.", param, ctx)
+        return number if abs(number) <= _GREATEST else self.fail(f"{value} {_BEYOND}", param, ctx)
 
 
 class Whole(click.IntRange):
@@ -25,4 +27,4 @@ class Whole(click.IntRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Parse it as click does."""
         number: int = super().convert(value, param, ctx)
-        return number if abs(number) <= _GREATEST else self.fail(f"{value} is not a number up to 2^31.", param, ctx)
+        return number if abs(number) <= _GREATEST else self.fail(f"{value} {_BEYOND}", param, ctx)

@@ -7,10 +7,9 @@ from pathlib import Path
 import click
 
 from exporter.optimization.optimize import optimize_for_edge
-from harness.cli.output import emit_json, json_option
+from harness.cli.output import emit_json, json_option, say
 from mww.core.errors import UsageError
 from mww.core.files import write_files
-from mww.core.text import printable
 from mww.tflite.model_file import read_model
 from mww.tflm.arena import predict_arenas
 
@@ -40,6 +39,6 @@ def command(file: Path, output: Path, as_json: bool) -> None:
         document = {"model": str(output), "model_sha256": after.sha256, "size": sizes, "arena": arenas}
         emit_json("mww.optimize/1", document)
         return
-    click.echo(f"{printable(str(output))}: {sizes['before']:,} -> {sizes['after']:,} bytes")
+    say(f"{output}: {sizes['before']:,} -> {sizes['after']:,} bytes")
     for chip, minimum in arenas.items():
-        click.echo(f"  {chip:<9} arena {minimum['before']:,} -> {minimum['after']:,}")
+        say(f"  {chip:<9} arena {minimum['before']:,} -> {minimum['after']:,}")

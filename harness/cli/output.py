@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,9 +16,6 @@ from mww.core.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-_LONGEST = 480
-"""Characters of a line of an error or warning."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,31 +30,55 @@ def emit_json(schema: str, document: Mapping[str, object]) -> None:
     click.echo(json.dumps({"schema": schema, **document}, indent=2, allow_nan=False))
 
 
+def show_json(document: Mapping[str, object]) -> None:
+    """Print a document as somebody would write it: letters as they are, what steers a terminal as its number."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    click.echo("".join(letter if letter.isprintable() or letter == "\n" else _escaped(letter) for letter in text))
+
+
+def _escaped(letter: str) -> str:
+    return json.dumps(letter)[1:-1]
+
+
 def console(*, stderr: bool = False) -> Console:
     """Make a rich console; it drops colour and box drawing's width where the stream is not a terminal."""
     from rich.console import Console
+    from rich.segment import Segment
+
+    class Clean(Console):
+        """A console that no text from outside can steer."""
+
+        def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                text = segment.text if segment.control else printable(segment.text, keep="\n", longest=None)
+                yield Segment(text, segment.style, segment.control)
 
     width = None if (sys.stderr if stderr else sys.stdout).isatty() else 160
-    return Console(stderr=stderr, highlight=False, soft_wrap=False, width=width)
+    return Clean(stderr=stderr, highlight=False, soft_wrap=False, width=width)
 
 
-def printable_lines(text: str) -> str:
-    """The same for a text of several lines."""
-    return "\n".join(printable(line) for line in text.rstrip().split("\n"))
+def say(text: str = "", *, err: bool = False, nl: bool = True, fg: str | None = None, bold: bool | None = None) -> None:
+    """Print a line for people, of a readable length and without anything that steers a terminal."""
+    click.secho(printable(text), err=err, nl=nl, fg=fg, bold=bold)
 
 
-def _line(text: str) -> str:
-    """A message as one line of a readable length; the middle is left out, since the reason often comes last."""
-    shown = printable(text)
-    return shown if len(shown) <= _LONGEST else f"{shown[: _LONGEST // 2]} … {shown[-_LONGEST // 2 :]}"
+def say_lines(text: str, *, err: bool = False) -> None:
+    """The same for several lines; a name in them must not hold the end of a line."""
+    for line in text.rstrip().split("\n"):
+        say(line, err=err)
+
+
+def overwrite(line: str = "") -> None:
+    """Replace the line that stands on the terminal of stderr."""
+    click.echo(f"\r\x1b[K{printable(line)}", nl=False, err=True)
 
 
 def warn(message: str, hint: str | None = None) -> None:
     """Print a warning on stderr."""
     click.secho("warning: ", fg="yellow", nl=False, err=True)
-    click.echo(_line(message), err=True)
+    click.echo(printable(message), err=True)
     if hint:
-        click.echo(f"   hint: {_line(hint)}", err=True)
+        click.echo(f"   hint: {printable(hint)}", err=True)
 
 
 def print_error(error: MwwError, *, as_json: bool) -> None:
@@ -66,10 +87,9 @@ def print_error(error: MwwError, *, as_json: bool) -> None:
         emit_json("mww.error/1", {"error": error.facts.to_json()})
         return
     click.secho("error: ", fg="red", nl=False, err=True)
-    click.echo(_line(str(error)), err=True)
+    click.echo(printable(str(error)), err=True)
     if error.hint:
-        hint = printable_lines(error.hint) if error.code == "usage" else _line(error.hint)
-        click.echo(f" hint: {hint}", err=True)
+        say_lines(f" hint: {error.hint if error.code == 'usage' else printable(error.hint)}", err=True)
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from harness.cli.inputs import Place, clip_options, clip_source
-from harness.cli.output import console, emit_json, json_option, progress
+from harness.cli.output import console, emit_json, json_option, progress, say
 from harness.run.recording import Recorded, RecordedSummary, record
-from mww.core.text import printable
+from mww.core.text import printable_name
 from mww.esphome.model import load_model
 
 
@@ -49,9 +49,9 @@ def _print(recorded: Recorded) -> None:
 
     table = Table("clip", "inferences", "outputs sha256", "against the former golden")
     for clip in recorded.clips:
-        table.add_row(Text(printable(clip.name)), str(clip.inferences), clip.outputs_sha256[:12], _change(clip))
+        table.add_row(Text(printable_name(clip.name)), str(clip.inferences), clip.outputs_sha256[:12], _change(clip))
     console().print(table)
-    click.echo(f"{printable(str(recorded.path))} holds what {recorded.provenance.engine} gave")
+    say(f"{recorded.path} holds what {recorded.provenance.engine} gave")
 
 
 def _change(clip: RecordedSummary) -> str:

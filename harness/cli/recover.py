@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.output import emit_json, json_option, warn
+from harness.cli.output import emit_json, json_option, say, warn
 
 _FILE = click.Path(path_type=Path)
 
@@ -48,7 +48,7 @@ def command(model: Path, output: Path, config_output: Path | None, ranges_output
         return
     network = recovered.architecture
     blocks = f"stride {network.stride}, {len(network.blocks)} blocks, {weight_count(network):,} weights"
-    click.echo(f"{output}: {type(network).__name__}, {blocks}")
-    click.echo(f"{config}: its configuration")
+    say(f"{output}: {type(network).__name__}, {blocks}")
+    say(f"{config}: its configuration")
     if ranges_output:
-        click.echo(f"{ranges_output}: {len(recovered.ranges)} activation ranges")
+        say(f"{ranges_output}: {len(recovered.ranges)} activation ranges")

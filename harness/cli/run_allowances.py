@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import click
-
-from harness.cli.output import printable_lines, warn
+from harness.cli.output import say, say_lines, warn
 from harness.run.allowances.allowance import propose
 from harness.run.allowances.file import find_allowances, merged, read_allowances, render
 from harness.run.allowing import differences, today
@@ -61,12 +59,12 @@ def write_allowances(path: Path, results: Sequence[RunResult], reason: str, by: 
         allowances = merged(allowances, new, [item.clip for item in seen])
     before, after = render(former) if former else "", render(allowances)
     if allowances == former:
-        click.echo(f"{path} stays as it is: no output differs otherwise than it says", err=aside)
+        say(f"{path} stays as it is: no output differs otherwise than it says", err=aside)
         return
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), str(path), n=2, lineterm="")
-    click.echo(printable_lines("\n".join(lines)), err=aside)
+    say_lines("\n".join(lines), err=aside)
     write_files({path: after.encode()})
-    click.echo(f"{path}: look at it, and commit it; the next run judges by it", err=aside)
+    say(f"{path}: look at it, and commit it; the next run judges by it", err=aside)
 
 
 def refuse_to_allow_nothing(results: Sequence[RunResult]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from harness.cli.output import console, printable_lines
+from harness.cli.output import console, say_lines
 from harness.report.wording import (
     allowance_account,
     arena_account,
@@ -28,7 +28,7 @@ from harness.run.allowances.file import render_entries
 from harness.run.evaluation.statistics import Evaluation
 from harness.run.results import ClipResult, RunResult
 from harness.targets.base import OperatorCost
-from mww.core.text import printable
+from mww.core.text import printable, printable_name
 from mww.esphome.contract import cutoff_byte
 
 if TYPE_CHECKING:
@@ -46,11 +46,11 @@ def print_run(result: RunResult, *, propose: bool = True) -> None:
     from rich.text import Text
 
     out = console()
-    out.print(Text.assemble((printable(result.model), "bold"), f"  {place(result)}"))
+    out.print(Text.assemble((printable_name(result.model), "bold"), printable(f"  {place(result)}")))
     out.print(_clips(result))
     for line in _clip_notes(result):
         out.print(line)
-    out.print(Text(f"compared with {compared_with(result)}"))
+    out.print(Text(printable(f"compared with {compared_with(result)}")))
     for row in _evaluation(result.evaluation) if result.evaluation is not None else ():
         out.print(Text(printable(row)))
     for line in _problems(result):
@@ -58,13 +58,13 @@ def print_run(result: RunResult, *, propose: bool = True) -> None:
     for use in result.allowances.entries if result.allowances else ():
         out.print(Text(f"allowance {printable(allowance_account(use))}", style=_STATES[use.state]))
     if result.profile is not None:
-        out.print(Text(f"operators: {profile_account(result.profile)}"))
+        out.print(Text(printable(f"operators: {profile_account(result.profile)}")))
         if (table := _profile(result.profile)) is not None:
             out.print(table)
     if (cost := instructions_account(result)) is not None:
-        out.print(Text(f"cost: {cost}"))
+        out.print(Text(printable(f"cost: {cost}")))
     if result.arena is not None:
-        out.print(Text(f"arena: {arena_account(result.arena)}"))
+        out.print(Text(printable(f"arena: {arena_account(result.arena)}")))
     if propose and result.proposed_allowance is not None:
         out.print(
             Text(
@@ -72,8 +72,10 @@ def print_run(result: RunResult, *, propose: bool = True) -> None:
                 style="bold",
             )
         )
-        out.print(Text(printable_lines(render_entries([result.proposed_allowance]))))
-    out.print(Text.assemble((result.verdict.upper(), f"bold {_COLOURS[result.verdict]}"), f"  {headline(result)}"))
+        say_lines(render_entries([result.proposed_allowance]))
+    out.print(
+        Text.assemble((result.verdict.upper(), f"bold {_COLOURS[result.verdict]}"), printable(f"  {headline(result)}"))
+    )
 
 
 def _clips(result: RunResult) -> Table:
@@ -88,7 +90,11 @@ def _clips(result: RunResult) -> Table:
     for clip in shown:
         status = Text(clip.status, style=_COLOURS[clip.status])
         table.add_row(
-            Text(printable(clip.name)), status, Text(printable(clip_account(clip))), _highest(clip), _detected(clip)
+            Text(printable_name(clip.name)),
+            status,
+            Text(printable(clip_account(clip))),
+            _highest(clip),
+            _detected(clip),
         )
     if len(result.clips) > len(shown):
         table.add_row(f"and {len(result.clips) - len(shown)} more", "", "", "", "")
@@ -106,7 +112,7 @@ def _profile(profile: Sequence[OperatorCost]) -> Table | None:
     table.add_column(unit, justify="right")
     table.add_column("share", justify="right")
     for row in rows:
-        table.add_row(Text(printable(row.operator)), f"x {row.count}", number(row.amount), f"{row.share:.1%}")
+        table.add_row(Text(printable_name(row.operator)), f"x {row.count}", number(row.amount), f"{row.share:.1%}")
     return table
 
 
@@ -115,11 +121,11 @@ def _clip_notes(result: RunResult) -> Iterator[Text]:
     from rich.text import Text
 
     for clip in result.clips[:_ROWS]:
-        name = printable(clip.name)
+        name = printable_name(clip.name)
         if clip.error is not None and clip.error.hint:
             yield Text(f"{name}: {printable(clip.error.hint)}", style="dim")
         for warning in clip.warnings:
-            yield Text(f"{name}: {warning.code}: {warning.message}", style="yellow")
+            yield Text(printable(f"{name}: {warning.code}: {warning.message}"), style="yellow")
 
 
 def _problems(result: RunResult) -> Iterator[Text]:

@@ -10,7 +10,7 @@ from typing import Final
 import click
 
 from harness.cli.numbers import Real, Whole
-from harness.cli.output import emit_json, json_option, printable_lines, progress, warn
+from harness.cli.output import emit_json, json_option, progress, say, warn
 from harness.report.wording import counted
 from harness.synth.plan import Amounts
 from harness.synth.request import SynthRequest, SynthResult, synthesize
@@ -116,4 +116,5 @@ def _print(result: SynthResult) -> None:
         lines.append(
             f"No false accept in these {result.hours:.2g} h says no more than: below {3 / result.hours:.3g} an hour."
         )
-    click.echo(printable_lines("\n".join(lines)))
+    for line in lines:
+        say(line)

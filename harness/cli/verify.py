@@ -7,8 +7,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.output import emit_json, json_option
-from mww.core.text import printable
+from harness.cli.output import emit_json, json_option, say
 from mww.verification import Check, VerificationReport, verify_esphome_compatibility
 
 _MARKS = {"pass": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red")}
@@ -49,16 +48,16 @@ def _print(report: VerificationReport, *, verbose: bool) -> None:
     counts = [f"{len(report.checks)} checks"]
     counts += [f"{len(report.failures)} failed"] if report.failures else []
     counts += [f"{len(report.warnings)} warned"] if report.warnings else []
-    click.echo(f"{printable(report.model)} ", nl=False)
-    click.secho(verdict, fg=colour, nl=False)
-    click.echo(f" ({', '.join(counts)})")
+    say(f"{report.model} ", nl=False)
+    say(verdict, fg=colour, nl=False)
+    say(f" ({', '.join(counts)})")
 
 
 def _print_check(check: Check) -> None:
     mark, colour = _MARKS[check.status]
-    click.secho(mark, fg=colour, nl=False)
-    click.echo(f"  {check.id}: {printable(check.message)}")
+    say(mark, fg=colour, nl=False)
+    say(f"  {check.id}: {check.message}")
     if check.expected is not None and check.found is not None:
-        click.echo(f"      expected {printable(check.expected)}, found {printable(check.found)}")
+        say(f"      expected {check.expected}, found {check.found}")
     if check.hint:
-        click.echo(f"      hint: {printable(check.hint)}")
+        say(f"      hint: {check.hint}")

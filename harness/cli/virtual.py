@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from harness.cli.numbers import Whole
-from harness.cli.output import emit_json, json_option
+from harness.cli.output import emit_json, json_option, say
 from mww.core.errors import OutputError
 from mww.core.files import write_files
 from mww.esphome.chips import DEFAULT_CHIP, VIRTUAL_CHIPS
@@ -68,7 +68,7 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
         if as_json:
             emit_json("mww.virtual/1", {"port": url, "chip": chip, "transport": transport})
         else:
-            click.echo(url)
+            say(url)
         sys.stdout.flush()
 
     serve(options, ready=ready, watch=sys.stdin.fileno() if until_stdin_ends else None)
