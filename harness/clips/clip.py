@@ -72,7 +72,8 @@ class AudioClip:
             yield samples, quantize_features(features)
 
     def _features(self, meter: SoundMeter | None) -> Iterator[npt.NDArray[np.uint16]]:
-        return features_of(lambda: self._samples(meter), self._samples, self.lead_in, self.step_ms)
+        converted = () if meter is None else (meter.convert,)
+        return features_of(lambda: read_audio(self.path, *converted), self.lead_in, self.step_ms, meter)
 
     def _samples(self, meter: SoundMeter | None = None) -> Iterator[bytes]:
         if meter is None:

@@ -1,4 +1,4 @@
-"""Features that were computed before, in the user's cache: the front-end costs more than a model does.
+"""Features and measures of sound that were computed before, in the user's cache: both cost more than a model does.
 
 They are named by the sha256 of the samples and of everything else that decides them. A file is written beside its place
 and renamed, so that processes see it whole or not at all; a digest at its end says whether it still is. The oldest go
@@ -8,9 +8,12 @@ when there is more than `MWW_FEATURE_CACHE_MB`; 0 turns the cache off.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Final
@@ -19,6 +22,9 @@ import numpy as np
 import numpy.typing as npt
 from platformdirs import user_cache_path
 
+from harness.clips.sound import SOUND_VERSION, Sound, SoundMeter
+from mww.core.errors import OutputError
+from mww.core.files import replacing
 from mww.esphome.contract import FEATURES
 from mww.esphome.frontend import frontend_version, iterate_features
 
@@ -28,6 +34,8 @@ DEFAULT_SIZE: Final = 2048
 _BLOCK: Final = 12_000  # slices
 _ROW: Final = FEATURES * 2
 _DIGEST: Final = 32
+_MOST_FACTS: Final = 4096
+"""Bytes of what is kept about a sound."""
 _SHORTEST: Final = 16_000
 """Bytes of samples, half a second, below which computing is as fast as looking."""
 _SWEEP: Final = 64_000_000
@@ -36,37 +44,71 @@ _READ: Final = 1 << 20
 
 
 def features_of(
-    heard: Callable[[], Iterator[bytes]], again: Callable[[], Iterator[bytes]], lead_in: float, step_ms: int
+    read: Callable[[], Iterator[bytes]], lead_in: float, step_ms: int, meter: SoundMeter | None = None
 ) -> Iterator[npt.NDArray[np.uint16]]:
     """What `iterate_features` gives for samples, from the cache where it is there.
 
     Args:
-        heard: Reads the samples; called once.
-        again: Reads the same samples; called at most once more.
+        read: Reads the samples, the same each time; called three times at most.
         lead_in: Seconds of digital silence in front.
         step_ms: Milliseconds a slice.
+        meter: Knows what the sound is like once all features have come.
 
     Raises:
         MwwError: They cannot be read.
         UsageError: As for `iterate_features`.
     """
-    if not _limit():
-        yield from iterate_features(heard(), lead_in=lead_in, step_ms=step_ms)
-        return
-    digest, length = (
-        hashlib.sha256("/".join(("1", *frontend_version(step_ms), repr(lead_in), str(step_ms))).encode()),
-        0,
-    )
-    for block in heard():
+    digest, length, limit = hashlib.sha256(), 0, _limit()
+    for block in read() if limit else ():
         digest.update(block)
         length += len(block)
-    place = user_cache_path("mww-harness") / "features" / digest.hexdigest()
-    if length < _SHORTEST:
-        yield from iterate_features(again(), lead_in=lead_in, step_ms=step_ms)
-    elif (size := _whole(place)) is not None:
-        yield from _read(place, size)
+    if not limit or length < _SHORTEST:
+        yield from iterate_features(_heard(read(), meter), lead_in=lead_in, step_ms=step_ms)
+        return
+    folder, samples = user_cache_path("mww-harness") / "features", digest.hexdigest()
+    settings = "/".join(("2", *frontend_version(step_ms), repr(lead_in), str(step_ms), samples))
+    place, facts = folder / hashlib.sha256(settings.encode()).hexdigest(), folder / f"{samples}-{SOUND_VERSION}.json"
+    if meter is not None and _recall(facts, meter):
+        meter = None
+    size = _whole(place)
+    if size is None:
+        yield from _kept(place, iterate_features(_heard(read(), meter), lead_in=lead_in, step_ms=step_ms))
     else:
-        yield from _kept(place, iterate_features(again(), lead_in=lead_in, step_ms=step_ms))
+        if meter is not None:
+            deque(_heard(read(), meter), maxlen=0)
+        yield from _read(place, size)
+    if meter is not None:
+        _remember(facts, meter)
+
+
+def _heard(blocks: Iterator[bytes], meter: SoundMeter | None) -> Iterator[bytes]:
+    for block in blocks:
+        if meter is not None:
+            meter.hear(block)
+        yield block
+
+
+def _recall(place: Path, meter: SoundMeter) -> bool:
+    """Have a meter know what was measured before; whether it is there, as it was written."""
+    try:
+        with place.open("rb") as file:
+            digest, content = file.read(_DIGEST), file.read(_MOST_FACTS)
+        os.utime(place)
+        if digest != hashlib.sha256(content).digest():
+            return False
+        meter.recall(Sound(**json.loads(content)))
+    except (OSError, ValueError, TypeError):
+        return False
+    return True
+
+
+def _remember(place: Path, meter: SoundMeter) -> None:
+    """Keep what was measured; where nothing can be written, it is measured again."""
+    sound = meter.result()
+    if sound is not None:
+        content = json.dumps(asdict(replace(sound, converted_from=None))).encode()
+        with suppress(OutputError, OSError), replacing(place) as file:
+            file.write(hashlib.sha256(content).digest() + content)
 
 
 def _limit() -> int:

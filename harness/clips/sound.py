@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -20,6 +20,9 @@ WarningCode = Literal[
     "silence", "quiet", "clipped", "band-limited", "not-speech-like", "constant-output", "never-below-cutoff"
 ]
 """What a clip can be warned about; the last two are about the model's outputs."""
+
+SOUND_VERSION: Final = "1"
+"""Raised whenever a measure could change."""
 
 LOWEST_DBFS: Final = -120.0
 """Stands for digital silence: 16 bits cannot say less than -90."""
@@ -104,10 +107,15 @@ class SoundMeter:
         self._on_line, self._pairs = [0, 0], [0, 0]
         self._power = np.zeros(_FRAME // 2 + 1)
         self._frames = 0
+        self._recalled: Sound | None = None
 
     def convert(self, source: str) -> None:
         """Note that the samples were converted from another format."""
         self.converted_from = source
+
+    def recall(self, sound: Sound) -> None:
+        """Take what was measured over the same samples before."""
+        self._recalled = sound
 
     def hear(self, block: bytes) -> None:
         """Measure some more little-endian int16 samples."""
@@ -124,6 +132,8 @@ class SoundMeter:
 
     def result(self) -> Sound | None:
         """What was heard; None where nothing was."""
+        if self._recalled is not None:
+            return replace(self._recalled, converted_from=self.converted_from)
         count = self._samples
         if not count:
             return None

@@ -9,6 +9,7 @@ import pytest
 
 from harness.clips import feature_cache
 from harness.clips.feature_cache import features_of
+from harness.clips.sound import Sound, SoundMeter
 from mww.core.resources import fixtures_dir
 from mww.esphome.frontend import wav_to_features
 from mww.esphome.wav import read_samples
@@ -27,11 +28,8 @@ def whole(path: Path, lead_in: float = 0.0) -> np.ndarray:
     return np.concatenate(list(cached(path, lead_in)))
 
 
-def cached(path: Path, lead_in: float = 0.0) -> Iterator[np.ndarray]:
-    def read() -> Iterator[bytes]:
-        return read_samples(path)
-
-    return features_of(read, read, lead_in, 10)
+def cached(path: Path, lead_in: float = 0.0, meter: SoundMeter | None = None) -> Iterator[np.ndarray]:
+    return features_of(lambda: read_samples(path), lead_in, 10, meter)
 
 
 def fail(*arguments: object, **options: object) -> Iterator[np.ndarray]:
@@ -88,6 +86,29 @@ def test_it_can_be_turned_off_and_a_folder_that_cannot_be_written_does_not_matte
     monkeypatch.delenv(feature_cache.SIZE_VARIABLE)
     (tmp_path / "mww-harness").touch()
     assert np.array_equal(whole(CLIPS[0]), wav_to_features(CLIPS[0]))
+
+
+def heard(path: Path, lead_in: float = 0.0) -> Sound | None:
+    meter = SoundMeter()
+    for _ in cached(path, lead_in, meter):
+        pass
+    return meter.result()
+
+
+def test_what_a_sound_is_like_is_measured_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole(CLIPS[0])
+    assert not list(folder.glob("*.json"))
+    first = heard(CLIPS[0])
+    (place,) = folder.glob("*.json")
+    content = place.read_bytes()
+    assert first is not None
+    place.write_bytes(content[:-1])
+    assert heard(CLIPS[0]) == first
+    assert place.read_bytes() == content
+    monkeypatch.setattr(SoundMeter, "hear", fail)
+    assert heard(CLIPS[0]) == heard(CLIPS[0], 1.0) == first
+    with pytest.raises(AssertionError, match="computed again"):
+        heard(CLIPS[1])
 
 
 def _sum(path: str) -> int:
