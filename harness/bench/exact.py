@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -16,9 +17,15 @@ from harness.clips.feature_cache import SIZE_VARIABLE
 from harness.engines.exact.engine import ExactModel
 from mww.core.errors import BenchmarkError
 from mww.core.resources import published_models
+from mww.esphome.contract import SAMPLE_RATE
+from mww.esphome.frontend import open_frontend, package_agrees
+from mww.esphome.wav import read_samples
 
 _LOOP: Final = "bare loop over tflite-micro"
 _STRIDE: Final = 3
+_STEP: Final = SAMPLE_RATE // SLICES_A_SECOND * 2
+_TRIES: Final = 10
+"""Short runs whose best counts, as neither side waits for anything."""
 _FOUR: Final = ("okay_nabu", "hey_jarvis", "alexa", "hey_mycroft")
 
 
@@ -90,6 +97,7 @@ def sound(plan: Plan) -> list[Row]:
     digests = {tuple(item["clips"][0]["outputs_sha256"] for item in run_.document["runs"]) for run_ in (*own, *others)}
     if len(digests) != 1:
         raise BenchmarkError("the two engines gave different outputs", hint="report it as a bug of mww-harness")
+    rows = [_frontend(plan)] if package_agrees() else []
     return [
         Row(
             what="`mww run` of four models over an hour of sound, engine `exact`, features kept from model to model",
@@ -100,5 +108,39 @@ def sound(plan: Plan) -> list[Row]:
             comparison="ratio",
             goal=Goal("at most", 1 / 3),
             same="all output bytes of four models",
-        )
+        ),
+        *rows,
     ]
+
+
+def _frontend(plan: Plan) -> Row:
+    """The front-end as everything here calls it, against the package's C function and nothing else."""
+    from pymicro_features import create_frontend, process_samples
+
+    sound = b"".join(read_samples(wav_file(plan.scratch / "minute.wav", seconds=plan.size(60, 2))))
+    steps = [sound[start : start + _STEP] for start in range(0, len(sound), _STEP)]
+
+    def microseconds(work: Callable[[], object]) -> float:
+        started = time.perf_counter()
+        work()
+        return (time.perf_counter() - started) / len(steps) * 1e6
+
+    def bare_calls() -> None:
+        state = create_frontend()
+        for step in steps:
+            process_samples(state, step)
+
+    def best(work: Callable[[], object]) -> float:
+        return min(microseconds(work) for _ in range(_TRIES))
+
+    own, others = plan.by_turns(lambda: best(lambda: open_frontend().process(sound)), lambda: best(bare_calls))
+    return Row(
+        what="a slice of features, as everything here makes them",
+        against="the bare call of `pymicro-features`, its floats not looked at",
+        unit="us",
+        own=tuple(own),
+        reference=tuple(others),
+        comparison="ratio",
+        goal=Goal("at most", 1.1),
+        same=f"{len(steps)} slices of sound",
+    )

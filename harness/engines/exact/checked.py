@@ -63,9 +63,8 @@ class ExactEngine:
         if self._reference is None:
             return
         self._clips += self._frames > 0
-        if self._clips >= CHECKED_CLIPS or self._frames >= CHECKED_FRAMES:
-            note_pass(self._note)
-            self._stop_checking()
+        if self._clips >= CHECKED_CLIPS:
+            self._passed()
         else:
             self._reference.reset()
 
@@ -77,7 +76,7 @@ class ExactEngine:
                 f"{len(frames)} bytes of frames for a model that takes {self.frame_size}", hint="load a model first"
             )
         outputs = model.infer(np.frombuffer(frames, np.int8).reshape(-1, self.frame_size))
-        if self._reference is not None and self._frames < CHECKED_FRAMES:
+        if self._reference is not None:
             self._compare(frames[: (CHECKED_FRAMES - self._frames) * self.frame_size], outputs.tobytes())
         self.inferences += len(outputs)
         return outputs.tobytes()
@@ -122,6 +121,12 @@ class ExactEngine:
                 hint="report the model, please; until then: --engine tflm",
                 inference=inference,
             )
+        if self._frames >= CHECKED_FRAMES:
+            self._passed()
+
+    def _passed(self) -> None:
+        note_pass(self._note)
+        self._stop_checking()
 
     def _stop_checking(self) -> None:
         reference, self._reference = self._reference, None
