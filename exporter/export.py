@@ -33,7 +33,7 @@ from exporter.network.configuration import Configuration
 from exporter.optimization.optimize import optimize_for_edge
 from mww.core.errors import MwwError, OutputError, UnsupportedModelError, UsageError
 from mww.core.files import write_files
-from mww.core.phases import Phases
+from mww.core.progress import Phases
 from mww.esphome.manifest import manifest_file, parse_manifest
 from mww.tflite.model_file import ModelFile, read_model
 from mww.tflm.arena import ArenaPrediction, predict_arenas

@@ -38,7 +38,7 @@ from exporter.network.configuration import Configuration, find_configuration, lo
 from exporter.optimization.optimize import optimize_for_edge
 from mww.core.errors import UsageError
 from mww.core.files import write_files
-from mww.core.phases import Phases
+from mww.core.progress import Phases
 from mww.verification import verify_esphome_compatibility
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from exporter.model_analyzer.architecture import analyze_model_architecture
-from exporter.model_analyzer.instructions import DATA
+from exporter.model_analyzer.performance import DATA
 from harness.check import check
 from harness.run.results import RunResult
 from mww.core.files import write_files

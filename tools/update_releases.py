@@ -25,8 +25,16 @@ from typing import Final
 
 from mww.core.errors import EsphomeError
 from mww.core.files import write_files
-from mww.esphome.release_source import ReleaseFacts, read_release
-from mww.esphome.releases import DATA, Release, known_releases, newest_release, read_releases, release_key
+from mww.esphome.releases import (
+    DATA,
+    Release,
+    ReleaseFacts,
+    known_releases,
+    newest_release,
+    read_release,
+    read_releases,
+    release_key,
+)
 
 _WHEEL: Final = re.compile(r"esphome-([\w.]+)-py3-none-any\.whl")
 _FINAL: Final = re.compile(r"\d{4}\.\d{1,2}\.\d{1,2}")

@@ -19,7 +19,7 @@ from exporter.conversion.ranges import UnknownOperatorError, calibrated_ranges, 
 from exporter.conversion.recovered_ranges import ranges_of_tensors
 from exporter.network.architecture import FloatArray
 from mww.core.errors import CalibrationError, ConversionError
-from mww.core.phases import Phases
+from mww.core.progress import Phases
 from mww.esphome.contract import FEATURES
 from mww.tflite.model_file import read_model
 

@@ -15,7 +15,7 @@ from exporter.conversion.direct.converter import convert_directly
 from exporter.conversion.recovered_ranges import Ranges
 from exporter.conversion.tensorflow_quietly import tensorflow_quietly
 from mww.core.errors import UsageError
-from mww.core.phases import Phases
+from mww.core.progress import Phases
 from mww.core.scratch import scratch_folder
 
 Converter: TypeAlias = Literal["direct", "tensorflow"]

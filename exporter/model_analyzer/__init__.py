@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from exporter.model_analyzer.architecture import ModelAnalysis, analyze_model_architecture
 from exporter.model_analyzer.comparison import ModelComparison, compare_models
-from exporter.model_analyzer.gpu import GpuReport, check_gpu_compatibility
 from exporter.model_analyzer.performance import PerformanceEstimate, estimate_performance
-from exporter.model_analyzer.quality import QualityReport, QualityThresholds, validate_model_quality
+from exporter.model_analyzer.quality import (
+    GpuReport,
+    QualityReport,
+    QualityThresholds,
+    check_gpu_compatibility,
+    validate_model_quality,
+)
 from exporter.model_analyzer.report import generate_model_report
 
 __all__ = [

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from exporter.model_analyzer.architecture import ModelAnalysis, analyze_source
-from exporter.model_analyzer.gpu import GpuReport, gpu_report_of
 from exporter.model_analyzer.performance import PerformanceEstimate, performance_of
-from exporter.model_analyzer.quality import QualityReport, quality_of
+from exporter.model_analyzer.quality import GpuReport, QualityReport, gpu_report_of, quality_of
 from exporter.model_analyzer.source import Source, open_source, verify_source
 from mww.core.errors import UnsupportedModelError
 from mww.esphome.chips import CHIP_NAMES

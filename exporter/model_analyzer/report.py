@@ -12,7 +12,7 @@ from exporter.model_analyzer.picture import draw
 from exporter.model_analyzer.text import as_text
 from mww.core.errors import UsageError
 from mww.core.files import write_files
-from mww.core.text import printable as without_controls
+from mww.core.readable import printable as without_controls
 
 SCHEMA: Final = "mww.analyze/1"
 _TEMPLATES: Final = Path(__file__).parent / "templates"

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from exporter.model_analyzer.architecture import End, Layer
 from exporter.model_analyzer.collection import Collection
 from exporter.model_analyzer.performance import NOT_A_TIME, PerformanceEstimate
-from mww.core.text import printable
+from mww.core.readable import printable
 
 
 def as_text(collection: Collection) -> str:

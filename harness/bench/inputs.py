@@ -12,9 +12,9 @@ import numpy.typing as npt
 from harness.bench.programs import mww, run
 from harness.clips.npz import write_archive
 from mww.core.resources import fixtures_dir, published_models
+from mww.esphome.audio import read_samples
 from mww.esphome.contract import FEATURE_STEP_MS, FEATURES, SAMPLE_RATE
 from mww.esphome.frontend import quantize_features, wav_to_features
-from mww.esphome.wav import read_samples
 
 WAKE_WORD: Final = "okay_nabu"
 _TRAINED_SLICES: Final = 204

@@ -1,6 +1,6 @@
 """ESPHome projects: the harness's firmware for a board, and the real micro_wake_word with a model that was exported.
 
-Writes YAML and sources; ESPHome builds them, and `harness.boards.flashing.writing` takes the result.
+Writes YAML and sources; ESPHome builds them, and `harness.boards.flashing` takes the result.
 """
 
 from __future__ import annotations

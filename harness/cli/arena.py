@@ -1,4 +1,4 @@
-"""`mww arena`: the tensor arena per chip, to the byte."""
+"""`mww arena`: the predicted tensor arena per chip, to the byte, beside the arena that a run measured."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from harness.cli.numbers import Whole
 from harness.cli.output import console, emit_json, json_option, say, warn
 from harness.report.recorded import MeasuredArena, read_measured_arena
 from mww.core.errors import UsageError
-from mww.core.text import printable_name
+from mww.core.readable import printable_name
 from mww.esphome.chips import CHIP_NAMES
 from mww.esphome.contract import RuntimeVersions
 from mww.esphome.manifest import ARENA_FIGURES, Manifest, is_manifest, load_manifest, refused_by_esphome, write_micro
 from mww.tflite.model_file import ModelFile, read_model
 from mww.tflm.arena import HEAD_KIND, TAIL_KINDS, ArenaPrediction, fits, predict_arenas, with_margin
 from mww.tflm.builds import assumed_warning, builds_with, select_runtimes, slow_convolutions
-from mww.tflm.libraries import basis_of
+from mww.tflm.runtime import basis_of
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -35,8 +35,7 @@ def command(names: tuple[str, ...], quick: bool, write: Path | None, as_list: bo
     Exits with 0 if every goal holds (or is not judged: --quick), 1 if one does not, 2 if one could not be measured.
     """
     from harness.bench.catalog import find_benchmarks, measure
-    from harness.bench.machine import describe_machine
-    from harness.bench.table import SCHEMA, bench_document, former_benchmarks
+    from harness.bench.table import SCHEMA, bench_document, describe_machine, former_benchmarks
 
     chosen = find_benchmarks(names)
     if as_list:

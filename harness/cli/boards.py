@@ -17,7 +17,7 @@ from harness.boards.location import find_port
 from harness.cli.output import console, emit_json, json_option, say, say_lines, warn
 from harness.serial.ports import SerialPort, access, scan, stable_name
 from mww.core.errors import MwwError
-from mww.core.text import printable
+from mww.core.readable import printable
 
 if TYPE_CHECKING:
     from harness.link.messages import Welcome

@@ -13,7 +13,7 @@ from exporter.model_analyzer.source import open_source
 from harness.cli.output import console, emit_json, json_option, say
 from harness.report.recorded import read_runs
 from mww.core.errors import UsageError
-from mww.core.text import printable_name
+from mww.core.readable import printable_name
 from mww.esphome.chips import CHIP_NAMES
 
 _PATH = click.Path(path_type=Path)

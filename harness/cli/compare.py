@@ -11,7 +11,7 @@ import click
 from exporter.model_analyzer.collection import finite
 from exporter.model_analyzer.comparison import ModelComparison, compare_models
 from harness.cli.output import console, emit_json, json_option, say
-from mww.core.text import printable, printable_name
+from mww.core.readable import printable, printable_name
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -15,7 +15,7 @@ import numpy as np
 from harness.check import check
 from harness.cli.output import console, emit_json, json_option, say
 from harness.run.results import ClipResult, RunResult
-from mww.core.phases import Phases
+from mww.core.progress import Phases
 from mww.core.resources import fixtures_dir, published_models
 from mww.esphome.manifest import load_manifest
 from mww.esphome.model import Model, load_model

@@ -19,7 +19,7 @@ from mww.core.errors import InputError
 from mww.core.readable import open_regular
 
 if TYPE_CHECKING:
-    from harness.boards.flashing.writing import FlashReport
+    from harness.boards.flashing import FlashReport
     from harness.link.model_table import ModelRecord
 
 _MAX_FIRMWARE = 32 << 20  # bytes; no supported board has more flash
@@ -52,7 +52,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Flash, and tell what was written."""
-    from harness.boards.flashing.writing import FlashJob, flash
+    from harness.boards.flashing import FlashJob, flash
     from harness.boards.leases import hold_port
 
     records = cache(partial(_load, models))

@@ -25,7 +25,7 @@ from harness.listen.web import ListenPage
 from harness.run.features import FeatureResult
 from harness.targets.registry import TargetOptions, open_target, spec_of_kind, target_spec
 from mww.core.errors import UsageError
-from mww.core.text import printable, printable_name
+from mww.core.readable import printable, printable_name
 from mww.esphome.model import Model, load_model
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from typing import Any
 
 import click
 
-from exporter.manifest import generate_manifest, save_manifest
-from exporter.manifest_repair import Change, repair_manifest
+from exporter.manifest import Change, generate_manifest, repair_manifest, save_manifest
 from harness.cli.numbers import Real, Whole
 from harness.cli.output import emit_json, json_option, say, show_json, warn
 from mww.core.errors import UsageError

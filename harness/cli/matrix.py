@@ -13,16 +13,15 @@ import click
 from harness.cli.inputs import Place, clip_options, clip_source, place
 from harness.cli.output import console, emit_json, json_option, progress, say, warn
 from harness.matrix.document import SCHEMA, Matrix, matrix_document
-from harness.matrix.findings import Aspect, Change, Finding, Row
+from harness.matrix.findings import Aspect, Change, Finding, Row, choose_rows
 from harness.matrix.prediction import UNSEEN, Subject, predict, read_subject
-from harness.matrix.rows import choose_rows
 from harness.matrix.runs import emulate, golden_sources, judge_runs, take_runs
 from harness.report.markdown import escape
 from harness.report.page import page_environment
 from harness.run.options import RunOptions
 from mww.core.errors import UsageError
 from mww.core.files import write_files
-from mww.core.text import printable, printable_name
+from mww.core.readable import printable, printable_name
 from mww.esphome.chips import CHIP_NAMES
 from mww.esphome.releases import Release
 from mww.tflm.builds import assumed_warning, builds_with

@@ -12,7 +12,7 @@ import click
 
 from mww.core.errors import MwwError
 from mww.core.progress import Progress, no_progress
-from mww.core.text import printable
+from mww.core.readable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -28,7 +28,7 @@ from harness.run.allowances.file import render_entries
 from harness.run.evaluation.statistics import Evaluation
 from harness.run.results import ClipResult, RunResult
 from harness.targets.base import OperatorCost
-from mww.core.text import printable, printable_name
+from mww.core.readable import printable, printable_name
 from mww.esphome.contract import cutoff_byte
 
 if TYPE_CHECKING:

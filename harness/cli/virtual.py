@@ -43,9 +43,8 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
     """Put the options together and serve."""
     import sys
 
-    from harness.virtual.chips import find_chip
+    from harness.virtual.chips import find_chip, security_of
     from harness.virtual.faults import parse_faults
-    from harness.virtual.registers import security_of
     from harness.virtual.server import VirtualOptions, serve
 
     options = VirtualOptions(

@@ -9,7 +9,7 @@ from importlib import metadata, util
 from typing import Final
 
 from mww.core.errors import MissingPackageError, UsageError
-from mww.core.versions import distribution_version
+from mww.core.resources import distribution_version
 
 DEFAULT_ENGINE: Final = "tflm"
 """TFLite Micro: the reference that all others are held against, and the default where there is a wheel."""

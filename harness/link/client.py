@@ -14,13 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.link import messages as wire
-from harness.link.boot_log import BootLog
 from harness.link.declaration import Message
 from harness.link.model_table import ModelRecord
-from harness.link.reader import LogSink
+from harness.link.reader import BootLog, LogSink
 from harness.link.session import Session, Timing, rebooted
 from harness.serial.connection import DEFAULT_BAUD, Port, PortIdentity, identify, open_port, port_busy, reopen_port
-from harness.serial.port_users import port_users
+from harness.serial.ports import port_users
 from mww.core.closing import Closing
 from mww.core.errors import (
     HungError,

@@ -13,12 +13,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from harness.link.boot_log import RESET_REASON
 from harness.link.declaration import Message, messages
 from harness.link.error_codes import ERROR_CODES, LinkCode
 from harness.link.framing import Frame, encode_frame, wire_size
 from harness.link.messages import PROTOCOL_VERSION, Bye, Error, Gap, Heartbeat, Hello, Welcome
-from harness.link.reader import LogSink, Reader, ReaderCounts, looks_like_text, plain
+from harness.link.reader import RESET_REASON, LogSink, Reader, ReaderCounts, looks_like_text, plain
 from harness.link.window import Window
 from harness.serial.connection import Port
 from mww.core.errors import (

@@ -22,8 +22,7 @@ from harness.matrix.prediction import Subject
 from mww.core.errors import EsphomeError
 from mww.core.progress import Progress
 from mww.esphome.chips import find_chip
-from mww.esphome.release_source import read_release
-from mww.esphome.releases import Release, python_of, release_key
+from mww.esphome.releases import Release, python_of, read_release, release_key
 
 _NEWEST_PYTHON: Final = 14
 _INSTALL_TIMEOUT: Final = 1800

@@ -6,17 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from harness.matrix.findings import Finding, Row
-from harness.matrix.rows import order
+from harness.matrix.findings import Finding, Row, order
 from mww.core.errors import UnknownRuntimeError, UnsupportedModelError
 from mww.esphome.manifest import is_manifest, load_manifest
 from mww.tflite.model_file import ModelFile, read_model
 from mww.tflm.arena import ArenaPrediction, fits, predict_arena
 from mww.tflm.builds import slow_convolutions
-from mww.tflm.libraries import basis_of
+from mww.tflm.runtime import basis_of
 
 UNSEEN: Final = "*"
-"""Marks a figure for a version whose source was not at hand; see `mww.tflm.libraries`."""
+"""Marks a figure for a version whose source was not at hand; see `mww.tflm.runtime`."""
 
 
 @dataclass(frozen=True, slots=True)

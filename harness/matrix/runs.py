@@ -10,9 +10,8 @@ from typing import Final
 
 from harness.check import check_models
 from harness.clips.sources import ClipSource, open_clips
-from harness.matrix.findings import Finding, Row
+from harness.matrix.findings import Finding, Row, row_of
 from harness.matrix.prediction import Predicted, Subject
-from harness.matrix.rows import row_of
 from harness.report.comparison import compare_runs
 from harness.report.recorded import RecordedRun, as_recorded, read_runs
 from harness.report.wording import counted

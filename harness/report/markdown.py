@@ -28,7 +28,7 @@ from harness.report.wording import (
 from harness.run.results import RunResult
 from mww.core.errors import OutputError
 from mww.core.files import appending
-from mww.core.text import printable
+from mww.core.readable import printable
 
 _MARKS: Final = {"pass": "✅ pass", "fail": "❌ fail", "error": "⚠️ error"}
 _LISTED: Final = 20

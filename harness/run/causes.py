@@ -1,6 +1,6 @@
-"""What lies behind the mismatches of a run: a fault that reproduces them, or else what they look like.
+"""The cause of a run's mismatches: a fault that reproduces them, an operator, or a description of the pattern.
 
-A fault reproduces them where the golden engine, with it, gives the same wrong outputs byte for byte.
+A fault reproduces them where the golden engine, with that fault, gives the same wrong outputs byte for byte.
 """
 
 from __future__ import annotations
@@ -26,11 +26,45 @@ from harness.run.allowances.allowance import LIKELY_ROUNDING
 from harness.run.frontend_causes import Misheard, name_frontend_causes
 from harness.run.judging import Observed
 from harness.run.results import ClipResult, Problem, ProblemCode
-from harness.run.search import Found
-from harness.targets.registry import TargetOptions
+from harness.targets.registry import TargetOptions, open_tensors
 from mww.core.errors import MwwError
 from mww.esphome.contract import FEATURES
 from mww.esphome.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found: in a sentence, and where to look; None where it does not say."""
+
+    account: str
+    look_at: str | None
+
+
+def find_operator(model: Model, clip: Clip, target: str, options: TargetOptions) -> Found | None:
+    """Search on a target that nobody has open; None where all outputs are right this time, or it cannot be searched.
+
+    A board is given a copy of the model whose outputs are all operators' results, and its own back.
+    """
+    from harness.bisect.explanation import bisect
+    from harness.bisect.reenactment import suspect
+    from harness.targets.emulator import golden_tensors
+
+    try:
+        with ExitStack() as stack:
+            source = stack.enter_context(open_tensors(target, options, model))
+            golden = stack.enter_context(golden_tensors())
+            result = bisect(model, [clip], source, golden)
+    except MwwError:  # the run stands without: what went wrong now is reported by `mww bisect` itself
+        return None
+    if result.explanation is None:
+        return None
+    account, results = result.explanation.account, result.divergence
+    if results is None:
+        return Found(account, None)
+    place = f"at inference {results.inference}, element {list(results.position)}"
+    where = f"{place} is {results.found:g}, not {results.expected:g}"
+    return Found(f"{account}: {where}", suspect(results, result.target))
+
 
 Search: TypeAlias = "Callable[[Wrong], Found | None]"
 """Looks for the operator behind a clip's wrong outputs."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.clips.clip import Clip
-from harness.clips.stored import open_folders
+from harness.clips.sources import open_folders
 from harness.engines.opening import golden_engine
 from harness.run.evaluation.labels import LABELS, Label, LabelKind, labels_from_names
 from harness.run.evaluation.statistics import LabelledOutputs, Rule, SweepPoint, sweep

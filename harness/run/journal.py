@@ -20,7 +20,7 @@ from harness.clips.clip import AudioClip, Clip, FeatureClip
 from harness.clips.input import ClipInput
 from harness.clips.remote import RemoteFile
 from harness.clips.sound import ClipWarning, Sound
-from harness.clips.stored import StoredClip
+from harness.clips.sources import StoredClip
 from harness.run.features import FeatureMismatch, FeatureResult, HeardFeatures
 from harness.run.judging import Observed
 from harness.run.streaming import Streamed

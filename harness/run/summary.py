@@ -14,18 +14,16 @@ from typing import Final
 from harness.clips.clip import Clip
 from harness.clips.sound import ClipWarning
 from harness.run.allowing import account, allowing, proposal
-from harness.run.causes import Wrong, bisect_line, name_causes, wrong_clips
+from harness.run.causes import Found, Wrong, bisect_line, find_operator, name_causes, wrong_clips
 from harness.run.execution import Execution
-from harness.run.judging import Judge, Observed
+from harness.run.judging import Judge, Observed, plain_problems
 from harness.run.options import RunOptions
-from harness.run.problems import plain_problems
 from harness.run.quality import evaluate_clips, quality_problems
 from harness.run.results import ArenaResult, ClipResult, Problem, RunResult, VadSource, Verdict
-from harness.run.search import Found, find_operator
 from harness.targets.base import ArenaUse, TargetInfo
 from harness.targets.registry import spec_of_kind
 from mww.core.errors import UnknownRuntimeError, UnsupportedModelError
-from mww.core.versions import NOT_INSTALLED, distribution_version
+from mww.core.resources import NOT_INSTALLED, distribution_version
 from mww.esphome.contract import DEFAULT_RUNTIME, MIN_SLICES_BEFORE_DETECTION
 from mww.esphome.model import Model
 from mww.tflite.model_file import read_model

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import urlsplit
 
-from harness.serial.port_users import port_users
-from harness.serial.ports import access
+from harness.serial.ports import access, port_users
 from mww.core.errors import PortBusyError, PortMissingError
 
 if TYPE_CHECKING:

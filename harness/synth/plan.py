@@ -1,6 +1,8 @@
-"""What is to be made, decided by seed alone before anything is spoken: each clip with its words, voice and effects.
+"""The plan of a set of clips, from a seed: each clip's words, voice and effects, before anything is spoken.
 
-A clip depends on its number, the seed, the phrase and the voices, not on how many clips there are.
+A clip depends on its number, the seed, the phrase and the voices; the number of clips changes none of the earlier
+ones. Near misses follow a rule: some phonemes of the phrase are exchanged, vowels for vowels, consonants for
+consonants.
 """
 
 from __future__ import annotations
@@ -9,16 +11,169 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, isfinite
+from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 import numpy as np
 
 from harness.run.evaluation.labels import LABELS, LabelKind
 from harness.synth.effects import Effects, draw_effects
-from harness.synth.near_misses import near_miss
-from harness.synth.sentences import Sentences
 from harness.synth.speech import Saying, Voice
-from mww.core.errors import UsageError
+from mww.core.errors import InputError, UsageError
+from mww.core.readable import open_regular
+from mww.core.resources import read_toml
+
+_LIST: Final = Path(__file__).with_name("sentences.toml")
+_MOST: Final = 16 << 20  # bytes of a file of sentences
+_LONGEST: Final = 300  # letters of a line
+_TRIES: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Sentences:
+    """Where sentences come from.
+
+    Attributes:
+        patterns: Sentences, or patterns with names of words in braces.
+        words: Names to words.
+    """
+
+    patterns: tuple[str, ...]
+    words: Mapping[str, Sequence[str]]
+
+    def draw(self, random: np.random.Generator, without: str) -> str:
+        """A sentence in which a phrase does not occur.
+
+        Raises:
+            InputError: It occurs in all.
+        """
+        for _ in range(_TRIES):
+            sentence = self._fill(_any_of(self.patterns, random), random)
+            if f" {_plain(without)} " not in f" {_plain(sentence)} ":
+                return sentence
+        raise InputError(f"every sentence holds {without!r}", hint="give others with --sentences FILE")
+
+    def _fill(self, pattern: str, random: np.random.Generator) -> str:
+        return re.sub(r"\{(\w+)\}", lambda match: _any_of(self.words[match[1]], random), pattern)
+
+
+def committed_sentences() -> Sentences:
+    """English sentences of the committed list; CC0."""
+    document = read_toml(_LIST)
+    return Sentences(tuple(document["patterns"]), document["words"])
+
+
+def read_sentences(path: Path, phrase: str) -> Sentences:
+    """The lines of a text file that can be spoken and do not hold the phrase.
+
+    Raises:
+        InputError: It cannot be read, or holds no such line.
+    """
+    try:
+        with open_regular(path) as file:
+            text = file.read(_MOST).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {path} as text in UTF-8", hint="give a text file, a sentence a line") from error
+    lines = tuple(_usable(text.splitlines(), phrase))
+    if not lines:
+        raise InputError(f"{path} holds no sentence", hint=f"a sentence a line, at most {_LONGEST} letters each")
+    return Sentences(lines, {})
+
+
+def _usable(lines: Sequence[str], phrase: str) -> Iterator[str]:
+    for line in (line.strip() for line in lines):
+        speakable = any(letter.isalpha() for letter in line) and line.isprintable() and not set("[]{}<>") & set(line)
+        if speakable and len(line) <= _LONGEST and f" {_plain(phrase)} " not in f" {_plain(line)} ":
+            yield line
+
+
+def _any_of(entries: Sequence[str], random: np.random.Generator) -> str:
+    return entries[int(random.integers(len(entries)))]
+
+
+def _plain(text: str) -> str:
+    """A text in small letters and single spaces, without punctuation."""
+    return " ".join(re.sub(r"[^\w\s]", " ", text.casefold()).split())
+
+
+STRESS: Final = "'ˈˌ,%="
+"""Marks that stand before a phoneme and stay where they are."""
+
+EXCHANGED: Final = (0.3, 0.5)
+"""Share of the phonemes that are exchanged, and at least two; with fewer, people too take many for the phrase."""
+
+_ALIKE: Final = (
+    *("pb", "td", "kgɡ", "fvθðTDh", "szʃʒSZ", "mnŋN", "lrɹɾw"),  # noqa: RUF001 -- IPA
+    *("iɪIyj", "uʊUoɔO", "ɑaæʌV0Aɐ", "eɛEə@ɚɜ3"),  # noqa: RUF001
+)
+"""Sounds that are easily taken for each other; a phoneme is never exchanged for such."""
+_WORDS_ALIKE: Final = (
+    ("th", "dh", "f", "v", "hh"),
+    ("s", "z", "sh", "zh", "ch", "jh"),
+    ("m", "n", "ng"),
+    ("l", "r", "w"),
+    ("iy", "ih", "y"),
+    ("uw", "uh", "ow"),
+    ("aa", "ao", "ah", "ae", "aw"),
+    ("ey", "eh", "ax", "er"),
+    ("ay", "oy"),
+)
+"""The same for phonemes of several letters that flite knows."""
+
+
+def near_miss(
+    phrase: Sequence[str], inventory: Sequence[str], vowels: str, random: np.random.Generator
+) -> tuple[str, ...]:
+    """Exchange some phonemes of a phrase, at least one vowel and one other where it has both.
+
+    Args:
+        phrase: Its phonemes, with `" "` between words.
+        inventory: The phonemes to choose from, as the same engine writes them.
+        vowels: First letters of vowels.
+        random: Chooses.
+
+    Returns:
+        As many phonemes, the same but for those that were exchanged.
+    """
+    places = [place for place, phoneme in enumerate(phrase) if phoneme != " "]
+    if not places:
+        return tuple(phrase)
+    count = max(2, round(len(places) * random.uniform(*EXCHANGED)))
+    order = [places[index] for index in random.permutation(len(places))]
+    vowel_first = [place for place in order if _is_vowel(phrase[place], vowels)]
+    other_first = [place for place in order if not _is_vowel(phrase[place], vowels)]
+    chosen = list(dict.fromkeys([*vowel_first[:1], *other_first[:1], *order]))[:count]
+    result = list(phrase)
+    for place in sorted(chosen):
+        result[place] = _exchanged(phrase[place], inventory, vowels, random)
+    return tuple(result)
+
+
+def shared(phrase: Sequence[str], other: Sequence[str]) -> float:
+    """The share of a phrase's phonemes that stand at the same place in another of the same length, 0..1."""
+    pairs = [(a, b) for a, b in zip(phrase, other, strict=True) if a != " "]
+    return sum(a == b for a, b in pairs) / len(pairs) if pairs else 0.0
+
+
+def _exchanged(phoneme: str, inventory: Sequence[str], vowels: str, random: np.random.Generator) -> str:
+    mark = phoneme[: len(phoneme) - len(phoneme.lstrip(STRESS))]
+    sound = phoneme[len(mark) :]
+    sounds = sorted({entry.lstrip(STRESS) for entry in inventory} - {"", " ", sound})
+    kind = _is_vowel(sound, vowels)
+    fitting = [other for other in sounds if _is_vowel(other, vowels) == kind and not _alike(sound, other)]
+    return mark + fitting[int(random.integers(len(fitting)))] if fitting else phoneme
+
+
+def _is_vowel(phoneme: str, vowels: str) -> bool:
+    return phoneme.lstrip(STRESS)[:1] in tuple(vowels)
+
+
+def _alike(first: str, second: str) -> bool:
+    if first[0] == second[0]:
+        return True
+    together = any(first in group and second in group for group in _WORDS_ALIKE)
+    return together or any(first[0] in group and second[0] in group for group in _ALIKE)
+
 
 _T = TypeVar("_T")
 

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from harness.targets.device import DeviceTarget, Housing, check_engine
-from harness.targets.qemu.boot import greet
 from harness.targets.qemu.line import BadLine
 from harness.targets.qemu.machine import QemuMissingError, version_of
 from harness.targets.qemu.process import QemuProcess
+from harness.targets.qemu.target import greet
 from harness.targets.registry import TargetOptions
-from harness.virtual.faults import Faults, parse_faults
-from harness.virtual.noise import Noise
+from harness.virtual.faults import Faults, Noise, parse_faults
 from mww.core.errors import ImageError, InputError, UsageError
 from mww.core.readable import open_regular
 
@@ -67,17 +66,25 @@ class BareMachine:
 
     @property
     def apt_line(self) -> str:
-        """What installs all that it needs."""
-        return f"sudo apt-get install {' '.join(self.packages)} g++"
+        """The command that installs everything it needs, of Debian's packages."""
+        version = self._compiler_version()
+        headers = "g++" if version is None else f"libstdc++-{version}-dev"
+        return f"sudo apt-get install {' '.join(self.packages)} {headers}"
 
     def missing(self) -> tuple[str, ...]:
-        """What this computer does not have of it."""
+        """Programs and files that it needs and this computer does not have."""
         missing = [name for name in (self.compiler, self.program) if shutil.which(name) is None]
-        headers = [self.library]
-        if self.compiler not in missing:
-            version = subprocess.run([self.compiler, "-dumpversion"], capture_output=True, text=True, check=False)
-            headers.append(f"/usr/include/c++/{version.stdout.partition('.')[0].strip()}")
+        headers, version = [self.library], self._compiler_version()
+        if version is not None:
+            headers.append(f"/usr/include/c++/{version}")
         return tuple(missing + [path for path in headers if not Path(path).exists()])
+
+    def _compiler_version(self) -> str | None:
+        """The major version; the cross compiler needs the C++ library's headers of the same one. None if missing."""
+        if shutil.which(self.compiler) is None:
+            return None
+        version = subprocess.run([self.compiler, "-dumpversion"], capture_output=True, text=True, check=False)
+        return version.stdout.partition(".")[0].strip()
 
     def command(self, program: str, folder: Path, port: int) -> list[str]:
         """The words that start it, with its serial port at a port of the loopback interface."""

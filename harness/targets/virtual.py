@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import replace
 
-from harness.boards.flashing.writing import FlashJob, flash
+from harness.boards.flashing import FlashJob, flash
 from harness.targets.device import DeviceTarget, check_engine
 from harness.targets.registry import TargetOptions
 from harness.virtual.chips import find_chip

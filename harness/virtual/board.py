@@ -1,29 +1,117 @@
-"""The board: a chip with its flash, its UART and its reset circuit, at the end of a transport.
+"""The virtual board: a chip with its flash, its UART and its reset circuit, behind a transport.
 
-One thread, one loop: wait for the host or for time, hand bytes over, let the chip work. What the firmware does is its
-`Program`'s business; the board only starts it.
+One thread runs one loop: wait for the host or for a time, pass bytes on, let the chip work. A `Program` is what the
+chip runs; the board only starts it.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from harness.virtual import slip
 from harness.virtual.boot import Application, ResetCause, boot, download_log
 from harness.virtual.bootloader import Bootloader
-from harness.virtual.chips import VirtualChip
+from harness.virtual.chips import Security, VirtualChip
 from harness.virtual.flash import Flash
 from harness.virtual.program import BootLoop, DownloadMode, Halt, Program, Then
-from harness.virtual.protocol import SYNC_PACKET
-from harness.virtual.registers import Security
-from harness.virtual.reset_circuit import ResetCircuit
-from harness.virtual.transports.base import MAX_READ, Closed, Event, Lines, Received, Transport
-from harness.virtual.uart import UartLine
+from harness.virtual.protocol import SYNC_PACKET, slip_frame
+from harness.virtual.transports import MAX_READ, Closed, Event, Lines, Received, Transport
 
-_SYNC: Final = slip.encode(SYNC_PACKET)
+_LATCH: Final = 0.025
+"""Seconds from EN's rise to the reading of IO0."""
+_HALF_WAY: Final = 0.5
+"""Seconds to wait where EN has risen because both lines are asserted: the host is between two steps, and over a network
+the second comes tens of milliseconds later."""
+
+
+class ResetCircuit:
+    """Follows the lines. Times are seconds of one monotonic clock."""
+
+    def __init__(self) -> None:
+        self._dtr = self._rts = False
+        self._held = False
+        self._boots_at: float | None = None
+
+    @property
+    def held(self) -> bool:
+        """Whether the chip is in reset, or has not yet read IO0."""
+        return self._held or self._boots_at is not None
+
+    @property
+    def boots_at(self) -> float | None:
+        """When the chip reads IO0 and boots; None if it is held in reset or has long booted."""
+        return self._boots_at
+
+    def set(self, dtr: bool, rts: bool, now: float) -> None:
+        """Follow the host's lines."""
+        was_held = self._held
+        self._dtr, self._rts = dtr, rts
+        self._held = rts and not dtr
+        if self._held:
+            self._boots_at = None
+        elif was_held or self._boots_at is not None:
+            self._boots_at = now + (_HALF_WAY if dtr and rts else _LATCH)
+
+    def latch(self, now: float) -> bool | None:
+        """Read IO0 if it is time: True for the bootloader, False for what is in flash, None if it is not time."""
+        if self._boots_at is None or now < self._boots_at:
+            return None
+        self._boots_at = None
+        return self._dtr and not self._rts
+
+
+_BITS: Final = 10  # start, eight, stop
+_PIECE: Final = 64  # bytes that come out together
+
+
+class UartLine:
+    """A queue of bytes; without a rate they come out at once. Times are seconds of one monotonic clock."""
+
+    def __init__(self, baud: int | None) -> None:
+        self._byte_time = _BITS / baud if baud else 0.0
+        self._free_at = 0.0
+        self._queue: deque[tuple[float, bytes]] = deque()
+        self.size = 0
+
+    def set_baud(self, baud: int) -> None:
+        """Change the rate of a wire that has one, from the next byte on."""
+        if self._byte_time:
+            self._byte_time = _BITS / baud
+
+    def put(self, data: bytes, now: float) -> None:
+        """Send bytes."""
+        step = _PIECE if self._byte_time else len(data)
+        self._free_at = max(self._free_at, now)
+        for start in range(0, len(data), step or 1):
+            piece = data[start : start + step]
+            self._free_at += len(piece) * self._byte_time
+            self._queue.append((self._free_at, piece))
+        self.size += len(data)
+
+    def take(self, now: float) -> bytes:
+        """Return what has arrived."""
+        arrived = bytearray()
+        while self._queue and self._queue[0][0] <= now:
+            arrived += self._queue.popleft()[1]
+        self.size -= len(arrived)
+        return bytes(arrived)
+
+    @property
+    def next_at(self) -> float | None:
+        """When more arrives; None if nothing is on the wire."""
+        return self._queue[0][0] if self._queue else None
+
+    def clear(self) -> None:
+        """Lose what is on the wire."""
+        self._queue.clear()
+        self.size = 0
+        self._free_at = 0.0
+
+
+_SYNC: Final = slip_frame(SYNC_PACKET)
 _UART_BUFFER: Final = 4096  # bytes on a simulated wire, ESPHome's `rx_buffer_size` for the link
 _MAX_UNREAD: Final = 1 << 20  # bytes that the host has not read, above which the board reads no more either
 

@@ -1,27 +1,155 @@
-"""The ROM bootloader of a chip, and the stub that esptool starts on it: commands in, responses out, flash changed.
+"""The ROM bootloader of a chip and esptool's stub: commands in, responses out, flash written and read.
 
-Pure but for the flash: resets and what follows them are the board's, which is reported by the `Action` of each answer.
+The only side effect is on the flash. Each response says by its `Action` what the board does next, such as a reset.
 """
 
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
-from harness.virtual import slip
-from harness.virtual.chips import VirtualChip
-from harness.virtual.download import Download
+from harness.virtual.chips import SECTOR, Registers, Security, VirtualChip
 from harness.virtual.flash import Flash, FlashRangeError
-from harness.virtual.protocol import SYNC_BODY, Command, CommandError, Failure, Request, parse_request, response
-from harness.virtual.reader import FlashReader
-from harness.virtual.registers import Registers, Security
+from harness.virtual.protocol import (
+    SYNC_BODY,
+    Command,
+    CommandError,
+    Failure,
+    Request,
+    SlipDecoder,
+    parse_request,
+    response,
+    slip_frame,
+)
+
+
+class Download:
+    """Takes blocks in order. The ROM erases all at the beginning, the stub the sectors that it comes to."""
+
+    def __init__(self, flash: Flash, offset: int, size: int, blocks: int, *, compressed: bool, erase_now: bool) -> None:
+        """Begin a write of `size` bytes (inflated, where compressed) in `blocks` blocks.
+
+        Raises:
+            CommandError: It does not fit into the flash.
+        """
+        self._flash = flash
+        self._inflate = zlib.decompressobj() if compressed else None
+        self._next = offset
+        self._blocks = blocks
+        self._sequence = 0
+        self._inflated_left = size
+        self._erased_to = offset // SECTOR * SECTOR
+        self._erase_end = -(-(offset + size) // SECTOR) * SECTOR if size else self._erased_to
+        if self._erase_end > flash.size:
+            raise CommandError(Failure.WRITE)
+        if erase_now:
+            self._erase_to(self._erase_end)
+
+    def take(self, sequence: int, data: bytes) -> None:
+        """Write one block; a block that esptool sends again, because it missed the answer, is not written twice."""
+        if sequence == self._sequence - 1:
+            return
+        if sequence != self._sequence or sequence >= self._blocks:
+            raise CommandError(Failure.TOO_MUCH)
+        self._program(data if self._inflate is None else self._inflated(data))
+        self._sequence += 1
+
+    def finish(self) -> None:
+        """End the write.
+
+        Raises:
+            CommandError: A compressed stream is not whole.
+        """
+        if self._inflate is not None and self._sequence and not self._inflate.eof:
+            raise CommandError(Failure.NOT_ENOUGH)
+
+    def _inflated(self, data: bytes) -> bytes:
+        assert self._inflate is not None
+        try:
+            inflated = self._inflate.decompress(data, self._inflated_left + 1)
+        except zlib.error as error:
+            raise CommandError(Failure.DEFLATE) from error
+        if len(inflated) > self._inflated_left:
+            raise CommandError(Failure.TOO_MUCH)
+        self._inflated_left -= len(inflated)
+        return inflated
+
+    def _program(self, data: bytes) -> None:
+        """Program at the next address; padding that would stick out of the flash is not data."""
+        data = data[: max(0, self._flash.size - self._next)] + data[max(0, self._flash.size - self._next) :].rstrip(
+            b"\xff"
+        )
+        end = self._next + len(data)
+        try:
+            self._erase_to(min(-(-end // SECTOR) * SECTOR, self._erase_end))
+            self._flash.program(self._next, data)
+        except FlashRangeError as error:
+            raise CommandError(Failure.WRITE) from error
+        self._next = end
+
+    def _erase_to(self, end: int) -> None:
+        if end > self._erased_to:
+            self._flash.erase(self._erased_to, end - self._erased_to)
+            self._erased_to = end
+
+
+_MAX_BLOCK: Final = 0x4000
+_MAX_IN_FLIGHT: Final = 64
+
+
+class FlashReader:
+    """One READ_FLASH; the host acknowledges with the number of bytes that it has."""
+
+    def __init__(self, flash: Flash, offset: int, length: int, block_size: int, in_flight: int) -> None:
+        """Prepare to send `length` bytes from `offset`.
+
+        Raises:
+            CommandError: They are not all in the flash, or the blocks are of no sensible size.
+        """
+        if not 1 <= block_size <= _MAX_BLOCK or not 1 <= in_flight <= _MAX_IN_FLIGHT:
+            raise CommandError(Failure.READ_LENGTH)
+        try:
+            self._md5 = flash.md5(offset, length)
+        except FlashRangeError as error:
+            raise CommandError(Failure.READ) from error
+        self._flash = flash
+        self._offset = offset
+        self._length = length
+        self._block_size = block_size
+        self._ahead = block_size * in_flight
+        self._sent = 0
+        self.done = False
+
+    def start(self) -> bytes:
+        """Return the first blocks."""
+        return self._send(acknowledged=0)
+
+    def acknowledge(self, packet: bytes) -> bytes:
+        """Take the host's count, and return what may follow; a packet that is not a count ends the read."""
+        if len(packet) != 4:
+            self.done = True
+            return b""
+        return self._send(struct.unpack("<I", packet)[0])
+
+    def _send(self, acknowledged: int) -> bytes:
+        output = bytearray()
+        while self._sent < self._length and self._sent - acknowledged < self._ahead:
+            size = min(self._block_size, self._length - self._sent)
+            output += slip_frame(self._flash.read(self._offset + self._sent, size))
+            self._sent += size
+        if acknowledged >= self._length:
+            output += slip_frame(self._md5)
+            self.done = True
+        return bytes(output)
+
 
 _ROM_SYNC_VALUE: Final = 0x20120707  # anything but the stub's 0
 _SLOW_READ: Final = 64
-_GREETING: Final = slip.encode(b"OHAI")
+_GREETING: Final = slip_frame(b"OHAI")
 _MAX_RAM_IMAGE: Final = 0x80000
 _BAUD_RATES: Final = range(300, 5_000_001)
 _S3_READ_POINTER: Final = 0x3FCEF688
@@ -84,7 +212,7 @@ class Bootloader:
         self._flash = flash
         self._security = security
         self._registers = Registers(chip, mac, security)
-        self._decoder = slip.Decoder()
+        self._decoder = SlipDecoder()
         self._in_stub = False
         self._new_baud: int | None = None
         self._ram_left = 0
@@ -146,7 +274,7 @@ class Bootloader:
             answer = Answer()
             body = bytes([1, error.failure.value[in_stub]])
         reserved = b"" if in_stub else b"\0\0"
-        packet = slip.encode(response(request.opcode, answer.value, body + reserved))
+        packet = slip_frame(response(request.opcode, answer.value, body + reserved))
         output += packet * (8 if request.opcode == Command.SYNC else 1) + answer.then
         return answer
 

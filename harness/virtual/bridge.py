@@ -14,8 +14,7 @@ from harness.link.error_codes import LinkCode
 from harness.virtual import host_abi as abi
 from harness.virtual.engine import Engine, RefusedError
 from harness.virtual.flash import Flash, FlashRangeError
-from harness.virtual.frontend import BoardFrontend
-from harness.virtual.microphone import PlayedMicrophone
+from harness.virtual.frontend import BoardFrontend, PlayedMicrophone
 from mww.images.partition_table import Partition
 
 _OK: Final = 0

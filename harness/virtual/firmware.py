@@ -13,11 +13,10 @@ from harness.virtual import host_abi as abi
 from harness.virtual.boot import Application, ResetCause
 from harness.virtual.bridge import Bridge
 from harness.virtual.engine import Engine
+from harness.virtual.faults import Noise
 from harness.virtual.flash import Flash
-from harness.virtual.frontend import BoardFrontend
+from harness.virtual.frontend import BoardFrontend, PlayedMicrophone
 from harness.virtual.hostlib import host_library, load_library
-from harness.virtual.microphone import PlayedMicrophone
-from harness.virtual.noise import Noise
 from harness.virtual.program import Step, Then
 from harness.virtual.sabotage import HangFault, RebootFault
 

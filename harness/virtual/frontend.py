@@ -1,8 +1,13 @@
-"""The virtual board's audio front-end: ESPHome's, as it is or with a planted error, with the C library's interface."""
+"""The virtual board's sound: a microphone that plays a file, and ESPHome's front-end, correct or with a planted error.
+
+The front-end has the interface of the C library.
+"""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -11,10 +16,40 @@ import numpy.typing as npt
 from harness.link.error_codes import LinkCode
 from harness.virtual.engine import RefusedError
 from mww.core.errors import UsageError
+from mww.esphome.audio import read_audio
 from mww.esphome.contract import QUANTIZE_VALUE_DIV, QUANTIZE_VALUE_SCALE, SAMPLE_RATE
 from mww.esphome.frontend import Frontend, open_frontend
 from mww.esphome.frontend_errors import FrontendError, planted
 from mww.esphome.frontend_numpy import WINDOW, FrontendSettings, NumpyFrontend
+
+
+class PlayedMicrophone:
+    """One file, from its beginning each time that the firmware begins to hear."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the file.
+
+        Raises:
+            AudioError: It cannot be read.
+        """
+        self._sound = b"".join(read_audio(path))
+        self._started = time.monotonic()
+        self._taken = 0
+
+    def open(self) -> None:
+        """Begin to hear."""
+        self._started, self._taken = time.monotonic(), 0
+
+    def close(self) -> None:
+        """Hear nothing any more."""
+
+    def read(self, count: int) -> bytes:
+        """Take the next samples, little-endian int16, as many as there are by now and at most `count`."""
+        due = int((time.monotonic() - self._started) * SAMPLE_RATE)
+        first, self._taken = self._taken, min(due, self._taken + count)
+        sound = self._sound[2 * first : 2 * self._taken]
+        return sound + bytes(2 * (self._taken - first) - len(sound))
+
 
 Features = npt.NDArray[np.uint16]
 

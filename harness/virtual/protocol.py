@@ -1,4 +1,4 @@
-"""The packets that esptool exchanges with a chip: commands, responses and error codes of the ROM and of its stub."""
+"""The packets between esptool and a chip: SLIP frames, commands, responses, and error codes of ROM and stub."""
 
 from __future__ import annotations
 
@@ -8,6 +8,59 @@ from enum import Enum, IntEnum
 from functools import reduce
 from operator import xor
 from typing import Final
+
+_END: Final = 0xC0
+_MAX_PACKET: Final = 0x10000
+"""Bytes. esptool's largest packet is a stub's flash block of 0x4000 with its headers; more is noise or malice."""
+
+
+def slip_frame(packet: bytes) -> bytes:
+    """Frame one packet."""
+    return b"\xc0" + packet.replace(b"\xdb", b"\xdb\xdd").replace(b"\xc0", b"\xdb\xdc") + b"\xc0"
+
+
+class SlipDecoder:
+    """Takes a stream apart; what stands outside a frame, or breaks the escapes, is dropped as the ROM does."""
+
+    def __init__(self) -> None:
+        self._open = False
+        self._pending = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the packets that `data` completes."""
+        packets: list[bytes] = []
+        pieces = data.split(bytes([_END]))
+        for number, piece in enumerate(pieces):
+            if number:
+                if self._open and self._pending:
+                    packet = _unescape(bytes(self._pending))
+                    if packet is not None:
+                        packets.append(packet)
+                    self._open = False
+                else:
+                    self._open = True
+                self._pending.clear()
+            if self._open:
+                self._pending += piece
+                if len(self._pending) > _MAX_PACKET:
+                    self._open = False
+                    self._pending.clear()
+        return packets
+
+
+def _unescape(data: bytes) -> bytes | None:
+    first, *rest = data.split(b"\xdb")
+    packet = bytearray(first)
+    for piece in rest:
+        if piece[:1] == b"\xdc":
+            packet.append(0xC0)
+        elif piece[:1] == b"\xdd":
+            packet.append(0xDB)
+        else:
+            return None
+        packet += piece[1:]
+    return bytes(packet)
+
 
 _HEADER: Final = struct.Struct("<BBHI")
 _REQUEST: Final = 0

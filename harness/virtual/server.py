@@ -11,19 +11,16 @@ from typing import Final
 
 from harness.virtual.board import Board, BoardSettings
 from harness.virtual.boot import Application, ResetCause
-from harness.virtual.chips import VirtualChip
+from harness.virtual.chips import UNSECURED, Security, VirtualChip
 from harness.virtual.engine import Engine, TflmEngine
-from harness.virtual.faults import NO_FAULTS, Faults
+from harness.virtual.faults import NO_FAULTS, Faults, Noise
 from harness.virtual.firmware import FAST, Firmware, Identity, Speed, like_a_chip
 from harness.virtual.flash import Flash, open_state
-from harness.virtual.frontend import BoardFrontend
+from harness.virtual.frontend import BoardFrontend, PlayedMicrophone
 from harness.virtual.kernel_fault import alter_kernel
-from harness.virtual.microphone import PlayedMicrophone
-from harness.virtual.noise import Noise
 from harness.virtual.program import Program
-from harness.virtual.registers import UNSECURED, Security
 from harness.virtual.sabotage import FaultyEngine
-from harness.virtual.transports.base import Transport
+from harness.virtual.transports import Transport
 from harness.virtual.transports.pty import PtyTransport
 from harness.virtual.transports.rfc2217 import Rfc2217Transport
 from harness.virtual.transports.stream import SocketTransport

@@ -1,13 +1,28 @@
-"""Where firmware sources, fixtures and published models are: in a wheel as package data, in a checkout at its top."""
+"""What is installed: versions of packages, and where firmware sources, fixtures and published models are.
+
+In a wheel they are package data; in a checkout they are at its top.
+"""
 
 from __future__ import annotations
 
 import sys
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from mww.core.errors import MissingPackageError
+
+NOT_INSTALLED: Final = "not installed"
+
+
+def distribution_version(distribution: str) -> str | None:
+    """The version of an installed distribution; None where it is not installed."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from mww.core.errors import FeatureError, UsageError
 from mww.core.readable import Readable
-from mww.esphome.audio import read_audio
+from mww.esphome.audio import MAX_SECONDS, read_audio
 from mww.esphome.contract import (
     FEATURE_FLOAT_SCALE,
     FEATURE_STEP_MS,
@@ -30,7 +30,6 @@ from mww.esphome.contract import (
     QUANTIZE_VALUE_SCALE,
     SAMPLE_RATE,
 )
-from mww.esphome.wav import MAX_SECONDS
 
 Slices: TypeAlias = npt.NDArray[np.int8]
 """int8 `[slices, 40]`: features as the model sees them."""

@@ -71,7 +71,8 @@ def _louder(shift: int) -> FrontendError:
 
 def _scaled(samples: Samples, shift: int) -> Samples:
     wide = samples.astype(np.int32)
-    return np.clip(wide << shift if shift > 0 else wide >> -shift, -32768, 32767).astype(np.int16)
+    scaled: Samples = np.clip(wide << shift if shift > 0 else wide >> -shift, -32768, 32767).astype(np.int16)
+    return scaled
 
 
 def _quantize_by_float(features: Features) -> Slices:

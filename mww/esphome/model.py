@@ -1,6 +1,6 @@
-"""A model as it is deployed: the `.tflite`, with what its manifest says about running it.
+"""A model as it is deployed: the `.tflite`, with the values of its manifest that a run needs.
 
-Whether ESPHome could load it is `mww.verification`'s question; here only what every run relies on is checked.
+Models of other wake word engines are recognised by their inputs. `mww.verification` judges whether ESPHome loads it.
 """
 
 from __future__ import annotations
@@ -8,13 +8,48 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from mww.core.errors import MwwError, UnsupportedModelError
 from mww.core.readable import open_regular
 from mww.esphome import contract
-from mww.esphome.foreign_models import foreign_model
 from mww.esphome.manifest import is_manifest, load_manifest, refused_by_esphome
 from mww.tflite.model_file import ModelFile, Tensor, read_model
+
+_TRAIN: Final = (
+    "train the word again for microWakeWord, then mww export; ESPHome cannot run it, whatever the manifest says"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignModel:
+    """What a model is, and what to do with it; `name` is the engine's."""
+
+    name: str
+    message: str
+    hint: str
+
+
+def foreign_model(model: ModelFile) -> ForeignModel | None:
+    """Recognise a model of another engine; None where it may be a micro wake word."""
+    main = model.main
+    if len(main.inputs) != 1:
+        return None
+    tensor = main.tensors[main.inputs[0]]
+    shape = tensor.shape
+    if tensor.dtype != "FLOAT32":
+        return None
+    if len(shape) == 3 and shape[2] == 96:  # openwakeword/model.py: 16 embeddings of 96 values
+        message = f"an openWakeWord model: it takes {shape[1]} speech embeddings of 96 floats"
+        return ForeignModel("openWakeWord", message, f"openWakeWord itself runs it. {_TRAIN}")
+    if shape[-3:] == (76, 32, 1):  # openwakeword/utils.py: the embedding model's window of the mel spectrogram
+        message = "openWakeWord's embedding model, not a wake word"
+        return ForeignModel("openWakeWord", message, f"openWakeWord itself runs it. {_TRAIN}")
+    if len(shape) in (1, 2) and shape[-1] >= 400:
+        message = f"a model of raw audio: it takes {shape[-1]} floats, not 40 features a slice"
+        return ForeignModel("raw audio", message, _TRAIN)
+    return None
+
 
 _MAX_UNREADABLE = 16 * 1024 * 1024  # bytes of a file to name it by
 

@@ -1,6 +1,6 @@
 """Pairs of library versions by name, and which release of ESPHome builds with which.
 
-The releases stand in `mww.esphome.releases`, the libraries in `mww.tflm.libraries`.
+The releases stand in `mww.esphome.releases`, the libraries in `mww.tflm.runtime`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from mww.core.errors import UnknownRuntimeError, UsageError
 from mww.esphome.chips import CHIP_NAMES
 from mww.esphome.contract import DEFAULT_RUNTIME, RuntimeVersions
 from mww.esphome.releases import Release, entry_of, known_releases, newest_release, release_key
-from mww.tflm.libraries import ESP_NN, ESP_TFLITE_MICRO, newest_version, versions_of
-from mww.tflm.runtime import find_runtime
+from mww.tflm.runtime import ESP_NN, ESP_TFLITE_MICRO, find_runtime, newest_version, versions_of
 
 _PART: Final = re.compile(rf"(?:({ESP_TFLITE_MICRO}|{ESP_NN})=)?(\d[\w.~+-]{{0,40}})", re.ASCII)
 _OLDEST_WITH_DEFAULT: Final = "1.1.0"

@@ -14,8 +14,16 @@ from mww.core.errors import ManifestError, WrongKindError
 from mww.esphome.manifest import Manifest, is_manifest, load_manifest, model_path, parse_manifest, read_manifest
 from mww.tflite.model_file import ModelFile, read_model
 from mww.verification import interface, kernels, kind, manifest, runtime_model, state, streaming, structure, traps
-from mww.verification.report import Check, VerificationReport
-from mww.verification.rules import MANIFEST_RULES, REGISTERED, ManifestText, Rule, Subject, check_all
+from mww.verification.rules import (
+    MANIFEST_RULES,
+    REGISTERED,
+    Check,
+    ManifestText,
+    Rule,
+    Subject,
+    VerificationReport,
+    check_all,
+)
 
 __all__ = ["MANIFEST_RULES", "RULES", "Check", "VerificationReport", "verify_esphome_compatibility", "verify_model"]
 

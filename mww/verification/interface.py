@@ -10,8 +10,7 @@ from typing import Final
 
 from mww.esphome.contract import FEATURES, INPUT_SCALE, INPUT_ZERO_POINT, MAX_STRIDE, OUTPUT_SCALE, OUTPUT_ZERO_POINT
 from mww.tflite.model_file import Tensor
-from mww.verification.report import Status
-from mww.verification.rules import Finding, Subject, rule
+from mww.verification.rules import Finding, Status, Subject, rule
 
 SCALE_FAILS: Final = 0.01
 SCALE_WARNS: Final = 0.001

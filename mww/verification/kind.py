@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from mww.esphome.foreign_models import foreign_model
+from mww.esphome.model import foreign_model
 from mww.verification.rules import Finding, Subject, rule
 
 ID: Final = "kind"

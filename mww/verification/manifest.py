@@ -10,8 +10,7 @@ from mww.esphome.manifest import Manifest, model_path
 from mww.esphome.manifest_schema import ESPHOME_VERSION, schema_problems
 from mww.esphome.releases import newest_release
 from mww.tflm.arena import fits, predict_arenas
-from mww.verification.report import Status
-from mww.verification.rules import Finding, ManifestText, Subject, manifest_rule, rule
+from mww.verification.rules import Finding, ManifestText, Status, Subject, manifest_rule, rule
 
 
 @manifest_rule(

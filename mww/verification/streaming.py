@@ -16,8 +16,8 @@ from mww.tflite.model_file import Operator, Tensor
 from mww.tflite.operator_options import Concatenation, Conv2D, DepthwiseConv2D, Pool2D
 from mww.verification.bounds import output_bounds
 from mww.verification.kernels.convolution import Window
+from mww.verification.kernels.data import slice_ranges, split_axis
 from mww.verification.kernels.node import Node, Problem
-from mww.verification.kernels.slicing import slice_ranges, split_axis
 from mww.verification.rules import Finding, Graph, Subject, rule
 from mww.verification.state import Key, StateAccess, has_variables, state_access
 

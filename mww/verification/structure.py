@@ -10,8 +10,7 @@ from mww.esphome.contract import REGISTERED_OPS, SCHEMA_VERSION
 from mww.tflite.model_file import Quantization, Tensor
 from mww.tflite.operator_options import CallOnce
 from mww.tflite.tflite_schema import CUSTOM_OPERATOR, OPERATORS
-from mww.verification.report import Status
-from mww.verification.rules import Finding, Graph, Subject, rule
+from mww.verification.rules import Finding, Graph, Status, Subject, rule
 
 _INTEGER_RANGES: Final = {"INT8": (-128, 127), "UINT8": (0, 255), "INT16": (-32768, 32767)}
 _FLOATS: Final = frozenset({"FLOAT32", "FLOAT16", "FLOAT64", "BFLOAT16"})

@@ -17,13 +17,12 @@ from typing import NoReturn
 
 from harness.virtual.board import Board, BoardSettings
 from harness.virtual.boot import Application, ResetCause
-from harness.virtual.chips import find_chip
+from harness.virtual.chips import UNSECURED, find_chip
 from harness.virtual.engine import TflmEngine
 from harness.virtual.firmware import Firmware, Identity, like_a_chip
 from harness.virtual.flash import Flash
 from harness.virtual.frontend import BoardFrontend
 from harness.virtual.program import Program
-from harness.virtual.registers import UNSECURED
 from harness.virtual.transports.stream import SocketTransport
 
 VERSION = "QEMU emulator version 0.0.0 (stand-in)"

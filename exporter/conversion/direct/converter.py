@@ -9,7 +9,7 @@ from exporter.conversion.direct.quantisation import quantise
 from exporter.conversion.folding import fold_norms
 from exporter.conversion.ranges import calibrated_ranges, check_finite
 from exporter.conversion.recovered_ranges import Ranges, ranges_of_tensors
-from mww.core.phases import Phases
+from mww.core.progress import Phases
 from mww.tflite.model_file import read_model
 
 

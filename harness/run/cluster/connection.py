@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Final
 from harness.clips.clip import Clip
 from harness.clips.golden import Golden
 from harness.run.cluster.parcels import Parcel, pack, pack_whole, seconds
-from harness.run.cluster.pool import Job, make_pool, run_batch
+from harness.run.cluster.pool import Job, Versions, differences, make_pool, packages, run_batch, versions_here
 from harness.run.cluster.remote_calls import Scheduler, WorkersDiedError
-from harness.run.cluster.versions import Versions, differences, packages, versions_here
 from harness.run.judging import Observed, nothing_but
 from harness.run.sharing import Loss
 from harness.run.workbench import Bench

@@ -1,24 +1,68 @@
-"""What runs inside a Dask worker: benches kept between tasks, and a task of some clips on one of them.
+"""Inside a Dask worker: its versions, the benches that it keeps between tasks, and a task of some clips on one bench.
 
-A pool is data of the worker, like any other result: Dask makes a copy where a task needs one, makes it anew when its
-worker died, and drops it when the run that asked for it has ended, however it ended. Its benches end with it.
+All workers of a run must have the versions that decide an output byte. A pool is data of the worker, like any other
+result: Dask copies it where a task needs it, makes it again after its worker died, and drops it when its run has ended.
+Its benches end with it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import threading
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypeAlias
 
+import exporter
+import harness
+import mww
 from harness.clips.npz import Archive
+from harness.engines.catalog import ENGINES, default_engine
 from harness.run.cluster.parcels import Parcel, unpack
-from harness.run.cluster.versions import Versions, differences, versions_here
 from harness.run.judging import Observed, nothing_but
 from harness.run.workbench import Bench, Setup
 from mww.core.errors import ClusterError, MwwError
 from mww.core.readable import Readable
+from mww.core.resources import NOT_INSTALLED, distribution_version
+
+Versions: TypeAlias = tuple[tuple[str, str], ...]
+
+
+def packages(setup: Setup) -> tuple[str, ...]:
+    """The packages beside our own that have a part in a run's outputs."""
+    used = (setup.options.engine or default_engine(), setup.golden_engine, setup.vad_engine)
+    engines = {name for name in used if name and ENGINES[name].version is None}
+    return ("pymicro-features", *sorted(ENGINES[name].distribution for name in engines))
+
+
+def versions_here(names: tuple[str, ...]) -> Versions:
+    """Our version, what our sources are, and the versions of packages, in this process."""
+    own = (("mww-harness", mww.__version__), ("mww-harness's sources", _sources()[:12]))
+    return own + tuple((name, (distribution_version(name) or NOT_INSTALLED)) for name in names)
+
+
+def differences(here: Versions, there: Versions) -> str:
+    """What is not the same, for people; empty where all is."""
+    result = dict(there)
+    return "; ".join(
+        f"{name} {result.get(name, 'unknown')}, not {version}" for name, version in here if result.get(name) != version
+    )
+
+
+@cache
+def _sources() -> str:
+    """The sha256 of our Python files: two checkouts may call themselves by one version."""
+    digest = hashlib.sha256()
+    for package in (mww, exporter, harness):
+        root = Path(str(package.__file__)).parent
+        for path in sorted(root.rglob("*.py")):
+            digest.update(f"{path.relative_to(root)}\n".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

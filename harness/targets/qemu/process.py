@@ -1,20 +1,81 @@
-"""A QEMU that runs, in a process group of its own that ends with this process."""
+"""A running QEMU. A supervisor process owns it, ends it with this process, and removes its folder."""
 
 from __future__ import annotations
 
+import ctypes
+import os
 import select
+import shutil
+import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from types import FrameType
+from typing import Final, NoReturn
 
-from harness.targets.qemu.supervisor import LOG
 from mww.core.children import end_child, start_child
 from mww.core.closing import Closing
 from mww.core.errors import QemuError
 from mww.core.scratch import scratch_folder
+
+LOG: Final = "qemu.log"
+"""File in the folder with what QEMU prints."""
+
+_PR_SET_PDEATHSIG: Final = 1
+_POLL_SECONDS: Final = 0.1
+_KILL_SECONDS: Final = 3.0
+_STDIN: Final = 0
+_STDOUT: Final = 1
+
+
+def main(words: list[str]) -> NoReturn:
+    """Run the command `words[1:]`, with its output in a file of the folder `words[0]`; end as it ends."""
+    signal.signal(signal.SIGTERM, _end)
+    folder, command = Path(words[0]), words[1:]
+    try:
+        with (folder / LOG).open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 -- this process has one thread
+            )
+        try:
+            while process.poll() is None and not select.select([_STDIN], [], [], _POLL_SECONDS)[0]:
+                pass
+        finally:
+            _stop(process)
+        os.close(_STDOUT)  # says the parent that QEMU ended; it reads the log before it closes our input
+        select.select([_STDIN], [], [])
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    os._exit(0)  # not by way of a standard output that is closed
+
+
+def _end_with_parent() -> None:
+    """Have Linux end QEMU should this process be killed itself."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "prctl"):
+        library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_KILL_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _end(signum: int, frame: FrameType | None) -> NoReturn:
+    """Clean up on SIGTERM, too."""
+    sys.exit()
+
 
 _END_SECONDS: Final = 10.0
 _MAX_LOG: Final = 65_536
@@ -47,7 +108,7 @@ class QemuProcess(Closing):
                 f"cannot write QEMU's files: {error.strerror}", hint="TMPDIR names another folder"
             ) from error
         words = [str(self._folder), *command(self._folder, number)]
-        self._process: subprocess.Popen[bytes] | None = start_child("harness.targets.qemu.supervisor", *words)
+        self._process: subprocess.Popen[bytes] | None = start_child("harness.targets.qemu.process", *words)
 
     @property
     def ended(self) -> bool:

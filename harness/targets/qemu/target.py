@@ -1,8 +1,14 @@
-"""Espressif's QEMU as a target: the firmware's machine code on an emulated chip, its arena measured, its time not."""
+"""Espressif's QEMU as a target: the firmware's machine code on an emulated chip.
+
+The arena is measured; inference times are not, because the emulator has no clock of the chip.
+"""
 
 from __future__ import annotations
 
 import os
+import time
+from collections import deque
+from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +16,53 @@ from typing import Final
 
 from harness.boards.firmware_project import find_image
 from harness.targets.device import DeviceTarget, Housing, check_engine
-from harness.targets.qemu.boot import greet
 from harness.targets.qemu.machine import MACHINES, Machine, find_machine, find_program, version_of
 from harness.targets.qemu.process import QemuProcess
 from harness.targets.registry import TargetOptions
-from mww.core.errors import ImageError, InputError, UsageError
+from mww.core.errors import ImageError, InputError, LinkError, PortMissingError, QemuError, UsageError
 from mww.core.readable import open_regular
 from mww.esphome.chips import DEFAULT_CHIP
 from mww.images.factory_image import FactoryImage, read_factory_image
 from mww.images.partition_table import find_model_partition
+
+_START_SECONDS: Final = 30.0
+_TIMEOUT: Final = 300.0
+"""Seconds, ten times a board's: an emulated chip is the slower, the busier the computer is."""
+_LOG_LINES: Final = 12
+_OWN_LINES: Final = 3
+
+
+def greet(
+    process: QemuProcess, options: TargetOptions, housing: Housing, hint: str, port: str | None = None
+) -> DeviceTarget:
+    """Open the firmware's port as soon as QEMU listens there.
+
+    `hint` says what to do where QEMU or the firmware says nothing; `port` is another way to the port than QEMU's own.
+
+    Raises:
+        QemuError: It does not boot.
+    """
+    log: deque[str] = deque(maxlen=_LOG_LINES)
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            return DeviceTarget(port or process.port, options, housing=housing, timeout=_TIMEOUT, on_log=log.append)
+        except PortMissingError as error:  # it does not listen yet, or has ended
+            if process.ended or time.monotonic() > deadline:
+                raise _failure("QEMU does not start", process, log, hint) from error
+        except LinkError as error:
+            message = f"the firmware in QEMU does not answer: {error.message}"
+            raise _failure(message, process, log, hint) from error
+        time.sleep(0.1)
+
+
+def _failure(message: str, process: QemuProcess, log: Collection[str], hint: str) -> QemuError:
+    """The error with QEMU's own last words, and the end of the boot log as its hint, where there is one."""
+    own = " | ".join(process.log()[-_OWN_LINES:])
+    if log:
+        hint = "the boot log ends: " + " | ".join(line.strip() for line in log)
+    return QemuError(f"{message}: {own}" if own else message, hint=hint)
+
 
 SIZES: Final = tuple(megabytes << 20 for megabytes in (2, 4, 8, 16))
 """Bytes; an image of any other size is refused by QEMU (esp-toolchain-docs, qemu/esp32s3/README.md)."""

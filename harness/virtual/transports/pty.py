@@ -10,7 +10,7 @@ import termios
 import tty
 from typing import Final
 
-from harness.virtual.transports.base import MAX_READ, Closed, Event, Received
+from harness.virtual.transports import MAX_READ, Closed, Event, Received
 from mww.core.errors import MwwError, VirtualBoardError
 
 _MAX_PENDING: Final = 4 << 20

@@ -7,7 +7,7 @@ from typing import Final, cast
 
 from serial import rfc2217
 
-from harness.virtual.transports.base import Closed, Event, Lines, Received
+from harness.virtual.transports import Closed, Event, Lines, Received
 from harness.virtual.transports.stream import Stream
 
 _IAC: Final = b"\xff"

@@ -8,7 +8,7 @@ import socket
 import time
 from typing import Final
 
-from harness.virtual.transports.base import MAX_READ, Closed, Event, Received
+from harness.virtual.transports import MAX_READ, Closed, Event, Received
 
 
 class SocketTransport:

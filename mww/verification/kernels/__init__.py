@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from mww.verification.kernels import arithmetic, convolution, data, pooling, slicing
+from mww.verification.kernels import arithmetic, convolution, data
 from mww.verification.kernels.node import Kernel, Node
 from mww.verification.rules import Finding, Judge, Subject, rule
 
@@ -13,9 +13,9 @@ KERNELS: Final[dict[str, Kernel]] = {
     "CONV_2D": convolution.conv_2d,
     "DEPTHWISE_CONV_2D": convolution.depthwise_conv_2d,
     "FULLY_CONNECTED": arithmetic.fully_connected,
-    "AVERAGE_POOL_2D": pooling.pool_2d,
-    "MAX_POOL_2D": pooling.pool_2d,
-    "MEAN": pooling.mean,
+    "AVERAGE_POOL_2D": convolution.pool_2d,
+    "MAX_POOL_2D": convolution.pool_2d,
+    "MEAN": convolution.mean,
     "ADD": arithmetic.add,
     "MUL": arithmetic.mul,
     "LOGISTIC": arithmetic.logistic,
@@ -24,8 +24,8 @@ KERNELS: Final[dict[str, Kernel]] = {
     "PACK": data.pack,
     "RESHAPE": data.reshape,
     "PAD": data.pad,
-    "STRIDED_SLICE": slicing.strided_slice,
-    "SPLIT_V": slicing.split_v,
+    "STRIDED_SLICE": data.strided_slice,
+    "SPLIT_V": data.split_v,
     "VAR_HANDLE": data.var_handle,
     "READ_VARIABLE": data.read_variable,
     "ASSIGN_VARIABLE": data.assign_variable,

@@ -9,7 +9,7 @@ from exporter.calibration.sets import create_default_representative_dataset
 from exporter.checkpoint import Checkpoint
 from exporter.conversion.converters import CONVERTERS, convert
 from exporter.network.architecture import Architecture, FloatArray, Weights
-from mww.core.phases import Phases
+from mww.core.progress import Phases
 from mww.tflite.model_file import read_model
 from tests.support.needs import needs_tensorflow
 from tests.support.networks import ARCHITECTURES, random_weights

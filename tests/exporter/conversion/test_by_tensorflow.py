@@ -11,7 +11,7 @@ from exporter.calibration.sets import RepresentativeDataset, create_representati
 from exporter.conversion.tensorflow_quietly import tensorflow_quietly
 from exporter.tflite import convert_model_saved, convert_saved_model_to_tflite
 from mww.core.errors import CalibrationError, ConversionError
-from mww.core.phases import Phases
+from mww.core.progress import Phases
 from mww.esphome.contract import REGISTERED_OPS
 from mww.esphome.frontend import quantize_features
 from mww.tflite.model_file import ModelFile, read_model

@@ -14,8 +14,7 @@ from exporter.model_analyzer import (
     estimate_performance,
     validate_model_quality,
 )
-from exporter.model_analyzer.instructions import counts, estimate_instructions
-from exporter.model_analyzer.performance import FIGURES
+from exporter.model_analyzer.performance import FIGURES, counts, estimate_instructions
 from mww.core.errors import ModelFileError, UnknownRuntimeError
 from mww.esphome.chips import CHIP_NAMES, INSTRUCTION_SETS
 

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness.bench.catalog import BENCHMARKS, Measured, find_benchmarks, measure
-from harness.bench.machine import describe_machine
 from harness.bench.measuring import Goal, Plan, Row
 from harness.bench.programs import bare, run
-from harness.bench.table import SCHEMA, bench_document, bench_page, former_benchmarks
+from harness.bench.table import SCHEMA, bench_document, bench_page, describe_machine, former_benchmarks
 from harness.cli import execute as run_cli
 from harness.cli import mww
 from mww.core.errors import BenchmarkError, InputError, MissingPackageError, UsageError

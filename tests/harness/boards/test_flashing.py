@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.boards.flashing.bootloader import connected
-from harness.boards.flashing.writing import FlashJob, FlashReport, flash
+from harness.boards.flashing import FlashJob, FlashReport, connected, flash
 from harness.link.client import LinkClient
 from harness.link.messages import STORED
 from harness.link.model_table import ModelRecord
@@ -142,7 +141,7 @@ def test_what_does_not_fit_or_is_for_another_chip_is_refused(models: Path) -> No
 def test_a_board_without_partition_table_needs_firmware(models: Path) -> None:
     from esptool.cmds import erase_flash, run_stub
 
-    from harness.boards.flashing.bootloader import connected
+    from harness.boards.flashing import connected
 
     with VirtualBoard() as board:
         with connected(board.port, "default-reset") as connection:

@@ -12,7 +12,7 @@ import pytest
 from harness.cli import execute, mww
 from mww.esphome.chips import CHIP_NAMES
 from mww.tflite.model_file import read_model
-from mww.tflm.libraries import newest_version
+from mww.tflm.runtime import newest_version
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
 ALEXA = MODELS / "alexa.json"  # tensor_arena_size 22348; minimum 22144 on the esp32s3, 16144 on the esp32

@@ -9,7 +9,7 @@ import pytest
 
 from harness.cli import execute
 from mww.core.errors import InputError, UnsupportedModelError
-from mww.core.text import printable
+from mww.core.readable import printable
 
 
 def _command(error: BaseException) -> click.Command:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from exporter.manifest_repair import repair_manifest
+from exporter.manifest import repair_manifest
 from harness.cli import execute, mww
 from mww.core.errors import ManifestError
 from mww.core.resources import published_models

@@ -11,8 +11,8 @@ from harness.clips import feature_cache
 from harness.clips.feature_cache import features_of
 from harness.clips.sound import Sound, SoundMeter
 from mww.core.resources import fixtures_dir
+from mww.esphome.audio import read_samples
 from mww.esphome.frontend import wav_to_features
-from mww.esphome.wav import read_samples
 
 CLIPS = sorted((fixtures_dir() / "clips").rglob("*.wav"))
 

@@ -10,8 +10,8 @@ import pytest
 from harness.clips.input import FeatureMeter
 from harness.clips.sound import Sound, SoundMeter
 from mww.core.resources import fixtures_dir
+from mww.esphome.audio import read_samples
 from mww.esphome.frontend import quantize_features, wav_to_features
-from mww.esphome.wav import read_samples
 
 CLIPS = sorted((fixtures_dir() / "clips").rglob("*.wav"))
 Samples = npt.NDArray[np.float64]

@@ -12,7 +12,7 @@ import pytest
 
 from harness.check import check
 from harness.cli import execute, mww
-from harness.clips.stored import open_folders
+from harness.clips.sources import open_folders
 from harness.run.evaluation.labels import labels_from_names
 from mww.core.errors import AudioError, FeatureError
 from mww.esphome.feature_folders import as_int8

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.link.boot_log import BootLog
-from harness.link.reader import plain
+from harness.link.reader import BootLog, plain
 
 
 @pytest.mark.parametrize(

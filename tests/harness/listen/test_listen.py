@@ -17,8 +17,8 @@ from harness.listen.keeping import Keeper
 from harness.listen.listener import Heard, Listener
 from harness.targets.emulator import EmulatorTarget
 from mww.core.errors import AudioError
+from mww.esphome.audio import read_samples
 from mww.esphome.model import load_model
-from mww.esphome.wav import read_samples
 
 SECOND = bytes(32_000)
 

@@ -11,9 +11,8 @@ from pymicro_wakeword import __file__ as package
 
 from harness.matrix import esphome
 from harness.matrix.esphome import check_configurations, read_installed
-from harness.matrix.findings import Finding
+from harness.matrix.findings import Finding, choose_rows
 from harness.matrix.prediction import read_subject
-from harness.matrix.rows import choose_rows
 from mww.esphome.contract import DEFAULT_RUNTIME
 from mww.esphome.releases import entry_of, newest_release
 from mww.tflm.builds import builds_of, builds_with

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from pymicro_wakeword import __file__ as package
 
-from harness.matrix.findings import Finding
+from harness.matrix.findings import Finding, choose_rows, row_of
 from harness.matrix.prediction import predict, read_subject
-from harness.matrix.rows import choose_rows, row_of
 from harness.matrix.runs import judge_runs, take_runs
 from harness.report.recorded import read_runs
 from mww.core.errors import InputError
@@ -80,7 +79,7 @@ def test_a_run_of_another_model_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("lie", [{"verdict": "maybe"}, {"verdict": "pass"}, {"clips": [{"name": "a", "status": "ok"}]}])
 def test_a_run_that_contradicts_itself_is_refused(tmp_path: Path, lie: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=r"verdict is|status is|inferences is") as error:
+    with pytest.raises(InputError, match=r"(verdict|status) must be|inferences is") as error:
         found(recorded(tmp_path / "a", "2026.6.5", "1.1.2", outputs=WRONG, **lie))
     assert error.value.hint
 

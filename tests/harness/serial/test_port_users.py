@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from harness.serial.port_users import port_users
+from harness.serial.ports import port_users
 
 
 @contextmanager

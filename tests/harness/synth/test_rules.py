@@ -11,14 +11,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.synth.effects import PEAK_DBFS, SNR_DB, active_rms, apply_effects, draw_effects, noise, repitch
-from harness.synth.espeak import _phonemes as espeak_phonemes
-from harness.synth.near_misses import near_miss, shared
+from harness.synth.effects import (
+    PEAK_DBFS,
+    SNR_DB,
+    active_rms,
+    apply_effects,
+    babble,
+    draw_effects,
+    music,
+    noise,
+    noises,
+    repitch,
+    tones,
+)
 from harness.synth.piper import _phonemes
-from harness.synth.plan import MINUTE, Amounts, Material
-from harness.synth.sentences import committed_sentences, read_sentences
-from harness.synth.sounds import babble, music, noises, tones
+from harness.synth.plan import MINUTE, Amounts, Material, committed_sentences, near_miss, read_sentences, shared
 from harness.synth.speech import Voice, check_script, resample
+from harness.synth.voices import _phonemes as espeak_phonemes
 from mww.core.errors import InputError, UsageError
 
 CONSONANTS = ("b", "d", "k", "m", "s", "t", "v", "l", "h")

@@ -7,7 +7,7 @@ import numpy as np
 import psutil
 import pytest
 
-from harness.boards.flashing.writing import FlashJob, flash
+from harness.boards.flashing import FlashJob, flash
 from harness.check import check
 from harness.link.client import LinkClient
 from harness.link.model_table import ModelRecord
@@ -192,7 +192,7 @@ def test_a_port_that_is_none_is_an_error_of_the_link() -> None:
 def _erase_application(port: str) -> None:
     from esptool.cmds import erase_region, run_stub
 
-    from harness.boards.flashing.bootloader import connected
+    from harness.boards.flashing import connected
 
     with connected(port, "default-reset") as connection:
         erase_region(run_stub(connection.rom), 0x10000, 0x1000)

@@ -18,9 +18,8 @@ import pytest
 import serial
 
 from harness.link.client import LinkClient
-from harness.virtual import slip
 from harness.virtual.process import VirtualBoard
-from harness.virtual.protocol import SYNC_PACKET
+from harness.virtual.protocol import SYNC_PACKET, slip_frame
 from harness.virtual.server import TRANSPORT_NAMES
 from mww.core.errors import VirtualBoardError
 
@@ -44,14 +43,14 @@ def test_sync_finds_the_bootloader_and_closing_boots_the_flash(board: VirtualBoa
     for _ in range(2):
         with serial.serial_for_url(board.port, timeout=0.2) as port:
             # a heartbeat of the firmware may come first, as a real chip's log would
-            assert b"\xc0\x01\x08" in _answer(port, slip.encode(SYNC_PACKET), b"\xc0\x01\x08")
+            assert b"\xc0\x01\x08" in _answer(port, slip_frame(SYNC_PACKET), b"\xc0\x01\x08")
         with LinkClient.connect(board.port) as client:
             assert client.board.chip == "esp32s3"
 
 
 def test_sync_in_pieces_is_still_sync(board: VirtualBoard) -> None:
     with serial.serial_for_url(board.port, timeout=0.2) as port:
-        packet = slip.encode(SYNC_PACKET)
+        packet = slip_frame(SYNC_PACKET)
         port.write(packet[:10])
         time.sleep(0.05)
         assert b"\xc0\x01\x08" in _answer(port, packet[10:], b"\xc0\x01\x08")
@@ -62,7 +61,7 @@ def test_lines_reset_into_bootloader_and_firmware() -> None:
         port.dtr, port.rts = False, True
         port.dtr, port.rts = True, False
         assert b"waiting for download" in _answer(port, b"", b"waiting for download")
-        assert b"\xc0\x01\x08" in _answer(port, slip.encode(SYNC_PACKET), b"\xc0\x01\x08")
+        assert b"\xc0\x01\x08" in _answer(port, slip_frame(SYNC_PACKET), b"\xc0\x01\x08")
         port.dtr, port.rts = False, True
         port.rts = False
         log = _answer(port, b"", b"mww-harness-virtual")
@@ -149,7 +148,7 @@ def test_noise_from_the_host_does_no_harm(transport: str) -> None:
     noise = random.Random(3)
     with VirtualBoard(transport=transport) as board:
         for _ in range(3):
-            data = noise.randbytes(3000) + b"\xff\xfa\x2c\x01\xff\xf0" + slip.encode(SYNC_PACKET)[:20]
+            data = noise.randbytes(3000) + b"\xff\xfa\x2c\x01\xff\xf0" + slip_frame(SYNC_PACKET)[:20]
             if transport == "pty":
                 descriptor = os.open(board.port, os.O_RDWR | os.O_NOCTTY)
                 os.write(descriptor, data)

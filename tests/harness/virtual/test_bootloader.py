@@ -10,12 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from harness.virtual import slip
 from harness.virtual.bootloader import Action, Bootloader
-from harness.virtual.chips import MAC_PREFIX, VirtualChip, find_chip
+from harness.virtual.chips import MAC_PREFIX, Security, VirtualChip, find_chip
 from harness.virtual.flash import Flash
-from harness.virtual.protocol import SYNC_PACKET, Command, checksum
-from harness.virtual.registers import Security
+from harness.virtual.protocol import SYNC_PACKET, Command, SlipDecoder, checksum, slip_frame
 from mww.esphome.chips import VIRTUAL_CHIPS
 
 CHIPS = tuple(map(find_chip, VIRTUAL_CHIPS))
@@ -33,11 +31,11 @@ class Host:
     def packets(self, data: bytes) -> list[bytes]:
         reaction = self.loader.feed(data)
         self.action = reaction.action
-        return slip.Decoder().feed(reaction.output)
+        return SlipDecoder().feed(reaction.output)
 
     def command(self, opcode: int, body: bytes = b"", check: int = 0) -> tuple[int, bytes]:
         """Return the response's value and body."""
-        packet = self.packets(slip.encode(struct.pack("<BBHI", 0, opcode, len(body), check) + body))[0]
+        packet = self.packets(slip_frame(struct.pack("<BBHI", 0, opcode, len(body), check) + body))[0]
         direction, answered, length, value = struct.unpack("<BBHI", packet[:8])
         assert (direction, answered, length) == (1, opcode, len(packet) - 8)
         return value, packet[8:]
@@ -49,7 +47,7 @@ class Host:
         self.command(Command.MEM_BEGIN, struct.pack("<IIII", 4, 1, 0x1800, 0x40380000))
         self.block(Command.MEM_DATA, 0, b"stub")
         body = struct.pack("<II", 0, 0x40380000)
-        packets = self.packets(slip.encode(struct.pack("<BBHI", 0, Command.MEM_END, 8, 0) + body))
+        packets = self.packets(slip_frame(struct.pack("<BBHI", 0, Command.MEM_END, 8, 0) + body))
         assert packets[-1] == b"OHAI"
 
 
@@ -65,11 +63,11 @@ def host(flash: Flash) -> Host:
 
 
 def test_sync_is_answered_eight_times_and_tells_rom_from_stub(host: Host) -> None:
-    packets = host.packets(slip.encode(SYNC_PACKET))
+    packets = host.packets(slip_frame(SYNC_PACKET))
     assert len(packets) == 8
     assert struct.unpack_from("<I", packets[0], 4) != (0,)
     host.start_stub()
-    assert struct.unpack_from("<I", host.packets(slip.encode(SYNC_PACKET))[0], 4) == (0,)
+    assert struct.unpack_from("<I", host.packets(slip_frame(SYNC_PACKET))[0], 4) == (0,)
 
 
 @pytest.mark.parametrize("stub", [False, True])
@@ -165,6 +163,6 @@ def test_no_command_breaks_the_bootloader(flash: Flash, opcode: int, words: list
     if stub:
         host.start_stub()
     body = struct.pack(f"<{len(words)}I", *words)
-    packets = host.packets(slip.encode(struct.pack("<BBHI", 0, opcode, len(body), 0) + body))
+    packets = host.packets(slip_frame(struct.pack("<BBHI", 0, opcode, len(body), 0) + body))
     assert packets
-    assert host.packets(slip.encode(b"\0") + slip.encode(SYNC_PACKET))
+    assert host.packets(slip_frame(b"\0") + slip_frame(SYNC_PACKET))

@@ -4,9 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.virtual.faults import NO_FAULTS, Faults, parse_faults
-from harness.virtual.noise import Noise
-from harness.virtual.uart import UartLine
+from harness.virtual.board import UartLine
+from harness.virtual.faults import NO_FAULTS, Faults, Noise, parse_faults
 from mww.core.errors import UsageError
 
 FRAMES = st.lists(st.binary(min_size=1, max_size=60).map(lambda data: data.replace(b"\0", b"\1")), max_size=12)

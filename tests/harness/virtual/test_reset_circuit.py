@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.virtual.reset_circuit import ResetCircuit
+from harness.virtual.board import ResetCircuit
 
 Step = tuple[bool, bool, float]  # DTR, RTS, seconds until the next
 

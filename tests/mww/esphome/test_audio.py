@@ -7,8 +7,7 @@ import pytest
 
 from mww.core.errors import AudioError, MissingPackageError
 from mww.core.resources import fixtures_dir
-from mww.esphome.audio import left_out, read_audio, sound_files
-from mww.esphome.wav import read_samples
+from mww.esphome.audio import left_out, read_audio, read_samples, sound_files
 
 soundfile = pytest.importorskip("soundfile")
 soxr = pytest.importorskip("soxr")

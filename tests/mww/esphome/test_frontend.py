@@ -14,8 +14,8 @@ from hypothesis.extra import numpy as hnp
 from pymicro_features import MicroFrontend
 
 from mww.core.errors import AudioError, FeatureError, MwwError, UsageError
+from mww.esphome.audio import read_samples
 from mww.esphome.frontend import package_agrees, quantize_features, wav_to_features
-from mww.esphome.wav import read_samples
 
 RATE = 16_000
 

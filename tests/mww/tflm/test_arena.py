@@ -18,7 +18,7 @@ from mww.esphome.chips import CHIP_NAMES, CHIPS
 from mww.esphome.contract import RuntimeVersions
 from mww.tflite.model_file import read_model
 from mww.tflm.arena import fits, predict_arena, predict_arenas, probe_arena_size
-from mww.tflm.libraries import versions_of
+from mww.tflm.runtime import versions_of
 
 PORTABLE = tuple(chip.name for chip in CHIPS if chip.kernels == "portable")
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"

@@ -19,8 +19,7 @@ from mww.tflm.builds import (
     select_runtimes,
     slow_convolutions,
 )
-from mww.tflm.libraries import basis_of, newest_version
-from mww.tflm.runtime import find_runtime
+from mww.tflm.runtime import basis_of, find_runtime, newest_version
 
 NEWEST_ESP_NN = newest_version("esp-nn")
 

@@ -14,8 +14,7 @@ from mww.esphome.chips import CHIPS
 from mww.esphome.contract import RuntimeVersions
 from mww.tflm.arena import predict_arena
 from mww.tflm.esp_nn import TABLES
-from mww.tflm.libraries import newest_version, versions_of
-from mww.tflm.runtime import STRUCTS
+from mww.tflm.runtime import STRUCTS, newest_version, versions_of
 from mww.tflm.scratch import Convolution
 
 COLUMNS = (

@@ -16,8 +16,7 @@ else:
     tomllib = pytest.importorskip("tomllib", reason="tomllib comes with Python 3.11")
 
 from harness.cli import execute, mww
-from harness.cli.doctor_checks.finding import Finding
-from harness.cli.doctor_checks.installation import BASE, EXTRAS, PYTHONS, examine, look_at_installation
+from harness.cli.doctor import BASE, EXTRAS, PYTHONS, Finding, examine, look_at_installation
 from mww.core.resources import IMPORT_ROOT
 
 PROJECT = tomllib.loads((Path(__file__).parents[4] / "pyproject.toml").read_text())["project"]

@@ -1,1 +1,0 @@
-"""Firmware and models onto a board, by esptool's public functions."""

@@ -1,1 +1,0 @@
-"""What `mww doctor` looks at: this installation and this machine."""
