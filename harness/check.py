@@ -8,11 +8,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import update_wrapper
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeAlias
 
 from harness.clips.sources import ClipSource
+from harness.engines.catalog import EXACT_ENGINE
 from harness.run.execution import execute, open_inputs
 from harness.run.options import RunOptions
 from harness.run.results import RunResult
@@ -80,12 +82,12 @@ def check_models(models: Sequence[Model], clips: ClipSource, options: RunOptions
     """
     results: list[RunResult] = []
     lost: dict[str, str] = {}
-    with _sharing(options) as share:
+    with _sharing(options) as (share, here):
         for model in models:
             with ExitStack() as stack:
-                inputs = open_inputs(model, clips, options, stack)
+                inputs = open_inputs(model, clips, here, stack)
                 known = results[-1].target if results else None
-                execution = execute(inputs, options, share, lost, known, stack)
+                execution = execute(inputs, here, share, lost, known, stack)
                 if execution.refusal is not None and len(models) == 1:
                     raise execution.refusal
                 results.append(summarize(execution, options))
@@ -93,10 +95,17 @@ def check_models(models: Sequence[Model], clips: ClipSource, options: RunOptions
 
 
 @contextmanager
-def _sharing(options: RunOptions) -> Iterator[ShareClips]:
-    """How clips are shared out: among the benches here, or over a cluster, whose modules are only imported then."""
+def _sharing(options: RunOptions) -> Iterator[tuple[ShareClips, RunOptions]]:
+    """How clips are shared out: among the benches here, processes, or a cluster; and what is left to do for a run."""
+    engine = options.chosen_engine
+    if options.cluster is None and options.jobs > 1 and engine is not None and engine.name == EXACT_ENGINE:
+        from harness.run.cluster.processes import Processes
+
+        with Processes(options.jobs) as processes:
+            yield processes.run_clips, replace(options, jobs=1)
+        return
     if options.cluster is None:
-        yield run_clips
+        yield run_clips, options
         return
     if options.more_targets or not target_spec(options.target).several:
         hint = "leave --cluster out: a board is at one machine; a cluster runs emulators and virtual boards"
@@ -106,4 +115,4 @@ def _sharing(options: RunOptions) -> Iterator[ShareClips]:
     from harness.run.cluster.connection import Cluster
 
     with Cluster(options.cluster) as cluster:
-        yield cluster.run_clips
+        yield cluster.run_clips, options

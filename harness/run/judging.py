@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.clips.clip import Clip
+from harness.clips.golden import Golden
 from harness.run.features import HeardFeatures
 from harness.run.results import ArenaResult, ClipResult, Mismatch, Problem, Spread, Trace
 from harness.run.streaming import Streamed
@@ -195,6 +196,14 @@ class Judge:
 def nothing_but(error: MwwError) -> Observed:
     """What is seen of a clip that was never begun."""
     return Observed(Streamed(0, "", error), np.empty(0, np.uint8), np.empty(0, np.uint32), None, None, None, None)
+
+
+def with_golden(recorded: Golden, name: str, observed: Observed) -> Observed:
+    """What was seen of a clip elsewhere, with the golden that is here."""
+    try:
+        return replace(observed, golden=recorded.outputs(name))
+    except MwwError as error:
+        return nothing_but(error)
 
 
 def _as_far_as_it_came(clip: Clip, observed: Observed) -> ClipResult:

@@ -7,12 +7,26 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from harness.clips.clip import Clip
 from harness.run.judging import Observed, nothing_but
 from harness.run.workbench import Bench
 from mww.core.errors import MwwError
+
+
+class Runner(Protocol):
+    """What runs clips: a bench here or elsewhere."""
+
+    target: str
+
+    def run(self, clip: Clip, stopped: Callable[[], bool]) -> Observed:
+        """See `Bench`."""
+        ...
+
+    def gone(self) -> bool:
+        """See `Bench`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +45,7 @@ ShareClips: TypeAlias = Callable[
 
 
 def run_clips(
-    benches: Sequence[Bench], clips: Sequence[Clip], finished: Callable[[Clip, Observed], None]
+    benches: Sequence[Runner], clips: Sequence[Clip], finished: Callable[[Clip, Observed], None]
 ) -> tuple[list[Observed], list[Loss]]:
     """Run clips on as many benches as there are, and return what was seen, in the clips' order, and what was lost.
 
@@ -70,7 +84,7 @@ class _Queue:
         with self._change:
             self._change.notify_all()
 
-    def work(self, bench: Bench) -> None:
+    def work(self, bench: Runner) -> None:
         """Run clips until the queue is empty, or the bench's board is gone and others are there."""
         while (index := self._take()) is not None:
             try:

@@ -31,6 +31,8 @@ class ExactEngine:
 
     engine = EXACT_ENGINE
     version = VERSION
+    asks_reference = True
+    """Whether TFLite Micro is asked at all; of several processes that do the same, one does."""
 
     def __init__(self) -> None:
         self.frame_size = self.output_size = self.inferences = 0
@@ -45,7 +47,7 @@ class ExactEngine:
         graph = prepared(content)
         self._model = model = ExactModel(graph)
         self.frame_size, self.output_size, self.inferences = model.frame_size, model.output_size, 0
-        if not is_installed(DEFAULT_ENGINE):
+        if not self.asks_reference or not is_installed(DEFAULT_ENGINE):
             return
         version = installed_version(engine_spec(DEFAULT_ENGINE))
         self._note = f"{self.engine}-{self.version}-{DEFAULT_ENGINE}-{version}-{graph.model.sha256}"

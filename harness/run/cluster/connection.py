@@ -17,14 +17,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from harness.clips.clip import Clip
-from harness.clips.golden import Golden
 from harness.run.cluster.parcels import Parcel, pack, pack_whole, seconds
 from harness.run.cluster.pool import Job, Versions, differences, make_pool, packages, run_batch, versions_here
 from harness.run.cluster.remote_calls import Scheduler, WorkersDiedError
-from harness.run.judging import Observed, nothing_but
+from harness.run.judging import Observed, nothing_but, with_golden
 from harness.run.sharing import Loss
 from harness.run.workbench import Bench
-from mww.core.errors import ClusterError, MissingPackageError, MwwError, UsageError
+from mww.core.errors import ClusterError, MissingPackageError, UsageError
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -248,18 +247,11 @@ def run_on_workers(
     seen: dict[int, Observed] = {}
 
     def arrived(index: int, observed: Observed) -> None:
-        seen[index] = observed if recorded is None else _with_golden(recorded, clips[index], observed)
+        seen[index] = observed if recorded is None else with_golden(recorded, clips[index].name, observed)
         finished(clips[index], seen[index])
 
     Spread(scheduler, job, clips, arrived).run()
     return [seen[index] for index in range(len(clips))]
-
-
-def _with_golden(recorded: Golden, clip: Clip, observed: Observed) -> Observed:
-    try:
-        return replace(observed, golden=recorded.outputs(clip.name))
-    except MwwError as error:
-        return nothing_but(error)
 
 
 def _refuse_others(here: Versions, workers: dict[str, Versions]) -> None:

@@ -1,0 +1,85 @@
+"""A bench in a process of its own on this machine: requests come on its input, what was seen goes to its output.
+
+The process ends when its input does. Nothing heavy is imported before numpy's matrix products are set up.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, BinaryIO
+
+from harness.engines.exact.blas import set_up_blas
+from mww.core.errors import MwwError
+
+if TYPE_CHECKING:
+    from harness.clips.npz import Archive
+    from harness.run.cluster.parcels import Parcel
+    from harness.run.judging import Observed
+    from harness.run.workbench import Bench, Setup
+
+
+def main(words: Sequence[str]) -> None:
+    """Answer requests until there are no more: `(Setup, target)` opens a bench, on which each `Parcel` is run.
+
+    Opening has no answer; that to a parcel is an `Observed`, or None where its file is not what it was.
+    """
+    with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as answers:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # so that nothing that prints disturbs the answers
+        set_up_blas()
+        from harness.engines.exact.checked import ExactEngine
+
+        ExactEngine.asks_reference = False  # the process that this one helps does
+        for observed in _answers(sys.stdin.buffer):
+            pickle.dump(observed, answers)
+            answers.flush()
+
+
+def _answers(requests: BinaryIO) -> Iterator[Observed | None]:
+    from harness.run.judging import nothing_but
+    from harness.run.workbench import Bench
+
+    bench: Bench | None = None
+    problem: MwwError | None = None
+    archives: dict[str, Archive] = {}
+    while (request := _next(requests)) is not None:
+        if not isinstance(request, tuple):
+            yield nothing_but(problem) if problem else _run(bench, request, archives)
+            continue
+        if bench is not None:
+            bench.close()
+        bench = problem = None
+        try:
+            bench = Bench(*request)
+            bench.load()
+        except MwwError as error:
+            bench, problem = None, error
+    if bench is not None:
+        bench.close()
+
+
+def _next(requests: BinaryIO) -> tuple[Setup, str] | Parcel | None:
+    try:
+        request: tuple[Setup, str] | Parcel = pickle.load(requests)
+    except EOFError:
+        return None
+    return request
+
+
+def _run(bench: Bench | None, parcel: Parcel, archives: dict[str, Archive]) -> Observed | None:
+    from harness.clips.npz import Archive
+    from harness.run.cluster.parcels import unpack
+    from harness.run.judging import nothing_but
+    from mww.core.readable import Readable
+
+    def archive(file: Readable) -> Archive:
+        return archives.get(str(file)) or archives.setdefault(str(file), Archive(file))
+
+    assert bench is not None
+    try:
+        clip = unpack(parcel, archive)
+    except MwwError as error:
+        return nothing_but(error)
+    return None if clip is None else bench.run(clip, lambda: False)
