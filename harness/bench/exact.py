@@ -17,9 +17,9 @@ from harness.clips.feature_cache import SIZE_VARIABLE
 from harness.engines.exact.engine import ExactModel
 from mww.core.errors import BenchmarkError
 from mww.core.resources import published_models
+from mww.esphome.audio import read_samples
 from mww.esphome.contract import SAMPLE_RATE
 from mww.esphome.frontend import open_frontend, package_agrees
-from mww.esphome.wav import read_samples
 
 _LOOP: Final = "bare loop over tflite-micro"
 _STRIDE: Final = 3
