@@ -167,11 +167,15 @@ def mean_multiplier(multiplier: int, shift: int, count: int) -> tuple[int, int]:
     return (multiplier << extra) // count, shift - extra
 
 
+LOGISTIC_ONE: Final = float(1 << 27)
+"""1 as LOGISTIC has its inputs: with 4 whole bits."""
+
+
 def logistic_table(scale: float, zero_point: int) -> Integers:
     """The output of int8 LOGISTIC for each input -128..127, int64 `[256]`."""
-    multiplier, shift = quantize_multiplier(scale * float(1 << 27))
+    multiplier, shift = quantize_multiplier(scale * LOGISTIC_ONE)
     # CalculateInputRadius(4, shift, 31)
-    radius = math.floor(float((1 << 4) - 1) * float(1 << 27) / math.ldexp(1.0, shift))
+    radius = math.floor(float((1 << 4) - 1) * LOGISTIC_ONE / math.ldexp(1.0, shift))
     table = []
     for stored in range(-128, 128):
         value = stored - zero_point

@@ -23,6 +23,8 @@ from harness.engines.exact.windows import Window
 from mww.tflite.operator_options import Conv2D, DepthwiseConv2D, Elementwise, FullyConnected, Pool2D, Reducer
 
 _MOST_SUM: Final = 2**52
+_MOST_SHIFT: Final = 62
+"""By which `CalculateInputRadius` may shift a number of 64 bits; beyond, C defines no result."""
 
 
 class Kernel(Protocol):
@@ -324,6 +326,8 @@ def logistic(node: Node) -> Kernel:
     source, output = node.quantization(node.input(0), "INT8"), node.quantization(node.output, "INT8")
     if output.zero_point != -128:
         raise node.refused(f"an output with the zero point {output.zero_point}")
+    if quantize_multiplier(source.scale * fixed_point.LOGISTIC_ONE)[1] > _MOST_SHIFT:
+        raise node.refused("an input scale so coarse that shifts leave int64")
     node.check_shape(node.output, node.input(0).shape)
     return Table(np.roll(fixed_point.logistic_table(source.scale, source.zero_point), -128))
 

@@ -106,6 +106,21 @@ def test_logistic_is_the_same_for_every_input_at_many_scales() -> None:
             assert ExactModel(model).infer(stored[None]).tobytes() == tflm.infer(stored.tobytes()), scale
 
 
+def logistic_of(scale: float) -> bytes:
+    graph = Graph()
+    source = graph.tensor([1, 256], scales=(scale,))
+    output = graph.tensor([1, 256], scales=(1 / 256,), zero_points=(-128,))
+    graph.inputs, graph.outputs = [source], [output]
+    graph.operator("LOGISTIC", [source], [output])
+    return pack(graph)
+
+
+def test_a_scale_of_logistic_for_which_c_has_no_result_is_refused() -> None:
+    assert len(ExactModel(logistic_of(2.0**34)).infer(np.zeros((1, 256), np.int8))) == 1
+    with pytest.raises(EngineError, match="LOGISTIC 0: an input scale so coarse"):
+        ExactModel(logistic_of(2.0**35))
+
+
 @pytest.fixture
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(passed, "user_cache_path", lambda name: tmp_path / name)

@@ -33,7 +33,11 @@ def test_every_tensor_of_random_models_is_the_same(first: int) -> None:
                     expected = reference(tflm, content, frames)
                 except EngineError:
                     break  # what TFLite Micro refuses has no outputs to compare
-                exact = ExactModel(content, block=[512, 16, 1][seed % 3])
+                try:
+                    exact = ExactModel(content, block=[512, 16, 1][seed % 3])
+                except EngineError as error:
+                    assert "leave int" in error.message, seed  # C does not define what TFLite Micro gives then
+                    break
                 cut = seed % FRAMES
                 outputs = [exact.infer(frames[:cut]), exact.infer(frames[cut:])]
                 assert np.array_equal(np.concatenate(outputs), expected), seed
