@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
@@ -47,6 +48,14 @@ class Engine(Protocol):
 
         Raises:
             EngineError: Names the first inference, counted from `load` or `reset`, without an output.
+        """
+        ...
+
+    def infer_clips(self, clips: Sequence[bytes]) -> list[bytes]:
+        """Run the frames of clips, each from the initial state; the state afterwards is the initial one.
+
+        Raises:
+            EngineError: As for `infer`.
         """
         ...
 

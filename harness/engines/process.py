@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import util
@@ -147,6 +147,19 @@ class EngineProcess(Closing):
             self.inferences = self._ask(Operation.INFER, number, self._deadline)[0]
             outputs.append(child.memory[OUTPUT_OFFSET : OUTPUT_OFFSET + number * self.output_size])
         return outputs[0] if len(outputs) == 1 else b"".join(outputs)
+
+    def infer_clips(self, clips: Sequence[bytes]) -> list[bytes]:
+        """Run the frames of clips, each from the initial state; the state afterwards is the initial one.
+
+        Raises:
+            EngineError: As for `reset` and `infer`.
+        """
+        outputs = []
+        for frames in clips:
+            self.reset()
+            outputs.append(self.infer(frames))
+        self.reset()
+        return outputs
 
     def close(self) -> None:
         """End the process."""

@@ -6,11 +6,15 @@ The model runs once over each clip; what counts as a detection is `mww.esphome.d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from math import inf
 from pathlib import Path
 from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 
 from harness.clips.clip import Clip
 from harness.clips.sources import open_folders
@@ -21,6 +25,8 @@ from harness.run.streaming import Block, Feed
 from harness.targets.emulator import EmulatorTarget
 from mww.core.errors import InputError, MwwError, UsageError
 from mww.core.progress import Progress, no_progress
+from mww.esphome.contract import FEATURES
+from mww.esphome.frontend import Slices
 from mww.esphome.model import Model, model_of
 
 DEFAULT_TARGET_RECALL: Final = 0.9
@@ -31,6 +37,8 @@ NEEDED: Final[tuple[LabelKind, ...]] = ("positive", "negative")
 """Clips without which no cutoff can be chosen; near misses are only counted."""
 
 _BYTES: Final = range(256)
+_LINE: Final = 60_000
+"""Slices, ten minutes, of short clips that are run together; a clip that is longer is run block by block."""
 
 LEVELS: Final = {"slightly": 0.0, "moderately": 0.375, "very": 0.75}
 """Sensitivities as the Home Assistant Voice PE names them, and the most false accepts an hour that each may have: the
@@ -210,14 +218,38 @@ def _record(model: Model, clips: Sequence[tuple[Clip, Label]], progress: Progres
     recorded = []
     with EmulatorTarget(golden_engine(model.content)) as target:
         target.load(model)
-        feed = Feed(target, model.stride)
-        for clip, label in clips:
-            slices = 0
-            feed.start()
-            for block in clip.blocks():
-                slices += len(block)
-                feed.push(Block(block))
+        outputs = _outputs(target, model.stride, [clip for clip, _ in clips])
+        for (clip, label), (slices, given) in zip(clips, outputs, strict=True):
             seconds = max(0.0, slices * model.feature_step_size / 1000 - clip.lead_in)
-            recorded.append(LabelledOutputs(clip.name, label, feed.outputs, seconds, clip.lead_in))
+            recorded.append(LabelledOutputs(clip.name, label, given, seconds, clip.lead_in))
             progress("cutoff", len(recorded), len(clips))
     return recorded
+
+
+def _outputs(target: EmulatorTarget, stride: int, clips: Sequence[Clip]) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+    """How many slices each clip has, and its outputs; short clips are run together."""
+    line: list[Slices] = []
+    for clip in clips:
+        blocks, slices = clip.blocks(), np.empty((0, FEATURES), np.int8)
+        while len(slices) < _LINE and (block := next(blocks, None)) is not None:
+            slices = np.concatenate([slices, block])
+        if len(slices) < _LINE:
+            line.append(slices)
+        if len(slices) >= _LINE or sum(map(len, line)) >= _LINE:
+            yield from _together(target, stride, line)
+            line = []
+        if len(slices) >= _LINE:
+            feed, length = Feed(target, stride), 0
+            feed.start()
+            for block in chain([slices], blocks):
+                length += len(block)
+                feed.push(Block(block))
+            yield length, feed.outputs
+    yield from _together(target, stride, line)
+
+
+def _together(
+    target: EmulatorTarget, stride: int, clips: Sequence[Slices]
+) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+    frames = [slices[: len(slices) // stride * stride].reshape(-1, stride, FEATURES) for slices in clips]
+    yield from zip(map(len, clips), target.infer_clips(frames), strict=True)

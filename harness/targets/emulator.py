@@ -127,6 +127,11 @@ class EmulatorTarget(Target):
         """Run frames `[n, stride, 40]`; without times, since they would not be the chip's."""
         return Inference(np.frombuffer(self._engine.infer(frames.tobytes()), np.uint8), None)
 
+    def infer_clips(self, clips: Sequence[npt.NDArray[np.int8]]) -> list[npt.NDArray[np.uint8]]:
+        """The outputs of clips `[n, stride, 40]`, each from the initial state, which is the state afterwards too."""
+        outputs = self._engine.infer_clips([frames.tobytes() for frames in clips])
+        return [np.frombuffer(content, np.uint8) for content in outputs]
+
     def inferences(self) -> int | None:
         """What the engine's process has counted."""
         return self._engine.inferences

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
@@ -82,6 +83,17 @@ class ExactEngine:
             self._compare(frames[: (CHECKED_FRAMES - self._frames) * self.frame_size], outputs.tobytes())
         self.inferences += len(outputs)
         return outputs.tobytes()
+
+    def infer_clips(self, clips: Sequence[bytes]) -> list[bytes]:
+        """See `Engine`; many short clips in one line cost less than one by one."""
+        outputs: list[bytes] = []
+        while len(outputs) < len(clips) and self._reference is not None:
+            self.reset()
+            outputs.append(self.infer(clips[len(outputs)]))
+        self.reset()
+        assert self._model is not None
+        arrays = [np.frombuffer(frames, np.int8).reshape(-1, self.frame_size) for frames in clips[len(outputs) :]]
+        return outputs + [result.tobytes() for result in self._model.infer_clips(arrays)]
 
     def close(self) -> None:
         """See `Engine`."""

@@ -147,6 +147,21 @@ def test_the_first_clips_of_a_model_run_in_tflite_micro_too_once(
 
 
 @needs_tflm
+def test_engines_take_clips_together_each_from_the_initial_state(models: Path, notes: Path) -> None:
+    frames = np.random.default_rng(0).integers(-128, 128, (90, 120), np.int8)
+    clips = [part.tobytes() for part in np.split(frames, [3, 3, 40, 70])]
+    given = []
+    for engine in (EngineProcess("tflm"), ExactEngine(), ExactEngine()):
+        with engine:
+            engine.load((models / "okay_nabu.tflite").read_bytes())
+            engine.infer(frames[:5].tobytes())
+            given += [engine.infer_clips(clips), engine.infer_clips(clips[1:4]), engine.infer(frames[:9].tobytes())]
+    assert given[:3] == given[3:6] == given[6:]
+    assert list(map(len, given[0])) == [3, 0, 37, 30, 20]
+    assert len(list(notes.iterdir())) == 1
+
+
+@needs_tflm
 def test_a_difference_is_an_error_that_names_both(models: Path, notes: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     right = ExactModel.infer
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.check import check
+from harness.run import cutoff
 from harness.run.cutoff import CutoffError, choose_cutoff, cutoff_chooser
 from harness.run.evaluation.statistics import cutoff_of
 from mww.core.errors import InputError, UsageError
@@ -45,6 +46,16 @@ def test_it_is_the_best_of_all_bytes_under_the_devices_rule(models: Path, labell
     assert choice.at.false_accepts.count == min(reaching.values())
     assert choice.cutoff_byte == max(byte for byte, accepts in reaching.items() if accepts == min(reaching.values()))
     assert choice.at.false_accepts.hours == pytest.approx((412 + 347 + 450 - 300) * 0.01 / 3600)
+
+
+@pytest.mark.parametrize("line", [1, 400, 800])
+def test_clips_one_by_one_in_blocks_or_in_one_line_give_the_same(
+    models: Path, labelled: Path, line: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = load_model(models / "okay_nabu.json")
+    expected = choose_cutoff(model, labelled)
+    monkeypatch.setattr(cutoff, "_LINE", line)
+    assert choose_cutoff(model, labelled) == expected
 
 
 def test_the_chooser_takes_a_model_that_is_not_in_a_file(models: Path, labelled: Path) -> None:
