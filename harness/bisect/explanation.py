@@ -22,7 +22,7 @@ from harness.bisect.reenactment import (
     explain_by_order,
     explain_by_reset,
 )
-from harness.clips.clip import Clip
+from harness.clips.clip import Clip, frames_of
 from harness.clips.golden import Golden
 from harness.targets.base import TensorSource
 from mww.core.errors import FeatureError, GoldenError
@@ -130,7 +130,7 @@ def _look_inside(
     search: OperatorSearch | None = None
     file = read_model(model.content)
     for clip in clips:
-        frames = _frames(clip, model.stride)
+        frames = frames_of([clip], model.stride)
         search = OperatorSearch(file, frames, target, golden)
         search.run(len(frames), progress, every=True)
         if search.found is not None:
@@ -160,7 +160,7 @@ def _first_difference(
     before = [np.empty((0, model.stride, FEATURES), np.int8)]
     loudest = _Loudest()
     for number, clip in enumerate((*clips[:1], *clips)):
-        frames = _frames(clip, model.stride)
+        frames = frames_of([clip], model.stride)
         for source in (target, golden):
             source.reset()
         result, expected = target.outputs(frames), golden.outputs(frames)
@@ -215,13 +215,6 @@ def _stale(recorded: Golden, clip: Clip, golden: TensorSource) -> GoldenError:
         f"{now} computes other outputs for {clip.name} than {recorded.path} has",
         hint="bisect with --features or --wav; if the new outputs are right, mww record makes the golden anew",
     )
-
-
-def _frames(clip: Clip, stride: int) -> Frames:
-    slices = np.concatenate([np.empty((0, FEATURES), np.int8), *clip.blocks()])
-    whole = len(slices) - len(slices) % stride
-    frames: Frames = slices[:whole].reshape(-1, stride, FEATURES)
-    return frames
 
 
 class _Inquiry:

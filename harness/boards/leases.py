@@ -7,8 +7,7 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from harness.boards.claims import BoardBusyError, Claim, Holder, LeaseProvider
 from harness.boards.file_locks import FileLocks
@@ -16,16 +15,14 @@ from harness.boards.inventory import Board
 from harness.boards.labgrid.address import in_lab
 from harness.boards.location import board_at
 from harness.serial.ports import scan
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from mww.core.closing import Closing
 
 _POLL_SECONDS: Final = 0.1
 _FILE_LOCKS: Final = FileLocks()
 
 
-class Lease:
-    """A board that nobody else uses, until `release`, the end of the `with`, or the death of this process."""
+class Lease(Closing):
+    """A board that nobody else uses, until `close`, the end of the `with`, or the death of this process."""
 
     def __init__(self, board: Board, claim: Claim) -> None:
         self.board = board
@@ -34,10 +31,10 @@ class Lease:
 
     @property
     def held(self) -> bool:
-        """Whether it is not released yet."""
+        """Whether it is not closed yet."""
         return self._claim is not None
 
-    def release(self) -> None:
+    def close(self) -> None:
         """Give the board back; harmless a second time."""
         claim, self._claim = self._claim, None
         if claim is not None:
@@ -48,14 +45,6 @@ class Lease:
         claim, self._claim = self._claim, None
         if claim is not None:
             claim.forget()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
 
 
 _held: weakref.WeakSet[Lease] = weakref.WeakSet()

@@ -186,3 +186,12 @@ def check_clip(where: str, dtype: np.dtype[np.generic], shape: tuple[int, ...]) 
 
 def _as_int8(features: npt.NDArray[np.generic]) -> Slices:
     return np.asarray(features, np.int8) if features.dtype == np.int8 else quantize_features(features)
+
+
+def frames_of(clips: Iterable[Clip], stride: int) -> npt.NDArray[np.int8]:
+    """The whole frames `[n, stride, 40]` of clips, one clip behind the other."""
+    results = [np.empty((0, stride, FEATURES), np.int8)]
+    for clip in clips:
+        slices = np.concatenate([np.empty((0, FEATURES), np.int8), *clip.blocks()])
+        results.append(slices[: len(slices) - len(slices) % stride].reshape(-1, stride, FEATURES))
+    return np.concatenate(results)

@@ -30,13 +30,13 @@ from mww.core.errors import (
     RebootedError,
     WireFormatError,
 )
+from mww.core.progress import Progress, no_progress
 from mww.esphome.contract import FEATURE_STEP_MS, SAMPLE_RATE
 from mww.esphome.detection import DeviceDetection
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-Progress = Callable[[int, int], None]
 """Takes bytes done and bytes in all."""
 
 _OPEN_PATIENCE = 20.0  # seconds; a model is hashed, and its arena probed by trial
@@ -220,15 +220,14 @@ class LinkClient(Closing):
         """Have the board run ESPHome's detection rule, with the cutoff as a byte; a window of 0 disarms it."""
         self._call(wire.Detect(slot, cutoff, window), wire.Done)
 
-    def upload(self, slot: int, model: ModelRecord, *, progress: Progress | None = None) -> wire.Model:
+    def upload(self, slot: int, model: ModelRecord, *, progress: Progress = no_progress) -> wire.Model:
         """Replace a slot's model while the firmware runs; the old one stays whole until the new one is."""
         total = len(model.content)
         self._call(wire.UploadBegin(slot, total, model.arena, model.sha256), wire.Done, patience=_FLASH_PATIENCE)
         piece = self.board.max_payload - wire.UploadPiece.fixed_size()
         pieces = (wire.UploadPiece(at, model.content[at : at + piece]) for at in range(0, total, piece))
         for done, _ in enumerate(self._exchange(pieces, patience=_FLASH_PATIENCE), start=1):
-            if progress is not None:
-                progress(min(done * piece, total), total)
+            progress("upload", min(done * piece, total), total)
         self._counted.pop(slot, None)
         return self._call(wire.UploadCommit(model.sha256), wire.Model, patience=_FLASH_PATIENCE)
 

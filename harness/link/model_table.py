@@ -13,7 +13,7 @@ from typing import Annotated, Final
 
 from harness.link.declaration import U16, U32, Constant, Fixed, Record, record
 from harness.link.messages import MAX_MODELS
-from mww.core.errors import ModelPartitionError, WireFormatError
+from mww.core.errors import ModelPartitionError
 
 SECTOR_SIZE: Final = 4096
 TABLE_MAGIC: Final = 0x5457_574D
@@ -53,8 +53,8 @@ class TableEntry(Record):
 
 
 TABLE_RECORDS: Final[tuple[type[Record], ...]] = (TableHeader, TableEntry)
-_EMPTY: Final = TableEntry(0, 0, 0, bytes(32))
-_TABLE_SIZE: Final = TableHeader.fixed_size() + MAX_MODELS * TableEntry.fixed_size()
+EMPTY: Final = TableEntry(0, 0, 0, bytes(32))
+TABLE_SIZE: Final = TableHeader.fixed_size() + MAX_MODELS * TableEntry.fixed_size()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def partition_image(models: Sequence[ModelRecord | None], size: int) -> bytes:
         raise ModelPartitionError(
             f"{len(models)} models, and the partition has {MAX_MODELS} slots", hint="flash fewer models"
         )
-    entries = [_EMPTY] * MAX_MODELS
+    entries = [EMPTY] * MAX_MODELS
     body = bytearray()
     for slot, model in enumerate(models):
         if model is None:
@@ -99,39 +99,10 @@ def partition_image(models: Sequence[ModelRecord | None], size: int) -> bytes:
     return image
 
 
-def read_partition(image: bytes) -> tuple[ModelRecord | None, ...]:
-    """The models that a partition holds, by slot; a model that its digest disowns is left out."""
-    return tuple(_model(image, entry) for entry in _live_entries(image))
-
-
 def _table(entries: Sequence[TableEntry]) -> bytes:
     header = TableHeader(TABLE_MAGIC, TABLE_VERSION, MAX_MODELS, 1)
     table = header.encode() + b"".join(entry.encode() for entry in entries)
     return table + zlib.crc32(table).to_bytes(4, "little")
-
-
-def _live_entries(image: bytes) -> tuple[TableEntry, ...]:
-    best: tuple[int, tuple[TableEntry, ...]] = (-1, (_EMPTY,) * MAX_MODELS)
-    for sector in range(TABLE_SECTORS):
-        table = image[sector * SECTOR_SIZE : sector * SECTOR_SIZE + _TABLE_SIZE + 4]
-        try:
-            header = TableHeader.decode(table[: TableHeader.fixed_size()])
-        except WireFormatError:
-            continue
-        valid = (header.magic, header.version, header.slots) == (TABLE_MAGIC, TABLE_VERSION, MAX_MODELS)
-        if valid and zlib.crc32(table[:_TABLE_SIZE]).to_bytes(4, "little") == table[_TABLE_SIZE:]:
-            width = TableEntry.fixed_size()
-            starts = range(TableHeader.fixed_size(), _TABLE_SIZE, width)
-            entries = tuple(TableEntry.decode(table[start : start + width]) for start in starts)
-            best = max(best, (header.generation, entries), key=lambda table: table[0])
-    return best[1]
-
-
-def _model(image: bytes, entry: TableEntry) -> ModelRecord | None:
-    if entry.offset < TABLE_SECTORS * SECTOR_SIZE or entry.offset + entry.length > len(image):
-        return None
-    model = ModelRecord(image[entry.offset : entry.offset + entry.length], entry.arena)
-    return model if model.sha256 == entry.sha256 else None
 
 
 def _whole_sectors(content: bytes) -> bytes:

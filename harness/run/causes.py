@@ -6,7 +6,7 @@ A fault reproduces them where the golden engine, with that fault, gives the same
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
@@ -16,19 +16,17 @@ import numpy as np
 from harness.bisect.reenactment import (
     Difference,
     Explanation,
-    Frames,
     Streamer,
     explain_besides_reset,
     explain_by_reset,
 )
-from harness.clips.clip import AudioClip, Clip, FeatureClip
+from harness.clips.clip import AudioClip, Clip, FeatureClip, frames_of
 from harness.run.allowances.allowance import LIKELY_ROUNDING
 from harness.run.frontend_causes import Misheard, name_frontend_causes
 from harness.run.judging import Observed
 from harness.run.results import ClipResult, Problem, ProblemCode
 from harness.targets.registry import TargetOptions, open_tensors
 from mww.core.errors import MwwError
-from mww.esphome.contract import FEATURES
 from mww.esphome.model import Model
 
 
@@ -187,7 +185,7 @@ def _explain(model: Model, item: Wrong, golden: Streamer, *, thorough: bool) -> 
     if trace.golden is None or slices > _LONGEST:
         return None
     try:
-        frames, before = _frames([item.clip], model.stride), _frames(item.before, model.stride)
+        frames, before = frames_of([item.clip], model.stride), frames_of(item.before, model.stride)
         difference = Difference(item.clip.name, frames, trace.outputs, trace.golden, before)
         return explain_by_reset(difference, golden) or _elsewhere(difference, golden, thorough=thorough)
     except MwwError:  # the clip is gone, or the engine is: the run stands without an explanation
@@ -203,15 +201,6 @@ def _elsewhere(difference: Difference, golden: Streamer, *, thorough: bool) -> E
     if int(apart.max()) <= LIKELY_ROUNDING:
         return None
     return explain_besides_reset(difference, golden, thorough=thorough)
-
-
-def _frames(clips: Iterable[Clip], stride: int) -> Frames:
-    """The whole frames of clips, one clip behind the other."""
-    results = [np.empty((0, stride, FEATURES), np.int8)]
-    for clip in clips:
-        slices = np.concatenate([np.empty((0, FEATURES), np.int8), *clip.blocks()])
-        results.append(slices[: len(slices) - len(slices) % stride].reshape(-1, stride, FEATURES))
-    return np.concatenate(results)
 
 
 def _appearance(wrong: Sequence[Wrong]) -> tuple[ProblemCode, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from harness.clips.sources import ClipSource, open_clips
 from harness.run.streaming import Block, Feed
 from harness.targets.emulator import EmulatorTarget
 from mww.core.errors import GoldenError
+from mww.core.progress import Progress, no_progress
 from mww.esphome.contract import FEATURES
 from mww.esphome.frontend import Slices, frontend_version
 from mww.esphome.model import Model
@@ -56,7 +57,7 @@ def record(
     output: Path,
     *,
     lead_in: float = 0.0,
-    progress: Callable[[str, int, int], None] = lambda description, done, total: None,
+    progress: Progress = no_progress,
 ) -> Recorded:
     """Write the golden of a model over clips: each exactly as if it were alone.
 

@@ -129,7 +129,7 @@ class BoardTensors(TensorSource):
         if same and stored.manifest_arena == record.arena:
             return
         self._borrowed = self._borrowed or borrowed
-        self._client.upload(self._slot, record, progress=lambda done, total: self._progress("upload", done, total))
+        self._client.upload(self._slot, record, progress=self._progress)
         self._borrowed = borrowed
 
     def _give_back(self) -> None:

@@ -91,7 +91,7 @@ def test_power_lost_in_an_upload_leaves_the_old_model_whole(
 ) -> None:
     link.upload(0, record(mww_model))
 
-    def cut(done: int, total: int) -> None:
+    def cut(what: str, done: int, total: int) -> None:
         if done > total // 2 and not cutting:
             cutting.append(done)
             power_cycle(cycled)

@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import pytest
 
 from harness.link.client import LinkClient
-from harness.link.model_table import read_partition
 from harness.link.session import Timing
 from harness.targets.machine import BareMachine, find_machine
 from harness.targets.qemu.line import BadLine
@@ -22,6 +21,7 @@ from harness.virtual import hostlib
 from mww.core.resources import firmware_dir
 from mww.core.scratch import scratch_folder
 from tests.support.host_board import Noise, frames_of
+from tests.support.partition import read_partition
 
 CHAIN_ENGINES = firmware_dir() / "host" / "test" / "engines" / "chain_engines.h"
 PATIENT = Timing(hello=60.0)

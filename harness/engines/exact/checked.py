@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
@@ -12,10 +11,8 @@ from harness.engines.catalog import DEFAULT_ENGINE, EXACT_ENGINE, engine_spec, i
 from harness.engines.exact.engine import VERSION, ExactModel, prepared
 from harness.engines.passed import has_passed, note_pass
 from harness.engines.process import EngineProcess
+from mww.core.closing import Closing
 from mww.core.errors import EngineError
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 CHECKED_CLIPS: Final = 2
 """Clips of each model that TFLite Micro runs too, once."""
@@ -23,7 +20,7 @@ CHECKED_FRAMES: Final = 1000
 """And frames of them at most."""
 
 
-class ExactEngine:
+class ExactEngine(Closing):
     """`ExactModel` behind the protocol `harness.engines.opening.Engine`.
 
     Where tflite-micro is installed, the first clips of each model run there too, once for each version of both; a
@@ -98,14 +95,6 @@ class ExactEngine:
     def close(self) -> None:
         """See `Engine`."""
         self._stop_checking()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _ask_reference(self, content: bytes) -> None:
         """Load the model there; a model that TFLite Micro refuses cannot be compared."""

@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from harness.clips.clip import Clip
@@ -23,11 +22,11 @@ from harness.run.cluster.remote_calls import Scheduler, WorkersDiedError
 from harness.run.judging import Observed, nothing_but, with_golden
 from harness.run.sharing import Loss
 from harness.run.workbench import Bench
+from mww.core.closing import Closing
 from mww.core.errors import ClusterError, MissingPackageError, UsageError
 
 if TYPE_CHECKING:
     from distributed import Client, Future
-    from typing_extensions import Self
 
 
 _LOCAL: Final = re.compile(r"local(?::([1-9][0-9]{0,3}))?")
@@ -55,7 +54,7 @@ def _quietly() -> Iterator[None]:
             logger.setLevel(levels[name])
 
 
-class Cluster:
+class Cluster(Closing):
     """A Dask scheduler with its workers, or worker processes of this machine. Use it as a context manager."""
 
     def __init__(self, address: str) -> None:
@@ -116,12 +115,8 @@ class Cluster:
                 raise ClusterError(f"no Dask scheduler answers at {self.address}", hint=hint) from error
         return self._open.enter_context(client)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Leave the scheduler; end a cluster of this machine."""
         self._open.close()
 
 

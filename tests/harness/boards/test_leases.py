@@ -84,7 +84,7 @@ def test_a_child_does_not_keep_its_dead_parent_s_board() -> None:
         child = int(process.stdout.readline())
         try:
             assert process.wait(60) == 0
-            acquire(BOARD, purpose="us").release()
+            acquire(BOARD, purpose="us").close()
         finally:
             os.kill(child, signal.SIGKILL)
 
@@ -99,7 +99,7 @@ def test_a_board_is_locked_under_each_of_its_names() -> None:
         for alias in (Board("x", "esp32", serial="0001"), Board("y", "esp32", mac="240AC4000001")):
             with pytest.raises(BoardBusyError):
                 acquire(alias, purpose="them")
-    acquire(Board("y", "esp32", mac="240AC4000001"), purpose="them").release()
+    acquire(Board("y", "esp32", mac="240AC4000001"), purpose="them").close()
 
 
 def test_of_several_the_first_free_one_is_leased() -> None:
@@ -110,7 +110,7 @@ def test_of_several_the_first_free_one_is_leased() -> None:
 
 
 def test_who_waits_gets_the_board_when_it_is_free() -> None:
-    timer = threading.Timer(0.5, acquire(BOARD, purpose="us").release)
+    timer = threading.Timer(0.5, acquire(BOARD, purpose="us").close)
     timer.start()
     with acquire(BOARD, purpose="us", timeout=30) as lease:
         timer.join()
@@ -174,7 +174,7 @@ def test_another_user_s_lease_counts(tmp_path: Path) -> None:
         with pytest.raises(BoardBusyError, match=r"\(theirs\)"):
             acquire(BOARD, purpose="ours")
         assert other.exists()
-    acquire(BOARD, purpose="ours").release()
+    acquire(BOARD, purpose="ours").close()
 
 
 def test_a_link_in_place_of_a_lock_is_not_followed(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_bare_port_is_leased_once_for_a_process_and_against_all_others() -> No
         same = Board("x", "", serial="socket://127.0.0.1:5000")
         with pytest.raises(BoardBusyError, match=r"\(mww run\)"):
             acquire(same, purpose="them")
-    acquire(same, purpose="them").release()
+    acquire(same, purpose="them").close()
 
 
 def test_a_board_at_an_address_is_one_board_to_who_names_the_inventory_and_who_names_the_address() -> None:

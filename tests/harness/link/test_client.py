@@ -16,7 +16,7 @@ import pytest
 from harness.link import messages as wire
 from harness.link.client import LinkClient
 from harness.link.framing import Frame, FrameDecoder, encode_frame
-from harness.link.model_table import ModelRecord, partition_image, read_partition
+from harness.link.model_table import ModelRecord, partition_image
 from harness.link.session import Timing
 from mww.core.errors import (
     DeviceError,
@@ -41,6 +41,7 @@ from tests.support.host_board import (
     Noise,
     expected_outputs,
 )
+from tests.support.partition import read_partition
 
 FAST = Timing(hello=1.5, hello_interval=0.05, silence=0.6, stall=2.0, resend_min=0.02, resend_max=0.1)
 Connect = Callable[..., tuple[LinkClient, BoardPort]]
@@ -255,7 +256,7 @@ def test_an_uploaded_model_replaces_the_old_one(connect: Connect) -> None:
     client.open_model()
     other = ModelRecord(b"model" + bytes([STRIDE]) + b"other" * 5000, 30_000)
     done: list[int] = []
-    model = client.upload(0, other, progress=lambda now, total: done.append(now))
+    model = client.upload(0, other, progress=lambda what, now, total: done.append(now))
     assert (model.state, model.sha256, model.manifest_arena) == (wire.STORED, other.sha256, 30_000)
     assert done[-1] == len(other.content)
     with pytest.raises(DeviceError) as caught:
@@ -269,7 +270,7 @@ def test_an_interrupted_upload_leaves_the_old_model_whole(connect: Connect) -> N
     client, port = connect(partition=flashed())
     other = ModelRecord(b"model" + bytes([STRIDE]) + b"other" * 5000, 0)
 
-    def stop(now: int, total: int) -> None:
+    def stop(what: str, now: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

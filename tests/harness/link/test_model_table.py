@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.link.model_table import SECTOR_SIZE, ModelRecord, partition_image, read_partition
+from harness.link.model_table import SECTOR_SIZE, ModelRecord, partition_image
 from mww.core.errors import ModelPartitionError
+from tests.support.partition import read_partition
 
 records = st.builds(ModelRecord, st.binary(min_size=1, max_size=3 * SECTOR_SIZE), st.integers(0, 2**32 - 1))
 

@@ -13,9 +13,10 @@ from harness.link import messages as wire
 from harness.link.declaration import Message
 from harness.link.framing import Frame, FrameDecoder, encode_frame, wire_size
 from harness.link.messages import Describe, Done
-from harness.link.model_table import ModelRecord, partition_image, read_partition
+from harness.link.model_table import ModelRecord, partition_image
 from harness.link.window import Window
 from tests.support.host_board import MODEL, PARTITION_SIZE, STRIDE, HostBoard, Noise, expected_outputs, frames_of
+from tests.support.partition import read_partition
 
 
 def send(window: Window, request: Message) -> bytes:

@@ -156,7 +156,7 @@ def test_an_uploaded_model_survives_a_power_cut(tmp_path: Path, models: Path) ->
 def test_an_upload_that_is_cut_leaves_the_old_model_whole(tmp_path: Path, models: Path) -> None:
     old, new = (load_model(models / name) for name in ("alexa.json", "okay_nabu.json"))
 
-    def give_up(done: int, total: int) -> None:
+    def give_up(what: str, done: int, total: int) -> None:
         raise InterruptedError
 
     with VirtualBoard(state=tmp_path) as board:
