@@ -170,17 +170,21 @@ def minute(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "negative"
 
 
-@_needs("piper")
 @_needs("flite")
 @pytest.mark.parametrize(
-    ("word", "phrase"),
-    [("okay_nabu", "okay nabu"), ("hey_jarvis", "hey jarvis"), ("alexa", "alexa"), ("hey_mycroft", "hey my croft")],
+    ("word", "phrase", "engine"),
+    [
+        ("okay_nabu", "okay nabu", "flite"),
+        pytest.param("hey_jarvis", "hey jarvis", "piper", marks=_needs("piper")),
+        ("alexa", "alexa", "flite"),
+        ("hey_mycroft", "hey my croft", "flite"),
+    ],
 )
 def test_published_models_hear_the_phrase_and_little_else(
-    word: str, phrase: str, minute: Path, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    word: str, phrase: str, engine: str, minute: Path, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     amounts = ("--count", 8, "--near-misses", 8, "--negatives", 0)
-    assert synth(capsys, phrase, "--output", tmp_path / "clips", *amounts)[0] == 0
+    assert synth(capsys, phrase, "--output", tmp_path / "clips", "--engine", engine, *amounts)[0] == 0
     shutil.copytree(minute, tmp_path / "clips" / "negative", dirs_exist_ok=True)
     result = check(models / f"{word}.json", [tmp_path / "clips"], lead_in=1.5)
     assert result.evaluation is not None
