@@ -1,12 +1,16 @@
 """The float arrays of an HDF5 file, by path, from a file that nobody vouches for.
 
-Links out of the file are not followed, and no array is read before its size was looked at.
+Links out of the file are not followed, and no array is read before its size was looked at. Keras 2 wrote another layout
+than `.weights.h5`, as `.h5`: its arrays get the paths of a `.weights.h5`.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import count
 from math import prod
 from pathlib import Path
@@ -27,6 +31,21 @@ _FAULTS: Final = (OSError, KeyError, ValueError, TypeError, RuntimeError, Overfl
 """What h5py raises over files that are broken in one way or another."""
 
 
+_LEGACY_GROUP: Final = "model_weights"
+_NUMBER: Final = re.compile(r"_\d{1,4}$")
+_INNER: Final = {"stream": "cell/", "sub_spectral_normalization": "batch_norm/"}
+_ORDER: Final = ("kernel", "depthwise_kernel", "gamma", "bias", "beta", "moving_mean", "moving_variance")
+_MAX_TEXT: Final = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Hdf5:
+    """What a file of Keras holds: arrays by the paths of a `.weights.h5`, and the model's JSON, if it is there."""
+
+    arrays: Mapping[str, FloatArray]
+    config: str | None = None
+
+
 def h5py_module() -> ModuleType:
     """Import h5py.
 
@@ -42,7 +61,7 @@ def h5py_module() -> ModuleType:
     return module
 
 
-def read_arrays(source: Path | bytes, name: str) -> Mapping[str, FloatArray]:
+def read_hdf5(source: Path | bytes, name: str) -> Hdf5:
     """Read every float array.
 
     Args:
@@ -60,11 +79,49 @@ def read_arrays(source: Path | bytes, name: str) -> Mapping[str, FloatArray]:
             h5py.File(stream, "r") as file,
         ):
             _collect(h5py, file, "", arrays, count())
+            return _legacy(file, arrays) or Hdf5(arrays)
     except _FAULTS as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         hint = "was it copied whole?"
         raise CheckpointError(f"{name} is not a readable checkpoint: {reason[:200]}", hint=hint) from error
-    return arrays
+
+
+def _legacy(file: Any, arrays: Mapping[str, FloatArray]) -> Hdf5 | None:
+    """The weights of a file of Keras 2's layout; None where it is another."""
+    prefix = f"{_LEGACY_GROUP}/" if _LEGACY_GROUP in file else ""
+    layers = list(_texts(file[_LEGACY_GROUP] if prefix else file, "layer_names"))
+    if not layers:
+        return None
+    config = "".join(_texts(file, "model_config")) or None
+    return Hdf5(dict(_as_weights_file(layers, {k.removeprefix(prefix): v for k, v in arrays.items()})), config)
+
+
+def _texts(group: Any, name: str) -> Iterator[str]:
+    """The texts of an attribute, which Keras spreads over several, numbered ones, where they are many."""
+    keys = [name] if name in group.attrs else [f"{name}{number}" for number in range(len(group.attrs))]
+    for key in keys:
+        if key not in group.attrs:
+            return
+        if group.attrs.get_id(key).get_storage_size() > _MAX_TEXT:
+            raise ValueError(f"{name} is longer than any model's")
+        value = group.attrs[key]
+        for text in [value] if isinstance(value, (str, bytes)) else value:
+            yield text.decode("utf-8") if isinstance(text, bytes) else str(text)
+
+
+def _as_weights_file(layers: Iterable[str], arrays: Mapping[str, FloatArray]) -> Iterator[tuple[str, FloatArray]]:
+    """Layers of one class in their order, numbered as a `.weights.h5` numbers them."""
+    by_layer: dict[str, dict[str, FloatArray]] = {}
+    for path, array in arrays.items():
+        by_layer.setdefault(path.partition("/")[0], {})[path.rpartition("/")[2].partition(":")[0]] = array
+    numbers: Counter[str] = Counter()
+    for layer in layers:
+        kind = _NUMBER.sub("", layer)
+        folder = f"layers/{kind}_{numbers[kind]}" if numbers[kind] else f"layers/{kind}"
+        numbers[kind] += 1
+        parts = by_layer.get(layer, {})
+        for place, part in enumerate(sorted(parts, key=lambda part: _ORDER.index(part) if part in _ORDER else 99)):
+            yield f"{folder}/{_INNER.get(kind, '')}vars/{place}", parts[part]
 
 
 def _collect(h5py: ModuleType, group: Any, path: str, arrays: dict[str, FloatArray], seen: count[int]) -> None:

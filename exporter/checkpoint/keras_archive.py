@@ -21,6 +21,9 @@ _MAX_CONFIG: Final = 8 * 1024 * 1024
 _MAX_WEIGHTS: Final = 256 * 1024 * 1024
 
 
+_KERAS_2_SUM: Final = "__operators__.add"
+
+
 @dataclass(frozen=True, slots=True)
 class KerasArchive:
     """The two parts of a `.keras` file that matter here."""
@@ -37,22 +40,32 @@ def read_keras_archive(path: Path) -> KerasArchive:
     """
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
-            config = json.loads(_read(archive, "config.json", _MAX_CONFIG))
+            config = _read(archive, "config.json", _MAX_CONFIG)
             weights = _read(archive, "model.weights.h5", _MAX_WEIGHTS)
-        return KerasArchive(_settings(config), weights)
     except OSError as error:
         raise CheckpointError(
             f"cannot read {path}: {error.strerror or error}", hint="give a checkpoint that you may read"
         ) from error
+    except (ValueError, KeyError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        hint = "was it copied whole?"
+        raise CheckpointError(f"{path} is not a readable .keras file: {reason}", hint=hint) from error
+    return KerasArchive(keras_settings(config, path), weights)
+
+
+def keras_settings(config: str | bytes, path: Path) -> Settings:
+    """What a Keras model's JSON, of Keras 2 or 3, says of its architecture.
+
+    Raises:
+        CheckpointError: It is the JSON of another network.
+    """
+    try:
+        return _settings(json.loads(config))
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-        raise _unreadable(path, error) from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> CheckpointError:
-    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-    return CheckpointError(f"{path} is not a .keras file of a wake word: {reason}", hint="was it copied whole?")
+        raise CheckpointError(
+            f"the model in {path} is not a wake word that a known trainer made",
+            hint="give the trainer's best_weights.weights.h5 with its training_config.yaml",
+        ) from error
 
 
 def _read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
@@ -94,6 +107,12 @@ class _Graph:
         """The layers of some classes, in the order of the file."""
         return [layer for layer in self.layers.values() if layer["class_name"] in classes]
 
+    @property
+    def sums(self) -> list[str]:
+        """The names of the layers that add two others; Keras 2 has no layer of its own for it."""
+        lambdas = (layer["name"] for layer in self.of("TFOpLambda") if layer["config"]["function"] == _KERAS_2_SUM)
+        return [*(layer["name"] for layer in self.of("Add")), *lambdas]
+
     def back(self, name: str, *classes: str) -> str:
         """Follow the first inputs back to a layer of one of the classes."""
         for _ in self.layers:
@@ -111,7 +130,8 @@ class _Graph:
     def common(self, architecture: str) -> dict[str, Setting]:
         """What both networks say in the same way."""
         (features,) = self.of("InputLayer")
-        length = parse_setting("spectrogram_length", features["config"]["batch_shape"][1])
+        shape = features["config"].get("batch_shape") or features["config"]["batch_input_shape"]
+        length = parse_setting("spectrogram_length", shape[1])
         return {"architecture": architecture, "spectrogram_length": length}
 
 
@@ -124,6 +144,9 @@ def _sources(node: object) -> Iterator[str]:
         else:
             for entry in node.values():
                 yield from _sources(entry)
+    elif isinstance(node, list) and len(node) in (3, 4) and list(map(type, node[:3])) == [str, int, int]:
+        yield node[0]  # of Keras 2: name, node, tensor, keyword arguments
+        yield from _sources(node[3:])
     elif isinstance(node, list):
         for entry in node:
             yield from _sources(entry)
@@ -136,8 +159,8 @@ def _mixednet(graph: _Graph) -> Settings:
     pools = [layer for layer in graph.of("AveragePooling2D", "MaxPooling2D") if layer["config"]["pool_size"][1] == 1]
     settings |= {"pooled": bool(pools), "max_pool": bool(pools) and pools[-1]["class_name"] == "MaxPooling2D"}
     residuals = {}
-    for add in graph.of("Add"):
-        pointwise, projection = (graph.back(name, "Conv2D") for name in graph.inputs[add["name"]])
+    for add in graph.sums:
+        pointwise, projection = (graph.back(name, "Conv2D") for name in graph.inputs[add])
         residuals[pointwise] = projection
     blocks: list[tuple[str | None, int, list[int]]] = []
     repeats: list[int] = []

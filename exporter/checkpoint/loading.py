@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import zipfile
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,8 +14,8 @@ from typing import Final
 import numpy as np
 
 from exporter.checkpoint.evidence import official_evidence
-from exporter.checkpoint.hdf5 import h5py_module, read_arrays
-from exporter.checkpoint.keras_archive import read_keras_archive
+from exporter.checkpoint.hdf5 import h5py_module, read_hdf5
+from exporter.checkpoint.keras_archive import keras_settings, read_keras_archive
 from exporter.checkpoint.layouts import (
     Drawer,
     Drawers,
@@ -32,7 +31,7 @@ from exporter.checkpoint.tf_checkpoint import read_tf_checkpoint
 from exporter.network.architecture import Architecture, FloatArray, MixedNet, Parameter, Weights
 from exporter.network.settings import Setting, Settings
 from mww.core.errors import CheckpointError
-from mww.core.file_kinds import HDF5, KERAS, TEXT, kind_of
+from mww.core.file_kinds import HDF5, KERAS, TEXT, FileKind, kind_of
 from mww.core.readable import open_regular
 
 
@@ -45,6 +44,14 @@ class Checkpoint:
     layout: str
 
 
+_KINDS: Final = "a trainer's .weights.h5, .h5, .keras or ckpt-N"
+_BUNDLE: Final = re.compile(r"\.(index|data-\d{5}-of-\d{5})$")
+_BEST: Final = (
+    *("best_weights.weights.h5", "best_weights.index"),  # the latter with Keras 2
+    *("last_weights.weights.h5", "last_weights.index"),
+)
+
+
 def best_weights(path: Path) -> Path:
     """The weights in the official trainer's folder: the best, else the last, else its newest ckpt-N; a file is itself.
 
@@ -53,11 +60,12 @@ def best_weights(path: Path) -> Path:
     """
     if not path.is_dir() or kind_of(path) is not None:
         return path
-    for name in ("best_weights.weights.h5", "last_weights.weights.h5"):
+    for name in _BEST:
         for folder in (path, path / "train"):
             if (folder / name).is_file():
                 return folder / name
-    numbered = {index: _CKPT.fullmatch(index.name) for index in (path / "restore").glob("ckpt-*.index")}
+    indexes = [*(path / "restore").glob("ckpt-*.index"), *path.glob("ckpt-*.index")]
+    numbered = {index: _CKPT.fullmatch(index.name) for index in indexes}
     restored = [(int(match[1]), index) for index, match in numbered.items() if match]
     if not restored:
         raise CheckpointError(
@@ -71,31 +79,37 @@ def load_checkpoint(path: Path, configured: Settings) -> Checkpoint:
     """Read a checkpoint.
 
     Args:
-        path: A `.weights.h5` or `.keras` file, or a TF checkpoint's prefix or `.index` file.
+        path: A `.weights.h5`, `.h5` or `.keras` file, or a TF checkpoint's prefix or `.index` file.
         configured: The settings that a configuration says.
 
     Raises:
         CheckpointError: It cannot be read, contradicts the configuration, or holds no network that can be exported.
         ConfigurationError: Neither it nor the configuration says something.
     """
-    kind = kind_of(path)
-    if kind is not None and kind not in (HDF5, KERAS, TEXT):
-        raise CheckpointError(f"{path} is not a checkpoint but {kind.name}", hint=kind.way_on("checkpoint"))
-    index = path if path.suffix == ".index" else path.with_name(f"{path.name}.index")
+    index = path.parent / f"{_BUNDLE.sub('', path.name)}.index"
     if index.is_file():
         drawers, subspectral = read_tf_checkpoint(index.with_suffix(""))
         return from_drawers(drawers, subspectral, configured)
-    try:
-        with open_regular(path) as file:
-            zipped = zipfile.is_zipfile(file)
-    except OSError as error:
-        raise CheckpointError(
-            f"cannot read {path}: {error.strerror}", hint="--checkpoint takes .weights.h5, .keras or ckpt-N"
-        ) from error
-    if zipped:
+    kind = kind_of(path)
+    if kind not in (HDF5, KERAS):
+        raise _not_a_checkpoint(path, kind)
+    if kind is KERAS:
         archive = read_keras_archive(path)
-        return from_arrays(read_arrays(archive.weights, str(path)), configured, str(path), archive.settings)
-    return from_arrays(read_arrays(path, str(path)), configured, str(path))
+        return from_arrays(read_hdf5(archive.weights, str(path)).arrays, configured, str(path), archive.settings)
+    content = read_hdf5(path, str(path))
+    recorded = keras_settings(content.config, path) if content.config is not None else {}
+    return from_arrays(content.arrays, configured, str(path), recorded)
+
+
+def _not_a_checkpoint(path: Path, kind: FileKind | None) -> CheckpointError:
+    if kind is not None and kind is not TEXT:
+        return CheckpointError(f"{path} is not a checkpoint but {kind.name}", hint=kind.way_on("checkpoint"))
+    hint = f"give {_KINDS}"
+    try:
+        open_regular(path).close()
+    except OSError as error:
+        return CheckpointError(f"cannot read {path}: {error.strerror}", hint=hint)
+    return CheckpointError(f"{path} is not a checkpoint of a trainer that is known", hint=hint)
 
 
 def from_arrays(
@@ -169,11 +183,11 @@ _ARRAY: Final = re.compile(r"(.+/vars)/(\d{1,2})")
 
 
 def _layers(arrays: Mapping[str, FloatArray]) -> dict[str, Layer]:
-    """The arrays of each layer, by the path of its `vars`; what optimisers keep is left out."""
+    """The arrays of each layer, by the path of its `vars`; what optimisers and metrics keep is left out."""
     result: dict[str, dict[int, FloatArray]] = defaultdict(dict)
     for path, array in arrays.items():
         match = _ARRAY.fullmatch(path)
-        if match and not path.startswith("optimizer"):
+        if match and not path.startswith(("optimizer", "metrics")):
             result[match[1]][int(match[2])] = array
     return {path: tuple(numbered[n] for n in sorted(numbered)) for path, numbered in result.items()}
 

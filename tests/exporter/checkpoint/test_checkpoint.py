@@ -1,14 +1,16 @@
 """Checkpoints that the trainers' own code wrote give back the networks that it trained.
 
 `checkpoints/` holds small networks with random weights, saved by microWakeWord and by sarpel's trainer, with what they
-answered.
+answered; `keras2` by microWakeWord's code under tf-keras 2.19, after a step of training.
 """
 
 from __future__ import annotations
 
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -21,7 +23,7 @@ from mww.core.errors import CheckpointError, ConfigurationError, MwwError
 from tests.support.networks import reference
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
-NAMES = ("residual", "attention", "inception", "sarpel")
+NAMES = ("residual", "attention", "inception", "sarpel", "keras2")
 
 
 def _weights(name: str, folder: Path) -> Path:
@@ -54,6 +56,38 @@ def test_a_keras_file_needs_no_configuration(name: str) -> None:
     path = CHECKPOINTS / name / "model.keras"
     _assert_answers(load_checkpoint(path, {}), name)
     _assert_answers(load_checkpoint(path, _settings(name)), name)
+
+
+def test_the_h5_of_keras_2_needs_no_configuration_with_the_model_and_one_without(tmp_path: Path) -> None:
+    path = CHECKPOINTS / "keras2" / "model.h5"
+    _assert_answers(load_checkpoint(path, {}), "keras2")
+    weights = tmp_path / "weights.h5"
+    with h5py.File(path) as source, h5py.File(weights, "w") as target:
+        for name, value in source["model_weights"].attrs.items():
+            target.attrs[name] = value
+        for name in source["model_weights"]:
+            source.copy(f"model_weights/{name}", target)
+    _assert_answers(load_checkpoint(weights, _settings("keras2")), "keras2")
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_a_hostile_h5_of_keras_2_is_one_error_or_a_network(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("hostile") / "model.h5"
+    path.write_bytes((CHECKPOINTS / "keras2" / "model.h5").read_bytes())
+    texts = st.lists(st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=9), max_size=5)
+    with h5py.File(path, "r+") as file:
+        group = file["model_weights"] if data.draw(st.booleans()) else file
+        name = data.draw(st.sampled_from(["layer_names", "model_config"]))
+        value = data.draw(texts | st.floats() | st.just("{}") | st.just('{"class_name": "Functional", "config": [3]}'))
+        try:
+            group.attrs[name] = value
+        except (TypeError, ValueError, UnicodeEncodeError):
+            return  # nobody can write it
+    with suppress(CheckpointError, ConfigurationError):
+        load_checkpoint(path, _settings("keras2"))
 
 
 @pytest.mark.parametrize("name", ["residual", "inception"])

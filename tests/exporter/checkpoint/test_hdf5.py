@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.checkpoint.hdf5 import read_arrays
+from exporter.checkpoint.hdf5 import read_hdf5
 from mww.core.errors import CheckpointError
 
 h5py = pytest.importorskip("h5py")
@@ -27,7 +27,7 @@ def test_arrays_of_other_files_are_left_out(tmp_path: Path) -> None:
         file.create_dataset("external", (10,), "f4", external=[(str(tmp_path / "raw"), 0, 40)])
         file["linked"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/secret")
         file["soft"] = h5py.SoftLink("/own")
-    assert list(read_arrays(tmp_path / "checkpoint.h5", "it")) == ["own"]
+    assert list(read_hdf5(tmp_path / "checkpoint.h5", "it").arrays) == ["own"]
 
 
 def test_a_few_groups_under_many_names_do_not_take_for_ever(tmp_path: Path) -> None:
@@ -37,4 +37,4 @@ def test_a_few_groups_under_many_names_do_not_take_for_ever(tmp_path: Path) -> N
             for number in range(10):
                 outer[f"strand{number}"] = inner
     with pytest.raises(CheckpointError, match="more entries than any network"):
-        read_arrays(tmp_path / "braid.h5", "it")
+        read_hdf5(tmp_path / "braid.h5", "it")

@@ -87,6 +87,11 @@ def test_of_a_trainers_folder_the_best_weights_are_taken(tmp_path: Path) -> None
     for place in ("train/last_weights.weights.h5", "last_weights.weights.h5", "train/best_weights.weights.h5"):
         (tmp_path / place).touch()
         assert best_weights(tmp_path) == tmp_path / place
+    (tmp_path / "best_weights.index").touch()  # of Keras 2
+    assert best_weights(tmp_path) == tmp_path / "train" / "best_weights.weights.h5"
+    (tmp_path / "train" / "best_weights.weights.h5").unlink()
+    assert best_weights(tmp_path) == tmp_path / "best_weights.index"
+    assert best_weights(tmp_path / "restore") == tmp_path / "restore" / "ckpt-10"
     (tmp_path / "training_config.yaml").touch()
     assert find_configuration(best_weights(tmp_path)) == tmp_path / "training_config.yaml"
     assert best_weights(tmp_path / "restore" / "ckpt-2") == tmp_path / "restore" / "ckpt-2"
