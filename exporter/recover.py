@@ -20,7 +20,7 @@ from exporter.conversion.recovered_ranges import Ranges, ranges_document, recove
 from exporter.network.architecture import Architecture, FloatArray, Parameter, Weights
 from exporter.network.graph_walk import constant_operand
 from exporter.network.settings import trainer_configuration
-from exporter.network.streaming_graph import read_streaming_graph
+from exporter.network.streaming_graph import ONLY, read_streaming_graph
 from mww.core.errors import ModelFileError
 from mww.core.files import write_files
 from mww.tflite.model_file import ModelFile, Operator
@@ -51,7 +51,8 @@ def recover(model: ModelFile) -> Recovered:
                 for parameter in graph.architecture.parameters
             }
     except (ValueError, IndexError, FloatingPointError) as error:  # shapes, scales or constants that do not fit
-        raise ModelFileError("the model's weights cannot be read back", hint=str(error)) from error
+        message = "the model's weights cannot be read back: their shapes, scales or values do not fit the network"
+        raise ModelFileError(message, hint=ONLY) from error
     return Recovered(graph.architecture, weights, recovered_ranges(graph), graph.newest_attention_only)
 
 

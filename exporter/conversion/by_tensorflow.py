@@ -160,7 +160,8 @@ def _input_shape(saved_model: Path) -> tuple[int, ...]:
         signatures = parse_saved_model(str(saved_model)).meta_graphs[0].signature_def
         (features,) = signatures["serving_default"].inputs.values()
     except (OSError, IndexError, ValueError) as error:
-        raise ConversionError(f"{saved_model} holds no SavedModel with one input", hint=str(error)[:200]) from error
+        hint = "give the folder that convert_model_saved wrote"
+        raise ConversionError(f"{saved_model} holds no SavedModel with one input", hint=hint) from error
     return tuple(int(dimension.size) for dimension in features.tensor_shape.dim)
 
 

@@ -24,10 +24,14 @@ class Site:
     operator: Operator
 
 
+class UnlikeError(ValueError):
+    """A graph that is not that of MixedNet or Inception; the text says where, in the words of the graph."""
+
+
 class GraphWalk:
     """The operators that compute; `take` gives each the role it plays.
 
-    Whatever is not as expected raises ValueError, IndexError or KeyError; the caller makes one error of them.
+    What is not as expected raises UnlikeError, or IndexError or KeyError; the caller makes one error of them.
 
     Attributes:
         sites: What was taken so far.
@@ -78,7 +82,7 @@ class GraphWalk:
 
     def unexpected(self, operator: Operator) -> NoReturn:
         """Give up at an operator."""
-        raise ValueError(f"operator {operator.index} ({operator.op}) is not where MixedNet or Inception has one")
+        raise UnlikeError(f"operator {operator.index} ({operator.op}) is not where MixedNet or Inception has one")
 
     def take(self, role: str, operator: Operator, op: str | None = None) -> int:
         """Name an operator and return its output."""
@@ -99,7 +103,7 @@ class GraphWalk:
         """The one operator that computes with a tensor's values."""
         result = self.consumers(tensor)
         if len(result) != 1:
-            raise ValueError(f"tensor {tensor} is used {len(result)} times where one use is expected")
+            raise UnlikeError(f"tensor {tensor} is used {len(result)} times where one use is expected")
         return result[0]
 
     def channels(self, tensor: int) -> int:
@@ -143,12 +147,12 @@ def constant_operand(model: ModelFile, operator: Operator) -> int:
     """The operand of MUL or ADD that the file carries.
 
     Raises:
-        ValueError: Neither is constant.
+        UnlikeError: Neither is constant.
     """
     tensors = model.main.tensors
     results = [tensor for tensor in operator.inputs if tensor >= 0 and model.is_constant(tensors[tensor])]
     if len(results) != 1:
-        raise ValueError(f"operator {operator.index} ({operator.op}) has no constant operand")
+        raise UnlikeError(f"operator {operator.index} ({operator.op}) has no constant operand")
     return results[0]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import count
-from typing import cast
+from typing import Final, cast
 
 from exporter.network.architecture import (
     ATTENTION_KERNEL,
@@ -20,10 +20,13 @@ from exporter.network.architecture import (
     MixBlock,
     MixedNet,
 )
-from exporter.network.graph_walk import GraphWalk, Site, has_bias
+from exporter.network.graph_walk import GraphWalk, Site, UnlikeError, has_bias
 from mww.core.errors import ConfigurationError, ModelFileError
 from mww.tflite.model_file import ModelFile, Operator
 from mww.tflite.operator_options import Conv2D, DepthwiseConv2D, Elementwise
+
+ONLY: Final = "only MixedNet and Inception models that microWakeWord's or sarpel's trainer made can be recovered"
+_UNREADABLE: Final = "the model holds no network that can be read back"
 
 
 @dataclass(frozen=True)
@@ -60,14 +63,17 @@ def read_streaming_graph(model: ModelFile) -> StreamingGraph:
         architecture = _read_mixednet(walk) if depthwise else _read_inception(walk)
         product = next((site.operator for site in walk.sites if site.role == "attention_product"), None)
         newest_only = product is not None and model.main.tensors[product.outputs[0]].shape[1] > 1
-    except (IndexError, KeyError, ValueError, ConfigurationError) as error:
-        raise ModelFileError("the model holds no network that can be read back", hint=str(error)) from error
+    except ConfigurationError as error:
+        raise ModelFileError(f"{_UNREADABLE}: {error.message}", hint=ONLY) from error
+    except (IndexError, KeyError, ValueError) as error:
+        where = str(error) if isinstance(error, UnlikeError) else "its operators are not those of MixedNet or Inception"
+        raise ModelFileError(f"{_UNREADABLE}: {where}", hint=ONLY) from error
     return StreamingGraph(model, architecture, tuple(walk.sites), walk.origins, newest_only)
 
 
 def _convolution(operator: Operator) -> Conv2D:
     if not isinstance(operator.options, Conv2D):
-        raise ValueError(f"operator {operator.index} is {operator.op}, where CONV_2D is expected")
+        raise UnlikeError(f"operator {operator.index} is {operator.op}, where CONV_2D is expected")
     return operator.options
 
 
@@ -89,7 +95,7 @@ def _read_mixednet(walk: GraphWalk) -> MixedNet:
         blocks.append(block)
         after_relu |= {after} if block.residual else set()
     if len(after_relu) > 1:
-        raise ValueError("residuals are added before the ReLU in one block and after it in another")
+        raise UnlikeError("residuals are added before the ReLU in one block and after it in another")
     attention = bool(walk.consumers(tensor, "MUL"))
     if attention:
         tensor = _read_attention(walk, tensor)
@@ -129,11 +135,11 @@ def _read_block(walk: GraphWalk, role: str, tensor: int) -> tuple[MixBlock, int,
             waiting = [operator for operator in waiting if operator not in sums]
             tensor = walk.take(f"{role}_unit{unit}_sum", sums[0])
         elif not activated:
-            raise ValueError(f"{role} has a pointwise convolution without a ReLU")
+            raise UnlikeError(f"{role} has a pointwise convolution without a ReLU")
         if not waiting:
             break
     if len(shapes) > 1:
-        raise ValueError(f"{role} repeats units of different shapes under one residual")
+        raise UnlikeError(f"{role} repeats units of different shapes under one residual")
     return MixBlock(filters, kernels, unit + 1, residual is not None), tensor, after_relu
 
 
@@ -146,7 +152,8 @@ def _read_unit(
     if depthwise:
         mix = walk.only(depthwise[0].outputs[0])
         if len(depthwise) > 1:  # the order of the groups is the order in which their outputs are joined
-            depthwise = sorted(depthwise, key=lambda operator: mix.inputs.index(operator.outputs[0]))
+            joined = [walk.origin(tensor) for tensor in mix.inputs]  # of all steps or, by sarpel's trainer, the newest
+            depthwise = sorted(depthwise, key=lambda operator: joined.index(operator.outputs[0]))
         for group, operator in enumerate(depthwise):
             options = cast(DepthwiseConv2D, operator.options)
             if options.stride != (1, 1) or options.activation != "NONE" or options.depth_multiplier != 1:
@@ -186,7 +193,7 @@ def _read_inception(walk: GraphWalk) -> Inception:
             blocks.append(block)
     pooling, frames = walk.dense(tensor)
     if pooling != "flat":
-        raise ValueError("an Inception network with a pooled head")
+        raise UnlikeError("an Inception network with a pooled head")
     return Inception(tuple(stems), tuple(blocks), frames)
 
 
