@@ -20,7 +20,7 @@ from exporter.network.settings import trainer_configuration
 from exporter.recover import recover
 from harness.engines.exact.engine import ExactModel
 from mww.core.errors import ModelFileError, MwwError
-from mww.core.phases import Phases
+from mww.core.progress import Phases
 from mww.tflite.model_file import read_model
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
