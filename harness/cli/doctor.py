@@ -21,7 +21,7 @@ from harness.cli.output import emit_json, json_option, say
 from harness.serial import ports
 from harness.targets.machine import MACHINES as BARE_MACHINES
 from harness.targets.qemu.machine import MACHINES, QemuMissingError, find_program, version_of
-from mww.core.resources import IMPORT_ROOT, distribution_version
+from mww.core.resources import DISTRIBUTION, IMPORT_ROOT, distribution_version, missing_wheel
 
 Status = Literal["ok", "missing", "warn", "fail"]
 """`missing`: something optional cannot be used; `warn`: it works as it is, but may surprise; `fail`: the base cannot
@@ -174,7 +174,6 @@ def _output(*command: str) -> str:
     return done.stdout
 
 
-DISTRIBUTION: Final = "mww-harness"
 NAMES: Final = ("mww", "exporter", "harness")
 PYTHONS: Final = ((3, 10), (3, 14))
 """Oldest and newest supported version; pyproject.toml's requires-python."""
@@ -193,6 +192,7 @@ BASE: Final = (
     "pymicro-features",
     "flatbuffers",
     "h5py",
+    "packaging",
 )
 
 
@@ -204,28 +204,18 @@ class Extra:
         name: As pip takes it in brackets.
         purpose: What it makes possible.
         distributions: What it installs.
-        newest_python: The last minor version of Python 3 with wheels, None without an upper limit.
-        linux: Machines that it has wheels for, on Linux alone; empty without such a limit.
     """
 
     name: str
     purpose: str
     distributions: tuple[str, ...]
-    newest_python: int | None = None
-    linux: tuple[str, ...] = ()
 
 
 EXTRAS: Final = (
-    Extra("export", "convert by TensorFlow, and Keras models in memory", ("tensorflow", "keras"), newest_python=13),
-    Extra("tflm", "run models as the device does", ("tflite-micro",), linux=("x86_64",)),
+    Extra("export", "convert by TensorFlow, and Keras models in memory", ("tensorflow", "keras")),
+    Extra("tflm", "run models as the device does", ("tflite-micro",)),
     Extra("virtual", "build the virtual board", ("cmake", "ninja", "ziglang")),
-    Extra(
-        "tflite-runtime",
-        "run models in tflite-runtime",
-        ("tflite-runtime",),
-        newest_python=11,
-        linux=("x86_64", "aarch64", "armv7l"),
-    ),
+    Extra("tflite-runtime", "run models in tflite-runtime", ("tflite-runtime",)),
     Extra("litert", "run models in LiteRT", ("ai-edge-litert",)),
     Extra("demo", "run mww demo on a published model", ("pymicro-wakeword",)),
     Extra("cluster", "spread clips over Dask and read URLs", ("distributed", "fsspec", "aiohttp")),
@@ -268,17 +258,8 @@ def _extra(extra: Extra) -> Finding:
     if not absent:
         return Finding(key, "ok", ", ".join(f"{name} {version}" for name, version in versions.items()))
     message = f"to {extra.purpose}: {', '.join(absent)} not installed"
-    return Finding(key, "missing", message, _unobtainable(extra) or _pip_line(f"[{extra.name}]"))
-
-
-def _unobtainable(extra: Extra) -> str | None:
-    """Why no wheel of the extra fits this Python or machine; None where one does."""
-    names = ", ".join(extra.distributions)
-    if extra.newest_python is not None and sys.version_info[:2] > (3, extra.newest_python):
-        return f"{names} has no wheel for Python 3.{sys.version_info.minor}; 3.{extra.newest_python} is the newest"
-    if extra.linux and (sys.platform != "linux" or platform.machine() not in extra.linux):
-        return f"{names} has no wheel for {platform.system()} {platform.machine()}, only for Linux {extra.linux[0]}"
-    return None
+    reasons = [reason for name in absent if (reason := missing_wheel(name, extra.name))]
+    return Finding(key, "missing", message, "; ".join(reasons) or _pip_line(f"[{extra.name}]"))
 
 
 def _pip_line(extra: str) -> str:

@@ -1,15 +1,13 @@
-"""Which engines there are, which package each needs, and why it cannot be had here where it cannot."""
+"""The engines, the package that each needs, and why pip cannot install it here."""
 
 from __future__ import annotations
 
-import platform
-import sys
 from dataclasses import dataclass
 from importlib import metadata, util
 from typing import Final
 
 from mww.core.errors import MissingPackageError, UsageError
-from mww.core.resources import distribution_version
+from mww.core.resources import DISTRIBUTION, distribution_version, missing_wheel
 
 DEFAULT_ENGINE: Final = "tflm"
 """TFLite Micro: the reference that all others are held against, and the default where there is a wheel."""
@@ -28,8 +26,6 @@ class EngineSpec:
         distribution: Its name on PyPI.
         module: What is imported.
         tolerance: How far its outputs may be from the device's runtime, in steps of the uint8 output.
-        newest_python: The last minor version of Python 3 with wheels, None without an upper limit yet.
-        machine: The only machine with wheels, None where there are several.
         version: Where it is a part of mww-harness: its own version.
     """
 
@@ -37,8 +33,6 @@ class EngineSpec:
     distribution: str
     module: str
     tolerance: int
-    newest_python: int | None = None
-    machine: str | None = None
     version: str | None = None
 
     @property
@@ -50,9 +44,9 @@ class EngineSpec:
 ENGINES: Final = {
     spec.name: spec
     for spec in (
-        EngineSpec("tflm", "tflite-micro", "tflite_micro", 0, newest_python=14, machine="x86_64"),
+        EngineSpec("tflm", "tflite-micro", "tflite_micro", 0),
         EngineSpec(EXACT_ENGINE, "mww-exact", "numpy", 0, version=EXACT_VERSION),
-        EngineSpec("tflite-runtime", "tflite-runtime", "tflite_runtime", 1, newest_python=11),
+        EngineSpec("tflite-runtime", "tflite-runtime", "tflite_runtime", 1),
         EngineSpec("litert", "ai-edge-litert", "ai_edge_litert", 1),
     )
 }
@@ -94,14 +88,10 @@ def installed_version(spec: EngineSpec) -> str:
 
 
 def _hint(spec: EngineSpec) -> str:
-    where = None
-    if spec.newest_python is not None and sys.version_info >= (3, spec.newest_python + 1):
-        where = f"Python 3.{sys.version_info.minor}; use Python 3.10 to 3.{spec.newest_python}"
-    elif spec.machine is not None and (sys.platform, platform.machine()) != ("linux", spec.machine):
-        where = f"{platform.system()} {platform.machine()}, only for Linux {spec.machine}"
-    if where is None:
-        return f"pip install 'mww-harness[{spec.name}]'"
-    return f"{spec.distribution} has no wheel for {where}; checking a board against a recorded golden needs no engine"
+    reason = missing_wheel(spec.distribution, spec.name)
+    if reason is None:
+        return f"pip install '{DISTRIBUTION}[{spec.name}]'"
+    return f"{reason}; --engine {EXACT_ENGINE} gives the device's outputs everywhere"
 
 
 def _check_numpy(spec: EngineSpec) -> None:

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from mww.core.errors import MissingPackageError
 
+DISTRIBUTION: Final = "mww-harness"
+"""The name of this product on PyPI."""
 NOT_INSTALLED: Final = "not installed"
 
 
@@ -22,6 +24,27 @@ def distribution_version(distribution: str) -> str | None:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
+
+
+def missing_wheel(distribution: str, extra: str) -> str | None:
+    """Why pip cannot install a package of one of our extras here; None where it can, as far as is known.
+
+    The markers of pyproject.toml, as they stand in our installed metadata, say where the package has wheels.
+    """
+    from packaging.requirements import Requirement
+
+    try:
+        lines = metadata.requires(DISTRIBUTION) or ()
+    except metadata.PackageNotFoundError:  # a checkout that is not installed
+        return None
+    of_extra = f' and extra == "{extra}"'
+    for requirement in map(Requirement, lines):
+        marker, text = requirement.marker, str(requirement.marker)
+        if requirement.name != distribution or marker is None or not text.endswith(of_extra):
+            continue
+        if not marker.evaluate({"extra": extra}):
+            return f"{distribution} has no wheel here, only where {text.removesuffix(of_extra).strip('()')}"
+    return None
 
 
 _PACKAGE = Path(__file__).resolve().parents[1]

@@ -4,6 +4,7 @@ from importlib.util import find_spec
 
 import pytest
 from _pytest.mark import ParameterSet
+from packaging.markers import default_environment
 
 from harness.engines.catalog import ENGINES
 
@@ -24,3 +25,10 @@ def engine_params(*names: str) -> list[ParameterSet]:
 
 INTERPRETERS = engine_params(*(name for name in ENGINES if name != "exact"))
 """The engines that are a package of somebody else."""
+
+
+def pretend_computer(monkeypatch: pytest.MonkeyPatch, python: str, machine: str) -> None:
+    """Evaluate the markers of packages as on another Linux computer."""
+    other = {"python_version": python.rpartition(".")[0], "python_full_version": python, "platform_machine": machine}
+    environment = default_environment()
+    monkeypatch.setattr("packaging.markers.default_environment", lambda: {**environment, **other})

@@ -18,6 +18,7 @@ else:
 from harness.cli import execute, mww
 from harness.cli.doctor import BASE, EXTRAS, PYTHONS, Finding, examine, look_at_installation
 from mww.core.resources import IMPORT_ROOT
+from tests.support.needs import pretend_computer
 
 PROJECT = tomllib.loads((Path(__file__).parents[4] / "pyproject.toml").read_text())["project"]
 
@@ -61,8 +62,8 @@ def test_a_missing_extra_comes_with_its_pip_line(monkeypatch: pytest.MonkeyPatch
 
 def test_an_extra_without_a_wheel_says_so_instead(monkeypatch: pytest.MonkeyPatch) -> None:
     _without(monkeypatch, "tflite-micro")
-    monkeypatch.setattr("platform.machine", lambda: "aarch64")
-    assert "no wheel for" in (_finding("extra.tflm").hint or "")
+    pretend_computer(monkeypatch, "3.11.2", "aarch64")
+    assert "has no wheel here" in (_finding("extra.tflm").hint or "")
     assert "pip" not in (_finding("extra.tflm").hint or "")
 
 
