@@ -61,8 +61,8 @@ class _WrongRule:
 
     def __init__(self, inference: int) -> None:
         self._inference = inference
-        self._before: dict[int, int] = {}
-        """Inferences of the first model before each slice: an answer that comes again may begin at any of them."""
+        self._before = {0: 0}
+        """Inferences of the first model before each slice of the stream: answers come again, also the first."""
 
     def change(self, frame: bytes) -> bytes:
         """A frame as the board with that rule would send it."""
@@ -78,10 +78,8 @@ class _WrongRule:
 
     def _heard(self, payload: bytes) -> bytes:
         answer = Heard.decode(payload)
-        if answer.first == 0:
-            self._before = {0: 0}
         count, slices, changed = self._before.get(answer.first), answer.first, bytearray()
-        if count is None:  # of the stream before
+        if count is None:  # it begins where no answer before it ended
             return payload
         for features, samples in heard_slices(answer):
             changed += features + bytes([sum(1 << slot for slot in samples)])
