@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -139,7 +139,7 @@ class Scaling:
         """One with the channels of several; None where their outputs have not the same limits."""
         if len({(part.zero_point, part.low, part.high) for part in parts}) != 1:
             return None
-        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _BY_CHANNEL}
+        arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _BY_CHANNEL}
         return replace(parts[0], **arrays)
 
 

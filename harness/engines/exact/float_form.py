@@ -171,7 +171,7 @@ def _searched(steps: _Steps, dtype: npt.DTypeLike, *, bends: bool) -> FloatForm 
     constants = form.constants[:, 0, 0].copy()
     if right.mean() < _ENOUGH:
         return None
-    for channel in np.flatnonzero(~right):
+    for channel in np.flatnonzero(~right).tolist():
         alone = steps.hardest(channel)
         form = alone.candidates(dtype, _TRIES, bends=bends)
         good = np.flatnonzero(alone.right(form)[:, 0])
