@@ -97,7 +97,7 @@ def sound(plan: Plan) -> list[Row]:
     digests = {tuple(item["clips"][0]["outputs_sha256"] for item in run_.document["runs"]) for run_ in (*own, *others)}
     if len(digests) != 1:
         raise BenchmarkError("the two engines gave different outputs", hint="report it as a bug of mww-harness")
-    rows = [_frontend(plan)] if package_agrees() else []
+    rows = [_processes(plan), *([_frontend(plan)] if package_agrees() else [])]
     return [
         Row(
             what="`mww run` of four models over an hour of sound, engine `exact`, features kept from model to model",
@@ -111,6 +111,35 @@ def sound(plan: Plan) -> list[Row]:
         ),
         *rows,
     ]
+
+
+def _processes(plan: Plan) -> Row:
+    """Two processes against one, over clips of which no features are kept."""
+    folder = plan.scratch / "clips"
+    folder.mkdir()
+    seconds, clips = plan.size(600, 2), 12
+    for number in range(clips):
+        wav_file(folder / f"{number}.wav", seconds=seconds)
+
+    def go(jobs: int) -> Finished:
+        model = published_models() / f"{_FOUR[0]}.json"
+        return run(
+            mww("run", model, "--wav", folder, "--engine", "exact", "--jobs", jobs, "--json"), {SIZE_VARIABLE: "0"}
+        )
+
+    own, others = plan.by_turns(lambda: go(2), lambda: go(1))
+    if len({tuple(clip["outputs_sha256"] for clip in item.document["clips"]) for item in (*own, *others)}) != 1:
+        raise BenchmarkError("two processes gave different outputs", hint="report it as a bug of mww-harness")
+    return Row(
+        what=f"`mww run --jobs 2` over {clips} clips of ten minutes, engine `exact`",
+        against="the same with one job",
+        unit="s of sound/s",
+        own=tuple(clips * seconds / item.seconds for item in own),
+        reference=tuple(clips * seconds / item.seconds for item in others),
+        comparison="ratio",
+        goal=Goal("at least", 1.7),
+        same="all output bytes",
+    )
 
 
 def _frontend(plan: Plan) -> Row:

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from harness.engines import passed
 from harness.engines.exact import blas, checked
 from harness.engines.exact.checked import ExactEngine
-from harness.engines.exact.engine import ExactModel
+from harness.engines.exact.engine import ExactModel, prepared
 from harness.engines.exact.fixed_point import LEAST_SHIFT, Scaling, least_input, multiply, quantize_multiplier
 from harness.engines.exact.float_form import fit
+from harness.engines.exact.kernels import Convolution
 from harness.engines.exact.requantiser import Requantiser
 from harness.engines.exact.scratch import Calls
 from harness.engines.process import EngineProcess
@@ -79,6 +80,27 @@ def test_bytes_are_the_integers_ones_at_every_step_and_between(
     for row, bytes_ in zip(sums.tolist(), output.tolist(), strict=True):
         for value, byte, (factor, power, added) in zip(row, bytes_, factors, strict=True):
             assert byte == min(max(in_c(value + added, factor, power) + zero_point, low), high)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(-11, -6), st.integers(-128, 127), st.booleans())
+def test_a_float_form_is_right_for_every_sum_that_there_is(seed: int, shift: int, zero_point: int, relu: bool) -> None:
+    random, channels, reach = np.random.default_rng(seed), 5, np.full(5, 2**16, np.int64)
+    multiplier = random.integers(1 << 30, 1 << 31, channels)
+    bias = random.integers(-(2**15), 2**15, channels)
+    low = zero_point if relu and zero_point < 127 else -128
+    scaling = Scaling(multiplier, np.full(channels, shift + 1, np.int64), bias, -reach, reach, zero_point, low, 127)
+    form = fit(scaling)
+    assert form is not None
+    sums = np.arange(-(2**16), 2**16 + 1)[:, None]
+    assert np.array_equal(np.clip(form.evaluate(sums), low, 127), scaling.apply(np.broadcast_to(sums, (len(sums), 5))))
+
+
+def test_most_layers_of_published_models_need_no_more_than_float32(models: Path) -> None:
+    for name in ("okay_nabu", "hey_jarvis", "alexa", "hey_mycroft"):
+        kernels = prepared((models / f"{name}.tflite").read_bytes()).kernels.values()
+        forms = [kernel._weighted.requantiser.form for kernel in kernels if isinstance(kernel, Convolution)]
+        assert sum(form is not None and form.constants.dtype == np.float32 for form in forms) >= len(forms) // 2
 
 
 def test_a_float_form_that_is_not_proven_is_not_used() -> None:
