@@ -114,7 +114,7 @@ def sound(plan: Plan) -> list[Row]:
 
 
 def _processes(plan: Plan) -> Row:
-    """Two processes against one, over clips of which no features are kept."""
+    """Two processes against one, over clips whose features are not kept."""
     folder = plan.scratch / "clips"
     folder.mkdir()
     seconds, clips = plan.size(600, 2), 12
