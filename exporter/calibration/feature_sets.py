@@ -1,4 +1,4 @@
-"""Features to calibrate with, from the files in which people keep them: `.npz`, sound, the trainer's mmap folders.
+"""Features to calibrate with, from the files in which people keep them: `.npz`, sound, the trainers' feature folders.
 
 Here they become one float32 array [slices, 40] a clip, on the scale 0..26 that models are trained on; whether they are
 what they should be is `exporter.calibration.sets`'s question.
@@ -39,7 +39,7 @@ _HINT: Final = "give front-end features as uint16, or floats 0..26, in [slices, 
 
 
 def load_clips(path: Path) -> list[FloatArray]:
-    """Read all clips of an `.npz` file, a folder of sound files, or a folder of mmap folders.
+    """Read all clips of an `.npz` file, a folder of sound files, or a trainer's folder of features.
 
     Raises:
         CalibrationError: There is nothing to read, or it is of another shape or type.
@@ -63,8 +63,8 @@ def load_clips(path: Path) -> list[FloatArray]:
     clips = sound_files(path)
     if not clips:
         raise CalibrationError(
-            f"{path} holds neither sound files nor *_mmap folders",
-            hint="give a folder with .wav files, or with *_mmap folders of the trainer's features",
+            f"{path} holds neither sound files nor a trainer's features",
+            hint="give a folder with .wav files, with *_mmap folders, or with a store (features.data)",
         )
     return [_as_floats(wav_to_features(clips[index]), clips[index].name) for index in _choose(len(clips))]
 
@@ -131,7 +131,7 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> npt.NDArray[np.
 
 
 def _load_mmaps(path: Path, folders: list[Path]) -> list[FloatArray]:
-    """Read clips of the `mmap_ninja` package's format: one flat array, with the start and end of each clip."""
+    """Read clips of a trainer's folders of features."""
     try:
         stores = [FeatureFolder(folder) for folder in folders]
         firsts = np.cumsum([0, *map(len, stores)])
@@ -146,7 +146,7 @@ def _load_mmaps(path: Path, folders: list[Path]) -> list[FloatArray]:
             clips.append(_as_floats(np.array(clip), f"{path.name}: clip {index}"))
     except (OSError, ValueError, TypeError) as error:
         raise CalibrationError(
-            f"{path} is not a readable mmap folder: {getattr(error, 'strerror', None) or error}",
+            f"{path} is not a readable folder of features: {getattr(error, 'strerror', None) or error}",
             hint="was the folder copied whole? the trainer's feature generation writes it again",
         ) from error
     return clips

@@ -54,7 +54,7 @@ _HEARD = "the wake word must be spoken in the calibration clips, or the model ne
 @click.option(
     "--config", metavar="FILE.yaml", type=_PATH, help="Configuration [training_config.yaml beside the checkpoint]."
 )
-@click.option("--calibration", metavar="FILE.npz|DIR", type=_PATH, help="Features, WAV clips, or mmap folders.")
+@click.option("--calibration", metavar="FILE.npz|DIR", type=_PATH, help="Features, sound files, or a trainer's folder.")
 @click.option("--calibration-ranges", metavar="FILE", type=_PATH, help="Ranges of a recovered model.")
 @click.option("--name", metavar="NAME", help="Name of the files [the checkpoint's].")
 @click.option("--wake-word", metavar="TEXT", help="What is said [the name, in words].")

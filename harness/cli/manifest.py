@@ -75,7 +75,7 @@ def _write(place: Path, given: Path, model: Path, content: dict[str, Any], *, in
     save_manifest(content, place)
     failures = verify_esphome_compatibility(place).failures
     if failures:
-        message = f"the model itself does not run on ESPHome: {failures[0].message}"
+        message = f"the model itself fails a check: {failures[0].message}"
         warn(message, f"mww verify {place} lists every fault")
 
 

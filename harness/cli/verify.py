@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -11,6 +12,9 @@ from harness.cli.output import emit_json, json_option, say
 from mww.verification import Check, VerificationReport, verify_esphome_compatibility
 
 _MARKS = {"pass": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red")}
+
+_NEVER_WAKES: Final = {"highest-output", "lowest-output"}
+"""Checks that fail of models that load and run."""
 
 
 @click.command("verify")
@@ -45,6 +49,8 @@ def _print(report: VerificationReport, *, verbose: bool) -> None:
         if verbose or check.status != "pass":
             _print_check(check)
     verdict, colour = ("runs on ESPHome", "green") if report.compatible else ("does not run on ESPHome", "red")
+    if not report.compatible and {check.id for check in report.failures} <= _NEVER_WAKES:
+        verdict = "runs on ESPHome, and never wakes"
     counts = [f"{len(report.checks)} checks"]
     counts += [f"{len(report.failures)} failed"] if report.failures else []
     counts += [f"{len(report.warnings)} warned"] if report.warnings else []

@@ -1,7 +1,9 @@
-"""Feature sets as the official trainer keeps them: RaggedMmap folders of front-end features, with their parts.
+"""Feature sets as trainers keep them: folders of front-end features, with their parts.
 
-A set has folders such as `training`, `testing` and `testing_ambient`, and in each the folders that the package
-`mmap_ninja` writes: one flat array on disk, with the start and end of each clip. Nothing is read before it is needed.
+The official trainer's set has folders such as `training`, `testing` and `testing_ambient`, and in each the folders
+that the package `mmap_ninja` writes: one flat array on disk, with the start and end of each clip. sarpel's has
+`train`, `val` and `test`, each one store: one flat array, with the offset and length of each clip in bytes. Nothing is
+read before it is needed.
 """
 
 from __future__ import annotations
@@ -18,14 +20,16 @@ from mww.core.readable import files_below, open_regular
 from mww.esphome.contract import FEATURE_FLOAT_SCALE, FEATURES
 from mww.esphome.frontend import Slices, quantize_features
 
-TRAINING: Final = (("training",),)
+TRAINING: Final = (("training", "train"),)
 """What a model is calibrated with."""
-TESTING: Final = (("testing", "testing_ambient"), ("validation", "validation_ambient"))
+TESTING: Final = (("testing", "testing_ambient", "test"), ("validation", "validation_ambient", "val"))
 """What a model is judged by: the first of these that a set has."""
 
 _DATA: Final = "data.ninja"
+_STORE: Final = "features.data"
+"""Of sarpel's trainer, float32; the index is beside it."""
 _INNER: Final = ("starts", "ends", "shapes", "flattened_shapes")
-_PARTS: Final = ("training", "testing", "testing_ambient", "validation", "validation_ambient")
+_PARTS: Final = tuple(part for group in (*TRAINING, *TESTING) for part in group)
 _WHOLE: Final = ("ii", "iu", "ui", "uu")
 _MAX_NAME: Final = 64  # bytes of a file that holds a type's name
 _LARGEST: Final = 1000.0  # of features as floats; the front-end gives up to 26
@@ -33,26 +37,26 @@ _TYPES: Final = ("uint16", "int8", "float16", "float32", "float64", "int32", "in
 
 
 def feature_folders(path: Path, parts: Sequence[Sequence[str]]) -> list[Path]:
-    """The RaggedMmap folders of a path: itself, or those below it in the first of `parts` that is there.
+    """The folders of features of a path: itself, or those below it in the first of `parts` that is there.
 
     Folders that lie in no part of a set are always among them; without any of `parts`, all are.
 
     Raises:
         OSError: The path is the whole file system, or as large.
     """
-    if (path / _DATA).is_file():
+    if (path / _DATA).is_file() or (path / _STORE).is_file():
         return [path]
     part_of = {
         file.parent: next((name for name in file.parent.relative_to(path).parts if name in _PARTS), "")
         for file in files_below(path)
-        if file.name == _DATA and file.parent.name not in _INNER
+        if file.name == _STORE or (file.name == _DATA and file.parent.name not in _INNER)
     }
     names: Sequence[str] = next((group for group in parts if set(group) & set(part_of.values())), _PARTS)
     return sorted(folder for folder, part in part_of.items() if part in ("", *names))
 
 
 class FeatureFolder:
-    """A RaggedMmap folder."""
+    """A folder of features, of either trainer."""
 
     def __init__(self, path: Path) -> None:
         """Open it.
@@ -62,6 +66,13 @@ class FeatureFolder:
             ValueError: It is damaged.
         """
         self.path = path
+        self._is_store = (path / _STORE).is_file()
+        if self._is_store:
+            self._data = _mapped(path / _STORE, "<f4")
+            starts, lengths = (_mapped(path / _STORE.replace("data", part), "<i8") for part in ("offsets", "lengths"))
+            count = min(len(starts), len(lengths))  # a writer that was stopped leaves one behind
+            self._starts, self._ends = starts[:count], lengths[:count]
+            return
         self._data = _read_ninja(path)
         self._starts, self._ends = (_read_ninja(path / part) for part in ("starts", "ends"))
         if len(self._starts) != len(self._ends) or self._starts.dtype.kind + self._ends.dtype.kind not in _WHOLE:
@@ -78,6 +89,8 @@ class FeatureFolder:
             ValueError: It lies outside the data, or has no whole slices.
         """
         start, end = int(self._starts[index]), int(self._ends[index])
+        if self._is_store:  # bytes, and a length
+            start, end = start // self._data.itemsize, (start + end) // self._data.itemsize
         if not 0 <= start <= end <= len(self._data) or (end - start) % FEATURES:
             raise ValueError(f"it has a clip from {start} to {end} of {len(self._data)} values")
         return self._data[start:end].reshape(-1, FEATURES)
@@ -110,5 +123,9 @@ def _read_ninja(folder: Path) -> npt.NDArray[np.generic]:
         name = file.read(_MAX_NAME).decode("ascii").strip()
     if name not in _TYPES:
         raise ValueError(f"data of type {name[:20]!r}")
-    with open_regular(folder / _DATA) as file:
-        return np.memmap(file, dtype=name, mode="r")
+    return _mapped(folder / _DATA, name)
+
+
+def _mapped(path: Path, dtype: str) -> npt.NDArray[np.generic]:
+    with open_regular(path) as file:
+        return np.memmap(file, dtype=dtype, mode="r")

@@ -215,7 +215,14 @@ def _window(node: Node) -> Window | None:
 REACHABLE: Final = 0.9
 """Probability that any wake word must be able to reach; the cutoffs of published models are 0.5 (VAD) to 0.99."""
 
-_CAUSE: Final = "as when the wake word is absent from the calibration set"
+_ABSENT: Final = "no clip of the calibration raised it over one half, as when the wake word is absent from them"
+_LOW: Final = (
+    "the model rose no higher on the clips of its calibration, though over one half: the model itself stays low"
+)
+_LOW_HINT: Final = "train it longer, or choose a cutoff below that: mww cutoff does so by labelled clips"
+_HALF: Final = 128
+"""The byte of a logit of 0, where the range of logits that are all negative ends, since a range holds 0."""
+
 _BROKEN_HINT: Final = "a weight, bias or scale behind the output is wrong: train or export the model again"
 _HIGHEST_CUTOFF: Final = 255
 
@@ -290,28 +297,30 @@ def _has_byte_output(subject: Subject) -> bool:
 @rule(
     "highest-output",
     "The output can rise above the cutoff",
-    hint="calibrate again with the wake word spoken in at least a fifth of the clips",
+    hint="calibrate again with the wake word spoken in at least a fifth of the clips; if it was, train longer",
     applies=_has_byte_output,
     severity=("fail", "warn"),
 )
 def highest_output(subject: Subject) -> Iterator[Finding]:
-    """A calibration set without the wake word ends the logit's range near 0: the model loads, runs and never wakes."""
+    """Calibration without the wake word, or a model that stays low on it, ends the logit's range: it never wakes."""
     lowest, highest = output_bounds(subject)
     shown = f"{highest} of 255 ({highest / 255:.2f})"
     calibrated = _calibrated_limit(subject)
-    by_calibration = calibrated is not None and calibrated <= highest
-    cause, hint = (_CAUSE, None) if by_calibration else ("whatever is heard", _BROKEN_HINT)
+    cause: str = "whatever is heard"
+    hint: str | None = _BROKEN_HINT
+    if calibrated is not None and calibrated <= highest:
+        cause, hint = (_ABSENT, None) if highest <= _HALF else (_LOW, _LOW_HINT)
     manifest = _with_cutoff(subject)
     if manifest is not None:
         cutoff = cutoff_byte(manifest.probability_cutoff)
         if highest <= cutoff < _HIGHEST_CUTOFF:  # no model exceeds 255: there the cutoff is wrong, as its own rule says
-            message = f"the output can never exceed {shown}, and the cutoff is {cutoff}: the model never wakes, {cause}"
+            message = f"the output can never exceed {shown}, and the cutoff is {cutoff}: the model never wakes; {cause}"
             yield Finding(message, f"> {cutoff}", str(highest), hint=hint)
     elif lowest == highest:
         message = f"the output is {shown} whatever is heard: the model never wakes"
         yield Finding(message, "more than one value", str(highest), hint=_BROKEN_HINT)
     elif highest / 255 < REACHABLE:
-        message = f"the output can never exceed {shown}, {cause}"
+        message = f"the output can never exceed {shown}; {cause}"
         yield Finding(message, f">= {REACHABLE}", f"{highest / 255:.2f}", status="warn", hint=hint)
 
 

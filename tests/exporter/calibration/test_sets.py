@@ -20,7 +20,7 @@ from exporter.calibration.sets import (
 )
 from mww.core.errors import CalibrationError, MwwError
 from mww.esphome.frontend import quantize_features, wav_to_features
-from tests.support.feature_folders import write_feature_folder
+from tests.support.feature_folders import write_feature_folder, write_store
 
 
 def _raw(clips: int, slices: int, seed: int = 0) -> npt.NDArray[np.uint16]:
@@ -158,7 +158,7 @@ def test_a_mmap_folder_that_points_outside_itself_is_refused(tmp_path: Path) -> 
     with pytest.raises(CalibrationError, match="4000 of 160"):
         load_clips(folder)
     (folder / "dtype.ninja").write_text("object")
-    with pytest.raises(CalibrationError, match="mmap"):
+    with pytest.raises(CalibrationError, match="folder of features"):
         load_clips(folder)
 
 
@@ -233,3 +233,37 @@ def test_a_mmap_folder_of_any_spans_and_types_is_clips_or_one_error(
         assert len(error.message) < 400
     else:
         assert [clip.shape[1] for clip in clips] == [40] * len(starts)
+
+
+def test_the_store_of_sarpels_trainer_is_read_its_training_part_alone(tmp_path: Path) -> None:
+    clips = [np.full((slices, 40), slices, np.float32) for slices in (5, 9, 7)]
+    write_store(tmp_path / "train", clips[:2])
+    write_store(tmp_path / "val", clips[2:])
+    for place in (tmp_path, tmp_path / "train"):
+        assert [clip.tolist() for clip in load_clips(place)] == [clip.tolist() for clip in clips[:2]]
+    assert len(load_clips(tmp_path / "val")) == 1
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    offsets=st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 4).map(lambda clip: clip * 160), max_size=3),
+    lengths=st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 4).map(lambda clip: clip * 160), max_size=3),
+    tail=st.integers(0, 9),
+    sparse=st.booleans(),
+)
+def test_a_store_of_any_spans_is_clips_or_one_error(
+    offsets: list[int], lengths: list[int], tail: int, sparse: bool, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("spans")
+    write_store(folder, [np.full((4, 40), 9, np.float32)])
+    (folder / "features.offsets").write_bytes(np.array(offsets, "<i8").tobytes() + bytes(tail))
+    (folder / "features.lengths").write_bytes(np.array(lengths, "<i8").tobytes())
+    if sparse:
+        os.truncate(folder / "features.data", 40 << 30)
+    try:
+        clips = load_clips(folder)
+    except CalibrationError as error:
+        assert error.hint
+        assert len(error.message) < 400
+    else:
+        assert all(clip.shape[1] == 40 for clip in clips)

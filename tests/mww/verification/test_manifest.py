@@ -76,6 +76,8 @@ def test_an_output_that_cannot_reach_the_manifests_cutoff(manifest: Write, edit:
     shutil.copy(edit(cap), path.with_name("okay_nabu.tflite"))
     check = checks(verify_esphome_compatibility(path))["highest-output"]
     assert (check.status, check.expected, check.found) == ("fail", "> 252", "252")
+    assert "the model itself stays low" in check.message
+    assert "mww cutoff" in check.hint
 
 
 def test_the_arena_is_judged_per_chip(manifest: Write) -> None:

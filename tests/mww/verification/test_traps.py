@@ -75,5 +75,6 @@ def test_a_calibration_set_without_the_wake_word_caps_the_output(traps: Path) ->
     (warning,) = report.warnings
     assert warning.id == "highest-output"
     assert "128 of 255 (0.50)" in warning.message
-    assert "wake word" in (warning.hint or "")
+    assert "no clip of the calibration raised it" in warning.message
+    assert "calibrate again with the wake word spoken" in (warning.hint or "")
     assert not report.strict().compatible
