@@ -15,6 +15,7 @@ import click
 from harness.cli.inputs import clip_options, place
 from harness.cli.output import json_option
 from harness.cli.run_options import options_of_a_run, taken_options
+from harness.engines.catalog import DEFAULT_ENGINE
 from harness.engines.process import started_ahead
 from harness.run.options import RunOptions
 
@@ -44,8 +45,9 @@ def command(**words: Any) -> int:
     """
     options = RunOptions(**taken_options(words))
     engine = options.chosen_engine
+    # An interpreter's package takes as long to import as everything that follows.
     ahead = started_ahead(engine.name, min(options.jobs, _AHEAD)) if engine else nullcontext()
-    with ahead:  # an interpreter's package takes as long to import as everything that follows
+    with ahead, started_ahead(DEFAULT_ENGINE, 0):  # the engine `exact` is checked there, for one model after the other
         from harness.cli.run_models import Errand, run_models
 
         return run_models(Errand(**words), options)

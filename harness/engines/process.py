@@ -167,6 +167,14 @@ class EngineProcess(Closing):
         if child is not None:
             child.close()
 
+    def pass_on(self) -> None:
+        """Leave the process to the next `EngineProcess` of this engine within `started_ahead`; elsewhere, end it."""
+        waiting = _AHEAD.get(self.engine)
+        if waiting is not None and self._child is not None and self._made < RENEWAL:
+            waiting.append(self._child)
+            self._child = None
+        self.close()
+
     def _start(self) -> _Child:
         self._made = 0
         try:
@@ -270,6 +278,7 @@ def started_ahead(engine: str, count: int = 1) -> Iterator[None]:
                 waiting += [_start_child(engine) for _ in range(count)]
         yield
     finally:
+        _AHEAD.pop(engine, None)
         while waiting:
             waiting.pop().close()
 

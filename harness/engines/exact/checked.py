@@ -129,7 +129,9 @@ class ExactEngine(Closing):
 
     def _passed(self) -> None:
         note_pass(self._note)
-        self._stop_checking()
+        if self._reference is not None:
+            self._reference.pass_on()
+            self._reference = None
 
     def _stop_checking(self) -> None:
         reference, self._reference = self._reference, None

@@ -227,6 +227,24 @@ def test_a_process_that_was_started_ahead_is_taken_and_one_too_many_ends(models:
     assert psutil.Process().children() == before
 
 
+def test_a_process_is_passed_on_to_the_next_engine_and_ends_at_last(models: Path) -> None:
+    before = psutil.Process().children()
+    outputs = []
+    with started_ahead("tflm", 0):
+        pids = []
+        for name in ("okay_nabu", "alexa", "okay_nabu"):
+            engine = EngineProcess("tflm")
+            engine.load((models / f"{name}.tflite").read_bytes())
+            outputs.append(engine.infer(frames(5)))
+            pids.append(engine.pid)
+            engine.pass_on()
+        assert len(set(pids)) == 1
+        assert outputs[0] == outputs[2]
+    assert psutil.Process().children() == before
+    EngineProcess("tflm").pass_on()
+    assert psutil.Process().children() == before
+
+
 def test_nothing_is_started_ahead_of_an_engine_that_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.engines.process.util.find_spec", lambda name: None)
     before = psutil.Process().children()
