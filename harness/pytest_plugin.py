@@ -129,7 +129,7 @@ def mww_target(request: pytest.FixtureRequest) -> Iterator[Target]:
 def mww_check(request: pytest.FixtureRequest) -> Callable[..., RunResult]:
     """`harness.check.check(model, clips, ...)` on this test's target; on a board, that of `mww_board`."""
     from harness.check import check
-    from harness.run.allowances.file import find_allowances
+    from harness.run.allowances import find_allowances
     from mww.core.errors import GONE_CODES
 
     name, options = _place(request)

@@ -307,8 +307,7 @@ def _keras() -> Kind:
 def _run_json() -> Kind:
     from harness.check import check
     from harness.report.comparison import compare_runs
-    from harness.report.document import run_document
-    from harness.report.recorded import read_runs
+    from harness.report.run_document import read_runs, run_document
 
     result = check(_models() / "okay_nabu.json", {"a": np.zeros((300, 40), np.int8)}, engine="litert")
     good = json.dumps(run_document([result]))

@@ -126,7 +126,7 @@ def journal() -> Kind:
 
 def allowances() -> Kind:
     """The file of allowances."""
-    from harness.run.allowances.file import read_allowances
+    from harness.run.allowances import read_allowances
 
     entry = "model: okay_nabu\n  model_sha256: '%s'\n  chip: esp32\n  reason: r\n  by: me\n  date: '2026-01-01'\n" % (
         "0" * 64

@@ -11,7 +11,7 @@ import click
 
 from harness.cli.numbers import Whole
 from harness.cli.output import console, emit_json, json_option, say, warn
-from harness.report.recorded import MeasuredArena, read_measured_arena
+from harness.report.run_document import MeasuredArena, read_measured_arena
 from mww.core.errors import UsageError
 from mww.core.readable import printable_name
 from mww.esphome.chips import CHIP_NAMES

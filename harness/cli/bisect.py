@@ -12,9 +12,8 @@ import click
 from harness.bisect.explanation import BisectResult
 from harness.bisect.operator_search import Divergence, TensorFacts
 from harness.bisect.reenactment import suspect
-from harness.cli.inputs import Place, clip_options, clip_source, place
 from harness.cli.output import emit_json, json_option, progress, say, warn
-from harness.cli.run_options import options_of_a_run
+from harness.cli.run_options import Place, clip_options, clip_source, options_of_a_run, place
 from mww import __version__
 
 if TYPE_CHECKING:

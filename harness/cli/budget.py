@@ -11,7 +11,7 @@ import click
 from exporter.model_analyzer.budget import ChipBudget, ModelBudget, budget
 from exporter.model_analyzer.source import open_source
 from harness.cli.output import console, emit_json, json_option, say
-from harness.report.recorded import read_runs
+from harness.report.run_document import read_runs
 from mww.core.errors import UsageError
 from mww.core.readable import printable_name
 from mww.esphome.chips import CHIP_NAMES

@@ -9,7 +9,7 @@ import click
 
 from harness.cli.output import emit_json, json_option, say
 from harness.report.comparison import Change, RunComparison, compare_runs
-from harness.report.recorded import read_runs
+from harness.report.run_document import read_runs
 from mww.core.readable import printable
 
 _LISTED = 20

@@ -10,8 +10,8 @@ from typing import Final
 
 import click
 
-from harness.cli.inputs import Place, clip_options, clip_source, place
 from harness.cli.output import console, emit_json, json_option, progress, say, warn
+from harness.cli.run_options import Place, clip_options, clip_source, place
 from harness.matrix.document import SCHEMA, Matrix, matrix_document
 from harness.matrix.findings import Aspect, Change, Finding, Row, choose_rows
 from harness.matrix.prediction import UNSEEN, Subject, predict, read_subject

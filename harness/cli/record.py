@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from harness.cli.inputs import Place, clip_options, clip_source
 from harness.cli.output import console, emit_json, json_option, progress, say
+from harness.cli.run_options import Place, clip_options, clip_source
 from harness.run.recording import Recorded, RecordedSummary, record
 from mww.core.readable import printable_name
 from mww.esphome.model import load_model

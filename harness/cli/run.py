@@ -12,9 +12,8 @@ from typing import Any, Final
 
 import click
 
-from harness.cli.inputs import clip_options, place
 from harness.cli.output import json_option
-from harness.cli.run_options import options_of_a_run, taken_options
+from harness.cli.run_options import clip_options, options_of_a_run, place, taken_options
 from harness.engines.catalog import DEFAULT_ENGINE
 from harness.engines.process import started_ahead
 from harness.run.options import RunOptions

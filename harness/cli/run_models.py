@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from harness.check import check_models
-from harness.cli.inputs import Place, clip_source
 from harness.cli.output import emit_json, progress, say, say_lines, warn
+from harness.cli.run_options import Place, clip_source
 from harness.cli.run_table import print_run
 from harness.clips.sources import ClipFile, ClipSource
-from harness.report.document import overall, run_document
-from harness.run.allowances.allowance import propose
-from harness.run.allowances.file import find_allowances, merged, read_allowances, render
+from harness.report.run_document import overall, run_document
+from harness.run.allowances import find_allowances, merged, propose, read_allowances, render
 from harness.run.allowing import differences, today
 from harness.run.journal import NAME
 from harness.run.options import RunOptions

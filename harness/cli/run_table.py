@@ -24,7 +24,7 @@ from harness.report.wording import (
     recall_account,
     worst_first,
 )
-from harness.run.allowances.file import render_entries
+from harness.run.allowances import render_entries
 from harness.run.evaluation.statistics import Evaluation
 from harness.run.results import ClipResult, RunResult
 from harness.targets.base import OperatorCost

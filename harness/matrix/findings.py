@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from harness.report.recorded import RecordedRun
+from harness.report.run_document import RecordedRun
 from harness.targets.registry import spec_of_kind
 from mww.core.errors import MwwError, UnknownRuntimeError
 from mww.esphome.contract import RuntimeVersions

@@ -13,7 +13,7 @@ from harness.clips.sources import ClipSource, open_clips
 from harness.matrix.findings import Finding, Row, row_of
 from harness.matrix.prediction import Predicted, Subject
 from harness.report.comparison import compare_runs
-from harness.report.recorded import RecordedRun, as_recorded, read_runs
+from harness.report.run_document import RecordedRun, as_recorded, read_runs
 from harness.report.wording import counted
 from harness.run.options import RunOptions
 from harness.targets.registry import spec_of_kind

@@ -12,10 +12,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from harness.report.document import run_document
 from harness.report.junit import junit_xml
 from harness.report.markdown import markdown_summary
 from harness.report.page import html_page
+from harness.report.run_document import run_document
 from harness.run.results import RunResult
 from mww.core.files import write_files
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.report.recorded import RecordedClip, RecordedRun
+from harness.report.run_document import RecordedClip, RecordedRun
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from harness.report.document import overall
+from harness.report.run_document import overall
 from harness.report.wording import (
     allowance_account,
     arena_account,

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from harness.report import wording
-from harness.report.document import overall
 from harness.report.plots import COLUMNS, Histogram, Plot, clip_plot, difference_strip
+from harness.report.run_document import overall
 from harness.report.sweep_charts import (
     detections_plot,
     difference_histogram,
@@ -18,7 +18,7 @@ from harness.report.sweep_charts import (
     latency_histogram,
     recall_plot,
 )
-from harness.run.allowances.file import render_entries
+from harness.run.allowances import render_entries
 from harness.run.results import ArenaResult, ClipResult, RunResult
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from harness.clips.sound import Sound
-from harness.run.allowances.allowance import Allowance, AllowanceUse
+from harness.run.allowances import Allowance, AllowanceUse
 from harness.run.evaluation.intervals import Proportion, Rate
 from harness.run.evaluation.statistics import Delay, Evaluation
 from harness.run.results import ArenaResult, ClipResult, Problem, RunResult, Spread

@@ -6,8 +6,15 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from harness.run.allowances.allowance import LIKELY_ROUNDING, Allowance, Difference, propose, usage
-from harness.run.allowances.file import AllowanceFile, read_allowances
+from harness.run.allowances import (
+    LIKELY_ROUNDING,
+    Allowance,
+    AllowanceFile,
+    Difference,
+    propose,
+    read_allowances,
+    usage,
+)
 from harness.run.results import AllowanceAccount, ClipResult, Problem
 from harness.targets.base import TargetInfo
 from mww.esphome.model import Model

@@ -1,12 +1,13 @@
 """The cause of a run's mismatches: a fault that reproduces them, an operator, or a description of the pattern.
 
-A fault reproduces them where the golden engine, with that fault, gives the same wrong outputs byte for byte.
+A fault reproduces them where the golden engine, with that fault, gives the same wrong outputs byte for byte. An error
+of the front-end does where ESPHome's front-end, with that error, gives the same wrong features.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
@@ -21,13 +22,121 @@ from harness.bisect.reenactment import (
     explain_by_reset,
 )
 from harness.clips.clip import AudioClip, Clip, FeatureClip, frames_of
-from harness.run.allowances.allowance import LIKELY_ROUNDING
-from harness.run.frontend_causes import Misheard, name_frontend_causes
+from harness.run.allowances import LIKELY_ROUNDING
 from harness.run.judging import Observed
 from harness.run.results import ClipResult, Problem, ProblemCode
 from harness.targets.registry import TargetOptions, open_tensors
 from mww.core.errors import MwwError
+from mww.esphome.contract import FEATURES, SAMPLE_RATE
+from mww.esphome.frontend import Slices
+from mww.esphome.frontend_errors import FrontendError, known_errors
 from mww.esphome.model import Model
+
+_SEARCHED_FEATURES: Final = 3
+"""Clips for which every error is tried; the others are taken to have the cause of one of them."""
+_SHOWN: Final = 3_000
+"""Slices of a clip that must be the same: half a minute."""
+_FEATURE_HISTORY: Final = 60
+"""Seconds of sound before a clip: more than a noise estimate remembers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Misheard:
+    """A clip whose features the target made otherwise, after the clips `before` since its front-end began."""
+
+    clip: Clip
+    result: ClipResult
+    before: tuple[Clip, ...]
+
+
+def name_frontend_causes(model: Model, misheard: Sequence[Misheard], golden: Streamer | None) -> list[Problem]:
+    """Say what is wrong with the front-end, each cause once; without a `golden`, nothing about the model behind it."""
+    causes: dict[tuple[str, str], list[Misheard]] = {}
+    for item in misheard[:_SEARCHED_FEATURES]:
+        causes.setdefault(_cause(model, item, golden), []).append(item)
+    if len(misheard) > _SEARCHED_FEATURES:
+        last = list(causes)[-1]  # only the first clip has no other before it
+        causes[last].extend(misheard[_SEARCHED_FEATURES:])
+    return [
+        Problem(
+            code="frontend",
+            clips=tuple(item.clip.name for item in members),
+            inference=_first_inference(model, members[0]),
+            message=message,
+            hint=hint,
+        )
+        for (message, hint), members in causes.items()
+    ]
+
+
+def _cause(model: Model, item: Misheard, golden: Streamer | None) -> tuple[str, str]:
+    """What is wrong, in a sentence, and where to look."""
+    error = _recognised(model, item)
+    behind = _behind(model, item, golden)
+    if error is not None:
+        return f"the front-end {error.account}{behind}", f"look at {error.look_at}"
+    first = item.result.features.first_mismatch if item.result.features else None
+    at = "" if first is None else f" from slice {first.slice} on"
+    return (
+        f"the front-end makes other features of the same sound{at}{behind}",
+        "look at FrontendConfig, and at the samples in front of it: level, width, byte order, gaps",
+    )
+
+
+def _recognised(model: Model, item: Misheard) -> FrontendError | None:
+    """The first known error with the very same features; None without one."""
+    slices = item.result.trace.features
+    if slices is None or not isinstance(item.clip, AudioClip):
+        return None
+    slices = slices[:_SHOWN]
+    try:
+        sound, before = _sound([item.clip], len(slices)), _sound(item.before, None)
+    except MwwError:  # the clip is gone: the run stands without an explanation
+        return None
+    for error in known_errors(model.feature_step_size):
+        made = error.features(sound, before, model.feature_step_size)[: len(slices)]
+        if len(slices) and np.array_equal(made, slices):
+            return error
+    return None
+
+
+def _sound(clips: Iterable[Clip], slices: int | None) -> bytes:
+    """The sound of clips one behind the other, enough for so many slices; the last minute where all is wanted."""
+    most = None if slices is None else (slices + 3) * SAMPLE_RATE * 2 * 30 // 1000
+    blocks = bytearray()
+    for clip in clips:
+        for samples, _ in clip.sound() if isinstance(clip, AudioClip) else ():
+            blocks += samples
+            if most is not None and len(blocks) >= most:
+                return bytes(blocks)
+            if most is None:
+                del blocks[: max(0, len(blocks) - _FEATURE_HISTORY * SAMPLE_RATE * 2)]
+    return bytes(blocks)
+
+
+def _behind(model: Model, item: Misheard, golden: Streamer | None) -> str:
+    """What the golden engine makes of the target's own features, against what the target made."""
+    slices, outputs = item.result.trace.features, item.result.trace.outputs
+    if golden is None or slices is None:
+        return ""
+    frames = _frames(slices, model.stride)
+    try:
+        golden.reset()
+        expected = golden.outputs(frames)
+    except MwwError:
+        return ""
+    if np.array_equal(expected, outputs[: len(expected)]):
+        return "; behind it all is right: the outputs are those of the features that it made"
+    return "; behind it something is wrong too: the outputs are not those of the features that it made"
+
+
+def _frames(slices: Slices, stride: int) -> Slices:
+    return slices[: len(slices) // stride * stride].reshape(-1, stride, FEATURES)
+
+
+def _first_inference(model: Model, item: Misheard) -> int | None:
+    first = item.result.features.first_mismatch if item.result.features else None
+    return None if first is None else first.slice // model.stride
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from harness.clips.golden import Golden
 from harness.clips.sources import ClipSource, left_out_of_source, open_clips
 from harness.engines.catalog import ENGINES, engine_spec, installed_version
 from harness.engines.opening import golden_engine
-from harness.run.allowances.file import AllowanceFile
+from harness.run.allowances import AllowanceFile
 from harness.run.allowing import read_allowance_file
 from harness.run.evaluation.labels import Label, labels_from_names, read_labels
 from harness.run.journal import Journal

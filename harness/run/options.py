@@ -23,7 +23,7 @@ from mww.esphome.audio import MAX_SECONDS
 from mww.esphome.chips import CHIP_NAMES
 
 if TYPE_CHECKING:
-    from harness.run.allowances.file import AllowanceFile
+    from harness.run.allowances import AllowanceFile
     from harness.run.evaluation.labels import Label
     from mww.esphome.model import Model
 

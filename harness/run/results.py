@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from harness.clips.input import ClipInput
 from harness.clips.sound import ClipWarning
-from harness.run.allowances.allowance import Allowance, AllowanceUse
+from harness.run.allowances import Allowance, AllowanceUse
 from harness.run.evaluation.statistics import Evaluation
 from harness.run.features import FeatureResult
 from harness.targets.base import OperatorCost, TargetInfo

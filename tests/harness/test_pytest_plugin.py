@@ -17,8 +17,7 @@ import pytest
 import yaml
 
 from harness.clips.golden import Provenance, RecordedClip, write_golden
-from harness.run.allowances.allowance import Difference, propose
-from harness.run.allowances.file import DEFAULT_NAME, render
+from harness.run.allowances import DEFAULT_NAME, Difference, propose, render
 from harness.targets.emulator import EmulatorTarget
 from harness.virtual.process import VirtualBoard
 from mww.esphome.model import load_model

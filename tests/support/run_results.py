@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from harness.run.allowances.allowance import Allowance, AllowanceUse
+from harness.run.allowances import Allowance, AllowanceUse
 from harness.run.evaluation.labels import labels_from_names
 from harness.run.evaluation.statistics import LabelledOutputs, Rule, evaluate
 from harness.run.results import (

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.cli import execute, mww
-from harness.report.document import run_document
+from harness.report.run_document import run_document
 from mww.core.resources import published_models
 from mww.tflite.model_file import read_model
 from mww.tflm.arena import predict_arena

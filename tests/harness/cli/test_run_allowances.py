@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from harness.cli.run import command
-from harness.run.allowances.file import DEFAULT_NAME, read_allowances
+from harness.run.allowances import DEFAULT_NAME, read_allowances
 from harness.virtual.process import VirtualBoard
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/run.schema.json").read_text())

@@ -12,7 +12,7 @@ from pymicro_wakeword import __file__ as package
 from harness.matrix.findings import Finding, choose_rows, row_of
 from harness.matrix.prediction import predict, read_subject
 from harness.matrix.runs import judge_runs, take_runs
-from harness.report.recorded import read_runs
+from harness.report.run_document import read_runs
 from mww.core.errors import InputError
 from mww.esphome.contract import RuntimeVersions
 from mww.tflite.model_file import read_model

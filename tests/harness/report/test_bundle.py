@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from harness.report.bundle import write_report
-from harness.report.document import run_document
 from harness.report.junit import junit_xml
 from harness.report.markdown import append_to_step_summary, markdown_summary
 from harness.report.page import html_page
+from harness.report.run_document import run_document
 from harness.report.wording import profile_rows
 from harness.run.results import ArenaResult, Problem, RunResult
 from harness.targets.base import OperatorCost

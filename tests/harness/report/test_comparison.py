@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from harness.cli import execute as run_cli
 from harness.cli import mww
 from harness.report.bundle import write_report
-from harness.report.document import run_document
-from harness.report.recorded import read_runs
+from harness.report.run_document import read_runs, run_document
 from harness.run.results import RunResult
 from mww.core.errors import InputError
 from tests.support.run_results import altered, clip, mixed_run, run, speech

@@ -16,9 +16,9 @@ from harness.check import check
 from harness.clips.clip import audio_clips
 from harness.link import messages as wire
 from harness.link.client import LinkClient
-from harness.report.document import run_document
+from harness.report.run_document import run_document
+from harness.run.causes import Misheard, name_frontend_causes
 from harness.run.features import FeatureComparison, FeatureMismatch, HeardFeatures
-from harness.run.frontend_causes import Misheard, name_frontend_causes
 from harness.run.results import ClipResult, RunResult, Trace
 from harness.virtual.frontend import BoardFrontend
 from harness.virtual.process import VirtualBoard

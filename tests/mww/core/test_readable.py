@@ -13,7 +13,7 @@ from exporter.calibration.feature_sets import load_clips
 from exporter.checkpoint import load_checkpoint
 from exporter.conversion.recovered_ranges import load_ranges
 from exporter.network.configuration import load_configuration
-from harness.report.recorded import read_measured_arena
+from harness.report.run_document import read_measured_arena
 from mww.core import readable
 from mww.core.errors import ConfigurationError, MwwError
 from mww.core.fields import Fields

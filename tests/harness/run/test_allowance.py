@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.run.allowances.allowance import Allowance, Difference, propose, usage
+from harness.run.allowances import Allowance, Difference, propose, usage
 from harness.targets.base import TargetInfo
 
 INFO = TargetInfo("device", "esp32s3", "tflm", (("esp-tflite-micro", "1.3.3~1"), ("esp-nn", "1.1.2")))

@@ -10,9 +10,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.run.allowances.allowance import Allowance
-from harness.run.allowances.file import (
+from harness.run.allowances import (
     DEFAULT_NAME,
+    Allowance,
     AllowanceError,
     allowance_fields,
     find_allowances,
@@ -20,7 +20,7 @@ from harness.run.allowances.file import (
     read_allowances,
     render,
 )
-from tests.harness.run.allowances.test_allowance import ALLOWED
+from tests.harness.run.test_allowance import ALLOWED
 
 TEXT = st.text(st.characters(blacklist_categories=("Cs",)), max_size=40)
 ALLOWANCES = st.builds(
