@@ -14,7 +14,7 @@ from functools import cache
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -130,13 +130,25 @@ class Frontend(Protocol):
         ...
 
 
+def _process_samples(frontend: Any, samples: bytes) -> tuple[list[float], int]:
+    """The function of version 2, with version 1."""
+    output = frontend.ProcessSamples(samples)
+    return output.features, output.samples_read
+
+
 class _PackageFrontend:
-    """`pymicro-features`, with as little around it as Python allows: a list of floats becomes bytes at once."""
+    """`pymicro-features`, with as little around it as Python allows: a list of floats becomes bytes at once.
+
+    Version 1, which microWakeWord's trainer needs, has a class where version 2 has functions; both give the same.
+    """
 
     def __init__(self) -> None:
-        from pymicro_features import create_frontend, process_samples
+        import pymicro_features as package
 
-        self._state, self._process = create_frontend(), process_samples
+        if hasattr(package, "process_samples"):
+            self._state, self._process = package.create_frontend(), package.process_samples
+        else:
+            self._state, self._process = package.MicroFrontend(), _process_samples
 
     def process(self, samples: bytes) -> npt.NDArray[np.uint16]:
         """See `Frontend`."""

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import math
 import struct
+import sys
 import wave
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 from pymicro_features import MicroFrontend
 
 from mww.core.errors import AudioError, FeatureError, MwwError, UsageError
+from mww.esphome import frontend
 from mww.esphome.audio import read_samples
 from mww.esphome.frontend import package_agrees, quantize_features, wav_to_features
 
@@ -49,6 +52,24 @@ def device_rule(feature: int) -> int:
     """`generate_features_` of micro_wake_word.cpp, one value in C's int32 arithmetic."""
     value = math.trunc((feature * 256 + 666 // 2) / 666) - 128
     return max(-128, min(127, value))
+
+
+class _Version1:
+    """The class of pymicro-features 1.0.0."""
+
+    def __init__(self) -> None:
+        self._frontend = MicroFrontend()
+
+    def ProcessSamples(self, samples: bytes) -> object:
+        return self._frontend.process_samples(samples)
+
+
+def test_version_1_of_the_package_gives_the_same_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = speechlike(3).tobytes()
+    expected = frontend._PackageFrontend().process(samples)
+    monkeypatch.setitem(sys.modules, "pymicro_features", SimpleNamespace(MicroFrontend=_Version1))
+    np.testing.assert_array_equal(frontend._PackageFrontend().process(samples), expected)
+    assert expected.any()
 
 
 @pytest.mark.skipif(not package_agrees(), reason="the package does not give a device's features with this C library")
