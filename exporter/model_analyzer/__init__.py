@@ -1,4 +1,4 @@
-"""What a model is made of, what it costs, how good it is, what two models differ in. Nothing here runs a model."""
+"""Analysis of models: structure, cost, quality, and the differences of two. Nothing here runs a model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an analysis starts from: a model file, with its manifest where one was given."""
+"""The source of an analysis: a model file, with its manifest where there is one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What no order can go below: the argument by which a search may stop, and say that it has found the best."""
+"""A lower bound over all orders of the operators, by which a search knows that it has the best."""
 
 from __future__ import annotations
 

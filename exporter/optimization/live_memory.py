@@ -1,4 +1,4 @@
-"""What the order of operators decides over: which tensors are alive when, and how large the arena becomes by it."""
+"""How an order of operators decides the arena: which tensors are alive when, and how large the plan becomes."""
 
 from __future__ import annotations
 

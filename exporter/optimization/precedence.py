@@ -1,4 +1,4 @@
-"""Which orders of the main graph's operators compute the same: what data and the state in variables demand."""
+"""The orders of the main graph's operators that compute the same: constraints of data and of variables."""
 
 from __future__ import annotations
 

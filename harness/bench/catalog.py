@@ -1,4 +1,4 @@
-"""Which benchmarks there are, by name; each is a function that takes a `Plan` and returns rows."""
+"""The benchmarks by name; each is a function that takes a `Plan` and returns rows."""
 
 from __future__ import annotations
 

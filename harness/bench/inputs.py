@@ -1,4 +1,4 @@
-"""What benchmarks work on, made from the published models and the fixtures, of any length."""
+"""The inputs of benchmarks, of any length, made from the published models and the fixtures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a benchmark measures: two ways to do the same thing, by turns, and what comes of comparing them."""
+"""A benchmark measures two ways to do the same thing, by turns, and compares them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Memory: ten hours of sound against one, and the size of the page that says of them."""
+"""Memory: ten hours of sound against one hour, and the size of the report page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs whole programs: our own, and those that users would otherwise write, and says what each took."""
+"""Runs whole programs, ours and those that users would otherwise write, and measures their time and memory."""
 
 from __future__ import annotations
 

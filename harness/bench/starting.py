@@ -1,4 +1,4 @@
-"""Starting: what a short command takes, against importing the one package that every such tool imports."""
+"""Start-up: the time of a short command, against `import numpy`, which every such tool needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which board a test gets: one of those that fit, leased for as long as the test takes, the same again where it can be.
+"""The board that a test gets: a fitting one, leased for the length of the test, the same again where it can be.
 
 A lease is never kept between tests: with more workers than boards, a worker that waits for a board would wait for a
 worker that waits for it.

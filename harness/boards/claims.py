@@ -1,4 +1,4 @@
-"""What a provider of leases is: this machine's lock files are one, a lab of several hosts is another."""
+"""The interface of a provider of leases: this computer's lock files, or a lab of several hosts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may use a board now: one lease at a time, whoever gives it out, and none that outlives its process for long."""
+"""Leases of boards: one at a time, from any provider, and none that outlives its process for long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""At which serial port a board of the inventory is now."""
+"""The serial port where a board of the inventory is now."""
 
 from __future__ import annotations
 

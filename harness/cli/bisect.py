@@ -145,9 +145,9 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
 ) -> int:
     """Find out why MODEL's outputs on a target are not those of TFLM.
 
-    A reset that keeps the state, slices in another order, a damaged output and a target that is not steady are reported
-    from a wrong operator. To find that, the target gets a copy of the model whose outputs are every operator's result;
-    a board gets its model back at the end. Exits with 0 when all agree, 1 when they do not.
+    It distinguishes a wrong operator from a reset that keeps the state, slices in another order, a damaged output, and
+    a target that is not steady. To find the operator, the target gets a copy of the model whose outputs are every
+    operator's result; a board gets its model back at the end. Exits with 0 when all agree, 1 when they do not.
     """
     from contextlib import ExitStack
 

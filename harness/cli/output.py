@@ -1,4 +1,4 @@
-"""How verbs speak: one JSON document on stdout, or text for people; errors, warnings and progress on stderr."""
+"""The output of verbs: one JSON document or text for people on stdout; errors, warnings and progress on stderr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people see of a run on a terminal: the clips, what they were compared with, the arena, the verdict."""
+"""A run on a terminal: the clips, what they were compared with, the arena, the verdict."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is streamed: clips of slices, from wherever a caller has them."""
+"""Clips: sequences of slices, from every kind of source."""

@@ -1,4 +1,4 @@
-"""What a clip is made from, measured while it streams: its sound, or whether its features can be the front-end's."""
+"""Measurements of a clip's input while it streams: its sound, or whether its features can be the front-end's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came in: level, offset, clipping and bandwidth of a clip's sound, and which of them explain a deaf model.
+"""Level, offset, clipping and bandwidth of a clip's sound, and which of them explain a model that does not wake.
 
 The limits stand far from what real recordings show (the numbers beside each are measured over recordings of people and
 synthetic speech, and over the same clips damaged on purpose), so that good sound has no warning.

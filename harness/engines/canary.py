@@ -1,4 +1,4 @@
-"""Whether a version of TFLite Micro computes what the device does: asked once, before it is trusted.
+"""The canary: a model by which a version of TFLite Micro is checked once, before its outputs are trusted.
 
 The package has development releases only. A tiny model that uses every operator that ESPHome registers is run over
 frames whose outputs are known; which versions passed is remembered in the user's cache.

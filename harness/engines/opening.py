@@ -1,4 +1,4 @@
-"""An engine by its name: a worker process for native interpreters, the exact engine in this process."""
+"""Opens an engine by its name: native interpreters in a worker process, the exact engine in this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of engines that passed before, in the user's cache, so that each is made once."""
+"""A record of checks of engines that passed, in the user's cache, so that each is made once."""
 
 from __future__ import annotations
 

@@ -293,7 +293,7 @@ def _start_child(engine: str) -> _Child:
             words = (engine, str(other.fileno()), str(file.fileno()))
             process = subprocess.Popen(
                 child_command("harness.engines.worker", *words),
-                stdin=subprocess.PIPE,  # never written: its end says the child that we have ended
+                stdin=subprocess.PIPE,  # never written: its end shows the child that we have ended
                 stdout=log,
                 stderr=log,
                 pass_fds=(other.fileno(), file.fileno()),

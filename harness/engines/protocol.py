@@ -1,4 +1,4 @@
-"""What passes between an engine's process and its parent: fixed-size messages on a socket, all data in shared memory.
+"""The protocol between an engine's process and its parent: fixed-size messages on a socket, data in shared memory.
 
 A request is an operation and a number; the answer a status and two numbers. Frames, outputs, models and the text of
 errors lie in the shared memory, so that a batch of any size costs the same two small messages.

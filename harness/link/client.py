@@ -1,4 +1,4 @@
-"""The host's end of the link: what one can ask of a board, as methods.
+"""The host's end of the link: each request to a board is a method.
 
 Which clips to stream and what to think of the outputs is the caller's business.
 """

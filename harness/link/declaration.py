@@ -1,4 +1,4 @@
-"""What a declared message is made of: field kinds, and the codec that follows from the declaration.
+"""Declarations of messages: kinds of fields, and the codec that follows from them.
 
 A message is a frozen dataclass whose fields are `Annotated[type, kind, "doc"]`, registered by `request` or `answer`;
 a `record` is a row that repeats in a message or stands in flash. Little endian throughout. `tools.wire`

@@ -1,4 +1,4 @@
-"""The one registry of what host and board say to each other.
+"""The one registry of the messages between host and board.
 
 `firmware/components/mww_harness/messages.h` and `docs/reference/wire-protocol.md` are generated from it; run
 `python -m tools.wire` after a change. The rules of the session stand in docs/firmware-core.md.

@@ -1,4 +1,4 @@
-"""What was heard, kept as WAV files: the seconds around a detection or a near miss, ready for `mww run`."""
+"""Recordings of what was heard: the seconds around a detection or a near miss, as WAV files for `mww run`."""
 
 from __future__ import annotations
 

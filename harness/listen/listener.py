@@ -1,4 +1,4 @@
-"""What a device would do with sound as it comes: front-end, models, ESPHome's rule, and the level of it all."""
+"""A device's work on live sound: front-end, models and ESPHome's rule, with the sound's level."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where live sound comes from: a microphone, a file at its own pace, or raw samples on standard input."""
+"""Sources of live sound: a microphone, a file at its own pace, or raw samples on standard input."""
 
 from __future__ import annotations
 

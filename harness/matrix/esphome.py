@@ -1,4 +1,4 @@
-"""Releases of ESPHome, each in an environment of its own, and whether they take a wake word's configuration.
+"""Releases of ESPHome, each in its own environment, asked whether they accept a wake word's configuration.
 
 An environment is made once in the user's cache, from the package index that pip is set up for. Nothing is compiled:
 `esphome compile --only-generate` reads the YAML and the manifest with the release's own code, and writes the sources.

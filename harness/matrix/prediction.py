@@ -1,4 +1,4 @@
-"""What a model's file and manifest alone tell of a row: whether its arena fits, and whether the release takes it."""
+"""Predictions for a row, from a model's file and manifest: whether its arena fits, and whether the release takes it."""
 
 from __future__ import annotations
 

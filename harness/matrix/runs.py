@@ -1,4 +1,4 @@
-"""Runs in the matrix: those that are on record from boards, and one on this computer."""
+"""Runs in the matrix: recorded runs on boards, and a run on this computer."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a run found, written down: JSON, JUnit, Markdown and one page. Computes no verdict, and prints nothing."""
+"""The report of a run: JSON, JUnit, Markdown and one page. Computes no verdict, and prints nothing."""

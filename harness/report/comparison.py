@@ -1,4 +1,4 @@
-"""What changed between two recorded runs: in what they ran on, and in what came out."""
+"""The changes between two recorded runs: in what they ran on, and in their results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page's template draws: plots and bars as plain data.
+"""Plots and bars of the report page, as plain data for its template.
 
 Places are percent of a plot's area, so that text keeps its size at any width.
 """

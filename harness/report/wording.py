@@ -1,4 +1,4 @@
-"""The sentences that every form of a report says about a run, worded once."""
+"""The sentences of a report, worded once for all its forms."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The parts of a run, which `harness.check` puts together: what it streams on, judges by, keeps and finds."""
+"""The parts of a run: options, targets, streaming, judgement, causes, results. `harness.check` puts them together."""

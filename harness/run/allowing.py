@@ -1,4 +1,4 @@
-"""Allowances in a run: which of a file's hold for a model on a target, and what became of them."""
+"""Allowances in a run: which of a file apply to a model on a target, and which were used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The clips of a run that are finished, kept as they finish, so that an interrupted run need not begin again.
+"""A journal of a run's finished clips, so that an interrupted run can continue.
 
 What is kept is what was seen; it is judged anew. A clip counts as finished only for the same model on the same target
 in the same versions, compared with the same golden, and only while its file is as it was.

@@ -65,7 +65,7 @@ def _count(clips: Sequence[ClipResult]) -> Problem | None:
     if not wrong:
         return None
     message = f"the target made {wrong[0].device_inferences} inferences of {wrong[0].inferences} frames"
-    hint = "frames reach the model twice, or not at all: look at how the firmware says a request that is sent again"
+    hint = "frames reach the model twice, or not at all: look at how the firmware handles a request that comes again"
     return Problem("count", tuple(clip.name for clip in wrong), None, message, hint)
 
 

@@ -1,4 +1,4 @@
-"""How good a model was on the labelled clips of a run, and whether that is good enough."""
+"""The quality of a model on the labelled clips of a run, and the gate on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recording a golden: clips through the device's runtime on this machine, with the features that went in."""
+"""Recording a golden: clips through the device's runtime on this computer, with the features that went in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run found, as data: `harness.check` makes it, `harness.report` writes it, `mww compare-runs` reads it back.
+"""The result of a run, as data: `harness.check` makes it, `harness.report` writes it, `mww compare-runs` reads it.
 
 The names and their meaning are those of `docs/reference/run.schema.json`; what is here and not there stands beside
 run.json in the report.

@@ -1,4 +1,4 @@
-"""Clips shared out to benches: each takes the next when it is free, and the clips of one whose board is gone go on."""
+"""Clips shared among benches: each takes the next when it is free; the clips of a bench whose board is gone go on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One clip through one or more targets at once, block by block, and the result."""
+"""One clip streamed through one or more targets at once, block by block."""
 
 from __future__ import annotations
 

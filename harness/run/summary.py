@@ -1,4 +1,4 @@
-"""What a run means: every clip judged, the causes of failures, and the verdict.
+"""The summary of a run: every clip judged, the causes of failures, and the verdict.
 
 To these belong warnings about outputs that explain a silent model, the arena, and the environment.
 """

@@ -1,4 +1,4 @@
-"""What a clip runs on: a target with the engines that it is compared with and gated by, one set for each job."""
+"""A bench: a target with its golden engine and its VAD, one set for each job."""
 
 from __future__ import annotations
 

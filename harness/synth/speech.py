@@ -1,4 +1,4 @@
-"""What speaks: voices, what they are to say, and how their programs are called.
+"""Speech: voices, the texts that they speak, and the calls of their programs.
 
 An engine is a program of its own, called and never imported: piper-tts and espeak-ng are under the GPL, which what they
 speak is not.

@@ -1,4 +1,4 @@
-"""What every target offers, whether it is an emulator or a board, and the data it speaks in.
+"""The interface of every target, emulator or board, and the data that passes through it.
 
 What is known of a target before it is opened, by its name, is in `harness.targets.registry`.
 """

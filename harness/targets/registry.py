@@ -1,4 +1,4 @@
-"""Which targets there are, by the names that users type, and what is known of each before it is opened.
+"""The targets by the names that users type, and what is known of each before it is opened.
 
 A new target is one entry of `TARGETS` and the module that it names. Code elsewhere asks an entry what its target can
 do, and never which target it is.

@@ -1,4 +1,4 @@
-"""A virtual board of one's own: started, flashed with its firmware by esptool, used over the link, and removed."""
+"""A virtual board for one run: started, flashed by esptool, used over the link, and removed."""
 
 from __future__ import annotations
 

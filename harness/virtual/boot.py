@@ -1,4 +1,4 @@
-"""From reset to firmware: what the ROM and the second stage bootloader make of the flash, and what they print."""
+"""From reset to firmware: how the ROM and the second stage bootloader read the flash, and what they print."""
 
 from __future__ import annotations
 

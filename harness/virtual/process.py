@@ -1,4 +1,4 @@
-"""A virtual board in a process of its own, for as long as a context lasts."""
+"""A virtual board in its own process, for the length of a `with` block."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a chip can be doing: each program takes the bytes at its UART, works when it is time, and says what is next."""
+"""The programs of a chip: each takes the bytes at its UART, works when it is due, and returns what comes next."""
 
 from __future__ import annotations
 

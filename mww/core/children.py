@@ -34,7 +34,7 @@ def start_child(module: str, *words: str, stderr: int | None = None) -> subproce
 
 
 def end_child(process: subprocess.Popen[bytes], seconds: float) -> None:
-    """End the standard input of a child, and kill it where it has not ended after `seconds`."""
+    """Close a child's standard input, and kill the child if it has not ended after `seconds`."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.close()

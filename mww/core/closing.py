@@ -1,4 +1,4 @@
-"""What has to be closed: one base, so that a class writes only `close`."""
+"""A base class for objects with `close`: they also work in a `with` statement."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Closing(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Give back everything that was taken; harmless a second time."""
+        """Release everything; a second call does nothing."""
 
     def __enter__(self) -> Self:
         return self

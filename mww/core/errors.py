@@ -161,7 +161,7 @@ class ModelFileError(InputError):
 
 
 class WrongKindError(ModelFileError):
-    """A file of another kind, which is named: the message says which, the hint what to do with it."""
+    """A file of another kind than asked for: the message names its kind, the hint says what to do with it."""
 
 
 class ManifestError(InputError):

@@ -19,7 +19,7 @@ from typing import BinaryIO, Final, Literal
 from mww.core.readable import open_regular
 
 Purpose = Literal["model", "checkpoint", "manifest", "features"]
-"""What the file was given as, which decides the way on."""
+"""What the file was given as; the advice depends on it."""
 
 HEAD: Final = 4096
 """Bytes that are enough to recognise a file by."""

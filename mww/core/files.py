@@ -20,7 +20,7 @@ from mww.core.scratch import ScratchFile
 _OWN: Final = re.compile(
     r"/(?:dev|proc/(?:self|thread-self)|proc/(?P<process>\d+))/(?:fd/(?P<number>\d{1,9})|(?P<name>std\w+))"
 )
-"""Names of what this process has open already."""
+"""Names of files that this process has open already."""
 
 _STANDARD: Final = {"stdout": 1, "stderr": 2}
 _MAX_LINKS: Final = 40
@@ -30,7 +30,7 @@ _HINT: Final = "choose another place: is the disk full, or the folder write-prot
 
 
 class _Stream(io.BufferedWriter):
-    """What can only be written on and on; a device such as /dev/null says that it can seek, and does not."""
+    """A stream, which cannot seek; a device such as /dev/null says that it can, and does not."""
 
     def seekable(self) -> bool:
         return False
@@ -82,7 +82,7 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
 
 
 def _former(path: Path) -> bytes | None:
-    """What stands in a file that is about to be replaced; None where it does not exist.
+    """The content of a file that is about to be replaced; None where it does not exist.
 
     Raises:
         OSError: It cannot be read, or it is larger than any result.

@@ -1,4 +1,4 @@
-"""The header of a `.npy` array, read as data and believed in nothing that no array of numbers has."""
+"""A strict reader of `.npy` headers: it accepts only what an array of numbers can have."""
 
 from __future__ import annotations
 

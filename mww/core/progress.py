@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 
 class Phases:
-    """Times named phases; `report` is reported the name of each as it begins."""
+    """Times named phases; `report` is called with the name of each as it begins."""
 
     def __init__(self, report: Callable[[str], None] = lambda name: None) -> None:
         self.seconds: dict[str, float] = {}

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import BinaryIO, Final, Literal, Protocol
 
 LONGEST: Final = 480
-"""Characters of a line that somebody can still read."""
+"""The longest line that is printed, in characters."""
 
 LONGEST_NAME: Final = 160
-"""Characters of a name within a line or table."""
+"""The longest name within a line or table, in characters."""
 
 
 def printable(text: str, keep: str = "", longest: int | None = LONGEST) -> str:

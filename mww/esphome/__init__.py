@@ -1,1 +1,1 @@
-"""What ESPHome is: its contract, chips, manifest, front-end and detection rule."""
+"""ESPHome's side: its contract, chips, manifest, front-end and detection rule."""

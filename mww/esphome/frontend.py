@@ -1,4 +1,4 @@
-"""Sound to the features that a device computes from them, and those to the int8 that its model sees.
+"""From sound to the features that a device computes, and on to the int8 values that its model takes.
 
 The front-end is `pymicro-features`, ESPHome's own compiled for the host; or its equal in numpy, where the package has
 no wheel or does not compute what a device does, since its filterbank depends on the C library. The integer rule is

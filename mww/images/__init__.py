@@ -1,1 +1,1 @@
-"""What lies in flash: application images, partition tables, the factory image around them. No board is touched."""
+"""The content of flash: application images, partition tables, the factory image around them. No board is touched."""

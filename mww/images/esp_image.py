@@ -63,7 +63,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class EspImage:
-    """An image that is whole."""
+    """A complete image."""
 
     chip_id: int
     entry: int

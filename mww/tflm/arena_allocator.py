@@ -1,4 +1,4 @@
-"""TFLM's `SingleArenaBufferAllocator` on books, not memory: a head that grows up, a tail that grows down."""
+"""TFLM's `SingleArenaBufferAllocator` as arithmetic, without memory: a head that grows up, a tail that grows down."""
 
 from __future__ import annotations
 

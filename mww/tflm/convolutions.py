@@ -161,7 +161,7 @@ def _convolution(
     setting: options.Conv2D | options.DepthwiseConv2D,
     multiplier: int,
 ) -> Convolution:
-    """What esp-nn is reported, its padding by `ComputePaddingHeightWidth`."""
+    """The arguments that esp-nn gets, the padding by `ComputePaddingHeightWidth`."""
     out_height, out_width, out_channels = node.rank(output, 4)[1:]
     height, width, channels = source.shape[1:]
     kernel = weights.shape[1:3]

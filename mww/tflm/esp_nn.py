@@ -1,4 +1,4 @@
-"""Which scratch functions a version of esp-nn has on which chip; data for `runtime`."""
+"""esp-nn's scratch functions, by version and chip; data for `runtime`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TFLM's `MicroAllocator` and `MicroInterpreter::AllocateTensors`, step by step, on books instead of memory."""
+"""TFLM's `MicroAllocator` and `MicroInterpreter::AllocateTensors`, step by step, as arithmetic, without memory."""
 
 from __future__ import annotations
 

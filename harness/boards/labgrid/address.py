@@ -1,4 +1,4 @@
-"""How a user names a board of a lab: by tags that its place has, `labgrid:board=esp32s3` or `labgrid://HOST:PORT/...`."""
+"""The address of a board in a lab: tags of its place, `labgrid:board=esp32s3` or `labgrid://HOST:PORT/...`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Espressif's QEMU emulates, where its programs are, and what each machine has to be reported.
+"""The chips that Espressif's QEMU emulates, where its programs are, and the options that each machine needs.
 
 Sources: `tools/idf_py_actions/qemu_ext.py` of ESP-IDF, and `qemu/*/README.md` of esp-toolchain-docs.
 """

@@ -49,7 +49,7 @@ def main(words: list[str]) -> NoReturn:
                 pass
         finally:
             _stop(process)
-        os.close(_STDOUT)  # says the parent that QEMU ended; it reads the log before it closes our input
+        os.close(_STDOUT)  # this shows the parent that QEMU ended; it reads the log before it closes our input
         select.select([_STDIN], [], [])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
