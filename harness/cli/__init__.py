@@ -18,7 +18,7 @@ import click
 from harness.cli.output import print_error, say
 from harness.engines.exact.blas import set_up_blas
 from mww import __version__
-from mww.core.errors import MwwError, UsageError
+from mww.core.errors import InputError, MwwError, UsageError
 
 VERBS: Final = {
     "export": "A trained checkpoint to a streaming INT8 model and its manifest.",
@@ -108,17 +108,28 @@ def execute(command: click.Command, arguments: Sequence[str], *, name: str | Non
         usage = error.ctx.get_usage() if error.ctx else "mww --help lists the commands"
         print_error(UsageError(error.format_message(), hint=usage), as_json=as_json)
         return UsageError.exit_code
-    except MwwError as error:
-        if debug:
-            raise
-        print_error(error, as_json=as_json)
-        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
         say("interrupted", err=True)
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except (MwwError, OSError, MemoryError) as error:
+        if debug:
+            raise
+        known = error if isinstance(error, MwwError) else _refused_by_the_system(error)
+        print_error(known, as_json=as_json)
+        return known.exit_code
+
+
+def _refused_by_the_system(error: OSError | MemoryError) -> MwwError:
+    """What no reader or writer expected: a path that cannot even be looked at, a full disk, too little memory."""
+    if isinstance(error, MemoryError):
+        return InputError("the memory of this machine does not suffice", hint="give smaller files, or fewer at a time")
+    reason = error.strerror or type(error).__name__
+    if error.filename is None:
+        return InputError(f"the system refuses: {reason}", hint="--debug shows what was asked of it")
+    return InputError(f"cannot use {error.filename}: {reason}", hint="give a path that you may use")
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:

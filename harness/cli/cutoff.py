@@ -17,7 +17,8 @@ from harness.run.cutoff import HOURS_FOR_LEVELS, LEAD_IN, LEVELS, CutoffChoice, 
 from harness.run.evaluation.intervals import Proportion, Rate
 from harness.run.evaluation.statistics import SweepPoint
 from mww.core.errors import UsageError
-from mww.esphome.audio import MAX_SECONDS, left_out_of
+from mww.esphome.audio import left_out_of
+from mww.esphome.contract import MAX_SECONDS
 from mww.esphome.manifest import is_manifest, load_manifest, write_micro
 from mww.esphome.model import load_model
 

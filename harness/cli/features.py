@@ -14,7 +14,8 @@ from harness.cli.output import emit_json, json_option, progress, say, warn
 from harness.clips.clip import AudioClip, audio_clips
 from harness.clips.npz import write_archive
 from mww.core.progress import Progress
-from mww.esphome.audio import MAX_SECONDS, left_out_of
+from mww.esphome.audio import left_out_of
+from mww.esphome.contract import MAX_SECONDS
 from mww.esphome.frontend import quantize_features, wav_to_features
 
 

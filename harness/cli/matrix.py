@@ -213,7 +213,7 @@ def _show(matrix: Matrix, report: Path | None, *, as_json: bool) -> None:
 
 def _subjects(paths: Sequence[str]) -> tuple[Subject, ...]:
     """Every model under a name of its own: the file's, with as many folders before it as tell it from the others."""
-    places = [Path(path).absolute().with_suffix("") for path in paths]
+    places = [Path(path).absolute().parent / Path(path).stem for path in paths]
     twice = next((path for path, place in zip(paths, places, strict=True) if places.count(place) > 1), None)
     if twice is not None:
         raise UsageError(f"{twice} is given twice", hint="name each model once, by its manifest or its .tflite")

@@ -66,7 +66,7 @@ def _paced(path: Path) -> Iterator[bytes]:
 
 def _microphone(name: str | None, lost: Lost) -> Iterator[bytes]:
     sounddevice = _sounddevice()
-    device = int(name) if name is not None and name.isdigit() else name
+    device = int(name) if name is not None and name.isascii() and name.isdigit() and len(name) < 6 else name
     blocks: queue.Queue[bytes] = queue.Queue(_LONGEST_QUEUE)
 
     def heard(data: Any, frames: int, _time: object, status: Any) -> None:

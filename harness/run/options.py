@@ -19,8 +19,8 @@ from harness.serial.connection import DEFAULT_BAUD
 from harness.targets.registry import DEFAULT_TARGET, TARGET_NAMES, TargetOptions, target_spec
 from mww.core.errors import UsageError
 from mww.core.progress import Progress, no_progress
-from mww.esphome.audio import MAX_SECONDS
 from mww.esphome.chips import CHIP_NAMES
+from mww.esphome.contract import MAX_SECONDS
 
 if TYPE_CHECKING:
     from harness.run.allowances import AllowanceFile

@@ -22,14 +22,11 @@ import numpy.typing as npt
 from mww.core.errors import AudioError, MissingPackageError
 from mww.core.file_kinds import HEAD, WAV, recognise
 from mww.core.readable import Readable, files_below, open_regular
-from mww.esphome.contract import SAMPLE_RATE
+from mww.esphome.contract import MAX_SECONDS, SAMPLE_RATE
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
 
-
-MAX_SECONDS: Final = 24 * 3600
-"""Longest clip that is read."""
 
 _PCM, _FLOAT, _EXTENSIBLE = 0x0001, 0x0003, 0xFFFE
 _CODEC_NAMES: Final = {_FLOAT: "float", 0x0006: "A-law", 0x0007: "mu-law", 0x0002: "ADPCM", 0x0055: "MP3"}

@@ -57,6 +57,8 @@ OUTPUT_ZERO_POINT: Final = 0
 # --- Features (preprocessor_settings.h, micro_wake_word.cpp) ---------------------------------------------------------
 SAMPLE_RATE: Final = 16_000
 """Hz."""
+MAX_SECONDS: Final = 24 * 3600
+"""Of the longest clip that is read here; ESPHome has no such limit."""
 FEATURE_STEP_MS: Final = 10
 """`feature_step_size` of every V2 model; the front-end package steps 10 ms and nothing else."""
 

@@ -21,11 +21,12 @@ import numpy.typing as npt
 
 from mww.core.errors import FeatureError, UsageError
 from mww.core.readable import Readable
-from mww.esphome.audio import MAX_SECONDS, read_audio
+from mww.esphome.audio import read_audio
 from mww.esphome.contract import (
     FEATURE_FLOAT_SCALE,
     FEATURE_STEP_MS,
     FEATURES,
+    MAX_SECONDS,
     QUANTIZE_VALUE_DIV,
     QUANTIZE_VALUE_SCALE,
     SAMPLE_RATE,

@@ -40,6 +40,27 @@ def test_with_json_an_error_is_one_document(capsys: pytest.CaptureFixture[str]) 
     assert document == {"schema": "mww.error/1", "error": error}
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(36, "File name too long", "x" * 9000), "cannot use x"),
+        (OSError(28, "No space left on device"), "the system refuses: No space left on device"),
+        (PermissionError(13, "Permission denied", b"/proc/1/root"), "Permission denied"),
+        (MemoryError(), "memory"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line_and_a_hint(
+    error: Exception, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert execute(_command(error), []) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert message in lines[0]
+    assert len(lines[0]) < 520
+    assert lines[1].startswith(" hint: ")
+    with pytest.raises(type(error)):
+        execute(_command(error), ["--debug"])
+
+
 def test_a_traceback_only_with_debug() -> None:
     with pytest.raises(InputError):
         execute(_command(InputError("no such clip", hint="check the path")), ["--debug"])
