@@ -168,8 +168,12 @@ def _blocks(clip: Clip, meter: InputMeter, feeds: Sequence[Feed]) -> Iterator[Bl
 
 
 def _ahead(blocks: Iterator[Block], reader: Executor) -> Iterator[Block]:
-    """Read the next block while the last one is inferred: the front-end costs nearly as much as a model does."""
-    coming = reader.submit(next, blocks, None)
-    while (block := coming.result()) is not None:
+    """Read the next block while the last one is inferred: the front-end costs nearly as much as a model does.
+
+    The first one is read at once: most clips have no other.
+    """
+    block = next(blocks, None)
+    while block is not None:
         coming = reader.submit(next, blocks, None)
         yield block
+        block = coming.result()

@@ -40,7 +40,8 @@ class Requantiser:
     def _in_floats(self, form: FloatForm, calls: Calls, sums: Floats, output: Values) -> None:
         rows, channels = sums.shape
         repeats = _repeats(rows, channels)
-        shape = (rows // repeats, repeats * channels)
+        # Arrays of one shape in one piece are the fastest: then numpy needs no iterator.
+        shape = (sums.size,) if repeats == rows else (rows // repeats, repeats * channels)
         sums, output = sums.reshape(shape), output.reshape(shape)
         factor, offset, *bends = (np.tile(values, repeats) for values in form.constants)
         work: npt.NDArray[Any] = output
