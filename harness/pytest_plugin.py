@@ -203,7 +203,7 @@ def _make_pool(config: pytest.Config) -> BoardSource | None:
 def _boards(config: pytest.Config, inventory: Path | None, port: str) -> list[Board]:
     """The inventory's boards, or the one at a port, with what the options say about them."""
     from harness.boards.inventory import InventoryError, load_inventory
-    from harness.boards.location import board_at
+    from harness.boards.leases import board_at
     from harness.serial.ports import scan
 
     chip, baud = config.getoption("--mww-chip"), config.getoption("--mww-baud")

@@ -139,7 +139,7 @@ def factory_images() -> Kind:
     """A firmware's factory image."""
     from harness.virtual.chips import find_chip
     from harness.virtual.factory import factory_image
-    from mww.images.factory_image import read_factory_image
+    from mww.images.partition_table import read_factory_image
 
     def read(path: Path) -> None:
         read_factory_image(path.read_bytes())

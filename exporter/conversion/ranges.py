@@ -17,7 +17,7 @@ import numpy.typing as npt
 from exporter.network.architecture import FloatArray
 from mww.core.errors import ConversionError
 from mww.tflite.model_file import ModelFile, Operator
-from mww.tflite.operator_options import (
+from mww.tflite.schema import (
     Concatenation,
     Conv2D,
     DepthwiseConv2D,

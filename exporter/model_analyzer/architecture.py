@@ -9,7 +9,7 @@ from typing import Final
 
 from exporter.model_analyzer.source import Source, open_source
 from mww.tflite.model_file import ModelFile, Operator, Subgraph, Tensor
-from mww.tflite.operator_options import Conv2D, DepthwiseConv2D, Pool2D, Reducer
+from mww.tflite.schema import Conv2D, DepthwiseConv2D, Pool2D, Reducer
 from mww.verification.bounds import output_bounds
 from mww.verification.rules import Graph, Subject
 from mww.verification.state import state_access

@@ -18,7 +18,7 @@ from exporter.model_analyzer.pairing import Pair, pair_operators
 from exporter.model_analyzer.source import open_source
 from mww.core.errors import UnsupportedModelError
 from mww.tflite.model_file import ModelFile, Operator, Tensor
-from mww.tflite.operator_options import CallOnce, Options, VarHandle
+from mww.tflite.schema import CallOnce, Options, VarHandle
 from mww.tflm.arena import predict_arenas
 from mww.verification.rules import Subject
 from mww.verification.state import initialisers, state_access

@@ -14,7 +14,7 @@ from typing import Final
 
 from mww.core.errors import UnsupportedModelError
 from mww.tflite.model_file import ModelFile, Operator, Tensor
-from mww.tflite.operator_options import Conv2D, DepthwiseConv2D, Pool2D
+from mww.tflite.schema import Conv2D, DepthwiseConv2D, Pool2D
 from mww.verification.rules import Graph
 from mww.verification.state import state_access
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from exporter.network.architecture import Pooling
 from mww.tflite.model_file import ModelFile, Operator
-from mww.tflite.operator_options import Pool2D
+from mww.tflite.schema import Pool2D
 
 _MOVES = frozenset({"RESHAPE", "STRIDED_SLICE", "SPLIT_V"})
 _PLUMBING = frozenset({"CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"})

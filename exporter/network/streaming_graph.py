@@ -23,7 +23,7 @@ from exporter.network.architecture import (
 from exporter.network.graph_walk import GraphWalk, Site, UnlikeError, has_bias
 from mww.core.errors import ConfigurationError, ModelFileError
 from mww.tflite.model_file import ModelFile, Operator
-from mww.tflite.operator_options import Conv2D, DepthwiseConv2D, Elementwise
+from mww.tflite.schema import Conv2D, DepthwiseConv2D, Elementwise
 
 ONLY: Final = "only MixedNet and Inception models that microWakeWord's or sarpel's trainer made can be recovered"
 _UNREADABLE: Final = "the model holds no network that can be read back"

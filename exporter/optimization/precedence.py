@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mww.tflite.model_file import ModelFile, Operator, Subgraph
-from mww.tflite.operator_options import VarHandle
+from mww.tflite.schema import VarHandle
 
 _STATEFUL = ("READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE")
 

@@ -18,7 +18,7 @@ from harness.targets.base import MAX_EXPOSED, MAX_EXPOSED_BYTES, TensorSource
 from mww.core.errors import DeviceError, LinkError, MwwError
 from mww.core.progress import Progress
 from mww.tflite.model_file import ModelFile, Operator, Quantization, Subgraph, Tensor
-from mww.tflite.operator_options import Options
+from mww.tflite.schema import Options
 
 Frames = npt.NDArray[np.int8]
 

@@ -13,8 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from harness.boards.inventory import Board
-from harness.boards.leases import acquire_any
-from harness.boards.location import find_port
+from harness.boards.leases import acquire_any, find_port
 from harness.serial.ports import SerialPort, scan
 from mww.core.errors import PortMissingError
 

@@ -23,19 +23,17 @@ from harness.virtual.chips import MAC_PREFIX
 from harness.virtual.factory import PROJECT
 from mww.core.errors import FlashingError, ImageError, PortMissingError, UsageError
 from mww.core.progress import Progress, no_progress
-from mww.images.factory_image import (
-    PARTITION_TABLE_OFFSET,
-    FactoryImage,
-    FlashPart,
-    read_factory_image,
-    whole_sectors,
-)
 from mww.images.partition_table import (
     ERASED_ENTRY,
+    PARTITION_TABLE_OFFSET,
     TABLE_SIZE,
+    FactoryImage,
+    FlashPart,
     Partition,
     find_model_partition,
     parse_partition_table,
+    read_factory_image,
+    whole_sectors,
 )
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ import click
 from harness.boards.claims import BoardBusyError, Holder
 from harness.boards.inventory import Board, identity, inventory_path, load_inventory
 from harness.boards.labgrid.address import in_lab
-from harness.boards.leases import acquire, holder
-from harness.boards.location import find_port
+from harness.boards.leases import acquire, find_port, holder
 from harness.cli.output import console, emit_json, json_option, say, say_lines, warn
 from harness.serial.ports import SerialPort, access, scan, stable_name
 from mww.core.errors import MwwError

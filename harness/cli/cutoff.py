@@ -14,8 +14,7 @@ from harness.cli.numbers import Real
 from harness.cli.output import console, emit_json, json_option, progress, say, say_lines, warn
 from harness.report.wording import zero_account
 from harness.run.cutoff import HOURS_FOR_LEVELS, LEAD_IN, LEVELS, CutoffChoice, choose_cutoff
-from harness.run.evaluation.intervals import Proportion, Rate
-from harness.run.evaluation.statistics import SweepPoint
+from harness.run.evaluation.statistics import Proportion, Rate, SweepPoint
 from mww.core.errors import UsageError
 from mww.esphome.audio import left_out_of
 from mww.esphome.contract import MAX_SECONDS

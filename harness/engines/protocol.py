@@ -10,7 +10,7 @@ import struct
 from enum import IntEnum
 from typing import Final
 
-from mww.tflite.tflite_schema import MAX_FILE_SIZE
+from mww.tflite.schema import MAX_FILE_SIZE
 
 REQUEST: Final = struct.Struct("<II")
 """Operation, number."""

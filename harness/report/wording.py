@@ -8,8 +8,7 @@ from typing import Final
 
 from harness.clips.sound import Sound
 from harness.run.allowances import Allowance, AllowanceUse
-from harness.run.evaluation.intervals import Proportion, Rate
-from harness.run.evaluation.statistics import Delay, Evaluation
+from harness.run.evaluation.statistics import Delay, Evaluation, Proportion, Rate
 from harness.run.results import ArenaResult, ClipResult, Problem, RunResult, Spread
 from harness.targets.base import OperatorCost
 from harness.targets.registry import spec_of_kind

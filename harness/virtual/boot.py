@@ -12,8 +12,7 @@ from harness.virtual.flash import Flash
 from mww.core.errors import ImageError
 from mww.images import partition_table as table
 from mww.images.esp_image import AppDescriptor, EspImage, is_image, parse_image
-from mww.images.factory_image import PARTITION_TABLE_OFFSET
-from mww.images.partition_table import Partition, find_model_partition, parse_partition_table
+from mww.images.partition_table import PARTITION_TABLE_OFFSET, Partition, find_model_partition, parse_partition_table
 
 _INVALID_HEADERS: Final = 3  # lines that the ROM prints before its watchdog bites
 _KINDS: Final = {

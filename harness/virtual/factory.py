@@ -12,8 +12,14 @@ from harness.virtual.chips import VirtualChip, find_chip
 from mww import __version__
 from mww.images import partition_table as table
 from mww.images.esp_image import AppDescriptor, Segment, build_image
-from mww.images.factory_image import PARTITION_TABLE_OFFSET, FlashPart, whole_sectors
-from mww.images.partition_table import MODEL_PARTITION_NAME, Partition, make_partition_table
+from mww.images.partition_table import (
+    MODEL_PARTITION_NAME,
+    PARTITION_TABLE_OFFSET,
+    FlashPart,
+    Partition,
+    make_partition_table,
+    whole_sectors,
+)
 
 PROJECT: Final = "mww-harness-virtual"
 """The application's project name, by which a virtual board knows what it can run."""

@@ -13,11 +13,10 @@ from harness.virtual.board import Board, BoardSettings
 from harness.virtual.boot import Application, ResetCause
 from harness.virtual.chips import UNSECURED, Security, VirtualChip
 from harness.virtual.engine import Engine, TflmEngine
-from harness.virtual.faults import NO_FAULTS, Faults, Noise
+from harness.virtual.faults import NO_FAULTS, Faults, Noise, alter_kernel
 from harness.virtual.firmware import FAST, Firmware, Identity, Speed, like_a_chip
 from harness.virtual.flash import Flash, open_state
 from harness.virtual.frontend import BoardFrontend, PlayedMicrophone
-from harness.virtual.kernel_fault import alter_kernel
 from harness.virtual.program import Program
 from harness.virtual.sabotage import FaultyEngine
 from harness.virtual.transports import Transport

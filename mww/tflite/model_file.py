@@ -22,8 +22,15 @@ from mww.core.errors import ModelFileError, WrongKindError
 from mww.core.file_kinds import TFLITE, recognise
 from mww.core.readable import open_regular
 from mww.tflite.flatbuffer import Buffer, MalformedError, Table
-from mww.tflite.operator_options import Options, read_options
-from mww.tflite.tflite_schema import CUSTOM_OPERATOR, MAX_FILE_SIZE, OPERATORS, TENSOR_TYPE_SIZES, TENSOR_TYPES
+from mww.tflite.schema import (
+    CUSTOM_OPERATOR,
+    MAX_FILE_SIZE,
+    OPERATORS,
+    TENSOR_TYPE_SIZES,
+    TENSOR_TYPES,
+    Options,
+    read_options,
+)
 
 _IDENTIFIER: Final = b"TFL3"
 _MAX_DIMENSIONS: Final = 8

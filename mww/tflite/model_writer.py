@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from mww.tflite.model_file import Operator, Quantization, Subgraph, Tensor
-from mww.tflite.operator_options import options_member, stored_options
-from mww.tflite.tflite_schema import OPERATORS, TENSOR_TYPES
+from mww.tflite.schema import OPERATORS, TENSOR_TYPES, options_member, stored_options
 
 if TYPE_CHECKING:
     from flatbuffers import Builder

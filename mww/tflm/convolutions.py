@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mww.tflite import operator_options as options
+from mww.tflite import schema as options
 from mww.tflite.model_file import Tensor
 from mww.tflm.node import Node, Persistent, Request, Scratch, TempTensor
 from mww.tflm.scratch import Convolution, ScratchSize

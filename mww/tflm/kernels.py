@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from math import ceil
 from typing import Final
 
-from mww.tflite import operator_options as options
+from mww.tflite import schema as options
 from mww.tflite.model_file import Tensor
 from mww.tflm.convolutions import conv_2d, depthwise_conv_2d, fully_connected
 from mww.tflm.node import Node, Persistent, Request, Scratch, TempTensor

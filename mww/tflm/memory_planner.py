@@ -9,7 +9,7 @@ from typing import Final
 
 from mww.core.errors import UnsupportedModelError
 from mww.tflite.model_file import Operator, Subgraph
-from mww.tflite.operator_options import CallOnce
+from mww.tflite.schema import CallOnce
 
 _UNINITIALIZED: Final = -1
 _MAX_DEPTH: Final = 8

@@ -7,9 +7,9 @@ from typing import Final
 
 from mww.core.errors import UnsupportedModelError
 from mww.esphome.contract import MAX_RESOURCE_VARIABLES, REGISTERED_OPS
-from mww.tflite import operator_options as options
+from mww.tflite import schema as options
 from mww.tflite.model_file import ModelFile, Operator, Subgraph, Tensor
-from mww.tflite.tflite_schema import TENSOR_TYPE_SIZES
+from mww.tflite.schema import TENSOR_TYPE_SIZES
 from mww.tflm.arena_allocator import BUFFER_ALIGNMENT, SingleArenaBufferAllocator, align_up
 from mww.tflm.kernels import PREPARE
 from mww.tflm.memory_planner import BufferRequirement, Lifetimes, plan_greedily

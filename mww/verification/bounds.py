@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from mww.core.errors import ModelFileError
 from mww.tflite.model_file import Operator, Quantization, Tensor
-from mww.tflite.operator_options import Conv2D, DepthwiseConv2D, Elementwise, FullyConnected
+from mww.tflite.schema import Conv2D, DepthwiseConv2D, Elementwise, FullyConnected
 from mww.verification.rules import Subject
 from mww.verification.state import initialisers, state_access
 

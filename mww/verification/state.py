@@ -10,7 +10,7 @@ import numpy as np
 
 from mww.esphome.contract import MAX_RESOURCE_VARIABLES
 from mww.tflite.model_file import Operator, Tensor
-from mww.tflite.operator_options import CallOnce, VarHandle
+from mww.tflite.schema import CallOnce, VarHandle
 from mww.verification.rules import Finding, Graph, Subject, rule
 
 Key: TypeAlias = str

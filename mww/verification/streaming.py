@@ -13,7 +13,7 @@ from typing import Final
 from mww.esphome.contract import DEFAULT_PROBABILITY_CUTOFF, MIN_SLICES_BEFORE_DETECTION, cutoff_byte
 from mww.esphome.manifest import Manifest
 from mww.tflite.model_file import Operator, Tensor
-from mww.tflite.operator_options import Concatenation, Conv2D, DepthwiseConv2D, Pool2D
+from mww.tflite.schema import Concatenation, Conv2D, DepthwiseConv2D, Pool2D
 from mww.verification.bounds import output_bounds
 from mww.verification.kernels.convolution import Window
 from mww.verification.kernels.data import slice_ranges, split_axis

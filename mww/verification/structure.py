@@ -8,8 +8,7 @@ from typing import Final
 
 from mww.esphome.contract import REGISTERED_OPS, SCHEMA_VERSION
 from mww.tflite.model_file import Quantization, Tensor
-from mww.tflite.operator_options import CallOnce
-from mww.tflite.tflite_schema import CUSTOM_OPERATOR, OPERATORS
+from mww.tflite.schema import CUSTOM_OPERATOR, OPERATORS, CallOnce
 from mww.verification.rules import Finding, Graph, Status, Subject, rule
 
 _INTEGER_RANGES: Final = {"INT8": (-128, 127), "UINT8": (0, 255), "INT16": (-32768, 32767)}

@@ -13,7 +13,7 @@ import pymicro_wakeword
 import pytest
 
 from harness.engines.process import EngineProcess
-from harness.virtual.kernel_fault import alter_kernel
+from harness.virtual.faults import alter_kernel
 from mww.core.resources import fixtures_dir
 from mww.esphome.frontend import quantize_features, wav_to_features
 from mww.esphome.model import Model, load_model

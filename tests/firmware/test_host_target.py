@@ -15,7 +15,7 @@ from harness.link.client import LinkClient
 from harness.targets.base import OperatorCost, Target
 from harness.targets.emulator import golden_tensors
 from harness.targets.registry import TargetOptions, open_target, open_tensors
-from harness.virtual.kernel_fault import alter_kernel
+from harness.virtual.faults import alter_kernel
 from mww.esphome.model import model_of
 from tests.harness.listen.test_board_microphone import check_overheard, overheard
 from tests.harness.listen.test_listen import spoken, write_wav

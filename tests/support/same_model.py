@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from mww.tflite.model_file import ModelFile, Operator, Subgraph, Tensor
-from mww.tflite.operator_options import VarHandle
+from mww.tflite.schema import VarHandle
 
 Source: TypeAlias = tuple[str, int, int]
 """Where a tensor comes from: what kind of thing, its number, and which of its outputs."""

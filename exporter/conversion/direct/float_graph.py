@@ -19,7 +19,7 @@ from exporter.network.architecture import Architecture, Inception, Weights
 from mww.esphome.contract import FEATURES
 from mww.tflite.model_file import Operator, Tensor
 from mww.tflite.model_writer import write_model
-from mww.tflite.operator_options import (
+from mww.tflite.schema import (
     CallOnce,
     Concatenation,
     Conv2D,

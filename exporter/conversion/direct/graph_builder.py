@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mww.tflite.model_file import Operator, Quantization, Subgraph, Tensor
-from mww.tflite.operator_options import NoOptions, Options
+from mww.tflite.schema import NoOptions, Options
 
 _VERSIONS: Final = {
     "CALL_ONCE": 1,

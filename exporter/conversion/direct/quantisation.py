@@ -27,7 +27,7 @@ from exporter.network.architecture import FloatArray
 from mww.esphome.contract import OUTPUT_SCALE, OUTPUT_ZERO_POINT
 from mww.tflite.model_file import ModelFile, Operator, Quantization, Subgraph
 from mww.tflite.model_writer import write_model
-from mww.tflite.operator_options import VarHandle
+from mww.tflite.schema import VarHandle
 
 Integers: TypeAlias = npt.NDArray[np.int8] | npt.NDArray[np.int32]
 

@@ -7,9 +7,9 @@ from typing import Final
 
 import numpy as np
 
+from harness.engines.canary import has_passed, note_pass
 from harness.engines.catalog import DEFAULT_ENGINE, EXACT_ENGINE, engine_spec, installed_version, is_installed
 from harness.engines.exact.engine import VERSION, ExactModel, prepared
-from harness.engines.passed import has_passed, note_pass
 from harness.engines.process import EngineProcess
 from mww.core.closing import Closing
 from mww.core.errors import EngineError

@@ -14,7 +14,7 @@ from harness.engines.exact.refusal import BYTES, Node, RefusedError
 from harness.engines.exact.scratch import Values
 from mww.core.errors import ModelFileError
 from mww.tflite.model_file import ModelFile, Operator, Subgraph
-from mww.tflite.operator_options import CallOnce, VarHandle
+from mww.tflite.schema import CallOnce, VarHandle
 
 _STATE: Final = ("CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE")
 _TWO_SOURCES: Final = ("ADD", "MUL")

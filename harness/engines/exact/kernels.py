@@ -20,7 +20,7 @@ from harness.engines.exact.refusal import BYTES, Node
 from harness.engines.exact.requantiser import Requantiser
 from harness.engines.exact.scratch import Calls, Values, view_as
 from harness.engines.exact.windows import Window
-from mww.tflite.operator_options import Conv2D, DepthwiseConv2D, Elementwise, FullyConnected, Pool2D, Reducer
+from mww.tflite.schema import Conv2D, DepthwiseConv2D, Elementwise, FullyConnected, Pool2D, Reducer
 
 _MOST_SUM: Final = 2**52
 _MOST_SHIFT: Final = 62
@@ -205,10 +205,8 @@ class DepthwiseConvolution:
         weighted.requantiser.bind(calls, matrix, output.reshape(matrix.shape))
 
 
-_INNER: Final = 256
-"""Elements of an inner loop: enough for its start not to count, few enough for the processor's nearest cache."""
-_DIAGONALS: Final = 1024
-"""Sums that a row of a line may be part of, of all its places in windows and of all channels."""
+_INNER: Final = 1024
+"""Elements of an inner loop."""
 
 
 def sum_products(
@@ -283,7 +281,7 @@ class Dense:
         step, size = matrix.strides[0], matrix.itemsize
         length, rest = divmod(self._depth * size, step) if step > 0 else (0, 1)
         channels = self._matrix.shape[1]
-        if rows != len(source) or rest or length < 2 or length * channels > _DIAGONALS or matrix.strides[1] != size:
+        if rows != len(source) or rest or length < 2 or length * channels > _INNER or matrix.strides[1] != size:
             return None
         row = step // size
         largest = np.abs(self._matrix.reshape(length, row, channels)).sum(axis=1).max() * 128

@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.engines.exact.refusal import BYTES, Node
 from harness.engines.exact.scratch import Calls, Values, view_as
-from mww.tflite.operator_options import Concatenation, Pack, StridedSlice
+from mww.tflite.schema import Concatenation, Pack, StridedSlice
 
 
 class Move:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mww.tflite.model_file import ModelFile, Operator, Quantization, Subgraph, Tensor
-from mww.tflite.operator_options import Options
+from mww.tflite.schema import Options
 
 BYTES = ("INT8", "UINT8")
 

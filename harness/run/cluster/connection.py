@@ -105,7 +105,7 @@ class Cluster(Closing):
                         security=True,  # a certificate of this cluster's own: other users of the machine stay out
                         dashboard_address=None,
                         silence_logs=logging.CRITICAL,
-                        preload="harness.run.cluster.local_worker",
+                        preload="harness.run.cluster.pool",
                     )
                 )
             try:

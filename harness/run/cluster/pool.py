@@ -8,6 +8,7 @@ Its benches end with it.
 from __future__ import annotations
 
 import hashlib
+import signal
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -191,3 +192,8 @@ def _close(benches: list[Bench], archives: dict[str, Archive]) -> None:
         bench.close()
     for archive in archives.values():
         archive.close()
+
+
+def dask_setup(worker: object) -> None:
+    """Called by Dask in workers of this computer, which preload this module: Ctrl-C is for the run, which ends them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

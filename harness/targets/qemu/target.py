@@ -22,8 +22,7 @@ from harness.targets.registry import TargetOptions
 from mww.core.errors import ImageError, InputError, LinkError, PortMissingError, QemuError, UsageError
 from mww.core.readable import open_regular
 from mww.esphome.chips import DEFAULT_CHIP
-from mww.images.factory_image import FactoryImage, read_factory_image
-from mww.images.partition_table import find_model_partition
+from mww.images.partition_table import FactoryImage, find_model_partition, read_factory_image
 
 _START_SECONDS: Final = 30.0
 _TIMEOUT: Final = 300.0

@@ -7,7 +7,7 @@ from itertools import zip_longest
 
 from mww.esphome.contract import OUTPUT_SCALE
 from mww.tflite.model_file import Tensor
-from mww.tflite.operator_options import Elementwise, FullyConnected
+from mww.tflite.schema import Elementwise, FullyConnected
 from mww.verification.kernels.convolution import bias_scale, operand_types, symmetric
 from mww.verification.kernels.node import Node, Problem, operands
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mww.tflite.model_file import Tensor
-from mww.tflite.operator_options import Conv2D, DepthwiseConv2D, Pool2D, Reducer
+from mww.tflite.schema import Conv2D, DepthwiseConv2D, Pool2D, Reducer
 from mww.verification.kernels.node import Node, Problem, operands
 
 _POOLED_TYPES = ("INT8", "INT16", "FLOAT32")

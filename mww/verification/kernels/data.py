@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mww.tflite.model_file import Tensor
-from mww.tflite.operator_options import CallOnce, Concatenation, Pack, StridedSlice, VarHandle
+from mww.tflite.schema import CallOnce, Concatenation, Pack, StridedSlice, VarHandle
 from mww.verification.kernels.node import Node, Problem, operands, parameters
 
 _TYPES = ("INT8", "INT16", "INT32", "FLOAT32")

@@ -20,7 +20,7 @@ from harness.engines.process import EngineProcess
 from harness.link.client import LinkClient
 from harness.targets.emulator import EngineTensors, golden_tensors
 from harness.targets.registry import TargetOptions, open_tensors
-from harness.virtual.kernel_fault import alter_kernel
+from harness.virtual.faults import alter_kernel
 from harness.virtual.process import VirtualBoard
 from mww.core.errors import FeatureError
 from mww.esphome.model import Model, load_model

@@ -16,7 +16,7 @@ from harness.cli.bisect import headline
 from harness.clips.clip import ArrayClip
 from harness.engines.process import EngineProcess
 from harness.targets.emulator import EngineTensors, golden_tensors
-from harness.virtual.kernel_fault import ALTERABLE, alter_kernel
+from harness.virtual.faults import ALTERABLE, alter_kernel
 from mww.core.errors import EngineError
 from mww.esphome.contract import REGISTERED_OPS
 from mww.esphome.model import Model, load_model, model_of

@@ -21,8 +21,7 @@ from harness.virtual.factory import PARTITIONS, factory_image
 from harness.virtual.process import VirtualBoard
 from mww.core.errors import FlashingError, ImageError, ModelPartitionError, PortMissingError, UsageError
 from mww.esphome.model import load_model
-from mww.images.factory_image import whole_sectors
-from mww.images.partition_table import make_partition_table
+from mww.images.partition_table import make_partition_table, whole_sectors
 
 
 def _record(path: Path) -> ModelRecord:

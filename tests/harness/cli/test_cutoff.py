@@ -11,8 +11,7 @@ import yaml
 from harness.cli import execute, mww
 from harness.cli.cutoff import snippet
 from harness.run.cutoff import CutoffChoice, choose_cutoff
-from harness.run.evaluation.intervals import binomial_proportion, poisson_rate
-from harness.run.evaluation.statistics import SweepPoint, cutoff_of
+from harness.run.evaluation.statistics import SweepPoint, binomial_proportion, cutoff_of, poisson_rate
 from mww.esphome.model import load_model
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.engines import passed
+from harness.engines import canary
 from harness.engines.canary import MODEL, check_canary
 from harness.engines.opening import open_engine
 from harness.engines.process import EngineProcess
@@ -17,7 +17,7 @@ from tests.support.needs import engine_params
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(passed, "user_cache_path", lambda name: tmp_path / name)
+    monkeypatch.setattr(canary, "user_cache_path", lambda name: tmp_path / name)
     return tmp_path / "mww-harness" / "engines"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.boards.inventory import Board
-from harness.boards.location import find_port
+from harness.boards.leases import find_port
 from harness.serial.ports import SerialPort, access, permission_hint, scan
 from mww.core.errors import PortMissingError
 

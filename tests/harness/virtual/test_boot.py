@@ -15,8 +15,7 @@ from harness.virtual.flash import Flash
 from mww.core.errors import ImageError
 from mww.esphome.chips import VIRTUAL_CHIPS
 from mww.images.esp_image import AppDescriptor, Segment, build_image, parse_image
-from mww.images.factory_image import read_factory_image
-from mww.images.partition_table import Partition, make_partition_table, parse_partition_table
+from mww.images.partition_table import Partition, make_partition_table, parse_partition_table, read_factory_image
 
 CHIPS = tuple(map(find_chip, VIRTUAL_CHIPS))
 

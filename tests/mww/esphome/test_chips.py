@@ -11,7 +11,7 @@ from esptool.targets import CHIP_DEFS
 
 from harness.boards.firmware_project import board_names
 from mww.esphome.chips import CHIP_NAMES, CHIPS, DEFAULT_CHIP, QEMU_CHIPS, VIRTUAL_CHIPS, Chip, find_chip
-from mww.images.factory_image import BOOTLOADER_OFFSETS
+from mww.images.partition_table import BOOTLOADER_OFFSETS
 from mww.tflm.esp_nn import TABLES
 
 DOCS = Path(__file__).parents[3] / "docs"

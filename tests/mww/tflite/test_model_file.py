@@ -13,8 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from mww.core.errors import ModelFileError
 from mww.tflite.model_file import ModelFile, read_model
-from mww.tflite.operator_options import Conv2D
-from mww.tflite.tflite_schema import MAX_FILE_SIZE
+from mww.tflite.schema import MAX_FILE_SIZE, Conv2D
 
 MODELS = sorted((Path(pymicro_wakeword.__file__).parent / "models").glob("*.tflite"))
 

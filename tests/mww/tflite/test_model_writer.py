@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 
 from mww.tflite.model_file import ModelFile, Operator, Subgraph, read_model
 from mww.tflite.model_writer import write_model
-from mww.tflite.operator_options import OPERATORS_WITH_OPTIONS
-from mww.tflite.tflite_schema import ACTIVATIONS, PADDINGS
+from mww.tflite.schema import ACTIVATIONS, OPERATORS_WITH_OPTIONS, PADDINGS
 
 MODELS = sorted((Path(pymicro_wakeword.__file__).parent / "models").glob("*.tflite"))
 

@@ -10,7 +10,7 @@ import pymicro_wakeword
 import pytest
 
 from mww.tflite.model_file import read_model
-from mww.tflite.tflite_schema import OPERATORS, TENSOR_TYPES
+from mww.tflite.schema import OPERATORS, TENSOR_TYPES
 from mww.verification import RULES, Check
 from mww.verification.rules import Subject
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.run.evaluation.intervals import binomial_proportion, poisson_rate
+from harness.run.evaluation.statistics import binomial_proportion, poisson_rate
 
 
 @pytest.mark.parametrize(

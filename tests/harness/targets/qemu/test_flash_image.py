@@ -8,8 +8,7 @@ from harness.targets.qemu.target import SIZES, merge_flash
 from harness.virtual.chips import find_chip
 from harness.virtual.factory import factory_image
 from mww.core.errors import ImageError
-from mww.images.factory_image import read_factory_image
-from mww.images.partition_table import find_model_partition
+from mww.images.partition_table import find_model_partition, read_factory_image
 
 
 @pytest.mark.parametrize("chip", ["esp32", "esp32s3", "esp32c3"])
