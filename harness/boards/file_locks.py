@@ -96,7 +96,7 @@ class _FileClaim:
 
 
 def _stem(name: str) -> str:
-    return f"mww-board-{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return f"mww-board-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:16]}"
 
 
 def _lock_files(name: str) -> list[Path]:

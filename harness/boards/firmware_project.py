@@ -80,7 +80,7 @@ def write_project(
     config = folder / f"{board}.yaml"
     contents = {folder / SOURCES / name: content for name, content in _sources()}
     if not config.exists():
-        contents[config] = _config(board, microphone=microphone).encode()
+        contents[config] = _config(board, microphone=microphone).encode(errors="replace")
     elif microphone:
         raise UsageError(f"{config} is there, and is not overwritten", hint="choose another --output, or remove it")
     wake_word = folder / _WAKE_WORD_FILE if manifests else None
@@ -186,7 +186,7 @@ def _wake_word_files(
     for manifest in every:
         yield models / manifest.path.name, manifest.path.read_bytes()
         yield models / manifest.model.name, read_model(manifest.model).content
-    yield path, wake_word_config(board, path.name, manifests, vad).encode()
+    yield path, wake_word_config(board, path.name, manifests, vad).encode(errors="replace")
 
 
 def wake_word_config(board: str, file_name: str, manifests: Sequence[Manifest], vad: Manifest | None = None) -> str:

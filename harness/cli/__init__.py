@@ -114,7 +114,7 @@ def execute(command: click.Command, arguments: Sequence[str], *, name: str | Non
     except BrokenPipeError:
         sys.stderr.close()
         return 0
-    except (MwwError, OSError, MemoryError) as error:
+    except (MwwError, OSError, MemoryError, UnicodeEncodeError) as error:
         if debug:
             raise
         known = error if isinstance(error, MwwError) else _refused_by_the_system(error)
@@ -122,8 +122,10 @@ def execute(command: click.Command, arguments: Sequence[str], *, name: str | Non
         return known.exit_code
 
 
-def _refused_by_the_system(error: OSError | MemoryError) -> MwwError:
+def _refused_by_the_system(error: OSError | MemoryError | UnicodeEncodeError) -> MwwError:
     """What no reader or writer expected: a path that cannot even be looked at, a full disk, too little memory."""
+    if isinstance(error, UnicodeEncodeError):
+        return InputError("a name or text is not Unicode", hint="rename the file, or remove what is not UTF-8 from it")
     if isinstance(error, MemoryError):
         return InputError("the memory of this machine does not suffice", hint="give smaller files, or fewer at a time")
     reason = error.strerror or type(error).__name__

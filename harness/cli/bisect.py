@@ -178,7 +178,7 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
         engine_here = stack.enter_context(golden_tensors())
         result = bisect(loaded, clips, source, engine_here, report, inside=inside, recorded=recorded)
     if report_file is not None:
-        write_files({report_file: markdown(result, loaded.name).encode()})
+        write_files({report_file: markdown(result, loaded.name).encode(errors="replace")})
     if as_json:
         emit_json("mww.bisect/1", _document(result, loaded.name))
     else:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -72,7 +73,7 @@ def write_allowances(path: Path, results: Sequence[RunResult], reason: str, by: 
         return
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), str(path), n=2, lineterm="")
     say_lines("\n".join(lines), err=aside)
-    write_files({path: after.encode()})
+    write_files({path: after.encode(errors="replace")})
     say(f"{path}: look at it, and commit it; the next run judges by it", err=aside)
 
 
@@ -139,8 +140,7 @@ def run_models(errand: Errand, options: RunOptions) -> int:
     paths = errand.models
     models = [load_model(paths[0])] if len(paths) == 1 else [_load(path) for path in paths]
     vad = options.vad if options.vad is None or isinstance(options.vad, Model) else load_model(options.vad)
-    unfinished = _open_report(errand.report, errand.resume)  # before hours of clips, not after
-    with progress() as shown:
+    with _open_report(errand.report, errand.resume) as unfinished, progress() as shown:
         options = replace(options, vad=vad, progress=shown, unfinished=unfinished)
         results = check_models(models, source, options)
     _write(results, errand)
@@ -180,12 +180,18 @@ def _load(path: Path) -> Model:
         return unreadable_model(path, problem)
 
 
-def _open_report(folder: Path | None, resume: bool) -> Path | None:
-    """Make the report's folder, and return the file in it that keeps finished clips; emptied unless to `resume`."""
+@contextmanager
+def _open_report(folder: Path | None, resume: bool) -> Iterator[Path | None]:
+    """Make the report's folder before hours of clips, and give the file in it that keeps finished clips.
+
+    It is emptied unless to `resume`. A folder in which a run that fails at once leaves nothing is removed again.
+    """
     if folder is None:
         if resume:
             raise UsageError("--resume without --report", hint="finished clips are kept beside the report")
-        return None
+        yield None
+        return
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not resume:
@@ -194,7 +200,13 @@ def _open_report(folder: Path | None, resume: bool) -> Path | None:
         raise OutputError(
             f"cannot make the folder {folder}: {error.strerror}", hint="choose another --report"
         ) from error
-    return folder / NAME
+    try:
+        yield folder / NAME
+    except (MwwError, OSError):
+        if is_new:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def _write(results: Sequence[RunResult], errand: Errand) -> None:

@@ -51,7 +51,7 @@ def _text(document: dict[str, object]) -> bytes:
     """A document's JSON, written piece by piece: held together, the pieces take several times what they make."""
     stream = BytesIO()
     for piece in json.JSONEncoder(indent=2, allow_nan=False).iterencode(document):
-        stream.write(piece.encode())
+        stream.write(piece.encode(errors="replace"))
     stream.write(b"\n")
     return stream.getvalue()
 

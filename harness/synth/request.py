@@ -60,7 +60,7 @@ def make_clips(clips: Sequence[ClipPlan], engines: Mapping[str, Engine], folder:
             write_files({folder / clip.name: _encoded(_sound(clip, spoken), Path(clip.name).suffix)})
             done += 1
             progress("clips", done, len(clips))
-    write_files({folder / LIST: _list(clips).encode()})
+    write_files({folder / LIST: _list(clips).encode(errors="replace")})
 
 
 def _batches(clips: Sequence[ClipPlan]) -> Iterator[list[ClipPlan]]:
@@ -307,7 +307,7 @@ def _open_folder(request: SynthRequest, record: Mapping[str, Any]) -> None:
             _compare(path, record)
     except OSError as error:
         raise OutputError(f"cannot use {folder}: {error.strerror}", hint="give another --output") from error
-    write_files({path: json.dumps(record, indent=1, ensure_ascii=False).encode()})
+    write_files({path: json.dumps(record, indent=1, ensure_ascii=False).encode(errors="replace")})
 
 
 def _compare(path: Path, record: Mapping[str, Any]) -> None:

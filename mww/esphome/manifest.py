@@ -230,12 +230,11 @@ def manifest_file(manifest: Mapping[str, Any]) -> bytes:
         ManifestError: It holds what JSON cannot.
     """
     try:
-        text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
+        return f"{json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)}\n".encode()
     except (TypeError, ValueError) as error:
         raise ManifestError(
             f"the manifest cannot be written as JSON: {error}", hint="write plain numbers and texts"
         ) from error
-    return f"{text}\n".encode()
 
 
 def write_micro(manifest: Manifest, key: str, value: float) -> Path:

@@ -190,6 +190,13 @@ def test_an_old_name_is_tied_to_the_new_one() -> None:
     assert problem.message.endswith("rename it sliding_window_size")
 
 
+def test_a_text_that_is_not_unicode_is_not_written(tmp_path: Path) -> None:
+    manifest = {**json.loads((MODELS / "okay_nabu.json").read_text()), "wake_word": "\udcff"}
+    with pytest.raises(ManifestError, match="surrogates"):
+        save_manifest(manifest, tmp_path / "new.json")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_every_problem_is_listed() -> None:
     content = {**V2, **{f"surplus_{number}": number for number in range(9)}}
     assert len(schema_problems(content)) == 9

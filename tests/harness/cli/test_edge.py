@@ -47,6 +47,7 @@ def test_with_json_an_error_is_one_document(capsys: pytest.CaptureFixture[str]) 
         (OSError(28, "No space left on device"), "the system refuses: No space left on device"),
         (PermissionError(13, "Permission denied", b"/proc/1/root"), "Permission denied"),
         (MemoryError(), "memory"),
+        (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed"), "not Unicode"),
     ],
 )
 def test_what_the_system_refuses_is_one_line_and_a_hint(

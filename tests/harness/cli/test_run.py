@@ -119,6 +119,14 @@ def test_a_model_that_crashes_the_engine_is_exit_2_and_the_others_run(
     assert "SIGSEGV" in first["clips"][0]["error"]["message"]
 
 
+def test_a_run_that_fails_at_once_leaves_no_report(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [models / "okay_nabu.json", "--wav", tmp_path / "absent.wav", "--report", tmp_path / "report"]
+    called(capsys, *words, code=2)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_report_and_junit_are_written(
     models: Path, features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
