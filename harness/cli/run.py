@@ -15,7 +15,6 @@ import click
 from harness.cli.output import json_option
 from harness.cli.run_options import clip_options, options_of_a_run, place, taken_options
 from harness.engines.catalog import DEFAULT_ENGINE
-from harness.engines.process import started_ahead
 from harness.run.options import RunOptions
 
 _AHEAD: Final = 4
@@ -42,6 +41,8 @@ def command(**words: Any) -> int:
     Without --golden the outputs are compared with those of a second interpreter, TFLite Micro, on this machine; where
     the target is that interpreter itself, nothing is compared. Exits with 0 for pass, 1 for fail, 2 for error.
     """
+    from harness.engines.process import started_ahead
+
     options = RunOptions(**taken_options(words))
     engine = options.chosen_engine
     # An interpreter's package takes as long to import as everything that follows.
