@@ -289,7 +289,7 @@ def _hidden(result: Divergence) -> Explanation:
 
 def _unexplained(refused: int, *, steady: bool) -> Explanation:
     if refused:
-        message = f"no operator was seen to give another result, but {refused} of them could not be asked"
+        message = f"no operator gave another result, but {refused} of them could not be read"
     else:
         message = (
             "every operator's own result is right once all of them are kept in memory: something writes over the "

@@ -62,7 +62,7 @@ class BoardPool:
         there = [board for board in fitting if _port(board, ports) is not None]
         if not there:
             names = ", ".join(board.id for board in fitting) or "no board of that chip"
-            raise PortMissingError(f"none of the boards is at a port: {names}", hint="mww boards check says why")
+            raise PortMissingError(f"these boards are not connected: {names}", hint="mww boards check says why")
         with acquire_any(there, purpose=self._purpose, timeout=self._wait) as lease:
             self._boards.sort(key=lambda board: board.id != lease.board.id)
             yield replace(lease.board, port=find_port(lease.board, scan()))

@@ -41,7 +41,7 @@ def command(
         }
         emit_json("mww.firmware/1", document)
         return
-    say(f"Wrote the firmware for {board} to {output}. What is next:")
+    say(f"Wrote the firmware for {board} to {output}. Next steps:")
     say(f"  build      esphome compile {project.config}")
     say(f"  flash      mww flash --port PORT --firmware {output}")
     if len(manifests) > 1:

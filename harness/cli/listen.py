@@ -330,7 +330,7 @@ class _Terminal:
         elif result.first_mismatch is None:
             self._say("            the board's features are those of this computer")
         else:
-            self._say(f"            the board's features are others from slice {result.first_mismatch.slice} on")
+            self._say(f"            the board's features differ from slice {result.first_mismatch.slice} on")
 
     def end(self, seconds: float) -> None:
         self._say(f"{seconds:8.2f} s  end of the sound")

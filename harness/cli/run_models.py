@@ -69,7 +69,7 @@ def write_allowances(path: Path, results: Sequence[RunResult], reason: str, by: 
         allowances = merged(allowances, new, [item.clip for item in seen])
     before, after = render(former) if former else "", render(allowances)
     if allowances == former:
-        say(f"{path} stays as it is: no output differs otherwise than it says", err=aside)
+        say(f"{path} stays as it is: it already allows every difference", err=aside)
         return
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), str(path), n=2, lineterm="")
     say_lines("\n".join(lines), err=aside)
@@ -97,7 +97,7 @@ def _refusal(result: RunResult) -> str | None:
     if named is not None:
         return f"kernels are not the cause: {named.message}"
     if any(problem.code == "arithmetic" for problem in result.problems):
-        warn(f"{result.model} differs by more than rounding does", "mww bisect says the operator before you accept it")
+        warn(f"{result.model} differs by more than rounding does", "run mww bisect first: it names the operator")
     return None
 
 

@@ -83,7 +83,7 @@ def _warnings(result: SynthResult) -> list[tuple[str, str]]:
         hint = "--voice FILE.onnx adds voices of Piper; one file may hold hundreds (docs/synth.md)"
         warnings.append((message, hint))
     if result.voices and all(voice.engine == "espeak-ng" for voice in result.voices):
-        message = "espeak-ng says some words in a way that no model takes for them"
+        message = "espeak-ng pronounces some words so that no model recognises them"
         warnings.append((message, str(ENGINES["piper"].missing().hint)))
     return warnings
 

@@ -245,7 +245,7 @@ class EngineProcess(Closing):
         self.close()
         how = f"did not answer within {deadline:g} s" if status is None else _describe_exit(status)
         inference = self.inferences + finished if self.frame_size else None
-        hint = f"its last words: {detail}" if detail else "mww verify says what ESPHome's runtime would refuse"
+        hint = f"its last output: {detail}" if detail else "mww verify says what ESPHome's runtime would refuse"
         lost = EngineError(f"engine {self.engine} {how}", hint=hint, inference=inference)
         self._lost.append(lost)
         return lost

@@ -335,7 +335,7 @@ def _no_welcome(reader: Reader) -> LinkError:
         return BootLoopError(f"the board starts again and again, reset reason {starts[-1]}", hint=_last_start(counts))
     if counts.frames:
         return NoisyLinkError(
-            "the board is there, but its answer to Hello never arrived whole",
+            "the board's answer to Hello never arrived complete",
             hint="use a shorter cable or a lower --baud, and keep the logger off this port",
         )
     if b"waiting for download" in counts.tail:

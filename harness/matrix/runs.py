@@ -48,7 +48,7 @@ def take_runs(paths: Sequence[Path], subjects: Sequence[Subject]) -> tuple[Taken
         runs = [TakenRun(str(path), run) for run in read_runs(path) if run.model_sha256 in wanted]
         if not runs:
             hint = "a run belongs to the model whose sha256 it names"
-            raise InputError(f"{path} is a run of none of the models", hint=hint)
+            raise InputError(f"{path} is a run of another model", hint=hint)
         taken += runs
     return tuple(taken)
 
@@ -69,7 +69,7 @@ def golden_sources(places: Sequence[Path | str], subjects: Sequence[Subject]) ->
         names = [subject.name for subject in subjects if subject.file.sha256 == recorded]
         if not names:
             hint = "a golden belongs to the model that it was recorded from"
-            raise GoldenError(f"{place} is of none of the models", hint=hint)
+            raise GoldenError(f"{place} was recorded from another model", hint=hint)
         sources |= dict.fromkeys(names, place)
     return sources
 

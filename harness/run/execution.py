@@ -58,7 +58,7 @@ def check_inputs(setup: Setup, clips: Sequence[Clip], options: RunOptions) -> No
     if jobs < 1 or (jobs > 1 and not all(several)):
         raise UsageError(f"{jobs} jobs on the target {options.target}", hint="one board runs one clip at a time")
     if options.more_targets and (any(several) or len({options.target, *options.more_targets}) != len(several)):
-        raise UsageError("several targets that are not each another board", hint="name each board once; or --jobs")
+        raise UsageError("several targets must be different boards", hint="name each board once; or --jobs")
     if recorded is not None:
         recorded.check_model(model)
     _check_source(setup, clips, options)

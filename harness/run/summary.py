@@ -134,7 +134,7 @@ def _of_outputs(model: Model, clip: ClipResult, constant: int | None) -> list[Cl
         return []
     warnings = []
     if constant is not None:
-        message = f"every output is {constant}, whatever is heard: the model is broken, mww verify may tell where"
+        message = f"every output is {constant}, whatever is heard: the model is broken, mww verify may show where"
         warnings.append(ClipWarning("constant-output", message))
     lowest = int(clip.trace.outputs.min())
     if lowest >= model.cutoff_byte:

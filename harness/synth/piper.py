@@ -91,7 +91,7 @@ class Piper:
             file.unlink()
         results = [_phonemes(match[1]) for match in _PHONEMES.finditer(log)]
         if len(results) != len(texts):
-            hint = f"known is piper-tts 1.8.0; this is {self.version()}; other engines: --engine flite"
+            hint = f"piper-tts 1.8.0 is supported; this is {self.version()}; other engines: --engine flite"
             raise SpeechError("piper does not say its phonemes", hint=hint)
         return results
 

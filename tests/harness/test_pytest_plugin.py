@@ -112,7 +112,7 @@ def test_a_board_that_is_not_there_fails_in_two_lines(folder: Path) -> None:
     (folder / "boards.yaml").write_text("boards: [{id: gone, chip: esp32, serial: no-such-serial}]")
     done = _run(folder, "def test_it(mww_board): pass\n", "--mww-boards", "boards.yaml")
     assert done.returncode == 1
-    assert "none of the boards is at a port: gone" in done.stdout
+    assert "these boards are not connected: gone" in done.stdout
     assert "Traceback" not in done.stdout
 
 

@@ -90,8 +90,8 @@ class LabgridClient:
         message = self._run("reserve", *self.address.tags)
         token = _TOKEN.search(message)
         if token is None:
-            hint = "the command line of labgrid 26.0 is what is understood"
-            raise LeaseError("labgrid-client reserve says nothing that is known", hint=hint)
+            hint = "the command line of labgrid 26.0 is understood"
+            raise LeaseError("the output of labgrid-client reserve has an unknown form", hint=hint)
         return token[1], "state: allocated" in message
 
     def wait(self, token: str) -> subprocess.Popen[bytes]:

@@ -165,7 +165,7 @@ class Graph:
                 if operator.op == op:
                     values = operator.inputs[1:] if op == "ASSIGN_VARIABLE" else operator.outputs
                     if len(values) != 1 or values[0] < 0:
-                        raise Node(self.model, main, operator).refused("it has not one value")
+                        raise Node(self.model, main, operator).refused("it needs exactly one value")
                     tensor = main.tensors[values[0]]
                     zero_point = tensor.quantization.zero_point if tensor.quantization else 0
                     shapes.setdefault(self.variable(operator), (tensor.shape, zero_point))

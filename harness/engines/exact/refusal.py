@@ -72,7 +72,7 @@ class Node:
             raise self.refused(f"tensor {tensor.index} is {tensor.dtype}, not {' or '.join(dtypes)}")
         quantization = tensor.quantization
         if quantization is None or quantization.per_channel or not quantization.scale > 0:
-            raise self.refused(f"tensor {tensor.index} has not one scale above 0")
+            raise self.refused(f"tensor {tensor.index} needs exactly one scale above 0")
         low, high = (-128, 127) if tensor.dtype == "INT8" else (0, 255)
         if not low <= quantization.zero_point <= high:
             raise self.refused(f"tensor {tensor.index} has the zero point {quantization.zero_point}")

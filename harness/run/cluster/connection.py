@@ -125,7 +125,7 @@ BATCH_SECONDS: Final = 250.0
 BATCH_CLIPS: Final = 256
 
 _AHEAD: Final = 2  # batches for each thread: one runs, one waits
-_DEADLY: Final = "workers died while they ran this clip, and nothing else"
+_DEADLY: Final = "workers died, each time with this clip alone"
 _SHARES: Final = 4  # of a small corpus for each thread, so that none idles long at the end
 
 
@@ -158,7 +158,7 @@ class Spread:
                 self._waiting.append(index)
                 self._run_waiting()
             for index in self._suspects:
-                self._arrived(index, nothing_but(ClusterError(_DEADLY, hint="the log of the workers may tell why")))
+                self._arrived(index, nothing_but(ClusterError(_DEADLY, hint="the workers' log may show why")))
         finally:
             if self._under_way:
                 self._scheduler.cancel([*self._under_way, self._pool])
@@ -254,5 +254,5 @@ def _refuse_others(here: Versions, workers: dict[str, Versions]) -> None:
     wrong = [f"worker {address} has {message}" for address, message in result.items() if message]
     if wrong:
         more = f"; and {len(wrong) - _NAMED} more workers" if len(wrong) > _NAMED else ""
-        hint = "install the same versions on every worker and here: outputs of different ones are no one result"
+        hint = "install the same versions on every worker and here: different versions may give different outputs"
         raise ClusterError(f"{'; '.join(wrong[:_NAMED])}{more}", hint=hint)

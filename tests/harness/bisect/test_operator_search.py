@@ -205,7 +205,7 @@ def test_what_a_target_can_never_tell_is_listed(
     assert result.first_mismatch is not None
     assert result.refused[0][1] == "no memory for so many"
     assert result.explanation is not None
-    assert "51 of them could not be asked" in result.explanation.account
+    assert "51 of them could not be read" in result.explanation.account
 
 
 def test_a_model_at_its_end_is_not_searched_past_its_clip(golden: EngineTensors) -> None:

@@ -73,7 +73,7 @@ def test_outputs_that_changed_with_the_library_are_told(tmp_path: Path) -> None:
 
 
 def test_a_run_of_another_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="none of the models"):
+    with pytest.raises(InputError, match="a run of another model"):
         found(recorded(tmp_path / "a", "2026.6.5", "1.1.2", model_sha256="0" * 64))
 
 

@@ -82,7 +82,7 @@ def test_a_board_that_dies_between_models_does_not_cost_the_results_before(model
 def test_targets_that_cannot_share_are_refused(models: Path) -> None:
     model = load_model(models / "okay_nabu.json")
     for names in (("emulator", "emulator"), ("socket://127.0.0.1:1", "socket://127.0.0.1:1"), ("virtual", "/dev/a")):
-        with pytest.raises(UsageError, match="not each another board"):
+        with pytest.raises(UsageError, match="must be different boards"):
             check_models([model], CLIPS, RunOptions(target=names[0], more_targets=names[1:]))
     with VirtualBoard("esp32s3") as item, VirtualBoard("esp32c3") as other, pytest.raises(UsageError, match="not like"):
         check_models([model], CLIPS, RunOptions(target=item.port, more_targets=(other.port,)))
