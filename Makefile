@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test reliability soak exact-campaign test-esphome-latest fuzz lint unit setup setup-demo clean
+.PHONY: demo test quick reliability soak exact-campaign test-esphome-latest fuzz lint unit setup setup-demo clean
 
 demo: $(VENV)/.demo
 	$(BIN)/mww demo --output demo
@@ -22,11 +22,15 @@ lint: $(VENV)/.test
 unit: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
+# Without the tests that are marked as slow, for a first look and between commits.
+quick: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow'
+
 # The firmware against the newest ESPHome on PyPI instead of the release that the project was written for.
 test-esphome-latest: $(VENV)/.test
 	MWW_ESPHOME_VERSION=latest $(BIN)/python -m pytest -n 2 --dist loadgroup tests/firmware
 
-# Ten minutes of libFuzzer on the firmware's decoder and session; `make test` has half a minute of it.
+# Ten minutes of libFuzzer on the firmware's decoder and session; `make test` has a quarter of a minute of it.
 fuzz: $(VENV)/.test
 	MWW_FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/firmware/test_core.py -k fuzzing
 

@@ -3,19 +3,33 @@
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 NO_NETWORK = ("dns error", "Failed to fetch", "error sending request", "Could not connect")
 
 
-@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13", "3.14"])
-def test_all_extras_resolve(python: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--python-version", python]
-    command += ["--python-platform", "x86_64-manylinux_2_28", "--extra", "all", "--extra", "test", "pyproject.toml"]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def resolved() -> dict[str, subprocess.CompletedProcess[str]]:
+    """What uv says of all extras for each Python: it waits for an index most of the time, so all at once."""
+
+    def resolve(python: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--python-version", python]
+        command += ["--python-platform", "x86_64-manylinux_2_28", "--extra", "all", "--extra", "test", "pyproject.toml"]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(PYTHONS, pool.map(resolve, PYTHONS), strict=True))
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.slow
+def test_all_extras_resolve(python: str, resolved: dict[str, subprocess.CompletedProcess[str]]) -> None:
+    result = resolved[python]
     if any(sign in result.stderr for sign in NO_NETWORK):
         pytest.skip(f"no package index to resolve against: {result.stderr.splitlines()[0]}")
     assert result.returncode == 0, result.stderr

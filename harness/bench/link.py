@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import cProfile
 import pstats
+import sys
 import threading
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import Any, Final
 
@@ -132,27 +134,36 @@ def _check(outputs: npt.NDArray[np.uint8], expected: bytes) -> None:
 
 
 def _profile(port: str, model: Model, frames: Frames) -> tuple[tuple[str, str], ...]:
-    """Where the time goes, in the sending and in the reading thread; profiling itself makes all slower."""
+    """Where the time goes, in the sending thread and then in the reading one; profiling itself makes all slower.
+
+    One after the other: from Python 3.12 on, a process has one profiler at a time. Nothing where another is active.
+    """
     sender, reader = cProfile.Profile(), cProfile.Profile()
 
     def begin(frame: FrameType, event: str, argument: Any) -> None:  # in the reader's thread, at its first call
-        reader.enable()
+        sys.setprofile(None)
+        with suppress(ValueError):
+            reader.enable()
 
-    threading.setprofile(begin)
-    try:
-        client = _opened(port, model)
-    finally:
-        threading.setprofile(None)
-
-    with client:
-        sender.enable()
-        client.infer(frames)
-        sender.disable()
+    with suppress(ValueError):
+        with _opened(port, model) as client:
+            sender.enable()
+            client.infer(frames)
+            sender.disable()
+        threading.setprofile(begin)
+        try:
+            client = _opened(port, model)
+        finally:
+            threading.setprofile(None)
+        with client:
+            client.infer(frames)
     return tuple(line for name, profile in (("sends", sender), ("reads", reader)) for line in _longest(name, profile))
 
 
 def _longest(name: str, profile: cProfile.Profile) -> list[tuple[str, str]]:
     profile.create_stats()
+    if not profile.getstats():  # pstats refuses a profile without a call
+        return []
     rows = [
         (times[2], f"{function} ({file.rsplit('/', 1)[-1]})" if line else function)
         for (file, line, function), times in pstats.Stats(profile).stats.items()  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -91,6 +92,7 @@ def test_checkpoint_and_configuration_say_all(architecture: Architecture, tmp_pa
     assert reference(checkpoint.architecture, checkpoint.weights, slices) == expected
 
 
+@pytest.mark.slow
 @needs_tensorflow
 @needs_tflm
 @settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -99,13 +101,13 @@ def test_tflm_answers_what_numpy_computes(architecture: Architecture, tmp_path_f
     folder = tmp_path_factory.mktemp("any")
     stride, window = architecture.stride, architecture.training_slices
     checkpoint = write_checkpoint(architecture, folder)
-    calibration = [random_slices(30, seed) for seed in range(100)]
+    calibration = [random_slices(30, seed) for seed in range(30)]
     reference_result, result = (
         export_to_tflite(
             checkpoint,
             folder / converter,
             calibration=calibration,
-            minimum_clips=100,
+            minimum_clips=30,
             keep_failed=True,
             converter=converter,
         )

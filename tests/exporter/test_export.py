@@ -31,6 +31,7 @@ from tests.support.needs import needs_tensorflow
 from tests.support.networks import ARCHITECTURES, random_weights
 from tests.support.same_model import assert_same_model
 from tests.support.tflm import run_tflm
+from tests.support.waiting import PATIENCE
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
 FEATURES = fixtures_dir() / "calibration" / "features.npz"
@@ -133,7 +134,7 @@ sys.exit(main(sys.argv[1:]))
 """
     words = ["--checkpoint", str(checkpoint), "--calibration", str(FEATURES), "--output", str(tmp_path), "--json"]
     done = subprocess.run(
-        [sys.executable, "-c", program, *words], check=False, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", program, *words], check=False, capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["converter"] == "direct"

@@ -17,6 +17,7 @@ from mww.core.errors import ConfigurationError, ManifestError, OutputError, Unkn
 from mww.esphome.manifest import is_manifest, load_manifest, save_manifest, write_micro
 from mww.esphome.manifest_schema import schema_problems
 from tests.support.esphome_env import esphome_python
+from tests.support.waiting import PATIENCE
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
 
@@ -77,7 +78,7 @@ def esphome_verdicts(manifests: list[dict[str, Any]]) -> list[str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=120,
+        timeout=PATIENCE,
     )
     return done.stdout.splitlines()
 

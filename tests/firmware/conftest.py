@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.esphome_env import esphome_python
 from tests.support.esphome_host import build_host_firmware
+from tests.support.waiting import PATIENCE
 
 Esphome = Callable[..., str]
 
@@ -30,7 +31,7 @@ def esphome() -> Esphome:
 
     def run(*arguments: str | Path, fails: bool = False) -> str:
         command = [str(python), "-m", "esphome", *map(str, arguments)]
-        result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300, env=environment)
+        result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE, env=environment)
         message = result.stdout + result.stderr
         assert bool(result.returncode) == fails, message
         return message

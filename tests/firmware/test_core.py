@@ -11,8 +11,9 @@ import pytest
 
 from mww.core.resources import firmware_dir
 from tests.support.host_build import build_host
+from tests.support.waiting import PATIENCE
 
-FUZZ_SECONDS = float(os.environ.get("MWW_FUZZ_SECONDS", "30"))
+FUZZ_SECONDS = float(os.environ.get("MWW_FUZZ_SECONDS", "16"))
 """For both targets together; `make fuzz` sets ten minutes."""
 
 
@@ -21,9 +22,10 @@ def needs(tool: str, package: str) -> pytest.MarkDecorator:
 
 
 @needs("c++", "g++")
+@pytest.mark.slow
 def test_the_cpp_tests_pass_under_the_sanitisers(tmp_path: Path) -> None:
     tests = build_host(tmp_path, "mww_tests", "MWW_TESTS=ON")
-    done = subprocess.run([tests], capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run([tests], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "tests passed" in done.stdout
 
@@ -36,6 +38,7 @@ def test_clang_finds_nothing_to_warn_of(tmp_path: Path, monkeypatch: pytest.Monk
 
 @needs("clang++", "clang")
 @pytest.mark.parametrize("target", ["decoder", "session"])
+@pytest.mark.slow
 def test_fuzzing_finds_nothing(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "clang++")
     fuzzer = build_host(tmp_path / "build", f"fuzz_{target}", "MWW_FUZZ=ON")

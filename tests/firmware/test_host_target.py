@@ -110,6 +110,7 @@ def test_a_wrong_front_end_in_esphome_is_named(
     assert (problem.code, words in problem.message) == ("frontend", True)
 
 
+@pytest.mark.slow
 def test_what_esphomes_microphone_hears_is_shown_and_kept(
     program: Path, tmp_path: Path, models: Path, clips: Path
 ) -> None:

@@ -53,6 +53,7 @@ def test_a_trainers_script_exports_and_judges(
 
 
 @needs_tensorflow
+@pytest.mark.slow
 def test_a_keras_model_in_memory_is_converted(
     names: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

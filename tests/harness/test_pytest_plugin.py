@@ -23,6 +23,7 @@ from harness.virtual.process import VirtualBoard
 from mww.esphome.model import load_model
 from tests.support.plugin import PLUGIN
 from tests.support.rack import rack
+from tests.support.waiting import PATIENCE
 
 pytest.importorskip("pytest_embedded", reason="needs pytest-embedded, which the extra test installs")
 
@@ -53,7 +54,7 @@ def _run(folder: Path, tests: str, *arguments: str) -> subprocess.CompletedProce
     (folder / "test_it.py").write_text("import pytest, time, pathlib\n" + tests)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
     return subprocess.run(
-        _command(*arguments), cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+        _command(*arguments), cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
 
 
@@ -128,13 +129,15 @@ def test_alone(mww_board, number):
 """
 
 
+@pytest.mark.slow
 def test_more_workers_than_boards_wait_and_never_share(folder: Path) -> None:
-    done = _run(folder, _SHARED, "--mww-boards", "boards.yaml", "--mww-chip", "esp32s3", "-n", "4")
+    done = _run(folder, _SHARED, "--mww-boards", "boards.yaml", "--mww-chip", "esp32s3", "-n", "3")
     assert done.returncode == 0, done.stdout
     used = (folder / "used").read_text().split()
     assert (len(used), set(used)) == (12, {"left", "right"})
 
 
+@pytest.mark.slow
 def test_a_killed_run_frees_its_board(folder: Path) -> None:
     (folder / "test_hold.py").write_text(
         "import time\ndef test_hold(mww_board):\n    open('held', 'w').close()\n    time.sleep(100)\n"
@@ -171,6 +174,7 @@ def test_a_dead_board_fails_one_test_and_no_later_one(folder: Path, models: Path
     assert "cannot connect to socket://127.0.0.1:9" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_board_that_hangs_in_a_test_fails_that_test_and_no_later_one(folder: Path, models: Path) -> None:
     tests = f"""
 import numpy
@@ -203,6 +207,7 @@ def test_an_installed_package_brings_the_plugin() -> None:
     assert '[project.entry-points.pytest11]\nmww = "harness.pytest_plugin"' in project
 
 
+@pytest.mark.slow
 def test_allowances_are_read_from_the_project_and_told_at_the_end(
     folder: Path, models: Path, spoken: tuple[npt.NDArray[np.int8], ...]
 ) -> None:
@@ -220,10 +225,10 @@ def test_allowances_are_read_from_the_project_and_told_at_the_end(
         "def test_okay(mww_check, mww_model):\n    assert mww_check(mww_model, 'golden.npz').verdict == 'pass'\n"
         "def test_again(mww_check, mww_model):\n    assert mww_check(mww_model, 'golden.npz').verdict == 'pass'\n"
     )
-    options = ("--mww-model", str(model.path), "-n", "2")
+    options = ("--mww-model", str(model.path))
     assert _run(folder, tests, *options).returncode == 1
     (folder / DEFAULT_NAME).write_text(render([allowance]))
-    done = _run(folder, tests, *options)
+    done = _run(folder, tests, *options, "-n", "2")
     assert done.returncode == 0, done.stdout
     assert "okay_nabu: used: it takes 1 output of 1 clip" in done.stdout
     assert "seen on the S3) [2 tests]" in done.stdout

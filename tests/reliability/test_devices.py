@@ -6,6 +6,7 @@ from benchmarks.reliability.devices import LIES, STRANGERS, try_lies, try_strang
 
 
 @pytest.mark.parametrize("name", LIES)
+@pytest.mark.slow
 def test_a_board_that_lies_ends_in_a_result_or_one_error(name: str) -> None:
     assert [lost for lost in try_lies(name, 2, seed=7) if lost] == []
 

@@ -7,10 +7,12 @@ from benchmarks.reliability.faults import FAULTS, try_deaths, try_faults, try_re
 
 
 @pytest.mark.parametrize("kind", FAULTS)
+@pytest.mark.slow
 def test_a_fault_costs_no_more_than_the_clip_that_it_hits(kind: str) -> None:
     assert [lost for lost in try_faults(kind, 1, seed=7) if lost] == []
 
 
+@pytest.mark.slow
 def test_a_board_that_comes_back_under_another_name_goes_on() -> None:
     assert [lost for lost in try_renaming(1, seed=7) if lost] == []
 

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
 import tty
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from filelock import FileLock
 
 from tests.support.engine_server import EngineServer
 from tests.support.host_board import Noise, frames_of
+from tests.support.waiting import PATIENCE, wait_for
 
 STRICT: Final = ("-O1", "-Wall", "-Wextra", "-Werror", "-Wno-unused-parameter")  # ESPHome's headers leave some unused
 FLAGS: Final = (
@@ -76,7 +76,7 @@ def tool(name: str) -> str:
 
 
 def _run(*command: str) -> None:
-    result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE)
     assert result.returncode == 0, result.stderr
 
 
@@ -154,10 +154,7 @@ class HostProcess:
 
     def wait_for(self, text: str) -> None:
         """Until it has printed a text."""
-        deadline = time.monotonic() + 10
-        while text not in (message := Path(self._log.name).read_text()):
-            assert time.monotonic() < deadline, message
-            time.sleep(0.05)
+        wait_for(lambda: text in Path(self._log.name).read_text(), text)
 
     def __enter__(self) -> "HostProcess":
         return self

@@ -261,7 +261,7 @@ class BoardPort:
     """A `Port` with a `HostBoard` at its other end, in a thread, behind a noisy line."""
 
     def __init__(self, *, noise: Noise | None = None, **options: object) -> None:
-        self._noise = noise or Noise()
+        self.noise = noise or Noise()
         self._options = options
         self._to_host: queue.Queue[bytes] = queue.Queue()
         self._to_board: queue.Queue[bytes | None] = queue.Queue()
@@ -284,7 +284,7 @@ class BoardPort:
     def write(self, data: bytes) -> None:
         if not self._thread.is_alive():
             raise PortMissingError("the port went away", hint="plug it in")
-        self._to_board.put(b"".join(map(self._noise.disturb, frames_of(data))))
+        self._to_board.put(b"".join(map(self.noise.disturb, frames_of(data))))
 
     def reset_chip(self) -> bool:
         return False
@@ -307,7 +307,7 @@ class BoardPort:
         return HostBoard(self._transmit, boot_id=next(self._boot_ids), **options)  # type: ignore[arg-type]
 
     def _transmit(self, frame: bytes) -> None:
-        self._to_host.put(self._noise.disturb(frame))
+        self._to_host.put(self.noise.disturb(frame))
 
     def _run(self) -> None:
         started = time.monotonic()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,8 +13,7 @@ import yaml
 
 from harness.virtual.process import VirtualBoard
 from tests.support.labgrid_env import labgrid_programs
-
-_READY_SECONDS = 30.0
+from tests.support.waiting import PATIENCE, wait_for
 
 
 class Lab:
@@ -28,19 +26,16 @@ class Lab:
     def client(self, *words: str) -> str:
         """Run labgrid-client and return what it prints."""
         command = [str(labgrid_programs() / "labgrid-client"), "-x", self.coordinator, *words]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE).stdout
 
     def holders(self) -> list[str]:
         """Who has each place, `None` where nobody does."""
         lines = self.client("-v", "places").splitlines()
         return [line.partition(": ")[2] for line in lines if line.strip().startswith("acquired: ")]
 
-    def wait_until_free(self, seconds: float) -> float:
-        """Wait until nobody has a place, and return how long that took."""
-        started = time.monotonic()
-        while set(self.holders()) != {"None"}:
-            assert time.monotonic() - started < seconds, self.holders()
-        return time.monotonic() - started
+    def wait_until_free(self) -> None:
+        """Wait until nobody has a place."""
+        wait_for(lambda: set(self.holders()) == {"None"}, "a free lab")
 
 
 @contextmanager
@@ -50,7 +45,7 @@ def lab(folder: Path, chips: Sequence[str]) -> Iterator[Lab]:
         port = _free_port()
         running = Lab(f"127.0.0.1:{port}", folder)
         _start(stack, folder, "coordinator", "-l", running.coordinator)
-        _wait(lambda: _listens(port))
+        wait_for(lambda: _listens(port))
         for number, chip in enumerate(chips):
             board = stack.enter_context(VirtualBoard(chip, transport="pty"))
             resources = {"bench": {"RawSerialPort": {"port": board.port, "speed": 921600}}}
@@ -62,7 +57,7 @@ def lab(folder: Path, chips: Sequence[str]) -> Iterator[Lab]:
             running.client(*place, "create")
             running.client(*place, "set-tags", f"board={chip}")
             running.client(*place, "add-match", f"host-{number}/bench/NetworkSerialPort")
-        _wait(lambda: running.client("resources").count("NetworkSerialPort") == len(chips))
+        wait_for(lambda: running.client("resources").count("NetworkSerialPort") == len(chips))
         yield running
 
 
@@ -75,16 +70,8 @@ def _start(stack: ExitStack, folder: Path, program: str, *words: str) -> None:
             stderr=log,
             env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         )
-    stack.callback(process.wait, 30)
+    stack.callback(process.wait, PATIENCE)
     stack.callback(process.terminate)
-
-
-def _wait(ready: object) -> None:
-    assert callable(ready)
-    deadline = time.monotonic() + _READY_SECONDS
-    while not ready():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def _listens(port: int) -> bool:

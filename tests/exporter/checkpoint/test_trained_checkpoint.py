@@ -64,6 +64,7 @@ def as_trained(folder: Path) -> tuple[Path, Callable[[Any], Any]]:
 
 
 @needs_tensorflow
+@pytest.mark.slow
 def test_weights_that_the_optimiser_names_are_found_by_their_place_in_the_model(tmp_path: Path) -> None:
     prefix, model = as_trained(tmp_path)
     assert b"optimizer/_trainable_variables/0" in prefix.with_suffix(".index").read_bytes()

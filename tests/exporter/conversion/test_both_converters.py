@@ -26,6 +26,7 @@ def _assert_same(architecture: Architecture, weights: Weights) -> None:
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.slow
 def test_both_converters_give_the_same_model(name: str) -> None:
     _assert_same(ARCHITECTURES[name], random_weights(ARCHITECTURES[name]))
 

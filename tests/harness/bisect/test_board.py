@@ -87,6 +87,7 @@ def test_a_board_that_reboots_in_the_middle_is_an_error_and_gets_its_model_back(
         assert stored(board)[0] == model.sha256
 
 
+@pytest.mark.slow
 def test_a_board_that_hangs_is_an_error_and_says_what_it_is_left_with(
     model: Model, golden: EngineTensors, caplog: pytest.LogCaptureFixture
 ) -> None:

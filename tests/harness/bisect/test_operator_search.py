@@ -56,6 +56,7 @@ def test_the_small_model_has_all_of_esphome_s_operators_and_all_but_handles_can_
 
 
 @pytest.mark.parametrize("operator", ALTERABLE)
+@pytest.mark.slow
 def test_a_wrong_kernel_on_a_virtual_board_is_named(
     small: tuple[str, str], operator: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -26,6 +26,7 @@ _HOLD = """
 import sys, time
 from harness.boards.inventory import Board
 from harness.boards.leases import acquire
+from tests.support.waiting import PATIENCE
 lease = acquire(Board("theirs", "esp32s3", mac="f412fa5b8c20"), purpose="a test")
 print("held", flush=True)
 time.sleep(60)
@@ -126,7 +127,7 @@ if sys.argv[2] != str(os.geteuid()):
     os.setuid(int(sys.argv[2]))
 counter = pathlib.Path(sys.argv[1])
 for _ in range(25):
-    with acquire(Board("a", "esp32", serial="s", mac="24:0a:c4:00:00:01"), purpose="count", timeout=120):
+    with acquire(Board("a", "esp32", serial="s", mac="24:0a:c4:00:00:01"), purpose="count", timeout=PATIENCE):
         counter.write_text(str(int(counter.read_text()) + 1))
 """
 

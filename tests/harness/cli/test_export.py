@@ -15,6 +15,7 @@ import pytest
 from harness.cli import execute, mww
 from mww.core.resources import fixtures_dir
 from tests.support.needs import needs_tensorflow, needs_tflm
+from tests.support.waiting import PATIENCE
 
 MODEL = Path(pymicro_wakeword.__file__).parent / "models" / "hey_jarvis.tflite"
 FEATURES = fixtures_dir() / "calibration" / "features.npz"
@@ -118,7 +119,7 @@ def test_an_interrupt_is_exit_130_and_leaves_nothing(checkpoint: Path, tmp_path:
         while "pywrap_tensorflow" not in maps.read_text():  # in the middle of it, on any machine
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert b"Traceback" not in errors
     assert not (tmp_path / "out").exists()

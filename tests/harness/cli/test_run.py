@@ -20,6 +20,7 @@ from harness.clips.golden import Golden, Provenance, RecordedClip, write_golden
 from harness.clips.npz import write_archive
 from harness.run.workbench import Bench
 from mww.esphome.model import load_model
+from tests.support.waiting import PATIENCE, have_ended
 
 Slices = npt.NDArray[np.int8]
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -232,10 +233,10 @@ def test_an_interrupt_is_exit_130_and_leaves_nothing_behind(
         time.sleep(0.05)
     time.sleep(0.5)
     process.send_signal(name)
-    _, error = process.communicate(timeout=20)
+    _, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert error.decode().split() == ["interrupted"]
-    assert psutil.wait_procs(children, timeout=5)[1] == []
+    assert have_ended(children)
     assert list(report.iterdir()) == []
 
 

@@ -221,6 +221,7 @@ KERNELS = {"Prescott": "pni", "Sandybridge": "avx", "Haswell": "avx2", "SkylakeX
 """OpenBLAS's kernels by the newest instructions that they need, as Linux names these."""
 
 
+@pytest.mark.slow
 def test_matrix_kernels_and_threads_of_blas_change_nothing(models: Path) -> None:
     cpu = Path("/proc/cpuinfo")
     instructions = set(cpu.read_text().split()) if cpu.exists() else set()

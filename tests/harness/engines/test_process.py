@@ -17,6 +17,7 @@ import pytest
 from harness.engines.process import EngineProcess, started_ahead
 from mww.core.errors import EngineError
 from tests.support.needs import INTERPRETERS, engine_params
+from tests.support.waiting import PATIENCE
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
 OKAY_NABU = (MODELS / "okay_nabu.tflite").read_bytes()
@@ -35,7 +36,7 @@ def tflm() -> Iterator[EngineProcess]:
 
 
 def gone(pid: int) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
             return True

@@ -11,9 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from harness.check import check
 from harness.virtual.process import VirtualBoard
 from tests.harness.listen.test_listen import spoken, write_wav
+
+pytestmark = pytest.mark.slow
 
 Event = dict[str, Any]
 

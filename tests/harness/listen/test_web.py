@@ -21,6 +21,7 @@ import pytest
 
 from harness.listen.web import ListenPage
 from tests.harness.listen.test_listen import listen, spoken
+from tests.support.waiting import PATIENCE
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HOSTILE = '<img src=x onerror="document.title=1">"\'&'
@@ -47,7 +48,7 @@ def ask(
     url: str, what: str = "", *, method: str = "GET", host: str | None = None, origin: str | None = None
 ) -> tuple[int, dict[str, str], bytes]:
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=60)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=PATIENCE)
     headers = {"Host": host or parts.netloc} | ({"Origin": origin} if origin else {})
     connection.request(method, parts.path + what, headers=headers)
     answer = connection.getresponse()
@@ -58,7 +59,7 @@ def ask(
 def events(url: str, last: str) -> list[dict[str, Any]]:
     """What a page that is opened now gets, up to an event."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=60)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=PATIENCE)
     connection.request("GET", parts.path + "events")
     answer, results = connection.getresponse(), []
     while not results or results[-1]["event"] != last:
@@ -106,7 +107,7 @@ def test_it_judges_and_keeps_what_can_be_meant(page: ListenPage) -> None:
         )[0]
         == 200
     )
-    assert page.keep_requests.get(timeout=60) == "negative"
+    assert page.keep_requests.get(timeout=PATIENCE) == "negative"
 
 
 def test_a_page_that_is_opened_later_gets_what_it_missed(page: ListenPage) -> None:
@@ -190,7 +191,7 @@ def test_a_browser_shows_it(tmp_path: Path, dark: bool) -> None:
     flags += [f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
     threading.Thread(target=close_once_it_is_shown, args=[page], daemon=True).start()
     done = subprocess.run(
-        [BROWSER, *flags, "--dump-dom", page.url], capture_output=True, text=True, timeout=120, check=True
+        [BROWSER, *flags, "--dump-dom", page.url], capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     assert "<title>mww listen</title>" in done.stdout
     assert "<img" not in done.stdout

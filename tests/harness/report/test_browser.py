@@ -13,6 +13,7 @@ import pytest
 
 from harness.report.page import html_page
 from tests.support.run_results import clip, mixed_run, run, speech
+from tests.support.waiting import PATIENCE
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="needs Chromium: sudo apt-get install chromium")
@@ -58,7 +59,7 @@ def _look(tmp_path: Path, page: str, *, width: int, dark: bool = False) -> dict[
     flags += ["--allow-file-access-from-files", f"--window-size={max(width, _NARROWEST)},1000"]
     flags += [f"--blink-settings=preferredColorScheme={0 if dark else 1}"]
     done = subprocess.run(
-        [BROWSER, *flags, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=120, check=True
+        [BROWSER, *flags, "--dump-dom", path.as_uri()], capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     title = re.search(r"<title>(.*?)</title>", done.stdout)
     assert title is not None

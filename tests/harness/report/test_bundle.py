@@ -173,6 +173,7 @@ def test_a_hostile_name_is_only_ever_text(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run.json").read_text())["clips"][0]["name"] == f"positive/{HOSTILE}"
 
 
+@pytest.mark.slow
 def test_the_page_stays_small_however_long_the_run_is() -> None:
     hour = speech(3600, *range(10, 3600, 60))
     noise = np.random.default_rng(1).integers(0, 256, 120_000).astype(np.uint8)

@@ -124,6 +124,7 @@ def test_a_wrong_front_end_is_named(models: Path, clips: Path, kind: str) -> Non
     jsonschema.validate(json.loads(json.dumps(run_document([result]))), SCHEMA)
 
 
+@pytest.mark.slow
 def test_what_is_wrong_behind_the_front_end_is_looked_for_there(models: Path, clips: Path) -> None:
     given, model = clips / "okay_nabu", models / "okay_nabu.json"
     result = check(model, given, lead_in=1.5, target="virtual", source="audio", faults=("wrong=30",))
@@ -170,6 +171,7 @@ def test_an_older_firmware_says_so_once(models: Path, clips: Path, monkeypatch: 
     assert wire.FLAG_FRONTEND
 
 
+@pytest.mark.slow
 def test_finished_clips_are_recalled_with_their_features(models: Path, clips: Path, tmp_path: Path) -> None:
     journal = tmp_path / "unfinished.jsonl"
     words = {"lead_in": 1.5, "target": "virtual", "source": "audio", "faults": ("frontend=step",)}

@@ -30,6 +30,7 @@ def kill_after(board: VirtualBoard, clips: int, done: list[str]) -> None:
 
 
 @pytest.mark.parametrize("dies_at", [1, 6, 11])
+@pytest.mark.slow
 def test_the_clips_of_a_board_that_dies_are_done_by_the_others(models: Path, dies_at: int) -> None:
     loaded = [load_model(models / name) for name in ("okay_nabu.json", "alexa.json")]
     done: list[str] = []
@@ -48,6 +49,7 @@ def test_the_clips_of_a_board_that_dies_are_done_by_the_others(models: Path, die
     assert any(f"{mortal.port} was lost" in warning for warning in second.warnings)
 
 
+@pytest.mark.slow
 def test_when_every_board_dies_each_clip_says_why(models: Path) -> None:
     with ExitStack() as stack:
         boards = [stack.enter_context(VirtualBoard()) for _ in range(2)]
@@ -88,6 +90,7 @@ def test_targets_that_cannot_share_are_refused(models: Path) -> None:
         check_models([model], CLIPS, RunOptions(target=item.port, more_targets=(other.port,)))
 
 
+@pytest.mark.slow
 def test_the_command_line_takes_several_boards_and_reports_the_loss(
     models: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

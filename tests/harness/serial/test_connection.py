@@ -24,6 +24,7 @@ from harness.serial.connection import PortIdentity, identify, locate, open_port,
 from mww.core.errors import NoReplyError, PortBusyError, PortMissingError, RebootedError, WrongFirmwareError
 from tests.harness.link.test_client import FAST, flashed, frames
 from tests.support.host_board import BoardPort
+from tests.support.waiting import PATIENCE
 
 
 @dataclass
@@ -55,7 +56,7 @@ def url(server: socket.socket) -> str:
 
 
 def read_all(port: object, size: int) -> bytes:
-    data, deadline = b"", time.monotonic() + 5
+    data, deadline = b"", time.monotonic() + PATIENCE
     while len(data) < size and time.monotonic() < deadline:
         data += port.read()  # type: ignore[attr-defined]
     return data
@@ -106,7 +107,7 @@ def test_a_terminal_that_closes_went_away(terminal: Terminal) -> None:
     reader = Reader(port)
     os.close(terminal.master)
     with pytest.raises(PortMissingError, match="went away"):
-        reader.take(time.monotonic() + 5)
+        reader.take(time.monotonic() + PATIENCE)
     reader.close()
     port.close()
 
@@ -149,7 +150,7 @@ def test_a_port_without_a_serial_number_is_known_by_its_path(usb: list[UsbPort],
 def test_a_board_that_comes_back_elsewhere_is_waited_for(usb: list[UsbPort], terminal: Terminal) -> None:
     board = PortIdentity("/dev/ttyACM0", "7C:DF:A1", 0x303A, 0x1001)
     threading.Timer(0.3, usb.append, [UsbPort(terminal.path, "7C:DF:A1")]).start()
-    reopen_port(board, 115_200, timeout=10).close()
+    reopen_port(board, 115_200, timeout=PATIENCE).close()
     usb.clear()
     with pytest.raises(PortMissingError, match="went away"):
         reopen_port(board, 115_200, timeout=0.2)

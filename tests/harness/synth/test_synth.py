@@ -43,6 +43,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("engine", [pytest.param(name, marks=_needs(name)) for name in ENGINES])
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes(engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     minutes = 0 if engine == "piper" else 1  # it takes 20 s for one, and sentences are spoken as the phrase is
     few = ("--count", 3, "--near-misses", 1, "--negatives", minutes / 60)
@@ -64,6 +65,7 @@ def test_the_same_seed_gives_the_same_bytes(engine: str, tmp_path: Path, capsys:
 
 
 @_needs("flite")
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_and_gives_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ("alexa", "--engine", "flite", *FEW)
     synth(capsys, *asked, "--output", tmp_path / "whole")
@@ -133,6 +135,7 @@ def test_a_program_of_the_same_name_is_not_piper(
 
 @_needs("flite")
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of file sizes are POSIX")
+@pytest.mark.slow
 def test_a_disk_without_room_leaves_whole_clips_and_one_line(tmp_path: Path) -> None:
     words = ["synth", "alexa", "--output", str(tmp_path / "out"), "--engine", "flite", "--count", "3"]
     script = (
@@ -180,6 +183,7 @@ def minute(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("hey_mycroft", "hey my croft", "flite"),
     ],
 )
+@pytest.mark.slow
 def test_published_models_hear_the_phrase_and_little_else(
     word: str, phrase: str, engine: str, minute: Path, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,6 +25,7 @@ from mww.core.errors import MwwError
 from mww.esphome.model import load_model
 from mww.tflm.arena import predict_arena
 from tests.support import qemu_system
+from tests.support.waiting import have_ended
 
 Frames = npt.NDArray[np.int8]
 PLACES = ("emulator", "virtual", "qemu", "socket", "pty", "rfc2217")
@@ -127,9 +128,8 @@ def test_nothing_is_left_behind(place: str, models: Path) -> None:
         children = [child for child in psutil.Process().children(recursive=True) if child not in before]
         target.close()
         target.close()
-    gone, alive = psutil.wait_procs(children, timeout=10)
-    assert gone
-    assert not alive
+    assert children
+    assert have_ended(children)
 
 
 @pytest.mark.parametrize("options", [TargetOptions(engine="litert"), TargetOptions(chip="esp8266")])

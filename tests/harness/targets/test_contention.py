@@ -18,6 +18,8 @@ from harness.virtual.process import VirtualBoard
 from mww.core.errors import BootLoopError, PortBusyError
 from tests.harness.serial.test_port_users import held_by_another
 
+pytestmark = pytest.mark.slow
+
 TRANSPORTS = ("socket", "rfc2217", "pty")
 CLIPS = {f"clip {number}": np.full((60, 40), number, np.int8) for number in range(3)}
 

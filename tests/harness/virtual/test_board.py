@@ -22,6 +22,7 @@ from harness.virtual.process import VirtualBoard
 from harness.virtual.protocol import SYNC_PACKET, slip_frame
 from harness.virtual.server import TRANSPORT_NAMES
 from mww.core.errors import VirtualBoardError
+from tests.support.waiting import PATIENCE, have_ended
 
 
 @pytest.fixture(scope="module", params=["socket", "pty"])
@@ -30,7 +31,7 @@ def board(request: pytest.FixtureRequest) -> Iterator[VirtualBoard]:
         yield board
 
 
-def _answer(port: serial.SerialBase, data: bytes, enough: bytes, seconds: float = 5.0) -> bytes:
+def _answer(port: serial.SerialBase, data: bytes, enough: bytes, seconds: float = PATIENCE) -> bytes:
     """Write, and read until `enough` has come."""
     port.write(data)
     deadline, result = time.monotonic() + seconds, b""
@@ -81,9 +82,9 @@ def test_the_command_serves_until_it_is_told_to_end(tmp_path: Path, transport: s
         assert client.board.chip == "esp32s3"
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 130
+    assert process.wait(PATIENCE) == 130
     process.stdout.close()
-    assert not psutil.wait_procs(children, timeout=10)[1]
+    assert have_ended(children)
     assert {path.name for path in (tmp_path / "state").iterdir()} <= {"flash.bin", "board.json", "lock"}
 
 
@@ -101,11 +102,12 @@ def test_a_board_ends_with_the_process_that_started_it() -> None:
         "from harness.virtual.process import VirtualBoard; import os\n"
         "board = VirtualBoard(); print(board.pid, flush=True); os.kill(os.getpid(), 9)"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False)
     pid = int(result.stdout)
-    assert not psutil.pid_exists(pid) or not psutil.wait_procs([psutil.Process(pid)], timeout=10)[1]
+    assert not psutil.pid_exists(pid) or have_ended([psutil.Process(pid)])
 
 
+@pytest.mark.slow
 def test_a_machine_without_tflm_has_a_board_too(models: Path, clips: Path, tmp_path: Path) -> None:
     """The exact engine runs its models."""
     code = "import sys; sys.modules['tflite_micro'] = None; from harness.cli import main; main()"
@@ -121,7 +123,7 @@ def test_a_machine_without_tflm_has_a_board_too(models: Path, clips: Path, tmp_p
         run = [*mww, "run", model, "--wav", str(clips / "negative"), "--lead-in", "1", "--target", port]
         result = subprocess.run(run, capture_output=True, text=True, check=False)
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE)
     assert flashed.returncode == 0
     assert result.returncode == 0
     assert "are equal to the golden ones" in result.stdout
@@ -164,5 +166,5 @@ def test_noise_from_the_host_does_no_harm(transport: str) -> None:
 def test_a_board_that_is_killed_leaves_no_files(tmp_path: Path) -> None:
     code = "from harness.virtual.process import VirtualBoard; import os, sys; b = VirtualBoard(); os.kill(b.pid, 9)"
     environment = os.environ | {"TMPDIR": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", code], env=environment, timeout=120, check=True)
+    subprocess.run([sys.executable, "-c", code], env=environment, timeout=PATIENCE, check=True)
     assert not list(tmp_path.iterdir())

@@ -17,6 +17,7 @@ import pytest
 from harness.link.client import LinkClient
 from harness.virtual.process import VirtualBoard
 from mww.esphome.chips import VIRTUAL_CHIPS
+from tests.support.waiting import PATIENCE
 
 ESPTOOLS = (
     [sys.executable, "-m", "esptool"],
@@ -51,7 +52,9 @@ def noise(tmp_path: Path) -> Path:
 
 
 def _esptool(esptool: Sequence[str], port: str, *words: str) -> str:
-    done = subprocess.run([*esptool, "--port", port, *words], capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(
+        [*esptool, "--port", port, *words], capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -97,6 +100,7 @@ def test_a_region_and_the_whole_flash_are_erased(
         assert back.read_bytes() == b"\xff" * 0x1000
 
 
+@pytest.mark.slow
 def test_rfc2217_resets_the_board(esptool: list[str], noise: Path) -> None:
     noise.write_bytes(noise.read_bytes()[:3000])  # pyserial's rfc2217 takes 100 ms for many commands
     with VirtualBoard(transport="rfc2217") as board:

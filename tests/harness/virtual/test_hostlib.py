@@ -39,6 +39,7 @@ def test_another_source_is_another_library(tmp_path: Path) -> None:
     assert hostlib.source_hash(firmware) != before
 
 
+@pytest.mark.slow
 def test_without_a_compiler_ziglang_builds_it(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ziglang")
     monkeypatch.setenv("PATH", "/nonexistent")

@@ -17,6 +17,7 @@ from harness.clips.npz import write_archive
 from mww.core import files
 from mww.core.errors import OutputError
 from mww.core.files import appending, write_files
+from tests.support.waiting import PATIENCE
 
 
 def test_files_are_written_into_new_folders(tmp_path: Path) -> None:
@@ -68,12 +69,12 @@ def test_a_pipe_is_a_stream_and_without_a_reader_it_is_refused_at_once(tmp_path:
     with ThreadPoolExecutor(1) as pool:
         reading = pool.submit(pipe.read_bytes)
         wait_for_reader(pipe, content)
-        assert reading.result(60) == content
+        assert reading.result(PATIENCE) == content
     assert pipe.is_fifo()
 
 
 def wait_for_reader(pipe: Path, content: bytes) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while True:
         try:
             return write_files({pipe: content})
@@ -97,7 +98,7 @@ def test_the_own_output_is_continued(place: str, kind: str, tmp_path: Path) -> N
     words = [sys.executable, "-c", program, place.format(link=link)]
     target = tmp_path / "out"
     with target.open("wb") as out:
-        done = subprocess.run(words, stdout=out if kind == "file" else subprocess.PIPE, check=True, timeout=120)
+        done = subprocess.run(words, stdout=out if kind == "file" else subprocess.PIPE, check=True, timeout=PATIENCE)
     content = target.read_bytes() if kind == "file" else done.stdout
     assert content.split() == [b"before", b"one", b"two", b"after"]
     assert link.is_symlink()

@@ -10,6 +10,8 @@ import pytest
 
 from mww.verification import Check, verify_esphome_compatibility
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("tensorflow", reason="the traps are made with TensorFlow")
 
 

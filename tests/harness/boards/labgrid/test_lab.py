@@ -24,6 +24,9 @@ from mww.core.errors import PortMissingError
 from tests.support.lab import Lab, lab
 from tests.support.labgrid_env import labgrid_programs
 from tests.support.plugin import PLUGIN
+from tests.support.waiting import PATIENCE
+
+pytestmark = pytest.mark.slow
 
 ANY = "labgrid:board=esp32s3"
 
@@ -101,7 +104,7 @@ def _hold() -> subprocess.Popen[str]:
 def test_a_killed_run_frees_its_board(here: Lab) -> None:
     with _hold() as process:
         process.send_signal(signal.SIGKILL)
-        assert here.wait_until_free(20.0) < 20.0
+        here.wait_until_free()
 
 
 def test_a_board_whose_whole_host_died_is_taken_from_it(here: Lab) -> None:
@@ -173,7 +176,7 @@ def test_list_and_check_show_the_lab(here: Lab, tmp_path: Path, capsys: pytest.C
 _SHARED = """
 import pathlib, time, urllib.parse, pytest
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(3))
 def test_alone(mww_target, mww_board, mww_model, number):
     mine = pathlib.Path(f"using-{mww_target.info().chip}-{urllib.parse.urlsplit(mww_board.port).port}")
     mine.mkdir()  # fails when another worker is using this board
@@ -182,14 +185,14 @@ def test_alone(mww_target, mww_board, mww_model, number):
 """
 
 
-def test_four_workers_share_two_exporters_boards(here: Lab, tmp_path: Path, models: Path) -> None:
+def test_three_workers_share_two_exporters_boards(here: Lab, tmp_path: Path, models: Path) -> None:
     (tmp_path / "test_it.py").write_text(_SHARED)
-    words = [sys.executable, "-m", "pytest", *PLUGIN, "-q", "-p", "no:cacheprovider", "-n", "4"]
+    words = [sys.executable, "-m", "pytest", *PLUGIN, "-q", "-p", "no:cacheprovider", "-n", "3"]
     words += ["--mww-port", ANY, "--mww-chip", "esp32s3", "--mww-model", str(models / "okay_nabu.json")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[4]), *sys.path])}
     environment.pop("PYTEST_XDIST_WORKER", None)
     done = subprocess.run(
-        words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+        words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
-    assert "4 passed" in done.stdout, done.stdout
+    assert "3 passed" in done.stdout, done.stdout
     assert here.holders() == ["None", "None"]

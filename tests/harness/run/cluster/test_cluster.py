@@ -30,7 +30,10 @@ from mww.esphome.model import load_model
 
 distributed = pytest.importorskip("distributed", reason="the extra cluster is absent")
 dask = pytest.importorskip("dask", reason="the extra cluster is absent")
-pytestmark = pytest.mark.filterwarnings("ignore")  # Dask's own: sockets that it leaves to the collector
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # Dask's own: sockets that it leaves to the collector
+]
 
 
 def document(folder: Path) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from harness.run.results import RunResult
 from mww.core.children import start_child
 from mww.core.resources import fixtures_dir
 from mww.esphome.model import load_model
+from tests.support.waiting import PATIENCE
 
 OPTIONS = RunOptions(engine="exact", jobs=2)
 FEATURES = np.random.default_rng(0).integers(-128, 128, (6, 600, 40), np.int8)
@@ -142,7 +143,7 @@ def test_an_interrupt_ends_all_of_them(models: Path, tmp_path: Path) -> None:
         time.sleep(0.05)
     time.sleep(0.5)
     program.send_signal(signal.SIGINT)
-    _, errors = program.communicate(timeout=120)
+    _, errors = program.communicate(timeout=PATIENCE)
     assert program.returncode == 130
     assert b"Traceback" not in errors
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import psutil
@@ -22,6 +21,7 @@ from harness.virtual.factory import factory_image
 from mww.core.errors import ImageError, QemuError
 from tests.support import qemu_system
 from tests.support.plugin import PLUGIN
+from tests.support.waiting import PATIENCE, have_ended, wait_for
 
 
 @pytest.fixture
@@ -121,12 +121,8 @@ def test_a_killed_run_leaves_neither_qemu_nor_its_files(here: Path) -> None:
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) >= 2
         process.send_signal(signal.SIGKILL)
-    _, alive = psutil.wait_procs(children, timeout=10)
-    assert alive == []
-    deadline = time.monotonic() + 5
-    while list((here / "files").iterdir()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    assert have_ended(children)
+    wait_for(lambda: not list((here / "files").iterdir()))
 
 
 def test_an_operator_is_looked_for_in_qemu(
@@ -150,5 +146,7 @@ def test_tests_run_in_qemu(here: Path, models: Path) -> None:
     words = [sys.executable, "-m", "pytest", *PLUGIN, "-q", "-p", "no:cacheprovider"]
     words += ["test_it.py", "--mww-target", f"qemu:{here / 'esp32.bin'}", "--mww-model", str(models / "okay_nabu.json")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[4]), *sys.path])}
-    done = subprocess.run(words, cwd=here, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        words, cwd=here, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
     assert "1 passed" in done.stdout, done.stdout
