@@ -44,7 +44,7 @@ def export_direct(plan: Plan) -> list[Row]:
 def _export(plan: Plan, converter: str, whole: Goal, work: Goal) -> list[Row]:
     checkpoint = plan.scratch / f"{WAKE_WORD}.weights.h5"
     run(mww("recover", model_file(), "--output", checkpoint))
-    clips = plan.size(500, 8)
+    clips = plan.size(500, 30)
     calibration = calibration_file(plan.scratch / "calibration.npz", clips=clips)
     model, official = plan.scratch / f"{WAKE_WORD}.tflite", plan.scratch / "official.tflite"
     words = mww("export", "--checkpoint", checkpoint, "--calibration", calibration, "--output", plan.scratch)
