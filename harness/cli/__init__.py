@@ -6,10 +6,12 @@ A verb's module parses, calls and prints; errors, interrupts and exit codes are 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
 from typing import Final, NoReturn
 
@@ -94,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def execute(command: click.Command, arguments: Sequence[str], *, name: str | None = None) -> int:
     """Run a click command on the edge of the process, by its own or another name, and return its exit code."""
+    _open_closed_streams()
     as_json = "--json" in arguments
     debug = "--debug" in arguments
     words = [argument for argument in arguments if argument != "--debug"]  # taken in any place, for every verb
@@ -120,6 +123,13 @@ def execute(command: click.Command, arguments: Sequence[str], *, name: str | Non
         known = error if isinstance(error, MwwError) else _refused_by_the_system(error)
         print_error(known, as_json=as_json)
         return known.exit_code
+
+
+def _open_closed_streams() -> None:
+    """Give output that was closed before the start a place to go."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 -- open to the end
 
 
 def _refused_by_the_system(error: OSError | MemoryError | UnicodeEncodeError) -> MwwError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -84,8 +84,9 @@ def warn(message: str, hint: str | None = None) -> None:
 def print_error(error: MwwError, *, as_json: bool) -> None:
     """Print what is wrong and what to do: two lines on stderr, or with `--json` one document on stdout."""
     if as_json:
-        emit_json("mww.error/1", {"error": error.facts.to_json()})
-        return
+        with suppress(OSError):  # stdout itself may be what fails
+            emit_json("mww.error/1", {"error": error.facts.to_json()})
+            return
     click.secho("error: ", fg="red", nl=False, err=True)
     click.echo(printable(str(error)), err=True)
     if error.hint:

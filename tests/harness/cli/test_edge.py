@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -60,6 +61,22 @@ def test_what_the_system_refuses_is_one_line_and_a_hint(
     assert lines[1].startswith(" hint: ")
     with pytest.raises(type(error)):
         execute(_command(error), ["--debug"])
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ">&-",
+        "2>&-",
+        pytest.param("> /dev/full", marks=pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")),
+    ],
+)
+def test_output_that_is_closed_or_full_is_no_traceback(place: str) -> None:
+    command = f"exec {sys.executable} -m harness.cli verify absent.tflite --json {place}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert ("error: " in done.stderr) == ("full" in place)
 
 
 def test_a_traceback_only_with_debug() -> None:
