@@ -198,7 +198,7 @@ def _gives(golden: Streamer, frames: Frames, outputs: Outputs, count: int | None
 def _reorderings(difference: Difference, *, thorough: bool) -> Iterator[tuple[Frames, str]]:
     """The clip with its slices in other orders: in every frame, then in a single one."""
     frames, first = difference.frames, difference.first
-    orders = _orders(frames.shape[1])
+    orders = orders_of_slices(frames.shape[1])
     for order in orders:
         yield frames[:, order], f"the slices of every frame reach the model in the order {order}"
     if len(frames) > _LONGEST or not thorough:
@@ -212,7 +212,7 @@ def _reorderings(difference: Difference, *, thorough: bool) -> Iterator[tuple[Fr
                 yield changed, f"the slices of frame {index} reach the model in the order {order}"
 
 
-def _orders(stride: int) -> list[list[int]]:
+def orders_of_slices(stride: int) -> list[list[int]]:
     """Every other order of a frame's slices; of long frames, every exchange of two."""
     straight = list(range(stride))
     if stride <= 4:

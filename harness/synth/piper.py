@@ -89,7 +89,7 @@ class Piper:
         log = self._call(voice, 1.0, texts, folder, "--debug")
         for file in folder.glob("*.wav"):
             file.unlink()
-        results = [_phonemes(match[1]) for match in _PHONEMES.finditer(log)]
+        results = [logged_phonemes(match[1]) for match in _PHONEMES.finditer(log)]
         if len(results) != len(texts):
             hint = f"piper-tts 1.8.0 is supported; this is {self.version()}; other engines: --engine flite"
             raise SpeechError("piper does not say its phonemes", hint=hint)
@@ -156,7 +156,7 @@ def _licence(file: Path) -> str:
     return match[1][:100] if match else "unknown"
 
 
-def _phonemes(logged: str) -> tuple[str, ...]:
+def logged_phonemes(logged: str) -> tuple[str, ...]:
     """Phonemes of the letters in a line of the program's log; a stress mark stays before its vowel."""
     try:
         letters = [str(letter) for sentence in ast.literal_eval(logged) for letter in sentence]

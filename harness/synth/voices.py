@@ -67,7 +67,7 @@ class Espeak:
     def phonemes(self, voice: Voice, texts: Sequence[str], folder: Path) -> list[tuple[str, ...]]:
         """See `Engine`."""
         command = [self.name, "-q", "-x", "--sep=_", "-v", voice.handle, "--stdin"]
-        return [_phonemes(call(command, text=text).stdout) for text in texts]
+        return [printed_phonemes(call(command, text=text).stdout) for text in texts]
 
     def _languages(self) -> set[str]:
         rows = [row.split() for row in call([self.name, "--voices"]).stdout.splitlines()[1:]]
@@ -82,7 +82,7 @@ def _espeak_voice(name: str) -> Voice:
     return Voice("espeak-ng", name, name, name.partition("+")[0].lower(), _ESPEAK_LICENCE)
 
 
-def _phonemes(output: str) -> tuple[str, ...]:
+def printed_phonemes(output: str) -> tuple[str, ...]:
     """Phonemes of the program's mnemonics, `h_'eI dZ_'A@_v_I_s`; a foreign word stands between `(en)` and `(de)`."""
     spoken = re.sub(r"\([a-z-]+\)", "_", output)
     words = [word for word in ([part for part in word.split("_") if part] for word in spoken.split()) if word]

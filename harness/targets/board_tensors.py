@@ -100,7 +100,7 @@ class BoardTensors(TensorSource):
 
     def close(self) -> None:
         """Leave the board with the model that it is asked about."""
-        with _uninterrupted():
+        with uninterrupted():
             if self._borrowed:
                 self._borrowed = False
                 self._give_back()
@@ -162,7 +162,7 @@ def _needed_arena(content: bytes, chip: str) -> int:
 
 
 @contextmanager
-def _uninterrupted() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """Hold Ctrl-C and SIGTERM back until the end; signals reach the main thread alone."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -14,7 +14,7 @@ from harness.bisect.explanation import bisect
 from harness.clips.clip import ArrayClip
 from harness.link.client import LinkClient
 from harness.link.model_table import ModelRecord
-from harness.targets.board_tensors import _uninterrupted
+from harness.targets.board_tensors import uninterrupted
 from harness.targets.emulator import EngineTensors, golden_tensors
 from harness.targets.registry import TargetOptions, open_tensors
 from harness.virtual.process import VirtualBoard
@@ -57,7 +57,7 @@ def test_an_interrupted_search_gives_the_model_back(model: Model, golden: Engine
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_waits_until_the_model_is_back(number: int) -> None:
     reached = False
-    with pytest.raises(KeyboardInterrupt), _uninterrupted():
+    with pytest.raises(KeyboardInterrupt), uninterrupted():
         os.kill(os.getpid(), number)
         os.kill(os.getpid(), number)
         reached = True

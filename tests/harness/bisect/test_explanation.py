@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from harness.bisect.explanation import bisect
-from harness.bisect.reenactment import _orders, suspect
+from harness.bisect.reenactment import orders_of_slices, suspect
 from harness.cli import execute, mww
 from harness.cli.bisect import headline
 from harness.clips.clip import ArrayClip
@@ -206,7 +206,7 @@ def test_an_output_that_is_always_damaged_is_no_operator_s_fault(
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 5, 40])
 def test_the_orders_of_a_frame_are_few_and_each_is_another(stride: int) -> None:
-    orders = _orders(stride)
+    orders = orders_of_slices(stride)
     assert len(orders) == len({tuple(order) for order in orders}) <= 780
     assert all(sorted(order) == list(range(stride)) != order for order in orders)
 

@@ -24,10 +24,10 @@ from harness.synth.effects import (
     repitch,
     tones,
 )
-from harness.synth.piper import _phonemes
+from harness.synth.piper import logged_phonemes
 from harness.synth.plan import MINUTE, Amounts, Material, committed_sentences, near_miss, read_sentences, shared
 from harness.synth.speech import Voice, check_script, resample
-from harness.synth.voices import _phonemes as espeak_phonemes
+from harness.synth.voices import printed_phonemes
 from mww.core.errors import InputError, UsageError
 
 CONSONANTS = ("b", "d", "k", "m", "s", "t", "v", "l", "h")
@@ -62,13 +62,13 @@ def test_a_near_miss_has_the_phrases_rhythm_and_most_of_its_phonemes(phrase: lis
 
 def test_phonemes_of_pipers_log_are_whole_sounds() -> None:
     line = "[['h', 'ˈ', 'e', 'ɪ', ' ', 'd', 'ʒ', 'ˈ', 'ɑ', 'ː', 'ɹ', 'v', 'ɪ', 's', '.']]"
-    assert _phonemes(line) == ("h", "ˈeɪ", " ", "dʒ", "ˈɑː", "ɹ", "v", "ɪ", "s")
-    assert _phonemes("[['t', 'ʲ', ' ', 'ɔ', '̃']]") == ("tʲ", " ", "ɔ̃")
-    assert _phonemes("[[open('x')]]") == ()
+    assert logged_phonemes(line) == ("h", "ˈeɪ", " ", "dʒ", "ˈɑː", "ɹ", "v", "ɪ", "s")
+    assert logged_phonemes("[['t', 'ʲ', ' ', 'ɔ', '̃']]") == ("tʲ", " ", "ɔ̃")
+    assert logged_phonemes("[[open('x')]]") == ()
 
 
 def test_phonemes_of_espeak_without_the_marks_of_foreign_words() -> None:
-    assert espeak_phonemes("h_'eI (en)_k_(de)_t\n (en) s\n") == ("h", "'eI", " ", "k", "t", " ", "s")
+    assert printed_phonemes("h_'eI (en)_k_(de)_t\n (en) s\n") == ("h", "'eI", " ", "k", "t", " ", "s")
 
 
 @given(st.integers(8000, 48000), st.integers(200, 3000))
