@@ -25,13 +25,18 @@ _KERNELS: Final = (
 
 
 def set_up_blas() -> None:
-    """Before numpy is imported: one thread, as threads cost more than they win with products so small; and kernels.
+    """Before numpy is imported: one thread, as threads cost more than they win with products so small; and kernels."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    choose_kernels()
+
+
+def choose_kernels() -> None:
+    """Before numpy is imported: the kernels that fit the processor; what is set in the environment stays as it is.
 
     OpenBLAS takes its slowest kernels, a quarter as fast, for an Intel processor that is newer than itself: numpy 1.26
-    does for those since Sapphire Rapids. What is set in the environment stays as it is.
+    does for those since Sapphire Rapids.
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    if "OPENBLAS_CORETYPE" not in os.environ and (name := _kernels()) is not None:
+    if "numpy" not in sys.modules and "OPENBLAS_CORETYPE" not in os.environ and (name := _kernels()) is not None:
         os.environ["OPENBLAS_CORETYPE"] = name
 
 

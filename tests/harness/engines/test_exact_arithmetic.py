@@ -262,6 +262,9 @@ def test_the_kernels_are_those_that_an_intel_processor_has_instructions_for(
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     environment: dict[str, str] = {}
     monkeypatch.setattr("os.environ", environment)
+    blas.choose_kernels()
+    assert environment == {}  # numpy is there already
+    monkeypatch.delitem(sys.modules, "numpy")
     blas.set_up_blas()
     assert environment == {"OPENBLAS_NUM_THREADS": "1"} | ({"OPENBLAS_CORETYPE": kernels} if kernels else {})
     environment.update({"OPENBLAS_CORETYPE": "Zen", "OPENBLAS_NUM_THREADS": "3"})
