@@ -4,13 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import flatbuffers
 import numpy as np
 import pymicro_wakeword
 import pytest
-from ai_edge_litert import schema_py_generated as schema
 
 from exporter.model_analyzer import compare_models
+from tests.support.edited_model import edited_model
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
 OKAY_NABU = MODELS / "okay_nabu.tflite"
@@ -18,16 +17,7 @@ OKAY_NABU = MODELS / "okay_nabu.tflite"
 
 @pytest.fixture
 def edited(tmp_path: Path) -> Callable[[Callable[[Any], None]], Path]:
-    def edit(change: Callable[[Any], None]) -> Path:
-        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(OKAY_NABU.read_bytes()))
-        change(model)
-        builder = flatbuffers.Builder(1024)
-        builder.Finish(model.Pack(builder), b"TFL3")
-        path = tmp_path / "edited.tflite"
-        path.write_bytes(bytes(builder.Output()))
-        return path
-
-    return edit
+    return lambda change: edited_model(OKAY_NABU, change, tmp_path / "edited.tflite")
 
 
 def test_a_model_is_itself() -> None:

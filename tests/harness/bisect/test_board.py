@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from harness.clips.clip import ArrayClip
 from harness.link.client import LinkClient
 from harness.link.model_table import ModelRecord
 from harness.targets.board_tensors import uninterrupted
-from harness.targets.emulator import EngineTensors, golden_tensors
+from harness.targets.emulator import EngineTensors
 from harness.targets.registry import TargetOptions, open_tensors
 from harness.virtual.process import VirtualBoard
 from mww.core.errors import DeviceError, HungError, RebootedError, UsageError
@@ -25,12 +24,6 @@ from mww.tflm.arena import predict_arena
 from tests.support.every_operator import every_operator
 
 CLIP = ArrayClip("clip", np.random.default_rng(0).integers(-128, 127, (60, 40), np.int8))
-
-
-@pytest.fixture(scope="module")
-def golden() -> Iterator[EngineTensors]:
-    with golden_tensors() as source:
-        yield source
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,21 +23,10 @@ from harness.targets.registry import TargetOptions, open_tensors
 from harness.virtual.faults import alter_kernel
 from harness.virtual.process import VirtualBoard
 from mww.core.errors import FeatureError
-from mww.esphome.model import Model, load_model
+from mww.esphome.model import Model
 from mww.tflite.model_file import Tensor
 
 Slices = npt.NDArray[np.int8]
-
-
-@pytest.fixture(scope="module")
-def model(models: Path) -> Model:
-    return load_model(models / "okay_nabu.json")
-
-
-@pytest.fixture(scope="module")
-def golden() -> Iterator[EngineTensors]:
-    with golden_tensors() as source:
-        yield source
 
 
 def test_equal_outputs_need_no_search_and_say_what_was_compared(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,7 @@ from harness.targets.emulator import EngineTensors, golden_tensors
 from harness.virtual.faults import ALTERABLE, alter_kernel
 from mww.core.errors import EngineError
 from mww.esphome.contract import REGISTERED_OPS
-from mww.esphome.model import Model, load_model, model_of
+from mww.esphome.model import Model, model_of
 from mww.tflite.model_file import Tensor, read_model, with_outputs
 from tests.support.every_operator import every_operator
 
@@ -28,17 +27,6 @@ Slices = npt.NDArray[np.int8]
 SATURATED = ("LOGISTIC", "QUANTIZE")
 """Operators whose first result is too high to be 8 steps higher."""
 SMALL = np.random.default_rng(0).integers(-128, 127, (90, 40), np.int8)
-
-
-@pytest.fixture(scope="module")
-def model(models: Path) -> Model:
-    return load_model(models / "okay_nabu.json")
-
-
-@pytest.fixture(scope="module")
-def golden() -> Iterator[EngineTensors]:
-    with golden_tensors() as source:
-        yield source
 
 
 @pytest.fixture(scope="module")

@@ -29,16 +29,10 @@ def published() -> dict[str, Path]:
 @pytest.fixture
 def edit(tmp_path: Path, published: dict[str, Path]) -> Edit:
     """Write a published model again, changed through TensorFlow's own flatbuffer objects."""
-    from ai_edge_litert import schema_py_generated as schema
+    from tests.support.edited_model import edited_model
 
     def edited(change: Change, name: str = "okay_nabu") -> Path:
-        model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(published[name].read_bytes()))
-        change(model)
-        builder = flatbuffers.Builder(1024)
-        builder.Finish(model.Pack(builder), b"TFL3")
-        path = tmp_path / "edited.tflite"
-        path.write_bytes(bytes(builder.Output()))
-        return path
+        return edited_model(published[name], change, tmp_path / "edited.tflite")
 
     return edited
 
