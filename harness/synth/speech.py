@@ -24,6 +24,7 @@ from mww.esphome.contract import SAMPLE_RATE
 Samples = npt.NDArray[np.float64]
 """Mono sound at 16 kHz, `[n]`; full scale is 1."""
 
+_LONGEST_TEXT: Final = 200  # characters of a phrase
 _LONGEST_SPEECH: Final = 120
 """Seconds that a program may speak in one file."""
 _TIMEOUT: Final = 120.0
@@ -191,6 +192,9 @@ def check_script(text: str, voice: Voice) -> None:
     """
     if not any(letter.isalpha() for letter in text) or not text.isprintable():
         raise UsageError(f"{text[:60]!r} is not a phrase to speak", hint="give words, in one line")
+    if len(text) > _LONGEST_TEXT:
+        message = f"a text of {len(text)} characters is too long to speak"
+        raise UsageError(message, hint=f"{_LONGEST_TEXT} characters at most; a wake word has some ten")
     scripts = ("LATIN", *_SCRIPTS.get(voice.language.partition("-")[0].partition("_")[0], ()))
     for letter in filter(str.isalpha, re.sub(r"\[\[.*?\]\]", "", text)):
         script = unicodedata.name(letter, "unknown").partition(" ")[0]

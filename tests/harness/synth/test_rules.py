@@ -171,6 +171,11 @@ def test_letters_that_a_voice_does_not_read_are_refused(language: str, text: str
         check_script(text, Voice("espeak-ng", "x", "x", language, ""))
 
 
+def test_a_phrase_of_thousands_of_letters_is_refused_at_once() -> None:
+    with pytest.raises(UsageError, match="10000 characters"):
+        check_script("a" * 10_000, Voice("espeak-ng", "x", "x", "en", ""))
+
+
 @pytest.mark.parametrize(
     ("language", "text"),
     [("ru", "привет Nabu"), ("de", "Grüß Gott"), ("en-us", "hey [[mˈaɪkɹɔːθ]]"), ("ja", "ねえ ナブ 海")],
