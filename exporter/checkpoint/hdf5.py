@@ -79,16 +79,17 @@ def read_hdf5(source: Path | bytes, name: str) -> Hdf5:
             h5py.File(stream, "r") as file,
         ):
             _collect(h5py, file, "", arrays, count())
-            return _legacy(file, arrays) or Hdf5(arrays)
+            return _legacy(h5py, file, arrays) or Hdf5(arrays)
     except _FAULTS as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         hint = "was it copied whole?"
         raise CheckpointError(f"{name} is not a readable checkpoint: {reason[:200]}", hint=hint) from error
 
 
-def _legacy(file: Any, arrays: Mapping[str, FloatArray]) -> Hdf5 | None:
+def _legacy(h5py: ModuleType, file: Any, arrays: Mapping[str, FloatArray]) -> Hdf5 | None:
     """The weights of a file of Keras 2's layout; None where it is another."""
-    prefix = f"{_LEGACY_GROUP}/" if _LEGACY_GROUP in file else ""
+    is_whole_model = isinstance(file.get(_LEGACY_GROUP, getlink=True), h5py.HardLink)
+    prefix = f"{_LEGACY_GROUP}/" if is_whole_model else ""
     layers = list(_texts(file[_LEGACY_GROUP] if prefix else file, "layer_names"))
     if not layers:
         return None

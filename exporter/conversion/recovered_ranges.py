@@ -34,7 +34,11 @@ def recovered_ranges(graph: StreamingGraph) -> Ranges:
         tensor = graph.model.main.tensors[index]
         if tensor.dtype != "INT8" or tensor.quantization is None:
             raise ModelFileError(f"tensor {index} is {tensor.dtype}", hint="only int8 models can be recovered")
-        ranges[role] = exact_range(tensor.quantization.scale, tensor.quantization.zero_point)
+        scale, zero_point = tensor.quantization.scale, tensor.quantization.zero_point
+        if not 0 < scale <= _LARGEST / 255 or not -128 <= zero_point <= 127:
+            message = f"tensor {index} has the scale {scale:g} and the zero point {zero_point}"
+            raise ModelFileError(message, hint="mww verify lists what is wrong with the model")
+        ranges[role] = exact_range(scale, zero_point)
     return ranges
 
 

@@ -50,14 +50,15 @@ _LOG_TAIL: Final = 2000
 _LONGEST: Final = 500
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Child:
-    """A running process with what connects to it."""
+    """A running process with what connects to it; `made` counts its interpreters."""
 
     process: subprocess.Popen[bytes]
     channel: socket.socket
     memory: mmap.mmap
     log: BinaryIO
+    made: int = 0
 
     def close(self) -> None:
         self.process.kill()
@@ -94,7 +95,6 @@ class EngineProcess(Closing):
         self.frame_size = self.output_size = self.inferences = 0
         self._deadline = deadline
         self._content = b""
-        self._made = 0
         self._lost: list[EngineError] = []
         self._child: _Child | None = self._start()
 
@@ -124,7 +124,7 @@ class EngineProcess(Closing):
         if len(self._lost) >= ATTEMPTS:
             last = self._lost[-1]
             raise EngineError(f"{last}, {ATTEMPTS} times: it is given up", hint=last.hint)
-        if self._child is None or self._made >= RENEWAL:
+        if self._child is None or self._child.made >= RENEWAL:
             self._load()
         else:
             self._prepare(Operation.RESET, 0)
@@ -170,13 +170,12 @@ class EngineProcess(Closing):
     def pass_on(self) -> None:
         """Leave the process to the next `EngineProcess` of this engine within `started_ahead`; elsewhere, end it."""
         waiting = _AHEAD.get(self.engine)
-        if waiting is not None and self._child is not None and self._made < RENEWAL:
+        if waiting is not None and self._child is not None:
             waiting.append(self._child)
             self._child = None
         self.close()
 
     def _start(self) -> _Child:
-        self._made = 0
         try:
             waiting = _AHEAD.get(self.engine)
             return waiting.pop() if waiting else _start_child(self.engine)
@@ -187,14 +186,15 @@ class EngineProcess(Closing):
             ) from error
 
     def _load(self) -> None:
-        if self._made >= RENEWAL:
+        if self._child is not None and self._child.made >= RENEWAL:
             self.close()
         child = self._child = self._child or self._start()
         child.memory[INPUT_OFFSET : INPUT_OFFSET + len(self._content)] = self._content
         self._prepare(Operation.LOAD, len(self._content))
 
     def _prepare(self, operation: Operation, number: int) -> None:
-        self._made += 1
+        assert self._child is not None
+        self._child.made += 1
         self.inferences = self.frame_size = self.output_size = 0
         self.frame_size, self.output_size = self._ask(operation, number, START_DEADLINE)
 

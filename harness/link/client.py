@@ -37,8 +37,6 @@ from mww.esphome.detection import DeviceDetection
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-"""Takes bytes done and bytes in all."""
-
 _OPEN_PATIENCE = 20.0  # seconds; a model is hashed, and its arena probed by trial
 _FLASH_PATIENCE = 5.0  # seconds; a worn flash takes hundreds of milliseconds a sector
 SAMPLE: Final = np.dtype([(name, f"<{kind.letter}") for name, kind in wire.Sample.fixed_fields()])

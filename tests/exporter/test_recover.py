@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -22,6 +23,7 @@ from harness.engines.exact.engine import ExactModel
 from mww.core.errors import ModelFileError, MwwError
 from mww.core.progress import Phases
 from mww.tflite.model_file import read_model
+from tests.support.edited_model import edited_model
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
@@ -152,3 +154,14 @@ def test_a_damaged_model_is_one_error_or_a_network(places: list[tuple[int, int]]
         assert "index" not in error.hint
     else:
         assert all(np.isfinite(array).all() for layer in recovered.weights.values() for array in layer)
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf"), 0.0, -0.1, 1e38])
+def test_a_scale_without_a_range_is_refused(scale: float, tmp_path: Path) -> None:
+    def change(model: Any) -> None:
+        graph = model.subgraphs[0]
+        graph.tensors[graph.inputs[0]].quantization.scale = [scale]
+
+    path = edited_model(MODELS / "okay_nabu.tflite", change, tmp_path / "edited.tflite")
+    with pytest.raises(ModelFileError, match="has the scale"):
+        recover(read_model(path))

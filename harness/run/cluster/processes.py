@@ -92,6 +92,8 @@ class _Helper:
         except MwwError as error:
             return nothing_but(error)
         except (OSError, EOFError, pickle.UnpicklingError) as error:
+            self._process.kill()  # it may still be about to end, and would not count as gone
+            self._process.wait()
             ended = EngineError(
                 "a process that ran clips has ended", hint="is there enough memory? or leave --jobs out"
             )

@@ -30,6 +30,15 @@ def test_arrays_of_other_files_are_left_out(tmp_path: Path) -> None:
     assert list(read_hdf5(tmp_path / "checkpoint.h5", "it").arrays) == ["own"]
 
 
+def test_the_layers_of_another_file_are_left_out(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "weights.h5", "w") as file:
+        layer = file.create_group("inside/conv2d")
+        layer["kernel:0"] = np.ones(3, np.float32)
+        file["inside"].attrs["layer_names"] = ["conv2d"]
+        file["model_weights"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/inside")
+    assert set(read_hdf5(tmp_path / "weights.h5", "it").arrays) == {"inside/conv2d/kernel:0"}
+
+
 def test_a_few_groups_under_many_names_do_not_take_for_ever(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "braid.h5", "w") as file:
         groups = [file, *(file.create_group(f"group{number}") for number in range(14))]

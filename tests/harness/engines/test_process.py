@@ -251,3 +251,15 @@ def test_nothing_is_started_ahead_of_an_engine_that_is_absent(monkeypatch: pytes
     before = psutil.Process().children()
     with started_ahead("tflm"):
         assert psutil.Process().children() == before
+
+
+def test_what_a_process_has_made_counts_for_the_next_engine_too(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.engines.process.RENEWAL", 2)
+    pids = []
+    with started_ahead("tflm", 0):
+        for _ in range(3):
+            engine = EngineProcess("tflm")
+            engine.load((models / "okay_nabu.tflite").read_bytes())
+            pids.append(engine.pid)
+            engine.pass_on()
+    assert pids[0] == pids[1] != pids[2]

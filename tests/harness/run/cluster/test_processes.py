@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from harness.check import check, check_models
-from harness.clips.clip import Clip
+from harness.clips.clip import ArrayClip, Clip
 from harness.clips.feature_cache import SIZE_VARIABLE
 from harness.clips.npz import write_archive
 from harness.clips.sources import ClipSource
@@ -25,6 +25,7 @@ from harness.run.options import RunOptions
 from harness.run.recording import record
 from harness.run.results import RunResult
 from mww.core.children import start_child
+from mww.core.errors import EngineError
 from mww.core.resources import fixtures_dir
 from mww.esphome.model import load_model
 from tests.support.waiting import PATIENCE
@@ -107,6 +108,24 @@ def test_a_process_that_dies_loses_no_clip(models: Path, started: list[subproces
     (result,) = check_models([model], named, replace(OPTIONS, progress=progress))
     (alone,) = check_models([model], named, replace(OPTIONS, jobs=1))
     assert [clip.outputs_sha256 for clip in result.clips] == [clip.outputs_sha256 for clip in alone.clips]
+
+
+class _Failing:
+    """Raises where it is read, in a process that then takes its time to end."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return eval, ("__import__('atexit').register(__import__('time').sleep, 60) and 1 / 0",)
+
+
+def test_a_process_that_fails_is_gone_though_it_takes_long_to_end() -> None:
+    helper = processes._Helper(2)
+    try:
+        helper._reader.submit(helper._send, _Failing())
+        observed = helper.run(ArrayClip("clip", FEATURES[0]), lambda: False)
+        assert isinstance(observed.streamed.error, EngineError)
+        assert helper.gone()
+    finally:
+        helper.close()
 
 
 def test_no_process_is_started_for_what_is_done_before_it_would_be_there(
