@@ -20,10 +20,10 @@ mww explain log.txt                 # a pasted ESPHome or serial log
 esphome logs device.yaml | mww explain -
 ```
 
-It exits with 0 where a message was recognised and with 1 where none was; with `--json` it prints `findings`, a list of
-`id`, `line`, `message`, `cause`, `cure` and `command`.
+It exits with 0 if it recognised a message and with 1 if it recognised no message; with `--json` it prints `findings`, a
+list of `id`, `line`, `message`, `cause`, `cure` and `command`.
 
-`MANIFEST.json` is your wake word's manifest. The device does not wake, and no message says why? See
+`MANIFEST.json` is your wake word's manifest. If the device does not wake and no message says why, see
 [It does not wake on my device](does-not-wake.md).
 """
 

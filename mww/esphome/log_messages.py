@@ -1,4 +1,4 @@
-"""What ESPHome, TFLite Micro and the chip write when a wake word does not work: what it means, and what to do.
+"""The messages of ESPHome, TFLite Micro and the chip when a wake word does not work, with cause and cure.
 
 `mww explain` looks for these messages in a log; `docs/troubleshooting.md` is made from them. Texts are those of esphome
 2024.7 to 2026.10 (`micro_wake_word`), esp-tflite-micro 1.3.3 and ESP-IDF.
@@ -22,8 +22,8 @@ class LogMessage:
         pattern: Finds it in a line.
         cause: What happened.
         cure: What to do.
-        command: What shows it, or makes it right; `MANIFEST.json` is the wake word's manifest.
-        weak: Whether it only accompanies others, which explain it better where they are there too.
+        command: Shows the fault, or repairs it; `MANIFEST.json` is the wake word's manifest.
+        weak: Whether it only accompanies other messages; if these are in the log, they explain the fault better.
     """
 
     id: str
@@ -59,7 +59,7 @@ MESSAGES: Final = (
         "invalid-option",
         "[micro_wake_word] is an invalid option for [<root>]",
         r"\[micro_wake_word\] is an invalid option for \[<root>\]",
-        cause="ESPHome could not use a manifest or model, and hides the reason: a wrong or missing key, `version: 1` "
+        cause="ESPHome could not use a manifest or model, and does not say why: a wrong or missing key, `version: 1` "
         "on a version 2 body, a minimum_esphome_version that is newer than this ESPHome or not of the form 2024.7.0, a "
         "file that cannot be downloaded",
         cure="verify each manifest that the YAML names; write a correct one where keys are wrong",
@@ -93,8 +93,8 @@ MESSAGES: Final = (
         "model-file-missing",
         "Could not find file '...' in the repository",
         r"Could not find file '.*' in the repository|File does not exist in repository|Not a valid model name",
-        cause="the path or address of the manifest is wrong, or its model does not lie beside it",
-        cure="check the address in a browser, and that `model` in the manifest names the file beside it",
+        cause="the path or address of the manifest is wrong, or its model is not in the same folder",
+        cure="open the address in a browser, and check that `model` in the manifest names the file in the same folder",
         command=_VERIFY,
     ),
     # --- the tensor arena
@@ -103,7 +103,7 @@ MESSAGES: Final = (
         "Failed to resize buffer. Requested: ..., available ..., missing: ...",
         r"Failed to resize buffer\. Requested: (\d+), available:? (\d+), missing: (\d+)",
         cause="tensor_arena_size is too small for this model with the libraries that this firmware was built with",
-        cure="raise tensor_arena_size to what the prediction says for this chip and ESPHome release, then build again",
+        cure="raise tensor_arena_size to the predicted size for this chip and ESPHome release, then build again",
         command="mww arena MANIFEST.json --esphome RELEASE; mww manifest MANIFEST.json --in-place",
     ),
     _message(
@@ -111,7 +111,7 @@ MESSAGES: Final = (
         "Failed to allocate tensors for the streaming model",
         r"Failed to allocate tensors for the streaming model|AllocateTensors\(\) failed",
         cause="the tensor arena is too small, or the model uses an operator that ESPHome does not register",
-        cure="look for the line before this one; predict the arena and verify the model",
+        cure="read the line before this line; predict the arena and verify the model",
         command=f"{_VERIFY}; {_ARENA}",
         weak=True,
     ),
@@ -119,7 +119,7 @@ MESSAGES: Final = (
         "arena-memory",
         "Could not allocate the streaming model's tensor arena.",
         r"Could not allocate the streaming model's (variable )?tensor arena",
-        cause="no block of that size is free: the heap is full or in pieces, often at the second start",
+        cause="no block of that size is free: the heap is full or fragmented, often at the second start",
         cure="use a board with PSRAM, fewer models, or a smaller tensor_arena_size if the prediction allows it",
         command="mww budget A.json B.json --chip CHIP",
     ),
@@ -127,8 +127,8 @@ MESSAGES: Final = (
         "arena-probe",
         "Arena size probe failed, using manifest size: ... bytes",
         r"Arena size probe failed, using manifest size",
-        cause="the model did not load in the manifest's size, nor in 1.5 and 2 times that",
-        cure="set tensor_arena_size to what the prediction says",
+        cause="the model did not load with the manifest's size, nor with 1.5 and 2 times that size",
+        cure="set tensor_arena_size to the predicted size",
         command=_ARENA,
     ),
     _message(
@@ -136,7 +136,7 @@ MESSAGES: Final = (
         "Arena size is too small for all buffers. Needed ... but only ... was available.",
         r"Failed to allocate (tail|temp|persistent) memory|Arena size is too small for all buffers",
         cause="the tensor arena is too small while TFLite Micro prepares the model",
-        cure="set tensor_arena_size to what the prediction says; the minimum can be more than what is used in the end",
+        cure="set tensor_arena_size to the predicted minimum, which can be more than the loaded model uses",
         command=_ARENA,
     ),
     # --- the model
@@ -144,8 +144,8 @@ MESSAGES: Final = (
         "operator-missing",
         "Didn't find op for builtin opcode '...'",
         r"Didn't find op for builtin opcode '(\w+)'|Failed to get registration from op code",
-        cause="the model uses an operator that ESPHome does not register: it was exported in another way, or for "
-        "another engine",
+        cause="the model uses an operator that ESPHome does not register: it was not exported as a streaming model, or "
+        "for another engine",
         cure="export the checkpoint again in the streaming form; an openWakeWord model must be trained again",
         command="mww verify MODEL.tflite; mww export --checkpoint FILE --output DIR",
     ),
@@ -162,8 +162,8 @@ MESSAGES: Final = (
         "schema",
         "Streaming model's schema is not supported",
         r"Streaming model's schema is not supported|model version mismatch|schema version \d+ not equal to supported",
-        cause="the file is not a TFLite model of schema version 3: a wrong file, or a file that was cut short",
-        cure="download or copy the file again, and look at what it is",
+        cause="the file is not a TFLite model of schema version 3: a wrong file, or an incomplete file",
+        cure="download or copy the file again, and verify it",
         command=_VERIFY,
     ),
     _message(
@@ -187,8 +187,8 @@ MESSAGES: Final = (
         "Invalid TFLite model magic number",
         r"Invalid TFLite model magic number|Model data is null or too small|root offset is out of bounds"
         r"|has no valid data",
-        cause="a model that was added at run time is not a TFLite file: a web page, or a download that was cut short",
-        cure="check the address, and verify the file that it gives",
+        cause="a model that was added at run time is not a TFLite file: a web page, or an incomplete download",
+        cure="check the address, and verify the file that you download from it",
         command="mww verify MODEL.tflite --runtime-model",
     ),
     _message(
@@ -205,7 +205,7 @@ MESSAGES: Final = (
         "Encountered an error while performing an inference",
         r"Encountered an error while performing an inference|Streaming interpreter invoke failed",
         cause="a model failed to load or to run, which ends the inference task for all models",
-        cure="look for the lines before it; verify every enabled model",
+        cure="read the lines before it; verify every enabled model",
         command=_VERIFY,
         weak=True,
     ),
@@ -214,7 +214,7 @@ MESSAGES: Final = (
         "Failed to initialize a wake word model.",
         r"Failed to initialize a wake word model|Failed to load the wake word model|component is marked as failed",
         cause="a model failed to load",
-        cure="look for the lines before it; verify the model and its arena",
+        cure="read the lines before it; verify the model and its arena",
         command=f"{_VERIFY}; {_ARENA}",
         weak=True,
     ),
@@ -231,7 +231,7 @@ MESSAGES: Final = (
         "too-slow",
         "Not enough free bytes in ring buffer to store incoming audio data",
         r"Not enough free bytes in ring buffer to store incoming audio data",
-        cause="the models take longer than the sound lasts, so sound is lost: too many models, a slow chip, or "
+        cause="the models need more time than the sound lasts, so sound is lost: too many models, a slow chip, or "
         "libraries that run convolutions in reference code",
         cure="use fewer models or a faster chip, and check the library versions",
         command="mww budget A.json B.json --chip CHIP; mww matrix A.json",
@@ -240,8 +240,8 @@ MESSAGES: Final = (
         "crash-probe",
         "Guru Meditation Error ... LoadProhibited, in FreeSubgraphs or AllocateTensors",
         r"FreeSubgraphs|probe_arena_size_|MicroInterpreter::~?\w*AllocateTensors",
-        cause="TFLite Micro crashed in the first attempt, with an arena that is too small: between sizes that fail "
-        "cleanly lie sizes that crash, and the device restarts for ever",
+        cause="TFLite Micro crashed in the first attempt, because the arena is too small: some sizes fail without a "
+        "crash, others crash, and the device restarts again and again",
         cure="set tensor_arena_size so that the first attempt succeeds",
         command="mww arena MANIFEST.json; mww manifest MANIFEST.json --in-place",
     ),
@@ -249,7 +249,7 @@ MESSAGES: Final = (
         "crash",
         "Guru Meditation Error: Core ... panic'ed (LoadProhibited)",
         r"Guru Meditation Error|LoadProhibited|StoreProhibited|IllegalInstruction|Stack protection fault|panic'ed",
-        cause="the firmware crashed; with a wake word the first suspect is a tensor arena that is too small",
+        cause="the firmware crashed; with a wake word, the most frequent cause is a tensor arena that is too small",
         cure="check the arena first; then decode the backtrace (esphome logs does)",
         command=_ARENA,
         weak=True,
@@ -258,7 +258,7 @@ MESSAGES: Final = (
         "watchdog",
         "Task watchdog got triggered",
         r"Task watchdog got triggered|task_wdt:|rst:0x[0-9a-f]+ \(.*WDT",
-        cause="a task did not let others run for seconds: an inference that is far too slow, or a crash in a loop",
+        cause="a task blocked the other tasks for seconds: an inference that is far too slow, or repeated crashes",
         cure="measure the inference time, and look for an earlier message",
         command="mww run MANIFEST.json --wav CLIP.wav --target PORT",
         weak=True,
@@ -267,7 +267,7 @@ MESSAGES: Final = (
         "no-partition",
         "E (...) esp_image: image at ... has invalid magic byte",
         r"has invalid magic byte|No bootable app partitions|invalid header: 0x",
-        cause="the flash does not hold this firmware: another offset, another chip's image, or an erase",
+        cause="the flash does not contain this firmware: a wrong offset, another chip's image, or an erased flash",
         cure="flash the factory image at offset 0",
         command="mww flash --port PORT --firmware FACTORY.bin",
     ),
@@ -275,16 +275,16 @@ MESSAGES: Final = (
         "psram",
         "PSRAM ID read error",
         r"PSRAM ID read error|PSRAM (chip )?not found|quad_psram|Failed to init external RAM",
-        cause="the board has no PSRAM, or of another type than the YAML says (quad or octal)",
-        cure="set `psram: mode:` as the module's name says, or leave psram: out",
+        cause="the board has no PSRAM, or its type (quad or octal) is not the type in the YAML",
+        cure="set `psram: mode:` to the type of the module, or remove `psram:`",
         command="mww budget A.json --no-psram",
     ),
 )
-"""What explains most comes first; `weak` messages only accompany others."""
+"""The messages that explain most come first; `weak` messages only accompany others."""
 
 
 def explain(lines: Iterable[str]) -> tuple[Explained, ...]:
-    """The messages that a log holds, each at its first line; weak ones only where nothing better is there."""
+    """The messages in a log, each at its first line; weak messages only if no other message is in it."""
     seen: dict[str, Explained] = {}
     for number, line in enumerate(lines, start=1):
         for message in _matching(line):
@@ -299,4 +299,4 @@ def _matching(line: str) -> Iterator[LogMessage]:
 
 
 _LONGEST: Final = 4000
-"""Characters of a line; what is longer is data and not a message."""
+"""Characters of a line; a longer line is data, not a message."""
