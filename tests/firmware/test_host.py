@@ -59,7 +59,7 @@ class Board:
         self.engine = engine
         self.board = self
         self._partition = partition
-        self._noise = noise
+        self.noise = noise
 
     @property
     def partition(self) -> bytes:
@@ -105,6 +105,7 @@ def connect(program: Path, tmp_path: Path) -> Iterator[Connect]:
             engine: host_board.ChainEngine | None = None,
             noise: Noise | None = None,
             timing: Timing | None = None,
+            ends_in_silence: bool = False,
         ) -> tuple[LinkClient, Board]:
             shared, noise = engine or host_board.ChainEngine(), noise or Noise()
             (flash := tmp_path / "partition").write_bytes(partition)

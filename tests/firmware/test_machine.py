@@ -33,7 +33,6 @@ from tests.harness.link.test_client import (  # noqa: F401 -- collected
     test_a_profile_comes_in_pieces_and_only_after_a_profiled_inference,
     test_a_reset_starts_the_state_over_and_none_carries_it_on,
     test_a_slot_without_a_model_is_refused_by_name,
-    test_an_interrupted_stream_does_not_disturb_the_next,
     test_an_interrupted_upload_leaves_the_old_model_whole,
     test_any_output_comes_in_pieces,
     test_no_thread_is_left_behind,

@@ -65,7 +65,7 @@ class MachineBoard:
         self.port = line.port
         self.partition = b"in its memory"
         self.client: LinkClient | None = None
-        self._noise = noise
+        self.noise = noise
 
     @property
     def board(self) -> MachineBoard:
@@ -95,7 +95,11 @@ def connections(name: str) -> Iterator[Callable[..., tuple[LinkClient, MachineBo
     with ExitStack() as stack:
 
         def connect(
-            *, partition: bytes = b"", noise: Noise | None = None, timing: Timing | None = None
+            *,
+            partition: bytes = b"",
+            noise: Noise | None = None,
+            timing: Timing | None = None,
+            ends_in_silence: bool = False,
         ) -> tuple[LinkClient, MachineBoard]:
             quiet = Noise(noise.seed) if noise else Noise()
             board = stack.enter_context(running(name, chain_program(name), quiet))

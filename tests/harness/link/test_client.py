@@ -55,7 +55,8 @@ Connect = Callable[..., tuple[LinkClient, BoardPort]]
 def connect() -> Iterator[Connect]:
     with ExitStack() as stack:
 
-        def connect(timing: Timing = PATIENT, **options: object) -> tuple[LinkClient, BoardPort]:
+        def connect(*, ends_in_silence: bool = False, **options: object) -> tuple[LinkClient, BoardPort]:
+            timing = FAST if ends_in_silence else PATIENT
             port = BoardPort(**options)
             stack.callback(port.end)
             client = LinkClient(port, reopen=lambda: port, timing=timing)
@@ -335,7 +336,7 @@ def test_a_reboot_ends_the_clip_and_reconnecting_goes_on(connect: Connect) -> No
 
 
 def test_a_hung_board_is_told_within_its_deadline(connect: Connect) -> None:
-    client, port = connect(FAST, partition=flashed(), engine=ChainEngine(delay=0.005))
+    client, port = connect(ends_in_silence=True, partition=flashed(), engine=ChainEngine(delay=0.005))
     client.open_model()
     threading.Timer(0.1, port.dead.set).start()
     with pytest.raises(HungError, match="Infer"):
@@ -343,7 +344,7 @@ def test_a_hung_board_is_told_within_its_deadline(connect: Connect) -> None:
 
 
 def test_a_line_that_damages_everything_is_called_noisy(connect: Connect) -> None:
-    client, port = connect(FAST, partition=flashed())
+    client, port = connect(ends_in_silence=True, partition=flashed())
     client.open_model()
     port.noise.corrupt = 1.0
     with pytest.raises(NoisyLinkError):
@@ -439,7 +440,7 @@ def test_another_protocol_version_is_told_with_both_sides_versions() -> None:
 
 
 def test_no_thread_is_left_behind(connect: Connect) -> None:
-    client, _ = connect(FAST)
+    client, _ = connect(ends_in_silence=True)
     client.close()
     client.close()
     assert not [thread for thread in threading.enumerate() if thread.name == "mww-link-reader"]
