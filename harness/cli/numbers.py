@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import click
@@ -18,7 +19,8 @@ class Real(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Parse it as click does."""
         number: float = super().convert(value, param, ctx)
-        return number if abs(number) <= _GREATEST else self.fail(f"{value} {_BEYOND}", param, ctx)
+        known = math.isfinite(number) and (self.max is not None or abs(number) <= _GREATEST)
+        return number if known else self.fail(f"{value} {_BEYOND}", param, ctx)
 
 
 class Whole(click.IntRange):
@@ -27,4 +29,5 @@ class Whole(click.IntRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Parse it as click does."""
         number: int = super().convert(value, param, ctx)
-        return number if abs(number) <= _GREATEST else self.fail(f"{value} {_BEYOND}", param, ctx)
+        known = self.max is not None or abs(number) <= _GREATEST
+        return number if known else self.fail(f"{value} {_BEYOND}", param, ctx)

@@ -19,6 +19,7 @@ from harness.synth.voices import ENGINES, FEW_VOICES
 _COUNT: Final = 100
 _NEAR_MISSES: Final = 50
 _HOURS: Final = 0.25
+_LARGEST_SEED: Final = 2**63 - 1
 _PATH = click.Path(path_type=Path)
 
 
@@ -36,7 +37,12 @@ _PATH = click.Path(path_type=Path)
 )
 @click.option("--sentences", type=_PATH, metavar="FILE", help="What negatives say, a sentence a line.  [English]")
 @click.option(
-    "--seed", type=Whole(0), default=0, show_default=True, metavar="S", help="The same seed gives the same clips."
+    "--seed",
+    type=Whole(0, _LARGEST_SEED),
+    default=0,
+    show_default=True,
+    metavar="S",
+    help="The same seed gives the same clips.",
 )
 @click.option("--resume", is_flag=True, help="Keep the clips in DIR and make the others.")
 @json_option

@@ -37,3 +37,10 @@ def test_no_option_takes_a_number_that_nothing_can_be_done_with(capsys: pytest.C
             assert error.startswith("error: Invalid value for"), case
             assert len(error) < 500, case
             assert hint.startswith(" hint: Usage: mww"), case
+
+
+def test_a_range_with_an_end_is_taken_to_its_end() -> None:
+    (seed,) = (option for path, option in _numeric(mww, ()) if path == ("synth",) and option.name == "seed")
+    assert seed.type.convert(str(2**63 - 1), seed, None) == 2**63 - 1
+    with pytest.raises(click.BadParameter):
+        seed.type.convert(str(2**63), seed, None)
