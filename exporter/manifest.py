@@ -31,6 +31,20 @@ _MICRO_KEYS: Final = (
     "minimum_esphome_version",
 )
 
+__all__ = [
+    "DEFAULT_TENSOR_ARENA_SIZE",
+    "Manifest",
+    "ManifestOptions",
+    "calculate_tensor_arena_size",
+    "generate_manifest",
+    "load_manifest",
+    "manifest_of",
+    "save_manifest",
+]
+
+DEFAULT_TENSOR_ARENA_SIZE: Final = 22_860
+"""Bytes, as in published manifests. Only without a model, never in place of a prediction."""
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -220,21 +234,6 @@ def _drop_surplus(draft: _Draft) -> None:
             draft.drop(key, "ESPHome refuses a manifest with this key", out_of=section)
     if "website" in draft.content and not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", str(draft.content["website"])):
         draft.drop("website", "ESPHome takes a URL, or none", out_of=draft.content)
-
-
-__all__ = [
-    "DEFAULT_TENSOR_ARENA_SIZE",
-    "Manifest",
-    "ManifestOptions",
-    "calculate_tensor_arena_size",
-    "generate_manifest",
-    "load_manifest",
-    "manifest_of",
-    "save_manifest",
-]
-
-DEFAULT_TENSOR_ARENA_SIZE: Final = 22_860
-"""Bytes, as in published manifests. Only without a model, never in place of a prediction."""
 
 
 @dataclass(frozen=True, slots=True)

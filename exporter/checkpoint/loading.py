@@ -34,6 +34,40 @@ from mww.core.errors import CheckpointError
 from mww.core.file_kinds import HDF5, KERAS, TEXT, FileKind, kind_of
 from mww.core.readable import open_regular
 
+_KINDS: Final = "a trainer's .weights.h5, .h5, .keras or ckpt-N"
+_BUNDLE: Final = re.compile(r"\.(index|data-\d{5}-of-\d{5})$")
+_BEST: Final = (
+    *("best_weights.weights.h5", "best_weights.index"),  # the latter with Keras 2
+    *("last_weights.weights.h5", "last_weights.index"),
+)
+
+_WORDS: Final[Mapping[Drawer, str]] = {
+    "cell": "convolutions in time",
+    "convolution": "pointwise convolutions",
+    "depthwise": "depthwise convolutions",
+    "norm": "norms",
+    "dense": "dense layers",
+}
+
+_CKPT: Final = re.compile(r"ckpt-(\d{1,9})\.index")
+_ARRAY: Final = re.compile(r"(.+/vars)/(\d{1,2})")
+
+_OFFICIAL: Final[Mapping[str, Drawer]] = {
+    "stream/cell": "cell",
+    "conv2d": "convolution",
+    "depthwise_conv2d": "depthwise",
+    "batch_normalization": "norm",
+    "sub_spectral_normalization/batch_norm": "norm",
+    "dense": "dense",
+}
+_OFFICIAL_PATH: Final = re.compile(r"layers/([a-z0-9_]*?[a-z])(?:_(\d{1,4}))?(/.+)?/vars")
+_RANKS: Final[Mapping[Drawer, int]] = {"cell": 4, "convolution": 4, "depthwise": 4, "norm": 1, "dense": 2}
+
+_SARPEL_DEPTHWISE: Final = re.compile(
+    r"blocks/residual_block(?:_(\d{1,3}))?/mixconvs/mix_conv_block(?:_(\d{1,3}))?"
+    r"/depthwise_convs/depthwise_conv2d(?:_(\d{1,3}))?/vars"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
@@ -42,14 +76,6 @@ class Checkpoint:
     architecture: Architecture
     weights: Weights
     layout: str
-
-
-_KINDS: Final = "a trainer's .weights.h5, .h5, .keras or ckpt-N"
-_BUNDLE: Final = re.compile(r"\.(index|data-\d{5}-of-\d{5})$")
-_BEST: Final = (
-    *("best_weights.weights.h5", "best_weights.index"),  # the latter with Keras 2
-    *("last_weights.weights.h5", "last_weights.index"),
-)
 
 
 def best_weights(path: Path) -> Path:
@@ -154,15 +180,6 @@ def from_drawers(
     return _checked(architecture, weights, "microwakeword")
 
 
-_WORDS: Final[Mapping[Drawer, str]] = {
-    "cell": "convolutions in time",
-    "convolution": "pointwise convolutions",
-    "depthwise": "depthwise convolutions",
-    "norm": "norms",
-    "dense": "dense layers",
-}
-
-
 def _shapes(layer: Layer) -> tuple[tuple[int, ...], ...]:
     return tuple(array.shape for array in layer)
 
@@ -178,10 +195,6 @@ def _checked(architecture: Architecture, weights: Weights, layout: str) -> Check
     return Checkpoint(architecture, weights, layout)
 
 
-_CKPT: Final = re.compile(r"ckpt-(\d{1,9})\.index")
-_ARRAY: Final = re.compile(r"(.+/vars)/(\d{1,2})")
-
-
 def _layers(arrays: Mapping[str, FloatArray]) -> dict[str, Layer]:
     """The arrays of each layer, by the path of its `vars`; what optimisers and metrics keep is left out."""
     result: dict[str, dict[int, FloatArray]] = defaultdict(dict)
@@ -190,18 +203,6 @@ def _layers(arrays: Mapping[str, FloatArray]) -> dict[str, Layer]:
         if match and not path.startswith(("optimizer", "metrics")):
             result[match[1]][int(match[2])] = array
     return {path: tuple(numbered[n] for n in sorted(numbered)) for path, numbered in result.items()}
-
-
-_OFFICIAL: Final[Mapping[str, Drawer]] = {
-    "stream/cell": "cell",
-    "conv2d": "convolution",
-    "depthwise_conv2d": "depthwise",
-    "batch_normalization": "norm",
-    "sub_spectral_normalization/batch_norm": "norm",
-    "dense": "dense",
-}
-_OFFICIAL_PATH: Final = re.compile(r"layers/([a-z0-9_]*?[a-z])(?:_(\d{1,4}))?(/.+)?/vars")
-_RANKS: Final[Mapping[Drawer, int]] = {"cell": 4, "convolution": 4, "depthwise": 4, "norm": 1, "dense": 2}
 
 
 def _official_drawers(layers: Mapping[str, Layer], name: str) -> tuple[Drawers, bool]:
@@ -220,12 +221,6 @@ def _official_drawers(layers: Mapping[str, Layer], name: str) -> tuple[Drawers, 
         numbered[place].append((int(match[2] or 0), layer))
     in_order = {place: sorted(item, key=lambda entry: entry[0]) for place, item in numbered.items()}
     return {place: [layer for _, layer in item] for place, item in in_order.items()}, subspectral
-
-
-_SARPEL_DEPTHWISE: Final = re.compile(
-    r"blocks/residual_block(?:_(\d{1,3}))?/mixconvs/mix_conv_block(?:_(\d{1,3}))?"
-    r"/depthwise_convs/depthwise_conv2d(?:_(\d{1,3}))?/vars"
-)
 
 
 def _sarpel_evidence(layers: Mapping[str, Layer]) -> Evidence:

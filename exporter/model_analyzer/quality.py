@@ -29,6 +29,8 @@ STATEFUL: Final = frozenset({"CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN
 
 DTYPES: Final = frozenset({"FLOAT32", "FLOAT16", "INT8", "UINT8", "INT32", "BOOL"})
 
+_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+
 
 @dataclass(frozen=True, slots=True)
 class GpuReport:
@@ -82,9 +84,6 @@ def gpu_report_of(source: Source) -> GpuReport:
     elif not compatible:
         note = f"a GPU delegate would take {delegated} of {total} operators"
     return GpuReport(str(source.path), compatible, unsupported, stateful, dtypes, delegated, total, note)
-
-
-_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,9 @@ _log = logging.getLogger(__name__)
 
 """Takes what is being done, and how much of how much."""
 
+_FIRST_ENTRIES: Final = 0x200
+"""Bytes: room for 14 partitions, the digest, and the erased entry that ends a table."""
+
 
 class _Sink:
     """Where esptool's progress goes. It has one logger a process, and before version 5.4 takes only its class."""
@@ -175,10 +178,6 @@ def _quieten() -> None:
             pass
 
     log.set_logger(Quiet())
-
-
-_FIRST_ENTRIES: Final = 0x200
-"""Bytes: room for 14 partitions, the digest, and the erased entry that ends a table."""
 
 
 @dataclass(frozen=True, slots=True)

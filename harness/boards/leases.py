@@ -21,6 +21,11 @@ from harness.serial.ports import SerialPort, same_device, scan
 from mww.core.closing import Closing
 from mww.core.errors import PortMissingError
 
+_POLL_SECONDS: Final = 0.1
+_FILE_LOCKS: Final = FileLocks()
+
+_held: weakref.WeakSet[Lease] = weakref.WeakSet()
+
 
 def find_port(board: Board, ports: Sequence[SerialPort]) -> str:
     """The port a board is at now, as pyserial opens it.
@@ -63,10 +68,6 @@ def board_at(port: str, ports: Sequence[SerialPort]) -> Board:
     return Board(id=port, chip="", serial=there.serial if there and there.serial else port, port=port)
 
 
-_POLL_SECONDS: Final = 0.1
-_FILE_LOCKS: Final = FileLocks()
-
-
 class Lease(Closing):
     """A board that nobody else uses, until `close`, the end of the `with`, or the death of this process."""
 
@@ -91,9 +92,6 @@ class Lease(Closing):
         claim, self._claim = self._claim, None
         if claim is not None:
             claim.forget()
-
-
-_held: weakref.WeakSet[Lease] = weakref.WeakSet()
 
 
 def _forget_in_child() -> None:

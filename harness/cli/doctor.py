@@ -27,6 +27,38 @@ Status = Literal["ok", "missing", "warn", "fail"]
 """`missing`: something optional cannot be used; `warn`: it works as it is, but may surprise; `fail`: the base cannot
 work."""
 
+COMPILERS: Final = ("c++", "g++", "clang++")
+_FREE_MB: Final = 200
+_ANSWER_SECONDS: Final = 10.0
+
+NAMES: Final = ("mww", "exporter", "harness")
+PYTHONS: Final = ((3, 10), (3, 14))
+"""Oldest and newest supported version; pyproject.toml's requires-python."""
+
+BASE: Final = (
+    "numpy",
+    "click",
+    "rich",
+    "PyYAML",
+    "jinja2",
+    "cobs",
+    "pyserial",
+    "esptool",
+    "platformdirs",
+    "filelock",
+    "pymicro-features",
+    "flatbuffers",
+    "h5py",
+    "packaging",
+)
+
+_MARKS = {
+    "ok": ("ok     ", "green"),
+    "missing": ("missing", "yellow"),
+    "warn": ("warn   ", "yellow"),
+    "fail": ("FAIL   ", "red"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -36,11 +68,6 @@ class Finding:
     status: Status
     message: str
     hint: str | None = None
-
-
-COMPILERS: Final = ("c++", "g++", "clang++")
-_FREE_MB: Final = 200
-_ANSWER_SECONDS: Final = 10.0
 
 
 def examine() -> tuple[Finding, ...]:
@@ -174,28 +201,6 @@ def _output(*command: str) -> str:
     return done.stdout
 
 
-NAMES: Final = ("mww", "exporter", "harness")
-PYTHONS: Final = ((3, 10), (3, 14))
-"""Oldest and newest supported version; pyproject.toml's requires-python."""
-
-BASE: Final = (
-    "numpy",
-    "click",
-    "rich",
-    "PyYAML",
-    "jinja2",
-    "cobs",
-    "pyserial",
-    "esptool",
-    "platformdirs",
-    "filelock",
-    "pymicro-features",
-    "flatbuffers",
-    "h5py",
-    "packaging",
-)
-
-
 @dataclass(frozen=True, slots=True)
 class Extra:
     """An extra of mww-harness.
@@ -305,14 +310,6 @@ def _others_installed() -> Iterator[str]:
     for name in NAMES:
         for owner in sorted(set(owners.get(name, [])) - {DISTRIBUTION}):
             yield f"the installed package {owner} has a module {name}, too"
-
-
-_MARKS = {
-    "ok": ("ok     ", "green"),
-    "missing": ("missing", "yellow"),
-    "warn": ("warn   ", "yellow"),
-    "fail": ("FAIL   ", "red"),
-}
 
 
 @click.command()

@@ -29,6 +29,10 @@ from mww.tflm.builds import assumed_warning, builds_with
 _MARKS: Final = {True: "✅", False: "❌", None: ""}
 _ORDER: Final[tuple[Aspect, ...]] = ("arena", "kernels", "manifest", "configuration", "firmware", "run")
 
+_PATH = click.Path(path_type=Path)
+
+_COLOURS: Final = {True: "green", False: "red", None: ""}
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -116,11 +120,6 @@ def matrix_page(matrix: Matrix) -> str:
     """The matrix as one self-contained HTML page."""
     template = page_environment().get_template("matrix.html.j2")
     return template.render(matrix=matrix, tables=tables(matrix), sentences=sentences(matrix))
-
-
-_PATH = click.Path(path_type=Path)
-
-_COLOURS: Final = {True: "green", False: "red", None: ""}
 
 
 @click.command("matrix")

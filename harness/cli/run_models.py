@@ -29,6 +29,8 @@ from mww.esphome.model import Model, load_model, unreadable_model
 _NEVER: Final = ("frontend", "reset", "slice-order", "output", "detection", "count")
 """Problems that no kernel brings about: what comes of them is not to be accepted."""
 
+EXIT_CODES: Final[dict[Verdict, int]] = {"pass": 0, "fail": 1, "error": 2}
+
 
 def allowances_to_read(
     given: Path | None, golden: Path | str | None, written: Path | None, reason: str | None
@@ -99,9 +101,6 @@ def _refusal(result: RunResult) -> str | None:
     if any(problem.code == "arithmetic" for problem in result.problems):
         warn(f"{result.model} differs by more than rounding does", "run mww bisect first: it names the operator")
     return None
-
-
-EXIT_CODES: Final[dict[Verdict, int]] = {"pass": 0, "fail": 1, "error": 2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

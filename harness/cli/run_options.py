@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Place: TypeAlias = "Path | str"
 """A path, or the URL of a file or folder."""
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 
 def place(text: str) -> Place:
     """A path, or a URL as it stands: its slashes are no folders of this machine."""
@@ -59,9 +61,6 @@ def clip_source(
     if lead_in and not wav and not (isinstance(features, Path) and features.is_dir()):
         raise UsageError(f"--lead-in with {given[0]}", hint="it is silence before the front-end: only --wav takes it")
     return features or golden or list(wav)
-
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 def options_of_a_run(*names: str, **meanings: str) -> Callable[[F], F]:

@@ -25,6 +25,10 @@ from mww.esphome.frontend import Slices
 _LOWEST: Final = -128
 """What the front-end's zeros become, which is what it gives for digital silence."""
 
+ClipSource: TypeAlias = "Path | str | ClipFile | Mapping[str, npt.NDArray[np.generic]] | Iterable[Path | str]"
+"""Sound files and folders, also of the trainer's features; a feature file or golden (`.npz`); any of them by URL; or
+arrays int8 or uint16 `[slices, 40]` by name."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredClip:
@@ -102,11 +106,6 @@ class ClipFile:
 
     place: Path | str
     golden: bool
-
-
-ClipSource: TypeAlias = "Path | str | ClipFile | Mapping[str, npt.NDArray[np.generic]] | Iterable[Path | str]"
-"""Sound files and folders, also of the trainer's features; a feature file or golden (`.npz`); any of them by URL; or
-arrays int8 or uint16 `[slices, 40]` by name."""
 
 
 def open_clips(

@@ -20,6 +20,10 @@ from mww.core.errors import EngineError
 from mww.core.resources import fixtures_dir
 from mww.esphome.model import load_model
 
+MODEL: Final = "canary/canary.tflite"
+GOLDEN: Final = "canary/golden.npz"
+"""Below the fixtures."""
+
 
 def has_passed(note: str) -> bool:
     """Whether a check of this name has passed."""
@@ -37,11 +41,6 @@ def note_pass(note: str) -> None:
 
 def _folder() -> Path:
     return user_cache_path("mww-harness") / "engines"
-
-
-MODEL: Final = "canary/canary.tflite"
-GOLDEN: Final = "canary/golden.npz"
-"""Below the fixtures."""
 
 
 def check_canary(engine: Engine) -> None:

@@ -23,6 +23,19 @@ _LONGEST: Final = 120
 RESET_REASON: Final = re.compile(r"rst:(0x[0-9a-f]+ \(\w+\))")
 """How every chip's ROM begins its first line after a reset."""
 
+LogSink = Callable[[str], None]
+"""Takes one line that a board printed; called in the reader's thread."""
+
+_CONCEALED: Final = re.compile(r"\x1b\[[58]m.*?(?:\x1b\[(?:0|6|28)m|$)", re.MULTILINE)
+"""esphome 2026.6.5, core/log.h; `esphome config` conceals by 5 and 6."""
+_ESCAPE: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_PRINTABLE: Final = frozenset(range(0x20, 0x7F)) | {0x09, 0x0A, 0x0D, 0x1B}
+_TEXT_SHARE: Final = 0.9
+_JOIN_TIMEOUT: Final = 5.0
+_TAIL: Final = 4096  # bytes, in which a board that starts again and again shows itself
+_MAX_WAITING: Final = 4096
+"""Frames that wait to be taken, many windows of them; of a board that sends more, the oldest are lost."""
+
 
 class BootLog:
     """The newest lines of a board's log; lines come in one thread and are reported in another."""
@@ -50,20 +63,6 @@ class BootLog:
         results = [*lines[max(0, starts[-1] - _BEFORE) : starts[-1]], *lines[starts[-1] + 1 :][-_AFTER:]]
         reason = RESET_REASON.findall(lines[starts[-1]])[0]
         return f"reset reason {reason}; its log: {' | '.join(results)}"
-
-
-LogSink = Callable[[str], None]
-"""Takes one line that a board printed; called in the reader's thread."""
-
-_CONCEALED: Final = re.compile(r"\x1b\[[58]m.*?(?:\x1b\[(?:0|6|28)m|$)", re.MULTILINE)
-"""esphome 2026.6.5, core/log.h; `esphome config` conceals by 5 and 6."""
-_ESCAPE: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_PRINTABLE: Final = frozenset(range(0x20, 0x7F)) | {0x09, 0x0A, 0x0D, 0x1B}
-_TEXT_SHARE: Final = 0.9
-_JOIN_TIMEOUT: Final = 5.0
-_TAIL: Final = 4096  # bytes, in which a board that starts again and again shows itself
-_MAX_WAITING: Final = 4096
-"""Frames that wait to be taken, many windows of them; of a board that sends more, the oldest are lost."""
 
 
 @dataclass(slots=True)

@@ -24,6 +24,10 @@ Document = dict[str, object]
 
 _DECIMALS = 6  # of seconds and rates: more are noise of binary fractions
 
+_MAX_BYTES: Final = 256 << 20
+_MAX_ARENA: Final = 32 << 20
+_REMEDY: Final = "give a run.json, as mww run --report writes it"
+
 
 def run_document(results: Sequence[RunResult]) -> Document:
     """The document of one run, or of several models' runs: a `mww.run-set/1` with one entry for each."""
@@ -139,11 +143,6 @@ def _evaluation(evaluation: Evaluation) -> Document:
         "false_accepts_interval": [accepts.low, accepts.high] if accepts.hours else None,
         **asdict(evaluation),
     }
-
-
-_MAX_BYTES: Final = 256 << 20
-_MAX_ARENA: Final = 32 << 20
-_REMEDY: Final = "give a run.json, as mww run --report writes it"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,21 @@ State = Literal["used", "unused", "exceeded", "lapsed"]
 LIKELY_ROUNDING: Final = 1
 """Steps of an output byte: kernels that round otherwise differ by no more, and a run proposes an allowance for them."""
 
+DEFAULT_NAME: Final = "mww-allowances.yaml"
+"""Where a run looks by default: beside the golden, then in the current folder."""
+
+_MAX_TEXT: Final = 4096
+_HINT: Final = "mww run --write-allowance makes one; docs/allowances.md has an example"
+_QUOTES: Final = "put it in quotes: YAML reads bare digits as a number"
+_TEXTS: Final = ("model", "model_sha256", "chip", "reason", "by", "date")
+_KEYS: Final = (*_TEXTS, "versions", "max_difference", "clips")
+_LINE_ENDS: Final = "\x85\u2028\u2029"
+"""Characters that YAML takes for the end of a line; PyYAML escapes them only where it escapes all but ASCII."""
+_HEADER: Final = """\
+# Differences from the golden outputs that were judged and accepted, each for one model on one chip with one runtime.
+# Made by `mww run --write-allowance`; comments are not kept, so say why under `reason`.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Difference:
@@ -127,22 +142,6 @@ def propose(
         by=by,
         date=date,
     )
-
-
-DEFAULT_NAME: Final = "mww-allowances.yaml"
-"""Where a run looks by default: beside the golden, then in the current folder."""
-
-_MAX_TEXT: Final = 4096
-_HINT: Final = "mww run --write-allowance makes one; docs/allowances.md has an example"
-_QUOTES: Final = "put it in quotes: YAML reads bare digits as a number"
-_TEXTS: Final = ("model", "model_sha256", "chip", "reason", "by", "date")
-_KEYS: Final = (*_TEXTS, "versions", "max_difference", "clips")
-_LINE_ENDS: Final = "\x85\u2028\u2029"
-"""Characters that YAML takes for the end of a line; PyYAML escapes them only where it escapes all but ASCII."""
-_HEADER: Final = """\
-# Differences from the golden outputs that were judged and accepted, each for one model on one chip with one runtime.
-# Made by `mww run --write-allowance`; comments are not kept, so say why under `reason`.
-"""
 
 
 class AllowanceError(InputError):

@@ -39,6 +39,20 @@ _SHOWN: Final = 3_000
 _FEATURE_HISTORY: Final = 60
 """Seconds of sound before a clip: more than a noise estimate remembers."""
 
+Search: TypeAlias = "Callable[[Wrong], Found | None]"
+"""Looks for the operator behind a clip's wrong outputs."""
+
+_SEARCHED: Final = 2
+"""Clips for which every fault is tried; for the others only a reset that keeps the state, which is quick."""
+_LONGEST: Final = 60_000
+"""Slices, ten minutes, beyond which a clip is not run again."""
+_EXAMINED: Final = 20
+"""Clips that are looked at one by one; where one cause is behind all of them, the others are taken to have it too."""
+_HISTORY: Final = 3_000
+"""Slices of earlier clips that are run before one: far more than any model remembers."""
+
+_CODES: Final[Mapping[str, ProblemCode]] = {"reset": "reset", "slice-order": "slice-order", "output": "output"}
+
 
 @dataclass(frozen=True, slots=True)
 class Misheard:
@@ -173,19 +187,6 @@ def find_operator(model: Model, clip: Clip, target: str, options: TargetOptions)
     return Found(f"{account}: {where}", suspect(results, result.target))
 
 
-Search: TypeAlias = "Callable[[Wrong], Found | None]"
-"""Looks for the operator behind a clip's wrong outputs."""
-
-_SEARCHED: Final = 2
-"""Clips for which every fault is tried; for the others only a reset that keeps the state, which is quick."""
-_LONGEST: Final = 60_000
-"""Slices, ten minutes, beyond which a clip is not run again."""
-_EXAMINED: Final = 20
-"""Clips that are looked at one by one; where one cause is behind all of them, the others are taken to have it too."""
-_HISTORY: Final = 3_000
-"""Slices of earlier clips that are run before one: far more than any model remembers."""
-
-
 @dataclass(frozen=True, slots=True)
 class Wrong:
     """A clip that fails by its outputs, or by the features in front of them, on `target`.
@@ -255,9 +256,6 @@ def _searched(problem: Problem, wrong: Sequence[Wrong], search: Search) -> Probl
         return problem
     hint = problem.hint if results.look_at is None else f"{results.look_at}; {problem.hint}"
     return replace(problem, message=results.account, hint=hint)
-
-
-_CODES: Final[Mapping[str, ProblemCode]] = {"reset": "reset", "slice-order": "slice-order", "output": "output"}
 
 
 def _problem(code: ProblemCode, message: str, members: Sequence[Wrong], bisect: Callable[[Wrong], str]) -> Problem:

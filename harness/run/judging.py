@@ -24,6 +24,8 @@ from mww.esphome.model import Model
 ExpectedOfDevice = Callable[[ClipResult], tuple[Detection, ...]]
 """What ESPHome's rule, without a VAD, makes of a clip's outputs."""
 
+Outputs = npt.NDArray[np.uint8]
+
 
 def plain_problems(
     arena: ArenaResult | None, clips: Sequence[ClipResult], expected: ExpectedOfDevice
@@ -80,9 +82,6 @@ def _places(detections: Sequence[Detection]) -> str:
     results = [f"{item.time_s:.2f} s (inference {item.inference})" for item in detections[:3]]
     more = [f"and {len(detections) - 3} more"] if len(detections) > 3 else []
     return "at " + ", ".join(results + more)
-
-
-Outputs = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,28 @@ from mww.esphome.contract import SAMPLE_RATE
 _SCALES: Final = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 3, 5, 7, 10))
 """Semitones: major, minor, pentatonic."""
 
+NoiseKind = Literal["white", "pink", "brown", "hum"]
+NOISES: Final[tuple[NoiseKind, ...]] = get_args(NoiseKind)
+
+PITCH: Final = (-2.0, 3.0)
+"""Semitones, by playing faster or slower: formants and tempo follow, as with a larger or smaller speaker."""
+ROOM_S: Final = (0.1, 0.35)
+"""Seconds in which a room's echo falls by 60 dB: furnished rooms."""
+ROOMS: Final = 0.7
+"""Share of clips in a room; the others are dry."""
+DIRECT_DB: Final = (4.0, 14.0)
+"""The direct sound above the whole echo."""
+SNR_DB: Final = (15.0, 35.0)
+"""Speech above noise, both as RMS."""
+LOW_HZ: Final = (40.0, 200.0)
+HIGH_HZ: Final = (6000.0, 7900.0)
+"""Where the band of a microphone begins and ends, 3 dB down."""
+PEAK_DBFS: Final = (-18.0, -3.0)
+
+_ORDER: Final = 4  # of the band's edges
+_EXPONENTS: Final = {"white": 0.0, "pink": 0.5, "brown": 1.0}
+_HARMONICS: Final = 12
+
 
 def noises(length: int, random: np.random.Generator) -> Samples:
     """Noises after each other, each swelling and fading."""
@@ -109,29 +131,6 @@ def _add(result: Samples, start: int, piece: Samples) -> None:
     end = min(len(result), start + len(piece))
     if end > start:
         result[start:end] += piece[: end - start]
-
-
-NoiseKind = Literal["white", "pink", "brown", "hum"]
-NOISES: Final[tuple[NoiseKind, ...]] = get_args(NoiseKind)
-
-PITCH: Final = (-2.0, 3.0)
-"""Semitones, by playing faster or slower: formants and tempo follow, as with a larger or smaller speaker."""
-ROOM_S: Final = (0.1, 0.35)
-"""Seconds in which a room's echo falls by 60 dB: furnished rooms."""
-ROOMS: Final = 0.7
-"""Share of clips in a room; the others are dry."""
-DIRECT_DB: Final = (4.0, 14.0)
-"""The direct sound above the whole echo."""
-SNR_DB: Final = (15.0, 35.0)
-"""Speech above noise, both as RMS."""
-LOW_HZ: Final = (40.0, 200.0)
-HIGH_HZ: Final = (6000.0, 7900.0)
-"""Where the band of a microphone begins and ends, 3 dB down."""
-PEAK_DBFS: Final = (-18.0, -3.0)
-
-_ORDER: Final = 4  # of the band's edges
-_EXPONENTS: Final = {"white": 0.0, "pink": 0.5, "brown": 1.0}
-_HARMONICS: Final = 12
 
 
 @dataclass(frozen=True, slots=True)

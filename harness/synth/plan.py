@@ -28,6 +28,50 @@ _MOST: Final = 16 << 20  # bytes of a file of sentences
 _LONGEST: Final = 300  # letters of a line
 _TRIES: Final = 1000
 
+STRESS: Final = "'ˈˌ,%="
+"""Marks that stand before a phoneme and stay where they are."""
+
+EXCHANGED: Final = (0.3, 0.5)
+"""Share of the phonemes that are exchanged, and at least two; with fewer, people too take many for the phrase."""
+
+_ALIKE: Final = (
+    *("pb", "td", "kgɡ", "fvθðTDh", "szʃʒSZ", "mnŋN", "lrɹɾw"),  # noqa: RUF001 -- IPA
+    *("iɪIyj", "uʊUoɔO", "ɑaæʌV0Aɐ", "eɛEə@ɚɜ3"),  # noqa: RUF001
+)
+"""Sounds that are easily taken for each other; a phoneme is never exchanged for such."""
+_WORDS_ALIKE: Final = (
+    ("th", "dh", "f", "v", "hh"),
+    ("s", "z", "sh", "zh", "ch", "jh"),
+    ("m", "n", "ng"),
+    ("l", "r", "w"),
+    ("iy", "ih", "y"),
+    ("uw", "uh", "ow"),
+    ("aa", "ao", "ah", "ae", "aw"),
+    ("ey", "eh", "ax", "er"),
+    ("ay", "oy"),
+)
+"""The same for phonemes of several letters that flite knows."""
+
+_T = TypeVar("_T")
+
+Sound = Literal["speech", "babble", "noise", "tones", "music"]
+
+MINUTE: Final = 60
+"""Seconds of a negative clip."""
+SPEEDS: Final = (0.9, 1.0, 1.12)
+"""Of the voice's own."""
+MOST_CLIPS: Final = 100_000
+MOST_HOURS: Final = 1000.0
+
+_KINDS: Final = tuple(LABELS)
+_MINUTES: Final[tuple[Sound, ...]] = (
+    *("speech", "speech", "babble", "speech", "noise", "speech", "speech", "tones", "speech", "music"),
+)
+"""What the minutes of negatives hold, in turn: six of ten are sentences."""
+_SENTENCES: Final = 18  # a minute, with their pauses
+_TALKERS: Final = 4
+_SENTENCES_A_TALKER: Final = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Sentences:
@@ -96,31 +140,6 @@ def _plain(text: str) -> str:
     return " ".join(re.sub(r"[^\w\s]", " ", text.casefold()).split())
 
 
-STRESS: Final = "'ˈˌ,%="
-"""Marks that stand before a phoneme and stay where they are."""
-
-EXCHANGED: Final = (0.3, 0.5)
-"""Share of the phonemes that are exchanged, and at least two; with fewer, people too take many for the phrase."""
-
-_ALIKE: Final = (
-    *("pb", "td", "kgɡ", "fvθðTDh", "szʃʒSZ", "mnŋN", "lrɹɾw"),  # noqa: RUF001 -- IPA
-    *("iɪIyj", "uʊUoɔO", "ɑaæʌV0Aɐ", "eɛEə@ɚɜ3"),  # noqa: RUF001
-)
-"""Sounds that are easily taken for each other; a phoneme is never exchanged for such."""
-_WORDS_ALIKE: Final = (
-    ("th", "dh", "f", "v", "hh"),
-    ("s", "z", "sh", "zh", "ch", "jh"),
-    ("m", "n", "ng"),
-    ("l", "r", "w"),
-    ("iy", "ih", "y"),
-    ("uw", "uh", "ow"),
-    ("aa", "ao", "ah", "ae", "aw"),
-    ("ey", "eh", "ax", "er"),
-    ("ay", "oy"),
-)
-"""The same for phonemes of several letters that flite knows."""
-
-
 def near_miss(
     phrase: Sequence[str], inventory: Sequence[str], vowels: str, random: np.random.Generator
 ) -> tuple[str, ...]:
@@ -173,27 +192,6 @@ def _alike(first: str, second: str) -> bool:
         return True
     together = any(first in group and second in group for group in _WORDS_ALIKE)
     return together or any(first[0] in group and second[0] in group for group in _ALIKE)
-
-
-_T = TypeVar("_T")
-
-Sound = Literal["speech", "babble", "noise", "tones", "music"]
-
-MINUTE: Final = 60
-"""Seconds of a negative clip."""
-SPEEDS: Final = (0.9, 1.0, 1.12)
-"""Of the voice's own."""
-MOST_CLIPS: Final = 100_000
-MOST_HOURS: Final = 1000.0
-
-_KINDS: Final = tuple(LABELS)
-_MINUTES: Final[tuple[Sound, ...]] = (
-    *("speech", "speech", "babble", "speech", "noise", "speech", "speech", "tones", "speech", "music"),
-)
-"""What the minutes of negatives hold, in turn: six of ten are sentences."""
-_SENTENCES: Final = 18  # a minute, with their pauses
-_TALKERS: Final = 4
-_SENTENCES_A_TALKER: Final = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,12 @@ _PAUSE: Final = (0.2, 1.2)  # between sentences
 _AT_ONCE: Final = 64  # sayings of one call, which are held in memory
 _COLUMNS: Final = ("clip", "label", "sound", "engine", "voice", "language", "licence", "speed", "text")
 
+RECORD: Final = "synth.json"
+"""What the clips of a folder were made from, so that only the same goes on."""
+
+_INVENTORY: Final = 6  # sentences whose phonemes may stand in near misses
+_MOST_RECORD: Final = 16 << 20
+
 
 def make_clips(clips: Sequence[ClipPlan], engines: Mapping[str, Engine], folder: Path, progress: Progress) -> None:
     """Make the clips that are not there yet, and the list of all.
@@ -164,13 +170,6 @@ def _list(clips: Sequence[ClipPlan]) -> str:
         )
         rows.writerow((clip.name, clip.kind, clip.sound, *columns, *asdict(clip.effects).values()))
     return stream.getvalue()
-
-
-RECORD: Final = "synth.json"
-"""What the clips of a folder were made from, so that only the same goes on."""
-
-_INVENTORY: Final = 6  # sentences whose phonemes may stand in near misses
-_MOST_RECORD: Final = 16 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

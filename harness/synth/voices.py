@@ -19,6 +19,16 @@ _SPEEDS: Final = (80, 450)
 _NAME: Final = re.compile(r"[A-Za-z0-9-]+(\+[A-Za-z0-9_-]+)?")
 _ESPEAK_LICENCE: Final = "GPL-3.0-or-later"
 
+_LEFT_OUT: Final = ("kal", "awb_time")
+"""Voices of 8 kHz, and of times alone."""
+_FLITE_LICENCE: Final = "MIT-like (CMU)"
+_PAUSE: Final = "pau"
+
+FEW_VOICES: Final = 10
+"""Below so many, a recall says more of the voices than of the word."""
+
+_SHOWN: Final = 12
+
 
 class Espeak:
     """The program `espeak-ng`."""
@@ -89,12 +99,6 @@ def printed_phonemes(output: str) -> tuple[str, ...]:
     return tuple(part for number, word in enumerate(words) for part in ([" "] if number else []) + word)
 
 
-_LEFT_OUT: Final = ("kal", "awb_time")
-"""Voices of 8 kHz, and of times alone."""
-_FLITE_LICENCE: Final = "MIT-like (CMU)"
-_PAUSE: Final = "pau"
-
-
 class Flite:
     """The program `flite`."""
 
@@ -152,11 +156,6 @@ def _flite_voice(name: str, handle: str, licence: str) -> Voice:
 
 ENGINES: Final[Mapping[str, Engine]] = {engine.name: engine for engine in (Piper(), Flite(), Espeak())}
 """By name, the best for a wake word first."""
-
-FEW_VOICES: Final = 10
-"""Below so many, a recall says more of the voices than of the word."""
-
-_SHOWN: Final = 12
 
 
 def choose_engines(names: Sequence[str]) -> tuple[Engine, ...]:

@@ -26,6 +26,15 @@ _HALF_WAY: Final = 0.5
 """Seconds to wait where EN has risen because both lines are asserted: the host is between two steps, and over a network
 the second comes tens of milliseconds later."""
 
+_BITS: Final = 10  # start, eight, stop
+_PIECE: Final = 64  # bytes that come out together
+
+_SYNC: Final = slip_frame(SYNC_PACKET)
+_UART_BUFFER: Final = 4096  # bytes on a simulated wire, ESPHome's `rx_buffer_size` for the link
+_MAX_UNREAD: Final = 1 << 20  # bytes that the host has not read, above which the board reads no more either
+
+StartFirmware = Callable[[Application, ResetCause], Program]
+
 
 class ResetCircuit:
     """Follows the lines. Times are seconds of one monotonic clock."""
@@ -61,10 +70,6 @@ class ResetCircuit:
             return None
         self._boots_at = None
         return self._dtr and not self._rts
-
-
-_BITS: Final = 10  # start, eight, stop
-_PIECE: Final = 64  # bytes that come out together
 
 
 class UartLine:
@@ -109,13 +114,6 @@ class UartLine:
         self._queue.clear()
         self.size = 0
         self._free_at = 0.0
-
-
-_SYNC: Final = slip_frame(SYNC_PACKET)
-_UART_BUFFER: Final = 4096  # bytes on a simulated wire, ESPHome's `rx_buffer_size` for the link
-_MAX_UNREAD: Final = 1 << 20  # bytes that the host has not read, above which the board reads no more either
-
-StartFirmware = Callable[[Application, ResetCause], Program]
 
 
 @dataclass(frozen=True, slots=True)

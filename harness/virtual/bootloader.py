@@ -26,6 +26,36 @@ from harness.virtual.protocol import (
     slip_frame,
 )
 
+_MAX_BLOCK: Final = 0x4000
+_MAX_IN_FLIGHT: Final = 64
+
+_ROM_SYNC_VALUE: Final = 0x20120707  # anything but the stub's 0
+_SLOW_READ: Final = 64
+_GREETING: Final = slip_frame(b"OHAI")
+_MAX_RAM_IMAGE: Final = 0x80000
+_BAUD_RATES: Final = range(300, 5_000_001)
+_S3_READ_POINTER: Final = 0x3FCEF688
+"""`rom_spiflash_legacy_funcs.read`: with secure boot, esptool starts its stub on an S3 by pointing it there."""
+
+_ROM_ONLY: Final = frozenset({Command.READ_FLASH_SLOW})
+_STUB_ONLY: Final = frozenset({Command.ERASE_FLASH, Command.ERASE_REGION, Command.READ_FLASH, Command.RUN_USER_CODE})
+_SECURE_DOWNLOAD: Final = frozenset(
+    {
+        Command.SYNC,
+        Command.FLASH_BEGIN,
+        Command.FLASH_DATA,
+        Command.FLASH_END,
+        Command.FLASH_DEFL_BEGIN,
+        Command.FLASH_DEFL_DATA,
+        Command.FLASH_DEFL_END,
+        Command.SPI_ATTACH,
+        Command.SPI_SET_PARAMS,
+        Command.CHANGE_BAUDRATE,
+        Command.GET_SECURITY_INFO,
+    }
+)
+"""What is left in secure download mode."""
+
 
 class Download:
     """Takes blocks in order. The ROM erases all at the beginning, the stub the sectors that it comes to."""
@@ -97,10 +127,6 @@ class Download:
             self._erased_to = end
 
 
-_MAX_BLOCK: Final = 0x4000
-_MAX_IN_FLIGHT: Final = 64
-
-
 class FlashReader:
     """One READ_FLASH; the host acknowledges with the number of bytes that it has."""
 
@@ -145,34 +171,6 @@ class FlashReader:
             output += slip_frame(self._md5)
             self.done = True
         return bytes(output)
-
-
-_ROM_SYNC_VALUE: Final = 0x20120707  # anything but the stub's 0
-_SLOW_READ: Final = 64
-_GREETING: Final = slip_frame(b"OHAI")
-_MAX_RAM_IMAGE: Final = 0x80000
-_BAUD_RATES: Final = range(300, 5_000_001)
-_S3_READ_POINTER: Final = 0x3FCEF688
-"""`rom_spiflash_legacy_funcs.read`: with secure boot, esptool starts its stub on an S3 by pointing it there."""
-
-_ROM_ONLY: Final = frozenset({Command.READ_FLASH_SLOW})
-_STUB_ONLY: Final = frozenset({Command.ERASE_FLASH, Command.ERASE_REGION, Command.READ_FLASH, Command.RUN_USER_CODE})
-_SECURE_DOWNLOAD: Final = frozenset(
-    {
-        Command.SYNC,
-        Command.FLASH_BEGIN,
-        Command.FLASH_DATA,
-        Command.FLASH_END,
-        Command.FLASH_DEFL_BEGIN,
-        Command.FLASH_DEFL_DATA,
-        Command.FLASH_DEFL_END,
-        Command.SPI_ATTACH,
-        Command.SPI_SET_PARAMS,
-        Command.CHANGE_BAUDRATE,
-        Command.GET_SECURITY_INFO,
-    }
-)
-"""What is left in secure download mode."""
 
 
 class Action(Enum):

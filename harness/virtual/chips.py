@@ -27,6 +27,21 @@ _READ_SFDP: Final = 0x5A
 _SFDP_HEADER: Final = b"SFDP" + bytes([6, 1, 0, 0xFF, 0, 6, 1, 16, 0x80, 0, 0, 0xFF])
 """Revision 1.6 and one parameter header: enough to see that a flash is there, and not of XMC's making."""
 
+SECURITY_FEATURES: Final = ("secure-boot", "flash-encryption", "secure-download")
+
+MAC_PREFIX: Final = bytes.fromhex("024d5757")
+"""Locally administered, so no real chip has it: how `mww flash` knows a virtual board."""
+
+SECTOR: Final = 0x1000
+"""Bytes; the smallest part of the flash that can be erased."""
+
+_ESP32_WATCHDOG: Final = 0x3FF4808C  # RTC_CNTL_WDTCONFIG0_REG, which esptool has for later chips only
+_MEBIBYTE: Final = 1 << 20
+
+_MAGIC: Final = "CHIP_DETECT_MAGIC_REG_ADDR"
+_FUSES: Final = "EFUSE_RD_REG_BASE"
+_BLOCK1: Final = "EFUSE_BLOCK1_ADDR"
+
 
 @dataclass(frozen=True, slots=True)
 class Security:
@@ -43,7 +58,6 @@ class Security:
 
 
 UNSECURED: Final = Security()
-SECURITY_FEATURES: Final = ("secure-boot", "flash-encryption", "secure-download")
 
 
 def security_of(features: tuple[str, ...]) -> Security:
@@ -116,16 +130,6 @@ class Registers:
             answer = int.from_bytes(_SFDP_HEADER[address : address + 4].ljust(4, b"\xff"), "little")
         self._written[spi.base + spi.w0] = answer & ((1 << min(bits, 32)) - 1)
         self._written[spi.base] = get(spi.base, 0) & ~_SPI_START
-
-
-MAC_PREFIX: Final = bytes.fromhex("024d5757")
-"""Locally administered, so no real chip has it: how `mww flash` knows a virtual board."""
-
-SECTOR: Final = 0x1000
-"""Bytes; the smallest part of the flash that can be erased."""
-
-_ESP32_WATCHDOG: Final = 0x3FF4808C  # RTC_CNTL_WDTCONFIG0_REG, which esptool has for later chips only
-_MEBIBYTE: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +222,6 @@ class _Part:
     values: tuple[tuple[str, int, int], ...]
     crystal_mhz: int = 40
 
-
-_MAGIC: Final = "CHIP_DETECT_MAGIC_REG_ADDR"
-_FUSES: Final = "EFUSE_RD_REG_BASE"
-_BLOCK1: Final = "EFUSE_BLOCK1_ADDR"
 
 _PARTS: Final = {
     "esp32": _Part(  # ESP32-D0WD-V3, revision v3.1

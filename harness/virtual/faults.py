@@ -31,6 +31,20 @@ _OFFSET: Final = 8
 """Steps of the output's quantisation by which a result is off."""
 _SCHEMA: Final = ("tensorflow", "lite", "micro", "python", "schema_py_generated.py")
 
+_TEXT: Final = b"[W][wifi:123]: beacon timeout, reconnecting\r\n"
+_MAX_HELD: Final = 1 << 18  # bytes without a zero, after which they are passed on as they are
+
+_MOST_BYTES: Final = 0x7FFFFFFF
+"""An arena and as much again still fit the 32 bits that the link has for them."""
+
+_TAKES: Final = {
+    "RATE": "RATE is a share of link frames, from 0 to below 1",
+    "N": "N is a whole number from 0",
+    "BYTES": "BYTES is a whole number from 0 to 0x7fffffff",
+    "OP": f"OP is one of {', '.join(ALTERABLE)}; VAR_HANDLE computes nothing",
+    "KIND": f"KIND is one of {', '.join(ERROR_KINDS)}",
+}
+
 
 def alter_kernel(content: bytes, operator: str, *, only: int | None = None) -> bytes:
     """Return the model with the results of every `operator` in its main subgraph altered, or of the one at `only`.
@@ -184,10 +198,6 @@ def _schema() -> Any:
     return schema
 
 
-_TEXT: Final = b"[W][wifi:123]: beacon timeout, reconnecting\r\n"
-_MAX_HELD: Final = 1 << 18  # bytes without a zero, after which they are passed on as they are
-
-
 class Noise:
     """One direction; frames are what stands between zeros."""
 
@@ -310,8 +320,6 @@ class Faults:
 
 
 NO_FAULTS: Final = Faults()
-_MOST_BYTES: Final = 0x7FFFFFFF
-"""An arena and as much again still fit the 32 bits that the link has for them."""
 
 
 def _rate(text: str) -> float:
@@ -356,13 +364,6 @@ _PARSERS: Final[dict[str, tuple[str, Callable[[str], float | int | str]]]] = {
 }
 FAULT_HELP: Final = ", ".join([*(f"{name}={value}" for name, (value, _) in _PARSERS.items()), "noreset"])
 """Every fault with what it takes."""
-_TAKES: Final = {
-    "RATE": "RATE is a share of link frames, from 0 to below 1",
-    "N": "N is a whole number from 0",
-    "BYTES": "BYTES is a whole number from 0 to 0x7fffffff",
-    "OP": f"OP is one of {', '.join(ALTERABLE)}; VAR_HANDLE computes nothing",
-    "KIND": f"KIND is one of {', '.join(ERROR_KINDS)}",
-}
 
 
 def parse_faults(specifications: Iterable[str]) -> Faults:

@@ -13,6 +13,14 @@ _END: Final = 0xC0
 _MAX_PACKET: Final = 0x10000
 """Bytes. esptool's largest packet is a stub's flash block of 0x4000 with its headers; more is noise or malice."""
 
+_HEADER: Final = struct.Struct("<BBHI")
+_REQUEST: Final = 0
+_RESPONSE: Final = 1
+CHECKSUM_SEED: Final = 0xEF
+"""Where the XOR over a block's bytes, or over an image's segments, begins."""
+
+SYNC_BODY: Final = b"\x07\x07\x12\x20" + b"\x55" * 32
+
 
 def slip_frame(packet: bytes) -> bytes:
     """Frame one packet."""
@@ -60,15 +68,6 @@ def _unescape(data: bytes) -> bytes | None:
             return None
         packet += piece[1:]
     return bytes(packet)
-
-
-_HEADER: Final = struct.Struct("<BBHI")
-_REQUEST: Final = 0
-_RESPONSE: Final = 1
-CHECKSUM_SEED: Final = 0xEF
-"""Where the XOR over a block's bytes, or over an image's segments, begins."""
-
-SYNC_BODY: Final = b"\x07\x07\x12\x20" + b"\x55" * 32
 
 
 class Command(IntEnum):

@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from time import perf_counter
 from typing import TypeAlias
 
+Progress: TypeAlias = Callable[[str, int, int], None]
+"""Takes a description, the steps that are done, and the steps in all."""
+
 
 class Phases:
     """Times named phases; `report` is called with the name of each as it begins."""
@@ -24,10 +27,6 @@ class Phases:
             yield
         finally:
             self.seconds[name] = round(self.seconds.get(name, 0.0) + perf_counter() - start, 3)
-
-
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""Takes a description, the steps that are done, and the steps in all."""
 
 
 def no_progress(description: str, done: int, total: int) -> None:

@@ -15,6 +15,19 @@ LONGEST: Final = 480
 LONGEST_NAME: Final = 160
 """The longest name within a line or table, in characters."""
 
+_FLAGS: Final = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY"))
+_KINDS: Final = (
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
+_KERNEL: Final = ("/proc", "/sys")
+"""File systems whose regular files may have no end, or wait for an event."""
+
+MAX_ENTRIES: Final = 1_000_000
+"""Files and folders below a folder that are looked at."""
+
 
 def printable(text: str, keep: str = "", longest: int | None = LONGEST) -> str:
     """Make text from outside safe to print: no name from a file steers a terminal, or fills it.
@@ -32,21 +45,6 @@ def printable(text: str, keep: str = "", longest: int | None = LONGEST) -> str:
 def printable_name(text: str) -> str:
     """A name of a clip, model, board or program, made safe to print within a line or table."""
     return printable(text, longest=LONGEST_NAME)
-
-
-_FLAGS: Final = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY"))
-_KINDS: Final = (
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-    (stat.S_ISSOCK, "a socket"),
-)
-_KERNEL: Final = ("/proc", "/sys")
-"""File systems whose regular files may have no end, or wait for an event."""
-
-
-MAX_ENTRIES: Final = 1_000_000
-"""Files and folders below a folder that are looked at."""
 
 
 class Readable(Protocol):

@@ -17,6 +17,11 @@ DISTRIBUTION: Final = "mww-harness"
 """The name of this product on PyPI."""
 NOT_INSTALLED: Final = "not installed"
 
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+IMPORT_ROOT = _PACKAGE.parent
+"""The folder that the three roots are imported from: a checkout, or site-packages."""
+
 
 def distribution_version(distribution: str) -> str | None:
     """The version of an installed distribution; None where it is not installed."""
@@ -45,12 +50,6 @@ def missing_wheel(distribution: str, extra: str) -> str | None:
         if not marker.evaluate({"extra": extra}):
             return f"{distribution} has no wheel here, only where {text.removesuffix(of_extra).strip('()')}"
     return None
-
-
-_PACKAGE = Path(__file__).resolve().parents[1]
-
-IMPORT_ROOT = _PACKAGE.parent
-"""The folder that the three roots are imported from: a checkout, or site-packages."""
 
 
 def _directory(name: str) -> Path:

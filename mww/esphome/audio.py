@@ -33,6 +33,24 @@ _CODEC_NAMES: Final = {_FLOAT: "float", 0x0006: "A-law", 0x0007: "mu-law", 0x000
 _MAX_CHUNKS: Final = 1024
 _BLOCK_SAMPLES: Final = 10 * SAMPLE_RATE
 
+SUFFIXES: Final = frozenset(
+    {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd"}
+    | {".caf", ".w64", ".rf64", ".sph", ".voc"}
+)
+"""Endings of files that libsndfile reads, lower case: what is taken from a folder."""
+
+_NOT_SOUND: Final = frozenset(
+    {".csv", ".tsv", ".txt", ".json", ".jsonl", ".yaml", ".yml", ".md", ".npz", ".npy", ".tflite", ".textgrid", ".lab"}
+    | {".html", ".xml", ".pdf", ".png", ".jpg", ".svg", ".py", ".sh", ".toml", ".log", ".ini", ".cfg", ".ninja"}
+)
+"""Endings of files that lie beside clips on purpose: nobody misses them."""
+
+_RATES: Final = range(1_000, 768_001)
+_BLOCK_SECONDS: Final = 10
+_FULL_SCALE: Final = 32768.0
+_LOSSY: Final = ("MP3", "OGG")
+"""Formats whose header only estimates the length."""
+
 
 class WavFormatError(AudioError):
     """A file that is not a WAV, or a WAV of another rate, channel count or sample format; perhaps good sound."""
@@ -137,25 +155,6 @@ def conversion_command(path: Readable) -> str:
         f"convert it: sox {source} -r {SAMPLE_RATE} -c 1 -b 16 {target}, "
         f"or ffmpeg -i {source} -ar {SAMPLE_RATE} -ac 1 -c:a pcm_s16le {target}"
     )
-
-
-SUFFIXES: Final = frozenset(
-    {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd"}
-    | {".caf", ".w64", ".rf64", ".sph", ".voc"}
-)
-"""Endings of files that libsndfile reads, lower case: what is taken from a folder."""
-
-_NOT_SOUND: Final = frozenset(
-    {".csv", ".tsv", ".txt", ".json", ".jsonl", ".yaml", ".yml", ".md", ".npz", ".npy", ".tflite", ".textgrid", ".lab"}
-    | {".html", ".xml", ".pdf", ".png", ".jpg", ".svg", ".py", ".sh", ".toml", ".log", ".ini", ".cfg", ".ninja"}
-)
-"""Endings of files that lie beside clips on purpose: nobody misses them."""
-
-_RATES: Final = range(1_000, 768_001)
-_BLOCK_SECONDS: Final = 10
-_FULL_SCALE: Final = 32768.0
-_LOSSY: Final = ("MP3", "OGG")
-"""Formats whose header only estimates the length."""
 
 
 def read_audio(path: Readable, converted: Callable[[str], None] = lambda source: None) -> Iterator[bytes]:

@@ -20,6 +20,8 @@ _TRAIN: Final = (
     "train the word again for microWakeWord, then mww export; ESPHome cannot run it, whatever the manifest says"
 )
 
+_MAX_UNREADABLE = 16 * 1024 * 1024  # bytes of a file to name it by
+
 
 @dataclass(frozen=True, slots=True)
 class ForeignModel:
@@ -49,9 +51,6 @@ def foreign_model(model: ModelFile) -> ForeignModel | None:
         message = f"a model of raw audio: it takes {shape[-1]} floats, not 40 features a slice"
         return ForeignModel("raw audio", message, _TRAIN)
     return None
-
-
-_MAX_UNREADABLE = 16 * 1024 * 1024  # bytes of a file to name it by
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,11 @@ _OWN_TOOLCHAIN: Final = re.compile(
 )
 """How 2026.7 and 2026.8, and releases from 2026.9 on, say that ESP-IDF's own tools build by default."""
 
+DATA: Final = Path(__file__).with_name("releases.toml")
+
+_RELEASE: Final = re.compile(r"(\d{4})\.(\d{1,2})\.(\d{1,3})(?:b(\d{1,3})|(-?dev\d*))?", re.ASCII)
+_FINAL: Final = 1000  # after every beta
+
 
 @dataclass(frozen=True, slots=True)
 class ReleaseFacts:
@@ -84,12 +89,6 @@ def read_release(release: str, metadata: str, read: Callable[[str], str]) -> Rel
         esp_idf=".".join(idf.groups()),
         toolchain="esp-idf" if _OWN_TOOLCHAIN.search(esp32) else "platformio",
     )
-
-
-DATA: Final = Path(__file__).with_name("releases.toml")
-
-_RELEASE: Final = re.compile(r"(\d{4})\.(\d{1,2})\.(\d{1,3})(?:b(\d{1,3})|(-?dev\d*))?", re.ASCII)
-_FINAL: Final = 1000  # after every beta
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,25 @@ BOOTLOADER_OFFSETS: Final = (0x0, 0x1000, 0x2000)
 _ANY_SIZE: Final = 1 << 32
 _HINT: Final = "give the factory image: firmware.factory.bin of ESPHome, or what `mww firmware` names"
 
+TABLE_SIZE: Final = 0xC00
+"""Bytes; ESP_PARTITION_TABLE_MAX_LEN of ESP-IDF (`esp_flash_partitions.h`)."""
+
+APP: Final = 0x00
+DATA: Final = 0x01
+APP_FACTORY: Final = 0x00
+APP_OTA_0: Final = 0x10
+DATA_OTA: Final = 0x00
+DATA_NVS: Final = 0x02
+DATA_MODEL: Final = 0x40
+"""Subtype of the model partition, from the range that ESP-IDF leaves to applications."""
+
+MODEL_PARTITION_NAME: Final = "mww_model"
+
+_ENTRY: Final = struct.Struct("<2sBBII16sI")
+_MAGIC: Final = b"\xaa\x50"
+_MD5_ENTRY: Final = b"\xeb\xeb" + b"\xff" * 14
+ERASED_ENTRY: Final = b"\xff" * _ENTRY.size
+
 
 @dataclass(frozen=True, slots=True)
 class FlashPart:
@@ -83,26 +102,6 @@ def _parts(data: bytes, regions: list[tuple[str, int, int]]) -> Iterator[FlashPa
         content = data[start:end].rstrip(b"\xff")
         if content:
             yield FlashPart(name, start, whole_sectors(content))
-
-
-TABLE_SIZE: Final = 0xC00
-"""Bytes; ESP_PARTITION_TABLE_MAX_LEN of ESP-IDF (`esp_flash_partitions.h`)."""
-
-APP: Final = 0x00
-DATA: Final = 0x01
-APP_FACTORY: Final = 0x00
-APP_OTA_0: Final = 0x10
-DATA_OTA: Final = 0x00
-DATA_NVS: Final = 0x02
-DATA_MODEL: Final = 0x40
-"""Subtype of the model partition, from the range that ESP-IDF leaves to applications."""
-
-MODEL_PARTITION_NAME: Final = "mww_model"
-
-_ENTRY: Final = struct.Struct("<2sBBII16sI")
-_MAGIC: Final = b"\xaa\x50"
-_MD5_ENTRY: Final = b"\xeb\xeb" + b"\xff" * 14
-ERASED_ENTRY: Final = b"\xff" * _ENTRY.size
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,17 @@ from mww.tflite.model_file import ModelFile, Operator, Subgraph, Tensor
 
 Status: TypeAlias = Literal["pass", "warn", "fail"]
 
+_SHOWN: Final = 3
+"""Findings of one rule about a model that its message spells out; a broken file can have thousands."""
+
+_SEVERITY: Final[tuple[Status, ...]] = ("pass", "warn", "fail")
+
+MANIFEST_RULES: Final[dict[str, Rule[ManifestText]]] = {}
+"""The rules for a manifest by itself, by id, in the order of the reference."""
+
+REGISTERED: Final[dict[str, Rule[Subject]]] = {}
+"""The rules for a model, and for a manifest with its model, as they were registered; the package puts them in order."""
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -71,10 +82,6 @@ class VerificationReport:
         """The same report with every warning made a failure."""
         checks = tuple(replace(check, status="fail") if check.status == "warn" else check for check in self.checks)
         return replace(self, checks=checks)
-
-
-_SHOWN: Final = 3
-"""Findings of one rule about a model that its message spells out; a broken file can have thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,15 +206,6 @@ class Rule(Generic[S]):
         more = f"; and {len(findings) - limit} more" if len(findings) > limit else ""
         hint = None if worst.status == "pass" else worst.hint or self.hint
         return Check(self.id, worst.status, shown + more, hint, worst.expected, worst.found)
-
-
-_SEVERITY: Final[tuple[Status, ...]] = ("pass", "warn", "fail")
-
-MANIFEST_RULES: Final[dict[str, Rule[ManifestText]]] = {}
-"""The rules for a manifest by itself, by id, in the order of the reference."""
-
-REGISTERED: Final[dict[str, Rule[Subject]]] = {}
-"""The rules for a model, and for a manifest with its model, as they were registered; the package puts them in order."""
 
 
 def check_all(rules: Mapping[str, Rule[S]], subject: S) -> tuple[Check, ...]:

@@ -21,6 +21,11 @@ from mww.esphome.detection import Check, Recording, Vad
 CONFIDENCE: Final = 0.95
 _HALVINGS: Final = 60  # a double has no more digits than that
 
+SWEEP_BYTES: Final = tuple(sorted({contract.cutoff_byte(step / 100) for step in range(20, 100)} | {253, 254}))
+"""Cutoff bytes of a sweep: those of the cutoffs 0.20 to 0.99, and the two above."""
+
+_SECONDS_AN_HOUR: Final = 3600
+
 
 @dataclass(frozen=True, slots=True)
 class Rate:
@@ -113,12 +118,7 @@ def _binomial_cdf(hits: int, trials: int, p: float) -> float:
     return float(np.exp(ways + k * math.log(p) + (trials - k) * math.log1p(-p)).sum())
 
 
-SWEEP_BYTES: Final = tuple(sorted({contract.cutoff_byte(step / 100) for step in range(20, 100)} | {253, 254}))
-"""Cutoff bytes of a sweep: those of the cutoffs 0.20 to 0.99, and the two above."""
-
 NO_CLIPS: Final = binomial_proportion(0, 0)
-
-_SECONDS_AN_HOUR: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,9 @@ _KILL_SECONDS: Final = 3.0
 _STDIN: Final = 0
 _STDOUT: Final = 1
 
+_END_SECONDS: Final = 10.0
+_MAX_LOG: Final = 65_536
+
 
 def main(words: list[str]) -> NoReturn:
     """Run the command `words[1:]`, with its output in a file of the folder `words[0]`; end as it ends."""
@@ -75,10 +78,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def _end(signum: int, frame: FrameType | None) -> NoReturn:
     """Clean up on SIGTERM, too."""
     sys.exit()
-
-
-_END_SECONDS: Final = 10.0
-_MAX_LOG: Final = 65_536
 
 
 class QemuProcess(Closing):

@@ -30,6 +30,15 @@ _TIMEOUT: Final = 300.0
 _LOG_LINES: Final = 12
 _OWN_LINES: Final = 3
 
+SIZES: Final = tuple(megabytes << 20 for megabytes in (2, 4, 8, 16))
+"""Bytes; an image of any other size is refused by QEMU (esp-toolchain-docs, qemu/esp32s3/README.md)."""
+
+_SIZE_BYTE: Final = 3  # of an image's header; its upper four bits are log2 of the megabytes
+
+_KIND: Final = "qemu"
+_FLASH: Final = "flash.bin"
+_EFUSES: Final = "efuse.bin"
+
 
 def greet(
     process: QemuProcess, options: TargetOptions, housing: Housing, hint: str, port: str | None = None
@@ -63,12 +72,6 @@ def _failure(message: str, process: QemuProcess, log: Collection[str], hint: str
     return QemuError(f"{message}: {own}" if own else message, hint=hint)
 
 
-SIZES: Final = tuple(megabytes << 20 for megabytes in (2, 4, 8, 16))
-"""Bytes; an image of any other size is refused by QEMU (esp-toolchain-docs, qemu/esp32s3/README.md)."""
-
-_SIZE_BYTE: Final = 3  # of an image's header; its upper four bits are log2 of the megabytes
-
-
 def merge_flash(factory: bytes, image: FactoryImage) -> bytes:
     """The whole flash; `image` is what `read_factory_image` made of `factory`.
 
@@ -91,11 +94,6 @@ def merge_flash(factory: bytes, image: FactoryImage) -> bytes:
     flash = bytearray(factory.ljust(size, b"\xff"))
     flash[partition.offset : partition.offset + partition.size] = b"\xff" * partition.size
     return bytes(flash)
-
-
-_KIND: Final = "qemu"
-_FLASH: Final = "flash.bin"
-_EFUSES: Final = "efuse.bin"
 
 
 def open_target(name: str, options: TargetOptions) -> DeviceTarget:

@@ -18,6 +18,16 @@ _MAX_MEAN_AXES = 2
 _MAX_MEAN_RANK = 5
 """kMaxNumberOfAxis, of the array beside it."""
 
+_TYPES = {
+    "FLOAT32": (("FLOAT32",), ("FLOAT32",)),
+    "INT8": (("INT8", "INT4"), ("INT32",)),
+    "INT16": (("INT8",), ("INT64", "INT32")),
+}
+"""Input type: filter types, bias types. Anything else is a hybrid, which TFLM refuses."""
+
+BIAS_TOLERANCE = 0.02
+"""Of the output's scale; `GetQuantizedConvolutionMultipler` (kernel_util.cc) refuses more."""
+
 
 @operands((1,), (1,))
 def pool_2d(node: Node) -> Iterator[Problem]:
@@ -101,14 +111,6 @@ def window_problems(node: Node, window: Window, channels: int) -> Iterator[Probl
         yield Problem(f"its window does not fit into its input of {message}", expected, message)
     else:
         yield from node.shape(node.output, (batch, rows, columns, channels), "output")
-
-
-_TYPES = {
-    "FLOAT32": (("FLOAT32",), ("FLOAT32",)),
-    "INT8": (("INT8", "INT4"), ("INT32",)),
-    "INT16": (("INT8",), ("INT64", "INT32")),
-}
-"""Input type: filter types, bias types. Anything else is a hybrid, which TFLM refuses."""
 
 
 @operands((2, 3), (1,), required=2)
@@ -208,10 +210,6 @@ def _bias(node: Node, weights: Tensor, channels: int) -> Iterator[Problem]:
         yield from bias_scale(source.quantization.scale * weight, scale, output.scale)
         if not abs(source.quantization.scale * weight - scale) <= BIAS_TOLERANCE * output.scale:
             return
-
-
-BIAS_TOLERANCE = 0.02
-"""Of the output's scale; `GetQuantizedConvolutionMultipler` (kernel_util.cc) refuses more."""
 
 
 def bias_scale(product: float, scale: float, output: float) -> Iterator[Problem]:

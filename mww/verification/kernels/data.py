@@ -16,6 +16,18 @@ _TYPES = ("INT8", "INT16", "INT32", "FLOAT32")
 _MAX_SLICE_RANK = 4
 """kMaxDim of strided_slice_common.cc."""
 
+_BOUNDS = ("begin", "end", "strides")
+
+_MAX_CONCATENATION_INPUTS = 10
+"""kMaxInputNum of concatenation.cc."""
+_MAX_CONCATENATION_RANK = 6
+"""RuntimeShape::kMaxSmallSize."""
+_CONCATENATION_TYPES = ("INT8", "INT16", "INT32", "INT64", "FLOAT32", "BOOL")
+_PACK_TYPES = ("INT8", "INT32", "INT64", "FLOAT32")
+_PAD_TYPES = ("INT8", "INT16", "INT32", "FLOAT32")
+_MAX_PAD_RANK = 5
+"""PadKernelMaxDimensionCount."""
+
 
 def slice_ranges(node: Node) -> list[range] | Problem:
     """What a STRIDED_SLICE takes along each axis of its input, by TFLM's `StartForAxis` and `StopForAxis`."""
@@ -42,9 +54,6 @@ def slice_ranges(node: Node) -> list[range] | Problem:
                 return Problem(f"it takes element {start} of {size} along axis {axis}", f"0..{size - 1}", str(start))
         ranges.append(range(start, stop, step))
     return ranges
-
-
-_BOUNDS = ("begin", "end", "strides")
 
 
 @operands((4,), (1,))
@@ -135,17 +144,6 @@ def call_once(node: Node) -> Iterator[Problem]:
     if not 0 <= options.subgraph < len(node.model.subgraphs):
         expected = f"0..{len(node.model.subgraphs) - 1}"
         yield Problem(f"it runs subgraph {options.subgraph}", expected, str(options.subgraph))
-
-
-_MAX_CONCATENATION_INPUTS = 10
-"""kMaxInputNum of concatenation.cc."""
-_MAX_CONCATENATION_RANK = 6
-"""RuntimeShape::kMaxSmallSize."""
-_CONCATENATION_TYPES = ("INT8", "INT16", "INT32", "INT64", "FLOAT32", "BOOL")
-_PACK_TYPES = ("INT8", "INT32", "INT64", "FLOAT32")
-_PAD_TYPES = ("INT8", "INT16", "INT32", "FLOAT32")
-_MAX_PAD_RANK = 5
-"""PadKernelMaxDimensionCount."""
 
 
 @operands(range(1, _MAX_CONCATENATION_INPUTS + 1), (1,))
