@@ -26,7 +26,6 @@ _HOLD = """
 import sys, time
 from harness.boards.inventory import Board
 from harness.boards.leases import acquire
-from tests.support.waiting import PATIENCE
 lease = acquire(Board("theirs", "esp32s3", mac="f412fa5b8c20"), purpose="a test")
 print("held", flush=True)
 time.sleep(60)
@@ -123,6 +122,7 @@ import datetime, json, os, pathlib, sys
 import harness.serial.ports
 from harness.boards.inventory import Board
 from harness.boards.leases import acquire
+from tests.support.waiting import PATIENCE
 if sys.argv[2] != str(os.geteuid()):
     os.setuid(int(sys.argv[2]))
 counter = pathlib.Path(sys.argv[1])
