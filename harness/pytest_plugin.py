@@ -95,7 +95,7 @@ def mww_model(request: pytest.FixtureRequest) -> Model:
     path = getattr(request, "param", None)
     if path is None:
         pytest.skip("needs a model: --mww-model FILE, or parametrize mww_model with paths and indirect=True")
-    with _told():
+    with _failing_in_two_lines():
         return load_model(path)
 
 
@@ -106,7 +106,7 @@ def mww_board(request: pytest.FixtureRequest) -> Iterator[Board]:
     if pool is None:
         pytest.skip("needs a board: --mww-boards FILE.yaml or --mww-port PORT")
     with ExitStack() as stack:
-        with _told():
+        with _failing_in_two_lines():
             board = stack.enter_context(pool.lease(_wanted_chips(request.node)))
         request.node.user_properties.append(("mww_board", board.id))
         yield board
@@ -118,7 +118,7 @@ def mww_target(request: pytest.FixtureRequest) -> Iterator[Target]:
     from harness.targets.registry import open_target
 
     name, options = _place(request)
-    with _told(), _doing_without(request):
+    with _failing_in_two_lines(), _doing_without(request):
         target = open_target(name, options)
     with target:
         _record(request, target.info())
@@ -138,7 +138,7 @@ def mww_check(request: pytest.FixtureRequest) -> Callable[..., RunResult]:
 
     def run(model: Model | Path | str, clips: object, **more: object) -> RunResult:
         more.setdefault("allowances", accepted)
-        with _told(), _doing_without(request):
+        with _failing_in_two_lines(), _doing_without(request):
             result = check(model, clips, target=name, chip=options.chip, baud=options.baud, **more)  # type: ignore[arg-type]
         if any(clip.error is not None and clip.error.code in GONE_CODES for clip in result.clips[-1:]):
             _discard(request)
@@ -147,7 +147,7 @@ def mww_check(request: pytest.FixtureRequest) -> Callable[..., RunResult]:
         if result.arena is not None:
             counts["mww_arena_used"] = str(result.arena.used)
         request.node.user_properties.extend(counts.items())
-        request.node.user_properties.extend(_told_of(result))
+        request.node.user_properties.extend(_properties(result))
         return result
 
     return run
@@ -169,7 +169,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(f"{line}{f' [{tests} tests]' if tests > 1 else ''}")
 
 
-def _told_of(result: RunResult) -> Iterator[tuple[str, str]]:
+def _properties(result: RunResult) -> Iterator[tuple[str, str]]:
     """The problems and allowances of a run, as properties."""
     from harness.report.wording import allowance_account, problem_account
 
@@ -277,7 +277,7 @@ def _discard(request: pytest.FixtureRequest) -> None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _failing_in_two_lines() -> Iterator[None]:
     """Let an MwwError fail the test with its two lines, and no traceback."""
     try:
         yield

@@ -104,7 +104,7 @@ def _text(value: Setting) -> str:
     return ", ".join(str(entry) for entry in value) if isinstance(value, list) else str(value)
 
 
-def _untold(names: list[str]) -> ConfigurationError:
+def _missing_settings(names: list[str]) -> ConfigurationError:
     listed = ", ".join(names)
     hint = f"put {listed} under model: into a YAML file, and give it with --config"
     return ConfigurationError(f"neither the checkpoint nor a configuration says {listed}", hint=hint)
@@ -128,12 +128,12 @@ class _Settings:
     def need(self, name: str, kind: type[T]) -> T:
         value = self.get(name, kind)
         if value is None:
-            raise _untold([name])
+            raise _missing_settings([name])
         return value
 
     def need_all(self, names: tuple[str, ...]) -> None:
         if missing := [name for name in names if name not in self._settings]:
-            raise _untold(missing)
+            raise _missing_settings(missing)
 
     def switch(self, name: str) -> bool:
         value = self.get(name, bool)

@@ -47,7 +47,7 @@ def command(names: tuple[str, ...], quick: bool, write: Path | None, as_list: bo
     measured: list[Measured] = []
     document: dict[str, object] = {}
     for benchmark in chosen:
-        item = measure(benchmark, quick=quick, tell=partial(_tell, benchmark.name))
+        item = measure(benchmark, quick=quick, tell=partial(_show_progress, benchmark.name))
         if item.problem is not None and len(chosen) == 1:
             raise item.problem
         measured.append(item)
@@ -90,7 +90,7 @@ def _write(page: Path, document: Mapping[str, object]) -> None:
     write_files({page: bench_page(document).encode(), page.with_suffix(".json"): f"{text}\n".encode()})
 
 
-def _tell(name: str, what: str) -> None:
+def _show_progress(name: str, what: str) -> None:
     """Say what is going on, to a terminal."""
     if sys.stderr.isatty():
         overwrite(f"{name}: {what}")

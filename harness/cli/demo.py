@@ -185,7 +185,7 @@ def _write_reports(run: RunResult, exported: Model, folder: Path) -> tuple[Path,
 @json_option
 def command(output: Path, as_json: bool) -> int:
     """Recover a published wake word, export it again, and prove it on a virtual ESP32, in about a minute."""
-    result = run_demo(output, _tell_step)
+    result = run_demo(output, _show_step)
     if as_json:
         emit_json("mww.demo/1", _document(result))
     else:
@@ -193,7 +193,7 @@ def command(output: Path, as_json: bool) -> int:
     return 0 if _holds(result) else 1
 
 
-def _tell_step(title: str) -> None:
+def _show_step(title: str) -> None:
     if sys.stderr.isatty():
         say(f"  {title} ...", err=True)
 

@@ -72,7 +72,7 @@ def predict(
                 continue
             predicted = _judge(subject, index, row, arena)
             predictions.append(predicted)
-            message = _said(subject.size, predicted) + (UNSEEN if basis_of(row.runtime) == "unseen" else "")
+            message = _minimum_text(subject.size, predicted) + (UNSEEN if basis_of(row.runtime) == "unseen" else "")
             findings.append(Finding(subject.name, index, chip, "arena", predicted.fits, message, str(arena.minimum)))
     return tuple(predictions), (*findings, *_kernels(subject, rows), *_acceptance(subject, rows))
 
@@ -84,7 +84,7 @@ def _judge(subject: Subject, index: int, row: Row, arena: ArenaPrediction) -> Pr
     return Predicted(subject.name, index, arena, fit, fit or (row.probes is not False and bool(arena.probe)))
 
 
-def _said(size: int | None, predicted: Predicted) -> str:
+def _minimum_text(size: int | None, predicted: Predicted) -> str:
     if size is None or predicted.fits:
         return f"{predicted.arena.minimum:,}"
     end = "ESPHome's probe finds more" if predicted.loads else "does not load"

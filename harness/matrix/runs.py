@@ -111,10 +111,12 @@ def judge_runs(
             reference = first.setdefault(run.chip, run)
             details = (*_differences(reference, run), *_arena(run, predicted.get((subject.name, row, run.chip))))
             outputs = " ".join(clip.outputs_sha256 or clip.status for clip in run.clips)
-            yield Finding(subject.name, row, run.chip, "run", run.verdict == "pass", _said(run), outputs, details)
+            yield Finding(
+                subject.name, row, run.chip, "run", run.verdict == "pass", _verdict_text(run), outputs, details
+            )
 
 
-def _said(run: RecordedRun) -> str:
+def _verdict_text(run: RecordedRun) -> str:
     wrong = sum(clip.status != "pass" for clip in run.clips)
     clips = counted(len(run.clips), "clip")
     return f"{run.verdict}, {wrong} of {clips}" if wrong else f"{run.verdict}, {clips}"

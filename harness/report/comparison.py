@@ -131,10 +131,10 @@ def _clip_changes(a: RecordedClip | None, b: RecordedClip | None) -> Iterator[Ch
         yield from _change("mismatches", a.mismatches, b.mismatches)
         yield from _change("max_abs_difference", a.max_abs_difference, b.max_abs_difference)
     if a.detections != b.detections:
-        yield Change("detections", _said(a), _said(b))
+        yield Change("detections", _detections_text(a), _detections_text(b))
 
 
-def _said(clip: RecordedClip) -> str:
+def _detections_text(clip: RecordedClip) -> str:
     """When a clip's detections were, in words that differ wherever they do."""
     if not clip.detections:
         return "none"

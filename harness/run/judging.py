@@ -137,7 +137,7 @@ class Judge:
             max_output=int(outputs.max()) if len(outputs) else None,
             highest_average=self._recording(outputs).highest_average,
             detections=self._detections(clip.lead_in, outputs, gate),
-            device_detections=self._told(clip, observed),
+            device_detections=self._device_detections(clip, observed),
             latency_us=_spread(observed.microseconds),
             instructions=_spread(observed.instructions),
             features=observed.features.result if observed.features else None,
@@ -159,7 +159,7 @@ class Judge:
         """What ESPHome's rule makes of the target's own outputs without a VAD, which no target has."""
         return self._detections(lead_in, result.trace.outputs, None)
 
-    def _told(self, clip: Clip, observed: Observed) -> tuple[Detection, ...] | None:
+    def _device_detections(self, clip: Clip, observed: Observed) -> tuple[Detection, ...] | None:
         """What the target's own rule detected, in the words of the host's rule."""
         if observed.device_detections is None:
             return None

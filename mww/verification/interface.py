@@ -10,7 +10,7 @@ from typing import Final
 
 from mww.esphome.contract import FEATURES, INPUT_SCALE, INPUT_ZERO_POINT, MAX_STRIDE, OUTPUT_SCALE, OUTPUT_ZERO_POINT
 from mww.tflite.model_file import Tensor
-from mww.verification.rules import Finding, Status, Subject, rule
+from mww.verification.rules import Finding, Status, Subject, has_byte_output, rule
 
 SCALE_FAILS: Final = 0.01
 SCALE_WARNS: Final = 0.001
@@ -78,10 +78,6 @@ def _quantised_input(subject: Subject) -> bool:
     return subject.input is not None and subject.input.dtype == "INT8"
 
 
-def _quantised_output(subject: Subject) -> bool:
-    return subject.output is not None and subject.output.dtype == "UINT8"
-
-
 @rule(
     "input-zero-point",
     "The input's zero point is -128",
@@ -147,7 +143,7 @@ def output_dtype(subject: Subject) -> Iterator[Finding]:
     "output-zero-point",
     "The output's zero point is 0",
     hint="let the converter quantise the sigmoid's output; the runtime reads byte / 255 as the probability",
-    applies=_quantised_output,
+    applies=has_byte_output,
 )
 def output_zero_point(subject: Subject) -> Iterator[Finding]:
     """The runtime never reads it."""
@@ -158,7 +154,7 @@ def output_zero_point(subject: Subject) -> Iterator[Finding]:
     "output-scale",
     "The output's scale is 1/256",
     hint="let the converter quantise the sigmoid's output; the runtime reads byte / 255 as the probability",
-    applies=_quantised_output,
+    applies=has_byte_output,
     severity=("fail", "warn"),
 )
 def output_scale(subject: Subject) -> Iterator[Finding]:

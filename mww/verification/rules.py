@@ -156,6 +156,11 @@ class Subject:
         return frozenset(operator.op for _, operator in self.model.operators())
 
 
+def has_byte_output(subject: Subject) -> bool:
+    """Whether the probability is uint8, as the runtime reads it."""
+    return subject.output is not None and subject.output.dtype == "UINT8"
+
+
 @dataclass(frozen=True)
 class ManifestText:
     """A manifest before its model is known: the JSON object, as it is.

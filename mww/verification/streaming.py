@@ -18,7 +18,7 @@ from mww.verification.bounds import output_bounds
 from mww.verification.kernels.convolution import Window
 from mww.verification.kernels.data import slice_ranges, split_axis
 from mww.verification.kernels.node import Node, Problem
-from mww.verification.rules import Finding, Graph, Subject, rule
+from mww.verification.rules import Finding, Graph, Subject, has_byte_output, rule
 from mww.verification.state import Key, StateAccess, has_variables, state_access
 
 _TIME = 1
@@ -290,15 +290,11 @@ def _with_cutoff(subject: Subject) -> Manifest | None:
     return manifest if manifest is not None and "probability_cutoff" not in manifest.wrong else None
 
 
-def _has_byte_output(subject: Subject) -> bool:
-    return subject.output is not None and subject.output.dtype == "UINT8"
-
-
 @rule(
     "highest-output",
     "The output can rise above the cutoff",
     hint="calibrate again with the wake word spoken in at least a fifth of the clips; if it was, train longer",
-    applies=_has_byte_output,
+    applies=has_byte_output,
     severity=("fail", "warn"),
 )
 def highest_output(subject: Subject) -> Iterator[Finding]:
@@ -328,7 +324,7 @@ def highest_output(subject: Subject) -> Iterator[Finding]:
     "lowest-output",
     "The output can fall below the cutoff",
     hint=_BROKEN_HINT,
-    applies=_has_byte_output,
+    applies=has_byte_output,
     severity=("fail", "warn"),
 )
 def lowest_output(subject: Subject) -> Iterator[Finding]:
