@@ -22,7 +22,8 @@ _Value = TypeVar("_Value")
 class Fields:
     """An object with text as keys. Every method raises `error` for a value of another kind.
 
-    The error names `source` and the key; its hint is the method's own, or else that of the whole document.
+    The error names `source` and the key. Its hint is that of the whole document, or for a value that is there the
+    method's own, which says how to write it.
     """
 
     def __init__(
@@ -183,8 +184,9 @@ class Fields:
         return Fields(self.source, value, hint=self._hint, error=self._error, place=self._place + place)
 
     def _fail(self, key: str, value: object, wanted: str, hint: str) -> NoReturn:
-        reason = "but is missing" if value is None else f"not {_shown(value)}"
-        self.fault(f"must be {wanted}, {reason}", key=key, hint=hint)
+        if value is not None:
+            self.fault(f"must be {wanted}, not {_shown(value)}", key=key, hint=hint)
+        self.fault(f"must be {wanted}, but is {'missing' if key or self._place else 'empty'}", key=key)
 
 
 def _shown(value: object) -> str:

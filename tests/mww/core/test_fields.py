@@ -17,6 +17,7 @@ from mww.core.fields import Fields
 
 _FAULTS: list[tuple[Any, Callable[[Fields], object], str]] = [
     ([], lambda it: it, "x.yaml must be an object (keys with values), not []"),
+    (None, lambda it: it, "x.yaml must be an object (keys with values), but is empty"),
     ({3: 1}, lambda it: it, "x.yaml has the key 3, which is not text"),
     ({"a": {"b": 1}}, lambda it: it.fields("a").text("b"), "x.yaml: a.b must be text, not 1"),
     ({"a": {}}, lambda it: it.fields("a").text("b"), "x.yaml: a.b must be text, but is missing"),
@@ -56,6 +57,13 @@ def test_an_unknown_key_gets_the_nearest_or_all_known_keys() -> None:
     for key, hint in (("nmae", "did you mean name?"), ("x", "known keys: name, chip")):
         with pytest.raises(InputError) as caught:
             Fields("x.yaml", {key: 1}, hint="make another").only(("name", "chip"))
+        assert caught.value.hint == hint
+
+
+def test_how_to_write_a_value_is_no_hint_where_it_is_missing() -> None:
+    for value, hint in ((3, "put it in quotes"), (None, "make another")):
+        with pytest.raises(InputError) as caught:
+            Fields("x.yaml", {"a": value}, hint="make another").text("a", hint="put it in quotes")
         assert caught.value.hint == hint
 
 
