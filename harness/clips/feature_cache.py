@@ -70,21 +70,29 @@ def features_of(
     place, facts = folder / hashlib.sha256(settings.encode()).hexdigest(), folder / f"{samples}-{SOUND_VERSION}.json"
     if meter is not None and _recall(facts, meter):
         meter = None
+    again = hashlib.sha256()
+
+    def is_unchanged() -> bool:  # a file may be written again between two readings
+        return again.hexdigest() == samples
+
     size = _whole(place)
     if size is None:
-        yield from _kept(place, iterate_features(_heard(read(), meter), lead_in=lead_in, step_ms=step_ms))
+        blocks = _heard(read(), meter, again)
+        yield from _kept(place, iterate_features(blocks, lead_in=lead_in, step_ms=step_ms), is_unchanged)
     else:
         if meter is not None:
-            deque(_heard(read(), meter), maxlen=0)
+            deque(_heard(read(), meter, again), maxlen=0)
         yield from _read(place, size)
-    if meter is not None:
+    if meter is not None and is_unchanged():
         _remember(facts, meter)
 
 
-def _heard(blocks: Iterator[bytes], meter: SoundMeter | None) -> Iterator[bytes]:
+def _heard(blocks: Iterator[bytes], meter: SoundMeter | None, digest: hashlib._Hash | None = None) -> Iterator[bytes]:
     for block in blocks:
         if meter is not None:
             meter.hear(block)
+        if digest is not None:
+            digest.update(block)
         yield block
 
 
@@ -145,8 +153,13 @@ def _read(place: Path, size: int) -> Iterator[npt.NDArray[np.uint16]]:
             yield np.frombuffer(block, "<u2").reshape(-1, FEATURES)
 
 
-def _kept(place: Path, blocks: Iterator[npt.NDArray[np.uint16]]) -> Iterator[npt.NDArray[np.uint16]]:
-    """Pass blocks on, and keep them once all have come; where nothing can be written, they are only passed on."""
+def _kept(
+    place: Path, blocks: Iterator[npt.NDArray[np.uint16]], is_unchanged: Callable[[], bool]
+) -> Iterator[npt.NDArray[np.uint16]]:
+    """Pass blocks on, and keep them once all have come, if the samples are those that the place is named by.
+
+    Where nothing can be written, they are only passed on.
+    """
     digest, temporary = hashlib.sha256(), None
     with suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -162,7 +175,7 @@ def _kept(place: Path, blocks: Iterator[npt.NDArray[np.uint16]]) -> Iterator[npt
                 except OSError:
                     written = False
             yield block
-        if temporary is not None and written:
+        if temporary is not None and written and is_unchanged():
             with suppress(OSError):
                 temporary.write(digest.digest())
                 temporary.close()

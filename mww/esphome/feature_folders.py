@@ -90,6 +90,8 @@ class FeatureFolder:
         """
         start, end = int(self._starts[index]), int(self._ends[index])
         if self._is_store:  # bytes, and a length
+            if (start | end) % self._data.itemsize:
+                raise ValueError(f"it has a clip of {end} bytes from byte {start}, which are no whole values")
             start, end = start // self._data.itemsize, (start + end) // self._data.itemsize
         if not 0 <= start <= end <= len(self._data) or (end - start) % FEATURES:
             raise ValueError(f"it has a clip from {start} to {end} of {len(self._data)} values")

@@ -71,14 +71,14 @@ class _Helper:
     """A process with a bench, seen from here like a bench; for one thread at a time."""
 
     def __init__(self, number: int) -> None:
-        self.target = f"process {number}"
+        self._name = self.target = f"process {number}"
         self._setup: Setup | None = None
         self._process = start_child("harness.run.cluster.bench_process")
         self._reader = ThreadPoolExecutor(1, self.target)
 
     def open(self, setup: Setup, target: str) -> None:
         """Have it open a bench and load the models, while the caller goes on."""
-        self._setup, self.target = setup, f"{target} in another process"
+        self._setup, self.target = setup, f"{target} in {self._name}"
         self._reader.submit(self._send, (replace(setup, recorded=None), target))
 
     def run(self, clip: Clip, stopped: Callable[[], bool]) -> Observed:

@@ -244,6 +244,15 @@ def test_the_store_of_sarpels_trainer_is_read_its_training_part_alone(tmp_path: 
     assert len(load_clips(tmp_path / "val")) == 1
 
 
+@pytest.mark.parametrize("name", ["offsets", "lengths"])
+def test_a_span_that_begins_or_ends_within_a_number_is_refused(name: str, tmp_path: Path) -> None:
+    write_store(tmp_path, [np.full((4, 40), 9, np.float32)] * 2)
+    place = tmp_path / f"features.{name}"
+    place.write_bytes((np.frombuffer(place.read_bytes(), "<i8") + np.array([2, 0], "<i8")).tobytes())
+    with pytest.raises(CalibrationError, match="no whole values"):
+        load_clips(tmp_path)
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     offsets=st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 4).map(lambda clip: clip * 160), max_size=3),

@@ -51,6 +51,14 @@ def test_features_are_computed_once_for_each_content_and_lead_in(
         whole(CLIPS[0], 0.5)
 
 
+def test_sound_that_changes_between_two_readings_is_not_kept(folder: Path) -> None:
+    readings = [read_samples(CLIPS[0]), *(read_samples(CLIPS[1]) for _ in range(2))]
+    result = np.concatenate(list(features_of(lambda: readings.pop(0), 0.0, 10, SoundMeter())))
+    assert np.array_equal(result, wav_to_features(CLIPS[1]))
+    assert list(folder.iterdir()) == []
+    assert np.array_equal(whole(CLIPS[0]), wav_to_features(CLIPS[0]))
+
+
 @pytest.mark.parametrize("damage", [b"", b"short", None])
 def test_a_damaged_file_is_not_believed(folder: Path, damage: bytes | None) -> None:
     expected = whole(CLIPS[0])

@@ -108,6 +108,7 @@ def test_a_process_that_dies_loses_no_clip(models: Path, started: list[subproces
     (result,) = check_models([model], named, replace(OPTIONS, progress=progress))
     (alone,) = check_models([model], named, replace(OPTIONS, jobs=1))
     assert [clip.outputs_sha256 for clip in result.clips] == [clip.outputs_sha256 for clip in alone.clips]
+    assert {warning.partition(" was lost")[0] for warning in result.warnings} <= {"emulator in process 2"}
 
 
 class _Failing:
