@@ -150,7 +150,7 @@ _CODES: Final = (
     ErrorCode(
         LinkCode.FAULT,
         "the virtual board's fault has nothing to act on",
-        "give it another --fault, or the model that it is meant for",
+        "give it another --fault, or a model on which it has an effect",
     ),
     ErrorCode(
         LinkCode.NO_FRONTEND,
@@ -159,7 +159,7 @@ _CODES: Final = (
     ),
     ErrorCode(
         LinkCode.FRONTEND,
-        "the audio front-end cannot be had",
+        "the audio front-end cannot be started",
         "a feature_step_size of 1 to 30 ms, and some 10 kB of free memory",
     ),
     ErrorCode(LinkCode.NOT_LISTENING, "no model listens", "begin the stream of sound anew"),

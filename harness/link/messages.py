@@ -45,7 +45,7 @@ CONSTANTS: Final = (
     Constant("ABSENT", U8, ABSENT, "`Model.state`: no record."),
     Constant("STORED", U8, STORED, "`Model.state`: a whole record."),
     Constant("OPEN", U8, OPEN, "`Model.state`: a record that the engine has loaded."),
-    Constant("CORRUPT", U8, CORRUPT, "`Model.state`: a record that its digest disowns."),
+    Constant("CORRUPT", U8, CORRUPT, "`Model.state`: a record that does not match its digest."),
     Constant("OPEN_ANY_OUTPUT", U8, OPEN_ANY_OUTPUT, "`Open.flags`: accept any output tensors, for `ReadOutput`."),
     Constant(
         "OPEN_MISALIGNMENT_SHIFT",
@@ -100,7 +100,7 @@ class Hello(Message):
 
     protocol_min: Annotated[int, U8, "Lowest protocol version that the host speaks."]
     protocol_max: Annotated[int, U8, "Highest protocol version that the host speaks."]
-    nonce: Annotated[int, U32, "Random; tells this session's Welcome from an older one's."]
+    nonce: Annotated[int, U32, "Random; distinguishes this session's Welcome from an older Welcome."]
 
 
 @request(0x02, reply="Done", by_link=True)
@@ -145,7 +145,7 @@ class Reset(Message):
 @request(0x14, reply="Done")
 @dataclass(frozen=True, slots=True)
 class Detect(Message):
-    """Arms ESPHome's detection rule from its initial state; Sample tells what it found."""
+    """Arms ESPHome's detection rule from its initial state; Sample reports its detections."""
 
     model: Annotated[int, U8, "Model slot."]
     cutoff: Annotated[int, U8, "Probability cutoff as ESPHome holds it: int(probability * 255)."]
@@ -348,7 +348,7 @@ class Profile(Message):
 @answer(0x87)
 @dataclass(frozen=True, slots=True)
 class Stats(Message):
-    """Memory and link counters; UNKNOWN where the board has no such thing."""
+    """Memory and link counters; UNKNOWN if the board does not have the counter."""
 
     uptime_ms: Annotated[int, U32, "Since boot."]
     inferences: Annotated[int, U32, "Since boot, over all models."]
@@ -391,11 +391,11 @@ class Sound(Message):
 @answer(0x90)
 @dataclass(frozen=True, slots=True)
 class Error(Message):
-    """The request was refused or failed; it has had its answer all the same, and its number is used up."""
+    """The request was refused or failed; this is its answer, and its number is used."""
 
     code: Annotated[int, U16, "Stable; see the error codes."]
     detail: Annotated[int, U32, "A number that the code explains."]
-    text: Annotated[str, TEXT, "What the board has to say about it."]
+    text: Annotated[str, TEXT, "The board's message."]
 
 
 @answer(0x91)

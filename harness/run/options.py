@@ -86,7 +86,7 @@ class RunOptions:
     more_targets: tuple[str, ...] = field(
         default=(),
         metadata=_says(
-            "Other boards of the same kind, which share the clips; a board that is lost is left out from then on."
+            "Other boards of the same kind, which share the clips; a board that fails is not used any more."
         ),
     )
     engine: str | None = field(
@@ -115,7 +115,7 @@ class RunOptions:
     timeout: float | None = field(
         default=None,
         metadata=_says(
-            "Longest time from a request to a board to its answer, whatever else the board sends.",
+            "Longest time from a request to a board to its answer, even if the board sends other data.",
             "--timeout",
             metavar="SECONDS",
             is_number=True,
@@ -176,7 +176,7 @@ class RunOptions:
     vad: Model | Path | str | None = field(
         default=None,
         metadata=_says(
-            "A VAD model that gates detections; it runs in TFLM on this computer.",
+            "A VAD model that can block detections; it runs on this computer.",
             "--vad",
             metavar="MANIFEST.json",
             is_path=True,

@@ -81,7 +81,7 @@ def _quantised_input(subject: Subject) -> bool:
 @rule(
     "input-zero-point",
     "The input's zero point is -128",
-    hint="calibrate with features from 0.0 up: the runtime takes int8 -128 for silence whatever the model says",
+    hint="calibrate with features from 0.0 up: the runtime uses int8 -128 for silence and ignores the model's value",
     applies=_quantised_input,
 )
 def input_zero_point(subject: Subject) -> Iterator[Finding]:

@@ -19,14 +19,14 @@ from mww.verification.rules import Finding, ManifestText, Status, Subject, manif
     hint="mww manifest MANIFEST.json --in-place repairs it; docs/manifests.md shows a whole one",
 )
 def schema(text: ManifestText) -> Iterator[Finding]:
-    """`MANIFEST_SCHEMA_V1` and `MANIFEST_SCHEMA_V2`, and no value that the device would take for another."""
+    """`MANIFEST_SCHEMA_V1` and `MANIFEST_SCHEMA_V2`, and no value that the device would understand differently."""
     for problem in schema_problems(text.content):
         yield Finding(problem.message)
 
 
 @manifest_rule(
     "manifest-model",
-    "The model lies in the manifest's own folder",
+    "The model is in the manifest's own folder",
     hint="put the model beside the manifest and name the file alone",
     severity=("fail", "warn"),
 )
@@ -93,7 +93,7 @@ def _release(version: str) -> tuple[int, ...]:
     applies=_gives("probability_cutoff"),
 )
 def cutoff(subject: Subject) -> Iterator[Finding]:
-    """The device compares with `int(cutoff * 255)`, and detects above it alone."""
+    """The device compares with `int(cutoff * 255)`, and detects only above it."""
     value = _manifest(subject).probability_cutoff
     byte = cutoff_byte(value)
     if 1 <= byte <= 254:

@@ -75,7 +75,7 @@ def step(subject: Subject) -> Iterator[Finding]:
     severity=("warn",),
 )
 def identifier(subject: Subject) -> Iterator[Finding]:
-    """A second model of an id is refused, and each new id takes a slot of the preferences for good."""
+    """A second model of an id is refused, and each new id uses a slot of the preferences permanently."""
     name = _manifest(subject).path.stem
     if not name.isascii() or not name.replace("_", "").replace("-", "").isalnum():
         yield Finding(f"{name[:60]!r} is not a plain id", "letters, digits, _ and -", name[:60], "warn")

@@ -136,7 +136,7 @@ def variable_agreement(subject: Subject) -> Iterator[Finding]:
 
 @rule(
     "call-once",
-    "CALL_ONCE stands first and runs an initialiser of its own",
+    "CALL_ONCE is the first operator and runs a separate initialiser",
     hint="export through tf.keras.export.ExportArchive, which keeps the variables' initialiser",
     applies=has_variables,
 )
@@ -162,7 +162,7 @@ def call_once(subject: Subject) -> Iterator[Finding]:
     applies=lambda subject: bool(initialisers(subject)),
 )
 def initialiser(subject: Subject) -> Iterator[Finding]:
-    """What it assigns is the state before the first frame, and must be the state after a reset."""
+    """The assigned value is the state before the first frame, and must be the state after a reset."""
     assigned: set[Key] = set()
     for graph in initialisers(subject):
         access = state_access(graph)

@@ -45,7 +45,7 @@ def schema_version(subject: Subject) -> Iterator[Finding]:
     hint="build the network from convolutions, pooling, dense layers and ring buffers as the published models do",
 )
 def operators(subject: Subject) -> Iterator[Finding]:
-    """`register_streaming_ops_`; TFLM's FindOp fails on any other, whatever its version."""
+    """`register_streaming_ops_`; TFLM's FindOp fails on every other operator, of any version."""
     known = (*REGISTERED_OPS, OPERATORS[CUSTOM_OPERATOR])
     counts: dict[str, int] = {}
     for _, operator in subject.model.operators():
@@ -75,7 +75,7 @@ def custom_operators(subject: Subject) -> Iterator[Finding]:
     severity=("fail", "warn"),
 )
 def dynamic_shapes(subject: Subject) -> Iterator[Finding]:
-    """TFLM never resizes a tensor; a signature of -1 stands where the converter left a dimension open."""
+    """TFLM never resizes a tensor; a signature of -1 marks a dimension that the converter left open."""
     ends = {*subject.main.subgraph.inputs, *subject.main.subgraph.outputs}
     for subgraph in subject.model.subgraphs:
         for tensor in subgraph.tensors:
@@ -114,7 +114,7 @@ def tensor_types(subject: Subject) -> Iterator[Finding]:
     hint="calibrate again: NaN or empty calibration data gives such parameters",
 )
 def quantisation(subject: Subject) -> Iterator[Finding]:
-    """A kernel divides by scales and clamps to zero points without looking."""
+    """A kernel divides by scales and clamps to zero points without a check."""
     for subgraph in subject.model.subgraphs:
         for tensor in subgraph.tensors:
             if tensor.quantization is not None and tensor.dtype in _INTEGER_RANGES:
@@ -133,11 +133,11 @@ def _parameters(tensor: Tensor, quantization: Quantization) -> Iterator[Finding]
 
 @rule(
     "constant-data",
-    "Every constant's data lies in the flatbuffer, aligned, and is as long as its shape",
+    "Every constant's data is in the flatbuffer, aligned, and as long as its shape needs",
     hint="write the file with the TensorFlow converter or a flatbuffer library, and copy it whole",
 )
 def constant_data(subject: Subject) -> Iterator[Finding]:
-    """TFLM takes a pointer and never compares the lengths; data behind the flatbuffer it does not find at all."""
+    """TFLM takes a pointer and never compares the lengths; it does not read data after the flatbuffer."""
     model = subject.model
     for subgraph in model.subgraphs:
         for tensor in subgraph.tensors:
@@ -160,7 +160,7 @@ def constant_data(subject: Subject) -> Iterator[Finding]:
     hint="convert the model again; the order of operators was changed after the converter wrote it",
 )
 def execution_order(subject: Subject) -> Iterator[Finding]:
-    """TFLM runs operators as they stand, and shares memory between tensors by their first and last use."""
+    """TFLM runs operators in the order of the file, and shares memory between tensors by their first and last use."""
     for graph in subject.graphs:
         yield from _order(subject, graph)
 
@@ -208,7 +208,7 @@ def subgraphs(subject: Subject) -> Iterator[Finding]:
     severity=("warn",),
 )
 def memory_plan(subject: Subject) -> Iterator[Finding]:
-    """TFLM follows the offsets of an offline plan without looking whether tensors overlap."""
+    """TFLM uses the offsets of an offline plan without checking whether tensors overlap."""
     if any(name == "OfflineMemoryAllocation" for name, _ in subject.model.metadata):
         yield Finding("the file carries an offline memory plan", status="warn")
 

@@ -22,9 +22,9 @@ Version {version}. Little endian. A frame on the wire is
 
     00  COBS( type u8 | sequence u16 | payload | crc32 u32 )  00
 
-with the CRC32 of zlib over type, sequence and payload. A zero on both sides lets text stand between frames: what is
-between two zeros and is not a frame is log text or noise. How requests, answers, repeats and gaps work is reported in
-[the firmware's core](../firmware-core.md).
+with the CRC32 of zlib over type, sequence and payload. A zero on both sides allows text between frames: bytes
+between two zeros that are not a frame are log text or noise. [The firmware's core](../firmware-core.md) describes
+requests, answers, repeats and gaps.
 
 `text` is a length byte and UTF-8; `tail` and `X[]` (rows of record X) run to the end of the payload; `f32` is IEEE 754.
 """
@@ -47,7 +47,7 @@ def page() -> str:
             ("name", "type", "value", "meaning"),
             ((f"`{item.name}`", item.kind.name, f"{item.value:#x}", item.doc) for item in _CONSTANTS),
         ),
-        "## Error codes\n\n`slug` is what scripts see as `error.code`.\n",
+        "## Error codes\n\n`slug` is `error.code` in JSON.\n",
         _table(
             ("number", "slug", "meaning", "what to do", "detail"),
             ((str(code.number), code.slug, code.message, code.hint, code.detail) for code in ERROR_CODES.values()),

@@ -17,7 +17,7 @@ static constexpr uint8_t ABSENT = 0;
 static constexpr uint8_t STORED = 1;
 /// Model.state: a record that the engine has loaded.
 static constexpr uint8_t OPEN = 2;
-/// Model.state: a record that its digest disowns.
+/// Model.state: a record that does not match its digest.
 static constexpr uint8_t CORRUPT = 3;
 /// Open.flags: accept any output tensors, for ReadOutput.
 static constexpr uint8_t OPEN_ANY_OUTPUT = 1;
@@ -108,7 +108,7 @@ enum class ErrorCode : uint16_t {
   FAULT = 27,
   /// The firmware has no audio front-end.
   NO_FRONTEND = 28,
-  /// The audio front-end cannot be had.
+  /// The audio front-end cannot be started.
   FRONTEND = 29,
   /// No model listens.
   NOT_LISTENING = 30,
@@ -237,7 +237,7 @@ struct Hello {
   uint8_t protocol_min{};
   /// Highest protocol version that the host speaks.
   uint8_t protocol_max{};
-  /// Random; tells this session's Welcome from an older one's.
+  /// Random; distinguishes this session's Welcome from an older Welcome.
   uint32_t nonce{};
 
   void encode(WireWriter &writer) const {
@@ -328,7 +328,7 @@ struct Reset {
   }
 };
 
-/// Arms ESPHome's detection rule from its initial state; Sample tells what it found.
+/// Arms ESPHome's detection rule from its initial state; Sample reports its detections.
 struct Detect {
   static constexpr uint8_t TYPE = 0x14;
   static constexpr size_t FIXED_SIZE = 3;
@@ -835,7 +835,7 @@ struct Profile {
   }
 };
 
-/// Memory and link counters; UNKNOWN where the board has no such thing.
+/// Memory and link counters; UNKNOWN if the board does not have the counter.
 struct Stats {
   static constexpr uint8_t TYPE = 0x87;
   static constexpr size_t FIXED_SIZE = 48;
@@ -943,7 +943,7 @@ struct Sound {
   }
 };
 
-/// The request was refused or failed; it has had its answer all the same, and its number is used up.
+/// The request was refused or failed; this is its answer, and its number is used.
 struct Error {
   static constexpr uint8_t TYPE = 0x90;
   static constexpr size_t FIXED_SIZE = 6;
@@ -952,7 +952,7 @@ struct Error {
   uint16_t code{};
   /// A number that the code explains.
   uint32_t detail{};
-  /// What the board has to say about it.
+  /// The board's message.
   std::string_view text;
 
   void encode(WireWriter &writer) const {

@@ -126,7 +126,7 @@ def _broadcast(item: Tensor, other: Tensor) -> list[int] | None:
 
 @operands((1,), (1,))
 def logistic(node: Node) -> Iterator[Problem]:
-    """Int8 with an output of scale 1/256 and zero point -128: the kernel takes both for granted."""
+    """Int8 with an output of scale 1/256 and zero point -128: the kernel assumes both."""
     source, output = node.input(0), node.output
     yield from node.dtype(source, ("INT8", "INT16", "FLOAT32"), "input")
     yield from node.dtype(output, (source.dtype,), "output")
