@@ -22,12 +22,18 @@ from harness.report.run_document import run_document
 from harness.report.wording import profile_rows
 from harness.run.results import ArenaResult, Problem, RunResult
 from harness.targets.base import OperatorCost
+from harness.targets.registry import TARGETS
 from mww.core.errors import OutputError
 from mww.core.scratch import ScratchFile
 from tests.support.run_results import allowed, altered, clip, mixed_run, run, speech
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/run.schema.json").read_text())
 HOSTILE = "<script>alert(1)</script>\"'&|`[x](javascript:x)\x1b[31m\x00\udcff]]>/../../etc.wav"
+
+
+def test_the_schema_has_the_kind_of_every_target() -> None:
+    kinds = SCHEMA["$defs"]["run"]["properties"]["target"]["properties"]["kind"]["enum"]
+    assert sorted(kinds) == sorted(target.kind for target in TARGETS)
 
 
 def _declared(schema: dict, document: object, place: str = "run") -> None:
