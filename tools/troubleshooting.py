@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Final
 
@@ -40,7 +41,7 @@ def page() -> str:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
+    return textwrap.fill(f"{text[0].upper()}{text[1:]}.", 120, break_long_words=False, break_on_hyphens=False)
 
 
 if __name__ == "__main__":
