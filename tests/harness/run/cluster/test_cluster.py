@@ -157,7 +157,7 @@ def test_a_scheduler_that_dies_is_one_error_and_what_finished_is_kept(
             while not port_file.exists():
                 time.sleep(0.1)
             worker = [sys.executable, "-m", "distributed.cli.dask_worker", "--scheduler-file", str(port_file)]
-            worker += ["--nthreads", "1", "--no-dashboard", "--death-timeout", "5"]
+            worker += ["--nthreads", "1", "--no-dashboard", "--death-timeout", "60"]
             with subprocess.Popen(worker, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
 
                 def kill(model: str, done: int, total: int) -> None:
