@@ -82,7 +82,7 @@ def plain(text: str) -> str:
     What ESPHome conceals in it goes too: names of networks, keys (`LOG_SECRET`).
     """
     reported = _ESCAPE.sub("", _CONCEALED.sub("[concealed]", text))
-    return printable(reported, keep="\r\n\t")
+    return printable(reported, keep="\r\n\t", longest=None)
 
 
 def looks_like_text(content: bytes) -> bool:

@@ -46,3 +46,8 @@ def test_a_log_without_end_takes_no_more_room() -> None:
     for number in range(10_000):
         log.add(f"{number} " + "x" * 10_000)
     assert len(log.story() or "") < 1000
+
+
+def test_a_log_is_not_cut_where_it_is_cleaned() -> None:
+    text = "rst:0x10 (RTCWDT_RTC_RST)\r\n" + "boot: a line\r\n" * 200
+    assert plain(text) == text
