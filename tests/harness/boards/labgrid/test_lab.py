@@ -105,6 +105,7 @@ def test_a_killed_run_frees_its_board(here: Lab) -> None:
     with _hold() as process:
         process.send_signal(signal.SIGKILL)
         here.wait_until_free()
+    assert here.holders() == ["None", "None"]
 
 
 def test_a_board_whose_whole_host_died_is_taken_from_it(here: Lab) -> None:
