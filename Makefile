@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# The tests start hundreds of processes: without this each would compile every module that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test quick reliability soak exact-campaign test-esphome-latest fuzz lint unit setup setup-demo clean
 
 demo: $(VENV)/.demo
@@ -20,15 +23,15 @@ lint: $(VENV)/.test
 	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then $(BIN)/mypy --python-version 3.10; fi
 
 unit: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Without the tests that are marked as slow, for a first look and between commits.
 quick: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m 'not slow'
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 # The firmware against the newest ESPHome on PyPI instead of the release that the project was written for.
 test-esphome-latest: $(VENV)/.test
-	MWW_ESPHOME_VERSION=latest $(BIN)/python -m pytest -n 2 --dist loadgroup tests/firmware
+	MWW_ESPHOME_VERSION=latest $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/firmware
 
 # Ten minutes of libFuzzer on the firmware's decoder and session; `make test` has a quarter of a minute of it.
 fuzz: $(VENV)/.test

@@ -112,8 +112,18 @@ def mww_board(request: pytest.FixtureRequest) -> Iterator[Board]:
         yield board
 
 
+@pytest.fixture(scope="session")
+def mww_engines() -> Iterator[None]:
+    """Interpreters' processes that outlive a test: the next test takes over what an earlier one has closed."""
+    from harness.engines.catalog import DEFAULT_ENGINE
+    from harness.engines.process import started_ahead
+
+    with started_ahead(DEFAULT_ENGINE, 0):
+        yield
+
+
 @pytest.fixture
-def mww_target(request: pytest.FixtureRequest) -> Iterator[Target]:
+def mww_target(request: pytest.FixtureRequest, mww_engines: None) -> Iterator[Target]:
     """The target, opened; on a board, that of `mww_board`."""
     from harness.targets.registry import open_target
 
@@ -126,7 +136,7 @@ def mww_target(request: pytest.FixtureRequest) -> Iterator[Target]:
 
 
 @pytest.fixture
-def mww_check(request: pytest.FixtureRequest) -> Callable[..., RunResult]:
+def mww_check(request: pytest.FixtureRequest, mww_engines: None) -> Callable[..., RunResult]:
     """`harness.check.check(model, clips, ...)` on this test's target; on a board, that of `mww_board`."""
     from harness.check import check
     from harness.run.allowances import find_allowances

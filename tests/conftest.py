@@ -1,14 +1,37 @@
 from __future__ import annotations
 
+import signal
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pymicro_wakeword
 import pytest
+from hypothesis import HealthCheck, settings
 
 from mww.core.resources import fixtures_dir
 from mww.esphome.frontend import quantize_features, wav_to_features
+from tests.support.files_finished import FilesFinished
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in its background
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests interrupt processes, which inherit this
+
+# A machine under load takes its time; some first examples build the host library.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where tests run in several processes, name each file as it finishes: dots say little of a suite of minutes."""
+    if getattr(config.option, "dist", "no") != "no" and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(FilesFinished(config))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files with the most slow tests first: so that the processes of `make test` end together."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session")

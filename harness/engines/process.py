@@ -162,23 +162,21 @@ class EngineProcess(Closing):
         return outputs
 
     def close(self) -> None:
-        """End the process."""
-        child, self._child = self._child, None
-        if child is not None:
-            child.close()
-
-    def pass_on(self) -> None:
         """Leave the process to the next `EngineProcess` of this engine within `started_ahead`; elsewhere, end it."""
         waiting = _AHEAD.get(self.engine)
         if waiting is not None and self._child is not None:
             waiting.append(self._child)
             self._child = None
-        self.close()
+        self._end()
+
+    def _end(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.close()
 
     def _start(self) -> _Child:
         try:
-            waiting = _AHEAD.get(self.engine)
-            return waiting.pop() if waiting else _start_child(self.engine)
+            return _waiting_child(self.engine) or _start_child(self.engine)
         except OSError as error:
             raise EngineError(
                 f"cannot start a process for engine {self.engine}: {error.strerror}",
@@ -187,7 +185,7 @@ class EngineProcess(Closing):
 
     def _load(self) -> None:
         if self._child is not None and self._child.made >= RENEWAL:
-            self.close()
+            self._end()
         child = self._child = self._child or self._start()
         child.memory[INPUT_OFFSET : INPUT_OFFSET + len(self._content)] = self._content
         self._prepare(Operation.LOAD, len(self._content))
@@ -209,7 +207,7 @@ class EngineProcess(Closing):
             raise self._failed(isinstance(error, TimeoutError), deadline) from error
         except BaseException:
             # Interrupted: the answer is still to come, and would be taken for that to another request.
-            self.close()
+            self._end()
             raise
         status, first, second = ANSWER.unpack(answer)
         if status == Status.FAILED:
@@ -242,7 +240,7 @@ class EngineProcess(Closing):
         (finished,) = PROGRESS.unpack_from(child.memory)
         status = None if hung else _exit_status(child.process)
         detail = _last_words(child.log)
-        self.close()
+        self._end()
         how = f"did not answer within {deadline:g} s" if status is None else _describe_exit(status)
         inference = self.inferences + finished if self.frame_size else None
         hint = f"its last output: {detail}" if detail else "mww verify says what ESPHome's runtime would refuse"
@@ -268,19 +266,33 @@ _AHEAD: Final[dict[str, list[_Child]]] = {}
 def started_ahead(engine: str, count: int = 1) -> Iterator[None]:
     """Start processes now that the next `EngineProcess`es of this engine will take, to be ready when they are needed.
 
-    What is not taken within the block ends with it. Whatever is wrong with the engine, `EngineProcess` will tell.
+    Within the block each takes over a process that an earlier one has closed. What waits at the end of the outermost
+    block ends with it. What is wrong with the engine, `EngineProcess` says.
     """
+    outermost = engine not in _AHEAD
     waiting = _AHEAD.setdefault(engine, [])
     try:
         spec = engine_spec(engine)
         if spec.version is None and util.find_spec(spec.module) is not None:
             with suppress(OSError):
-                waiting += [_start_child(engine) for _ in range(count)]
+                waiting += [_start_child(engine) for _ in range(count - len(waiting))]
         yield
     finally:
-        _AHEAD.pop(engine, None)
-        while waiting:
-            waiting.pop().close()
+        if outermost:
+            del _AHEAD[engine]
+            while waiting:
+                waiting.pop().close()
+
+
+def _waiting_child(engine: str) -> _Child | None:
+    """Take a process that waits; a process that has ended meanwhile is put away."""
+    waiting = _AHEAD.get(engine, [])
+    while waiting:
+        child = waiting.pop()
+        if child.process.poll() is None:
+            return child
+        child.close()
+    return None
 
 
 def _start_child(engine: str) -> _Child:

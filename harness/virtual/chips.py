@@ -1,22 +1,20 @@
 """A virtual chip: its row in `mww.esphome.chips`, its registers, and what esptool reads of one common part of it.
 
-Addresses are those of esptool's chip definitions. The values at these addresses, and the lines that the ROM prints, are
-written here.
+Addresses are those of esptool's chip definitions, which `chip_addresses` has. The values at these addresses, and the
+lines that the ROM prints, are written here.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from harness.virtual.chip_addresses import CHIP_ADDRESSES
 from mww.core.errors import UsageError
 from mww.esphome.chips import VIRTUAL_CHIPS, Chip
 from mww.esphome.chips import find_chip as find_row
-
-if TYPE_CHECKING:
-    from esptool.loader import ESPLoader
-
 
 _WATCHDOG_ENABLED: Final = 1 << 31
 _SPI_START: Final = 1 << 18
@@ -207,7 +205,7 @@ class VirtualChip(Chip):
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class Part:
     """One part of a chip.
 
     Attributes:
@@ -223,8 +221,8 @@ class _Part:
     crystal_mhz: int = 40
 
 
-_PARTS: Final = {
-    "esp32": _Part(  # ESP32-D0WD-V3, revision v3.1
+PARTS: Final = {
+    "esp32": Part(  # ESP32-D0WD-V3, revision v3.1
         4,
         BootText(
             banner="ets Jul 29 2019 12:21:46\r\n\r\n",
@@ -246,7 +244,7 @@ _PARTS: Final = {
             ("RTCCALICFG1", 0, 800 << 7),
         ),
     ),
-    "esp32s3": _Part(  # ESP32-S3 (QFN56), revision v0.2, 8 MB of PSRAM
+    "esp32s3": Part(  # ESP32-S3 (QFN56), revision v0.2, 8 MB of PSRAM
         8,
         BootText(
             "ESP-ROM:esp32s3-20210327\r\nBuild:Mar 27 2021\r\n",
@@ -260,7 +258,7 @@ _PARTS: Final = {
             ("GPIO_STRAP_REG", 0, 1 << 3),
         ),
     ),
-    "esp32c3": _Part(  # ESP32-C3 (QFN32), revision v0.4
+    "esp32c3": Part(  # ESP32-C3 (QFN32), revision v0.4
         4,
         BootText(
             "ESP-ROM:esp32c3-api1-20210207\r\nBuild:Feb  7 2021\r\n",
@@ -269,7 +267,7 @@ _PARTS: Final = {
         ),
         ((_MAGIC, 0, 0x1B31506F), (_BLOCK1, 12, 4 << 18)),
     ),
-    "esp32c5": _Part(  # ESP32-C5N, revision v1.0
+    "esp32c5": Part(  # ESP32-C5N, revision v1.0
         8,
         BootText(
             "ESP-ROM:esp32c5-eco2-20250121\r\nBuild:Jan 21 2025\r\n",
@@ -282,7 +280,7 @@ _PARTS: Final = {
         ((_BLOCK1, 8, 1 << 4), ("PCR_SYSCLK_CONF_REG", 0, 48 << 24)),  # major revision; the ROM expects 48 MHz
         crystal_mhz=48,
     ),
-    "esp32c6": _Part(  # ESP32-C6 (QFN40), revision v0.1
+    "esp32c6": Part(  # ESP32-C6 (QFN40), revision v0.1
         8,
         BootText(
             "ESP-ROM:esp32c6-20220919\r\nBuild:Sep 19 2022\r\n",
@@ -296,50 +294,48 @@ _PARTS: Final = {
 
 @cache
 def find_chip(name: str) -> VirtualChip:
-    """The virtual chip of a name; this imports esptool.
+    """The virtual chip of a name.
 
     Raises:
         UsageError: The chip has no virtual board.
     """
     if name not in VIRTUAL_CHIPS:
         raise UsageError(f"{name} has no virtual board", hint=f"chips: {', '.join(VIRTUAL_CHIPS)}")
-    from esptool.targets import CHIP_DEFS
-
-    return _virtual(find_row(name), _PARTS[name], CHIP_DEFS[name])
+    return _virtual(find_row(name), PARTS[name], CHIP_ADDRESSES[name])
 
 
-def _virtual(chip: Chip, part: _Part, rom: type[ESPLoader]) -> VirtualChip:
+def _virtual(chip: Chip, part: Part, rom: Mapping[str, int]) -> VirtualChip:
     row: dict[str, Any] = {item.name: getattr(chip, item.name) for item in fields(chip)}
     return VirtualChip(
         **row,
-        security_info=rom.SECURITY_INFO_SUPPORTED,
+        security_info=bool(rom["SECURITY_INFO_SUPPORTED"]),
         flash_size=part.flash * _MEBIBYTE,
         spi=SpiPeripheral(
-            rom.SPI_REG_BASE,
-            usr=rom.SPI_USR_OFFS,
-            usr1=rom.SPI_USR1_OFFS,
-            usr2=rom.SPI_USR2_OFFS,
-            miso_length=rom.SPI_MISO_DLEN_OFFS,
-            w0=rom.SPI_W0_OFFS,
-            address_in_msb=rom.SPI_ADDR_REG_MSB,
+            rom["SPI_REG_BASE"],
+            usr=rom["SPI_USR_OFFS"],
+            usr1=rom["SPI_USR1_OFFS"],
+            usr2=rom["SPI_USR2_OFFS"],
+            miso_length=rom["SPI_MISO_DLEN_OFFS"],
+            w0=rom["SPI_W0_OFFS"],
+            address_in_msb=bool(rom["SPI_ADDR_REG_MSB"]),
         ),
         efuses=_efuses(rom),
-        drom=rom.DROM_MAP_START,
-        iram=next(start for start, _, kind in rom.MEMORY_MAP if kind == "IRAM"),
-        uart_divider=rom.UART_CLKDIV_REG,
+        drom=rom["DROM_MAP_START"],
+        iram=rom["IRAM"],
+        uart_divider=rom["UART_CLKDIV_REG"],
         crystal_hz=part.crystal_mhz * 1_000_000,
-        watchdog=getattr(rom, "RTC_CNTL_WDTCONFIG0_REG", _ESP32_WATCHDOG),
+        watchdog=rom.get("RTC_CNTL_WDTCONFIG0_REG", _ESP32_WATCHDOG),
         boot=part.boot,
-        registers=tuple((getattr(rom, name) + offset, value) for name, offset, value in part.values),
+        registers=tuple((rom[name] + offset, value) for name, offset, value in part.values),
     )
 
 
-def _efuses(rom: type[ESPLoader]) -> Efuses:
+def _efuses(rom: Mapping[str, int]) -> Efuses:
     """The addresses; the ESP32's eFuses have another layout than all later chips'."""
-    crypt_count = (rom.EFUSE_SPI_BOOT_CRYPT_CNT_REG, rom.EFUSE_SPI_BOOT_CRYPT_CNT_MASK)
-    if not hasattr(rom, "MAC_EFUSE_REG"):
-        mac = rom.EFUSE_RD_REG_BASE + 4
-        abs_done = (rom.EFUSE_RD_ABS_DONE_REG, rom.EFUSE_RD_ABS_DONE_1_MASK)  # secure boot version 2
+    crypt_count = (rom["EFUSE_SPI_BOOT_CRYPT_CNT_REG"], rom["EFUSE_SPI_BOOT_CRYPT_CNT_MASK"])
+    if "MAC_EFUSE_REG" not in rom:
+        mac = rom["EFUSE_RD_REG_BASE"] + 4
+        abs_done = (rom["EFUSE_RD_ABS_DONE_REG"], rom["EFUSE_RD_ABS_DONE_1_MASK"])  # secure boot version 2
         return Efuses((mac, mac + 4), crypt_count, abs_done)
-    secure_boot = (rom.EFUSE_SECURE_BOOT_EN_REG, rom.EFUSE_SECURE_BOOT_EN_MASK)
-    return Efuses((rom.MAC_EFUSE_REG, rom.MAC_EFUSE_REG + 4), crypt_count, secure_boot)
+    secure_boot = (rom["EFUSE_SECURE_BOOT_EN_REG"], rom["EFUSE_SECURE_BOOT_EN_MASK"])
+    return Efuses((rom["MAC_EFUSE_REG"], rom["MAC_EFUSE_REG"] + 4), crypt_count, secure_boot)

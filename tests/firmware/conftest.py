@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.support.esphome_env import esphome_python
 from tests.support.esphome_host import build_host_firmware
@@ -41,15 +42,24 @@ def esphome() -> Esphome:
 
 @pytest.fixture(scope="session")
 def generated(esphome: Esphome, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What ESPHome generates for its host platform."""
-    folder = tmp_path_factory.mktemp("host")
+    """What ESPHome generates for its host platform; once for all processes of a run."""
+    common = tmp_path_factory.getbasetemp()
+    folder = (common.parent if "PYTEST_XDIST_WORKER" in os.environ else common) / "esphome-host"
+    sources = folder / ".esphome/build/mww-host/src"
+    with FileLock(folder.with_suffix(".lock")):
+        if not sources.exists():
+            folder.mkdir()
+            _generate(esphome, folder)
+    return sources
+
+
+def _generate(esphome: Esphome, folder: Path) -> None:
     config = folder / "host.yaml"
     here = Path(__file__).parent
     firmware = here.parents[1] / "firmware"
     config.write_text((here / "host.yaml").read_text().replace("../../firmware", str(firmware)))
     write_audio_component(folder / "audio" / "audio")
     esphome("compile", "--only-generate", config)
-    return folder / ".esphome/build/mww-host/src"
 
 
 def write_audio_component(folder: Path) -> None:

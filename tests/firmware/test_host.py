@@ -6,6 +6,7 @@ The link's own tests are collected here once more, with this module's `connect`.
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Timer
 
@@ -46,9 +47,8 @@ from tests.support.engine_server import ChainEngine, EngineServer, TflmWorker
 from tests.support.esphome_env import esphome_version
 from tests.support.esphome_host import HostProcess, check_warnings, tool
 from tests.support.host_board import PARTITION_SIZE, Noise, expected_outputs
+from tests.support.machine import FAST, PATIENT
 from tests.support.tflm_library import include_folders
-
-pytestmark = pytest.mark.xdist_group("esphome-host")
 
 
 class Board:
@@ -111,6 +111,7 @@ def connect(program: Path, tmp_path: Path) -> Iterator[Connect]:
             (flash := tmp_path / "partition").write_bytes(partition)
             server = stack.enter_context(EngineServer(tmp_path / "engine", lambda: ChainEngine(shared)))
             process = stack.enter_context(HostProcess(program, flash, server, noise))
+            timing = timing or (FAST if ends_in_silence else PATIENT)
             client = stack.enter_context(LinkClient.connect(process.port, timing=timing))
             return client, Board(process, shared, flash, noise)
 
@@ -151,7 +152,7 @@ def test_models_outlive_a_reboot_which_ends_the_clip(connect: Connect) -> None:
 
 def test_a_process_that_hangs_is_told(connect: Connect) -> None:
     engine = host_board.ChainEngine(delay=0.002)
-    client, board = connect(partition=flashed(), engine=engine, timing=Timing(silence=1.0))
+    client, board = connect(partition=flashed(), engine=engine, timing=replace(PATIENT, silence=2.0))
     client.open_model()
     Timer(0.3, board.process.hang).start()
     with pytest.raises(HungError):

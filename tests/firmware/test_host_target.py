@@ -32,8 +32,6 @@ from tests.support.esphome_host import HostProcess
 from tests.support.every_operator import every_operator
 from tests.support.host_board import PARTITION_SIZE, Noise
 
-pytestmark = pytest.mark.xdist_group("esphome-host")
-
 
 @pytest.fixture(scope="module")
 def runner(program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:

@@ -45,7 +45,6 @@ from tests.support.host_board import MODEL, expected_outputs
 from tests.support.machine import MachineBoard, chain_program, connections, needs_machine
 from tests.support.waiting import have_ended
 
-pytestmark = pytest.mark.xdist_group("machine")
 Connect = Callable[..., tuple[LinkClient, MachineBoard]]
 NAMES = tuple(machine.name for machine in MACHINES)
 

@@ -25,7 +25,6 @@ from tests.support.machine import build_machine, needs_machine, running
 from tests.support.random_models import random_model
 from tests.support.tflm_library import library_definitions
 
-pytestmark = pytest.mark.xdist_group("machine")
 MODELS = ("okay_nabu", "hey_jarvis", "hey_mycroft", "alexa")
 CHIPS = {"rv32imc": "esp32c3", "xtensa": "esp32"}
 

@@ -44,6 +44,8 @@ class ChainEngine:
     inferences: int = 0
     fail_at: int | None = None
     delay: float = 0.0
+    at: int | None = None
+    then: Callable[[], object] = lambda: None
     loaded: dict[int, int] = field(default_factory=dict)
     states: dict[int, int] = field(default_factory=dict)
     profiled: bool = False
@@ -75,6 +77,8 @@ class ChainEngine:
             results[index].output = self.states[slot] & 0xFF  # type: ignore[index]
             results[index].microseconds = 6800 + index  # type: ignore[index]
             self.inferences += 1
+            if self.inferences == self.at:
+                self.then()
         if self.delay:
             time.sleep(self.delay * n)
         self.profiled = self.profiled or bool(profile)

@@ -22,10 +22,13 @@ from mww.core.resources import firmware_dir
 from mww.core.scratch import scratch_folder
 from tests.support.host_board import Noise, frames_of
 from tests.support.partition import read_partition
+from tests.support.waiting import PATIENCE
 
 CHAIN_ENGINES = firmware_dir() / "host" / "test" / "engines" / "chain_engines.h"
-PATIENT = Timing(hello=60.0)
+PATIENT = Timing(hello=PATIENCE, silence=PATIENCE, stall=PATIENCE, timeout=PATIENCE)
 """For an emulated processor on a busy computer."""
+FAST = Timing(hello=PATIENCE)
+"""For what shall end in silence."""
 
 
 def needs_machine(name: str) -> BareMachine:
@@ -103,7 +106,9 @@ def connections(name: str) -> Iterator[Callable[..., tuple[LinkClient, MachineBo
         ) -> tuple[LinkClient, MachineBoard]:
             quiet = Noise(noise.seed) if noise else Noise()
             board = stack.enter_context(running(name, chain_program(name), quiet))
-            client = stack.enter_context(LinkClient.connect(board.port, timing=timing or PATIENT))
+            client = stack.enter_context(
+                LinkClient.connect(board.port, timing=timing or (FAST if ends_in_silence else PATIENT))
+            )
             for slot, record in enumerate(read_partition(bytes(partition))):
                 if record is not None:
                     client.upload(slot, record)

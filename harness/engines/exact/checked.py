@@ -129,9 +129,7 @@ class ExactEngine(Closing):
 
     def _passed(self) -> None:
         note_pass(self._note)
-        if self._reference is not None:
-            self._reference.pass_on()
-            self._reference = None
+        self._stop_checking()
 
     def _stop_checking(self) -> None:
         reference, self._reference = self._reference, None

@@ -12,7 +12,6 @@ from harness.cli.demo import run_demo
 pytest.importorskip("tensorflow", reason="the demo exports: pip install 'mww-harness[all]'")
 
 
-@pytest.mark.xdist_group("demo")
 def test_the_demo_proves_a_wake_word_on_a_virtual_board(tmp_path: Path) -> None:
     titles: list[str] = []
     result = run_demo(tmp_path / "demo", titles.append)

@@ -14,6 +14,7 @@ import psutil
 import pymicro_wakeword
 import pytest
 
+from harness.check import check
 from harness.engines.process import EngineProcess, started_ahead
 from mww.core.errors import EngineError
 from tests.support.needs import INTERPRETERS, engine_params
@@ -30,7 +31,7 @@ def frames(number: int, seed: int = 0) -> bytes:
 
 @pytest.fixture
 def tflm() -> Iterator[EngineProcess]:
-    with EngineProcess("tflm", deadline=1.0) as engine:
+    with EngineProcess("tflm", deadline=PATIENCE) as engine:
         engine.load(OKAY_NABU)
         yield engine
 
@@ -141,13 +142,15 @@ def test_a_real_model_that_crashes_tflm_is_one_error_and_the_next_one_runs(model
     assert len(tflm.infer(frames(5))) == 5
 
 
-def test_a_hang_ends_at_the_deadline_and_leaves_no_process(tflm: EngineProcess) -> None:
-    pid = tflm.pid
-    assert pid is not None
-    os.kill(pid, signal.SIGSTOP)
-    with pytest.raises(EngineError, match="did not answer within 1 s at inference 0"):
-        tflm.infer(frames(5))
-    assert gone(pid)
+def test_a_hang_ends_at_the_deadline_and_leaves_no_process() -> None:
+    with EngineProcess("tflm", deadline=1.0) as engine:
+        engine.load(OKAY_NABU)
+        pid = engine.pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(EngineError, match="did not answer within 1 s at inference 0"):
+            engine.infer(frames(5))
+        assert gone(pid)
 
 
 def test_frames_that_do_not_fit_the_model_are_refused(tflm: EngineProcess) -> None:
@@ -238,11 +241,11 @@ def test_a_process_is_passed_on_to_the_next_engine_and_ends_at_last(models: Path
             engine.load((models / f"{name}.tflite").read_bytes())
             outputs.append(engine.infer(frames(5)))
             pids.append(engine.pid)
-            engine.pass_on()
+            engine.close()
         assert len(set(pids)) == 1
         assert outputs[0] == outputs[2]
     assert psutil.Process().children() == before
-    EngineProcess("tflm").pass_on()
+    EngineProcess("tflm").close()
     assert psutil.Process().children() == before
 
 
@@ -261,5 +264,11 @@ def test_what_a_process_has_made_counts_for_the_next_engine_too(models: Path, mo
             engine = EngineProcess("tflm")
             engine.load((models / "okay_nabu.tflite").read_bytes())
             pids.append(engine.pid)
-            engine.pass_on()
+            engine.close()
     assert pids[0] == pids[1] != pids[2]
+
+
+def test_a_check_leaves_no_process_behind(models: Path, spoken: tuple[npt.NDArray[np.int8], ...]) -> None:
+    before = set(psutil.Process().children(recursive=True))
+    check(models / "okay_nabu.json", {"a": spoken[0]}, engine="litert", vad=models / "alexa.json")
+    assert set(psutil.Process().children(recursive=True)) <= before

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -44,9 +45,9 @@ from tests.support.host_board import (
 from tests.support.partition import read_partition
 from tests.support.waiting import PATIENCE
 
-FAST = Timing(hello=1.5, hello_interval=0.05, silence=0.6, stall=2.0, resend_min=0.02, resend_max=0.1)
+FAST = Timing(hello=PATIENCE, hello_interval=0.05, silence=2.0, stall=4.0, resend_min=0.02, resend_max=0.1)
 """For what shall end in silence."""
-PATIENT = replace(FAST, hello=PATIENCE, silence=PATIENCE, stall=PATIENCE)
+PATIENT = replace(FAST, silence=PATIENCE, stall=PATIENCE, timeout=PATIENCE)
 """For what shall be answered, also on a machine that is busy."""
 Connect = Callable[..., tuple[LinkClient, BoardPort]]
 
@@ -288,9 +289,9 @@ def test_an_interrupted_upload_leaves_the_old_model_whole(connect: Connect) -> N
 
 
 def test_an_interrupted_stream_does_not_disturb_the_next(connect: Connect) -> None:
-    client, _ = connect(partition=flashed(), engine=ChainEngine(delay=0.01))
+    interrupt = partial(signal.raise_signal, signal.SIGINT)
+    client, _ = connect(partition=flashed(), engine=ChainEngine(delay=0.01, at=20, then=interrupt))
     client.open_model()
-    threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt):
         client.infer(frames(200))
     client.reset()
@@ -325,9 +326,10 @@ def test_a_slot_without_a_model_is_refused_by_name(connect: Connect, slot: int, 
 
 
 def test_a_reboot_ends_the_clip_and_reconnecting_goes_on(connect: Connect) -> None:
-    client, port = connect(partition=flashed(), engine=ChainEngine(delay=0.005))
+    engine = ChainEngine(delay=0.005, at=20)
+    client, port = connect(partition=flashed(), engine=engine)
+    engine.then = port.reboot
     client.open_model()
-    threading.Timer(0.2, port.reboot).start()
     with pytest.raises(RebootedError):
         client.infer(frames(200))
     assert client.reconnect().boot_id == 2
@@ -336,9 +338,10 @@ def test_a_reboot_ends_the_clip_and_reconnecting_goes_on(connect: Connect) -> No
 
 
 def test_a_hung_board_is_told_within_its_deadline(connect: Connect) -> None:
-    client, port = connect(ends_in_silence=True, partition=flashed(), engine=ChainEngine(delay=0.005))
+    engine = ChainEngine(delay=0.005, at=20)
+    client, port = connect(ends_in_silence=True, partition=flashed(), engine=engine)
+    engine.then = port.dead.set
     client.open_model()
-    threading.Timer(0.1, port.dead.set).start()
     with pytest.raises(HungError, match="Infer"):
         client.infer(frames(400))
 
@@ -363,9 +366,9 @@ class DribblingPort(BoardPort):
 
 def test_answers_that_dribble_in_end_within_the_timeout() -> None:
     port = DribblingPort(partition=flashed())
-    client = LinkClient(port, reopen=lambda: port, timing=replace(FAST, timeout=1.0))
+    client = LinkClient(port, reopen=lambda: port, timing=replace(FAST, timeout=1.5))
     client.open_model()
-    port.pause = 0.4
+    port.pause = 0.6
     with pytest.raises(HungError, match="too slowly: a request has waited") as caught:
         client.infer(frames(400))
     assert 0 < caught.value.inference < 400
@@ -417,8 +420,8 @@ def test_a_wait_can_be_interrupted(connect: Connect) -> None:
     client, port = connect(partition=flashed())
     client.open_model()
     port.dead.set()
-    threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt):
+        threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
         client.infer(frames(10))
 
 

@@ -15,10 +15,12 @@ import pytest
 from harness.check import check_models
 from harness.cli import execute, mww
 from harness.clips.npz import write_archive
+from harness.run.journal import NAME
 from harness.run.options import RunOptions
 from harness.virtual.process import VirtualBoard
 from mww.core.errors import UsageError
 from mww.esphome.model import load_model
+from tests.support.waiting import wait_for
 
 CLIPS = {f"clip {number}": np.full((300, 40), number, np.int8) for number in range(12)}
 
@@ -90,17 +92,24 @@ def test_targets_that_cannot_share_are_refused(models: Path) -> None:
         check_models([model], CLIPS, RunOptions(target=item.port, more_targets=(other.port,)))
 
 
+def kill_once_clips_are_done(board: VirtualBoard, journal: Path) -> None:
+    wait_for(lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 2)
+    assert board.pid is not None
+    os.kill(board.pid, signal.SIGKILL)
+
+
 @pytest.mark.slow
 def test_the_command_line_takes_several_boards_and_reports_the_loss(
     models: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write_archive(tmp_path / "clips.npz", [(name, np.tile(clip, (10, 1))) for name, clip in CLIPS.items()])
     with VirtualBoard(inference_us=500) as mortal, VirtualBoard(inference_us=500) as other:
-        assert mortal.pid is not None
-        threading.Timer(3.0, os.kill, [mortal.pid, signal.SIGKILL]).start()
+        killing = threading.Thread(target=kill_once_clips_are_done, args=(mortal, tmp_path / "report" / NAME))
+        killing.start()
         words = ["run", str(models / "okay_nabu.json"), "--features", str(tmp_path / "clips.npz"), "--json"]
         words += ["--target", mortal.port, "--target", other.port, "--report", str(tmp_path / "report")]
         assert execute(mww, words) == 0
+        killing.join()
     assert json.loads(capfd.readouterr().out)["verdict"] == "pass"
     assert "was lost at clip" in (tmp_path / "report" / "summary.md").read_text()
     assert "was lost at clip" in (tmp_path / "report" / "report.html").read_text()

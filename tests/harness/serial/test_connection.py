@@ -9,7 +9,7 @@ import threading
 import time
 import tty
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -189,6 +189,26 @@ def test_a_port_that_goes_away_is_a_reboot_only_if_the_board_says_so(reboots: bo
     port.end()
 
 
+@contextmanager
+def talking(terminal: Terminal, words: bytes) -> Iterator[None]:
+    """Say something again and again: opening the port empties it."""
+    ended = threading.Event()
+
+    def talk() -> None:
+        while not ended.wait(0.02):
+            with suppress(BlockingIOError):  # nobody reads
+                os.write(terminal.master, words)
+
+    os.set_blocking(terminal.master, False)
+    thread = threading.Thread(target=talk)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 @pytest.mark.parametrize(
     ("said", "error"),
     [
@@ -198,16 +218,15 @@ def test_a_port_that_goes_away_is_a_reboot_only_if_the_board_says_so(reboots: bo
     ],
 )
 def test_what_answers_without_our_firmware_is_named(terminal: Terminal, said: bytes, error: type[Exception]) -> None:
-    threading.Timer(0.1, os.write, [terminal.master, said]).start()  # opening the port empties it
-    with pytest.raises(error):
-        LinkClient.connect(terminal.path, timing=Timing(hello=0.5))
+    with talking(terminal, said), pytest.raises(error):
+        LinkClient.connect(terminal.path, timing=Timing(hello=1.0))
     assert not [thread for thread in threading.enumerate() if thread.name == "mww-link-reader"]
 
 
 def test_another_baud_rate_is_told_from_other_firmware(terminal: Terminal) -> None:
-    threading.Timer(0.1, os.write, [terminal.master, bytes(range(128, 256)) * 2]).start()
-    with pytest.raises(Exception, match="makes no sense") as caught:
-        LinkClient.connect(terminal.path, timing=Timing(hello=0.5))
+    noise = talking(terminal, bytes(range(128, 256)) * 2)
+    with noise, pytest.raises(Exception, match="makes no sense") as caught:
+        LinkClient.connect(terminal.path, timing=Timing(hello=1.0))
     assert "--baud" in (getattr(caught.value, "hint", "") or "")
 
 

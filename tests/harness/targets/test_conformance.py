@@ -50,6 +50,11 @@ def _opened(place: str) -> Iterator[Target]:
         yield target
 
 
+@pytest.fixture(scope="module", autouse=True)
+def shared_engine() -> None:
+    """Nothing is shared: what is left behind is looked at."""
+
+
 @pytest.fixture(scope="module", params=PLACES)
 def runner(request: pytest.FixtureRequest) -> Iterator[Target]:
     with _opened(request.param) as target:

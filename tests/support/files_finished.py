@@ -1,0 +1,60 @@
+"""A line for each test file that has finished, in place of a dot for each test."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import pytest
+
+
+class FilesFinished:
+    """Listens in the process that hands out the tests to others."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._started = time.monotonic()
+        self._left: Counter[str] = Counter()
+        self._results: dict[str, Counter[str]] = defaultdict(Counter)
+        self._seconds: Counter[str] = Counter()
+        self._count = self._done = 0
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, node: object, ids: Sequence[str]) -> None:
+        """Each process collects the same tests."""
+        self._left = Counter(map(_file, ids))
+        self._count = len(ids)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
+        """A test that passed or was skipped writes nothing of its own."""
+        if report.passed and report.when == "call":
+            return "passed", "", "PASSED"
+        if report.skipped and not hasattr(report, "wasxfail"):
+            return "skipped", "", "SKIPPED"
+        return None
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Count, and write the line after a file's last test."""
+        file = _file(report.nodeid)
+        self._seconds[file] += report.duration
+        if report.when == "call" or report.outcome != "passed":
+            self._results[file][report.outcome] += 1
+        if report.when == "teardown":
+            self._left[file] -= 1
+            self._done += 1
+            if not self._left[file]:
+                self._write(file)
+
+    def _write(self, file: str) -> None:
+        minutes, seconds = divmod(round(time.monotonic() - self._started), 60)
+        results = ", ".join(f"{count} {outcome}" for outcome, count in sorted(self._results[file].items()))
+        terminal = self._config.get_terminal_writer()
+        terminal.line(
+            f"{minutes:3}:{seconds:02} {self._done:5} of {self._count}  {file}: {results}, {self._seconds[file]:.0f} s"
+        )
+
+
+def _file(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
