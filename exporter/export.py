@@ -1,7 +1,6 @@
-"""The export from end to end: checkpoint and calibration in, a verified model with its manifest out, both or neither.
+"""The export from end to end: from checkpoint and calibration to a verified model with its manifest, both or neither.
 
-The parts do the work: `checkpoint` and `configuration` read, `converters` converts, `verification` judges. Here they
-are put in order.
+`checkpoint` and `configuration` read, `converters` converts, `verification` judges; this module calls them in order.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class CutoffChoice(Protocol):
-    """What a cutoff chooser answers, and whatever else it found out."""
+    """The answer of a cutoff chooser, which may hold more."""
 
     @property
     def cutoff(self) -> float:
@@ -51,12 +50,12 @@ class CutoffChoice(Protocol):
 
 
 ChooseCutoff: TypeAlias = Callable[[bytes, int, int], CutoffChoice]
-"""Picks the cutoff of a model: called with its bytes, the sliding window size and the milliseconds a slice."""
+"""Chooses the cutoff of a model: called with its bytes, the sliding window size and the milliseconds a slice."""
 
 
 @dataclass(frozen=True, slots=True)
 class CalibrationSummary:
-    """What the model was calibrated with, and the input quantisation that came of it."""
+    """The calibration of the model, and the resulting input quantisation."""
 
     source: str
     clips: int
@@ -69,10 +68,10 @@ class ExportResult:
     """An exported model.
 
     Attributes:
-        model: The `.tflite`; it is there only if `written`.
+        model: The `.tflite`; it exists only if `written`.
         manifest: Its manifest, beside it.
         model_sha256: Hexadecimal SHA-256 of the model.
-        written: Whether the two files were written: not when a check failed, unless they were to be kept.
+        written: Whether the two files were written: not when a check failed, except with `keep_failed`.
         verification: Every check of the runtime's rules.
         architecture: The network.
         converter: What converted it.
@@ -107,7 +106,7 @@ class ExportResult:
 
 
 class RefusedExportError(MwwError):
-    """The model was made, and breaks a rule of the runtime; `result` says all."""
+    """The model was made, but breaks a rule of the runtime; `result` has the details."""
 
     code = "verification"
     exit_code = 1
@@ -124,7 +123,7 @@ class RefusedExportError(MwwError):
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """What to export, parsed; see `exporter.tflite.export_to_tflite`."""
+    """The parsed arguments of an export; see `exporter.tflite.export_to_tflite`."""
 
     checkpoint: Path
     output_dir: Path
@@ -144,10 +143,10 @@ class ExportRequest:
 def manifest_options(
     config: Configuration, options: ManifestOptions | Mapping[str, Any] | None, chips: tuple[str, ...] | None
 ) -> ManifestOptions:
-    """What the manifest shall say: the options, else the configuration's, else the defaults.
+    """The manifest's values: from the options, else the configuration, else the defaults.
 
     Raises:
-        ConfigurationError: An option is not known.
+        ConfigurationError: An option is unknown.
     """
     if isinstance(options, ManifestOptions):
         return replace(options, chips=chips) if chips else options
@@ -157,14 +156,14 @@ def manifest_options(
 
 
 def file_name(name: str | None, checkpoint: Path) -> str:
-    """The name that was given, or the checkpoint's without its endings.
+    """The given name, or the checkpoint's without its suffixes.
 
     Raises:
         UsageError: It is not a plain file name.
     """
     chosen = (checkpoint.name or checkpoint.resolve().name).split(".")[0] if name is None else name
     if not _NAME.fullmatch(chosen):
-        raise UsageError(f"{chosen!r} cannot be a file name", hint="letters, digits, -, _ and . make a name")
+        raise UsageError(f"{chosen!r} cannot be a file name", hint="use letters, digits, -, _ and .")
     return chosen
 
 
@@ -173,7 +172,7 @@ def export(request: ExportRequest) -> ExportResult:
 
     Raises:
         RefusedExportError: The model breaks a rule of the runtime.
-        MwwError: The export could not be carried out; nothing was written.
+        MwwError: The export was not possible; nothing was written.
     """
     phases = request.phases
     _check_folder(request.output_dir)
@@ -190,7 +189,7 @@ def export(request: ExportRequest) -> ExportResult:
 
 
 def _check_folder(folder: Path) -> None:
-    """Find out early, not after the conversion, that nothing can be written."""
+    """Check before the conversion that files can be written."""
     existing = next((parent for parent in (folder, *folder.absolute().parents) if parent.exists()), Path("/"))
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         reason = "is not a folder" if not existing.is_dir() else "cannot be written to"
@@ -212,7 +211,7 @@ def _calibration(request: ExportRequest, stride: int) -> Calibration:
 
 
 def _optimize(converted: bytes, request: ExportRequest) -> bytes:
-    """Make the model smaller; a model that the runtime would refuse stays as it is, and the verification says why."""
+    """Make the model smaller; a model that the runtime would refuse is unchanged, and the verification reports why."""
     with request.phases("optimise"):
         try:
             return optimize_for_edge(converted, chips=request.options.chips)

@@ -1,4 +1,4 @@
-"""The manifest of a model: written with the predicted tensor arena, or repaired from a faulty one.
+"""The manifest of a model: made with the predicted tensor arena, or a repaired manifest.
 
 `mww.esphome.manifest` reads and checks manifests.
 """
@@ -43,12 +43,12 @@ __all__ = [
 ]
 
 DEFAULT_TENSOR_ARENA_SIZE: Final = 22_860
-"""Bytes, as in published manifests. Only without a model, never in place of a prediction."""
+"""Bytes, as in published manifests. Only used without a model, never instead of a prediction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A key that was changed; `before` and `after` are None where it was added or dropped."""
+    """A changed key; `before` is None where it was added, `after` where it was removed."""
 
     key: str
     before: object
@@ -58,7 +58,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """A manifest that ESPHome takes, and what was changed to get there; `model` is the file that it names."""
+    """A manifest that ESPHome accepts, and its changes; `model` is its model file."""
 
     content: dict[str, Any]
     model: Path
@@ -67,20 +67,20 @@ class Repaired:
 
 @dataclass
 class _Draft:
-    """A manifest while it is repaired, with an account of each change."""
+    """A manifest during its repair, with a list of the changes."""
 
     content: dict[str, Any]
     micro: dict[str, Any]
     changes: list[Change] = field(default_factory=list)
 
     def put(self, key: str, value: object, why: str, *, into: dict[str, Any]) -> None:
-        """Set a key, and note it where it changes something."""
+        """Set a key, and note a change."""
         if key not in into or into[key] != value or type(into[key]) is not type(value):
             self.changes.append(Change(key, into.get(key), value, why))
             into[key] = value
 
     def drop(self, key: str, why: str, *, out_of: dict[str, Any]) -> None:
-        """Remove a key, and note it."""
+        """Remove a key, and note the change."""
         self.changes.append(Change(key, out_of.pop(key), None, why))
 
 
@@ -89,17 +89,17 @@ def repair_manifest(path: Path, options: Mapping[str, object]) -> Repaired:
 
     Args:
         path: The manifest; it is not written.
-        options: Keys of a manifest, and the values that they get whatever it says.
+        options: Keys of a manifest with new values, which replace those of the file.
 
     Raises:
-        ManifestError: It cannot be read, names no model that lies beside it, or cannot be repaired.
+        ManifestError: It cannot be read, its model is not beside it, or it cannot be repaired.
         ModelFileError: The model cannot be read.
         UnsupportedModelError: The runtime would refuse the model, so that no arena can be computed.
     """
     content = read_manifest(path)
     if content.get("version") == 1 and not schema_problems(content) and not options:
         model = model_path(path, content["model"])
-        if _stride(read_model(model)) == 1:  # a version 1 word, as ESPHome takes it
+        if _stride(read_model(model)) == 1:  # a version 1 word, as ESPHome accepts it
             return Repaired(content, model, ())
     micro = content.get("micro")
     draft = _Draft(dict(content), dict(micro) if isinstance(micro, dict) else {})
@@ -123,17 +123,17 @@ def repair_manifest(path: Path, options: Mapping[str, object]) -> Repaired:
 
 
 def _rename(draft: _Draft) -> None:
-    """Give keys their names of version 2."""
+    """Rename keys to their names in version 2."""
     for section in (draft.content, draft.micro):
         for name, right in OTHER_NAMES.items():
             if name in section and right not in section:
                 value = section.pop(name)
-                draft.changes.append(Change(right, None, value, f"{name} is not its name in a version 2 manifest"))
+                draft.changes.append(Change(right, None, value, f"{name} is not a key of a version 2 manifest"))
                 section[right] = value
 
 
 def _collect(draft: _Draft) -> None:
-    """Move keys that stand on the wrong level."""
+    """Move keys from the wrong level."""
     for key in _MICRO_KEYS:
         if key in draft.content and key not in draft.micro:
             draft.micro[key] = draft.content.pop(key)
@@ -145,7 +145,7 @@ def _collect(draft: _Draft) -> None:
 
 
 def _convert(draft: _Draft) -> None:
-    """Bring values into the form that ESPHome takes."""
+    """Convert values to the form that ESPHome accepts."""
     micro = draft.micro
     for key in ("feature_step_size", "sliding_window_size", "tensor_arena_size", "probability_cutoff"):
         value = _as_number(micro.get(key), whole=key != "probability_cutoff")
@@ -153,7 +153,7 @@ def _convert(draft: _Draft) -> None:
             draft.put(key, value, "a number, not text", into=micro)
     cutoff = micro.get("probability_cutoff")
     if isinstance(cutoff, int | float) and not isinstance(cutoff, bool) and 1 < cutoff <= 100:
-        draft.put("probability_cutoff", round(cutoff / 100, 4), "a part of 1, not a percentage", into=micro)
+        draft.put("probability_cutoff", round(cutoff / 100, 4), "a fraction, not a percentage", into=micro)
     version = micro.get("minimum_esphome_version")
     if isinstance(version, str) and re.fullmatch(r"\d{4}\.\d{1,2}", version):
         draft.put("minimum_esphome_version", f"{version}.0", "ESPHome reads three numbers", into=micro)
@@ -169,16 +169,18 @@ def _as_number(value: object, *, whole: bool) -> int | float | None:
 
 
 def _find_model(draft: _Draft, path: Path) -> Path:
-    """The model that the manifest names, or the one of its own name beside it."""
+    """The model that the manifest names, or a model with the manifest's name beside it."""
     name = draft.content.get("model")
     beside = path.with_suffix(".tflite")
     if isinstance(name, str) and "://" in name and beside.is_file():
-        why = "the file beside the manifest; ESPHome takes a URL only in a manifest that it fetched by URL"
+        why = "the file beside the manifest; ESPHome accepts a URL only in a manifest that it fetched by URL"
         draft.put("model", beside.name, why, into=draft.content)
     elif (not isinstance(name, str) or not (path.parent / name).is_file()) and beside.is_file():
         draft.put("model", beside.name, "the file beside the manifest", into=draft.content)
     if not isinstance(draft.content.get("model"), str):
-        raise ManifestError(f"{path} names no model", hint="put the .tflite beside it, under the manifest's name")
+        raise ManifestError(
+            f"{path} does not name a model", hint="put the .tflite beside it, under the manifest's name"
+        )
     return model_path(path, draft.content["model"])
 
 
@@ -189,10 +191,10 @@ def _stride(model: ModelFile) -> int:
 
 
 def _complete(draft: _Draft, path: Path, stride: int) -> None:
-    """Add what is missing, and say version 2; a model of one slice a frame came with version 1's step."""
+    """Add missing keys and version 2; a model with one slice a frame gets version 1's step."""
     content, micro = draft.content, draft.micro
     step = contract.V1_FEATURE_STEP_MS if content.get("version") == 1 and stride == 1 else contract.FEATURE_STEP_MS
-    draft.put("type", "micro", "ESPHome takes no other", into=content)
+    draft.put("type", "micro", "ESPHome accepts only this version", into=content)
     draft.put("version", 2, "its keys are those of version 2", into=content)
     defaults: dict[str, object] = {
         "wake_word": path.stem.replace("_", " ").replace("-", " ").title(),
@@ -201,7 +203,7 @@ def _complete(draft: _Draft, path: Path, stride: int) -> None:
     }
     for key, value in defaults.items():
         if key not in content:
-            draft.put(key, value, "ESPHome asks for it", into=content)
+            draft.put(key, value, "ESPHome requires it", into=content)
     for key, value in {
         "probability_cutoff": contract.DEFAULT_PROBABILITY_CUTOFF,
         "feature_step_size": step,
@@ -209,7 +211,7 @@ def _complete(draft: _Draft, path: Path, stride: int) -> None:
         "minimum_esphome_version": _OLDEST_RELEASE,
     }.items():
         if key not in micro:
-            draft.put(key, value, "ESPHome asks for it; the published models have this value", into=micro)
+            draft.put(key, value, "ESPHome requires it; the published models have this value", into=micro)
 
 
 def _check_arena(draft: _Draft, model: Path, *, asked: bool) -> None:
@@ -224,7 +226,7 @@ def _check_arena(draft: _Draft, model: Path, *, asked: bool) -> None:
     if asked:
         message = f"a tensor_arena_size of {size} is too small: {largest.chip} needs {largest.minimum} bytes"
         raise UnsupportedModelError(message, hint="leave the size out: it is computed from the model")
-    why = f"{largest.chip} needs {largest.minimum} bytes, and 10 % are room for the next release"
+    why = f"{largest.chip} needs {largest.minimum} bytes, with a margin of 10 % for later releases"
     draft.put("tensor_arena_size", calculate_tensor_arena_size(file.content), why, into=draft.micro)
 
 
@@ -233,20 +235,20 @@ def _drop_surplus(draft: _Draft) -> None:
         for key in [key for key in section if key not in known]:
             draft.drop(key, "ESPHome refuses a manifest with this key", out_of=section)
     if "website" in draft.content and not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", str(draft.content["website"])):
-        draft.drop("website", "ESPHome takes a URL, or none", out_of=draft.content)
+        draft.drop("website", "ESPHome accepts a URL or nothing", out_of=draft.content)
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestOptions:
-    """What a generated manifest says that the model cannot tell.
+    """The values of a generated manifest that do not come from the model.
 
     Attributes:
-        wake_word: None: the model's file name, in words.
+        wake_word: None for the model's file name, as words.
         author: Empty by default.
         website: A URL, or None to leave it out.
         trained_languages: Language codes.
         probability_cutoff: 0..1.
-        sliding_window_size: Outputs that detection sums.
+        sliding_window_size: Number of outputs in the sliding window.
         feature_step_size: Milliseconds a slice.
         minimum_esphome_version: The oldest ESPHome that may use the model.
         tensor_arena_size: Bytes; None: `calculate_tensor_arena_size`.
@@ -271,7 +273,7 @@ class ManifestOptions:
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any]) -> ManifestOptions:
-        """Take options by name, with any sequence for a tuple.
+        """Make options from names, with any sequence for a tuple.
 
         Raises:
             ConfigurationError: A name is not known.
@@ -300,7 +302,7 @@ def calculate_tensor_arena_size(
     """The `tensor_arena_size` for a model: its largest `minimum` over the chips plus the margin, up to 16, in bytes.
 
     Args:
-        path: The `.tflite`, its bytes, or the model that was parsed already.
+        path: The `.tflite`, its bytes, or a parsed model.
         chips: Of `mww.esphome.chips`; None: all.
         margin: Part of the minimum to add, 0 or more.
         runtimes: Library versions, one at least.
@@ -335,7 +337,7 @@ def generate_manifest(model_path: Path | str, config: ManifestOptions | Mapping[
 
 
 def manifest_of(model: ModelFile, name: str, config: ManifestOptions | Mapping[str, Any]) -> dict[str, Any]:
-    """Do what `generate_manifest` does, for a model that was parsed already and whose file is called `name`.
+    """Do what `generate_manifest` does, for a parsed model whose file is called `name`.
 
     Raises:
         MwwError: As for `generate_manifest`.
@@ -372,5 +374,5 @@ def manifest_of(model: ModelFile, name: str, config: ManifestOptions | Mapping[s
 
 
 def _in_words(stem: str) -> str:
-    """`hey_jarvis` as `Hey Jarvis`; `vad` stays, because ESPHome knows it by that name."""
+    """Turn `hey_jarvis` into `Hey Jarvis`; `vad` stays, because ESPHome uses that name."""
     return stem if stem == "vad" else stem.replace("_", " ").replace("-", " ").title()

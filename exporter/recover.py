@@ -1,7 +1,7 @@
-"""A published streaming `.tflite` back to what it was exported from: trained weights, and the calibrated ranges.
+"""Recovers the trained weights and calibrated ranges from a published streaming `.tflite`.
 
-Norms are folded into the convolutions of a published model; a norm that changes nothing but adds the bias stands in
-their place. `streaming_graph` reads the graph, `exporter.checkpoint` encodes the checkpoint.
+Norms are folded into the convolutions of a published model; a norm that only adds the bias replaces them.
+`streaming_graph` reads the graph, `exporter.checkpoint` encodes the checkpoint.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mww.tflite.model_file import ModelFile, Operator
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What a model gives back; `newest_attention_only` as in `StreamingGraph`."""
+    """The recovered parts of a model; `newest_attention_only` as in `StreamingGraph`."""
 
     architecture: Architecture
     weights: Weights
@@ -37,7 +37,7 @@ class Recovered:
 
 
 def recover(model: ModelFile) -> Recovered:
-    """Read architecture, weights and activation ranges out of an int8 streaming model.
+    """Read architecture, weights and activation ranges from an int8 streaming model.
 
     Raises:
         ModelFileError: The graph is not a MixedNet or Inception network, or is not quantised.
@@ -51,7 +51,7 @@ def recover(model: ModelFile) -> Recovered:
                 for parameter in graph.architecture.parameters
             }
     except (ValueError, IndexError, FloatingPointError) as error:  # shapes, scales or constants that do not fit
-        message = "the model's weights cannot be read back: their shapes, scales or values do not fit the network"
+        message = "the model's weights cannot be recovered: their shapes, scales or values do not fit the network"
         raise ModelFileError(message, hint=ONLY) from error
     return Recovered(graph.architecture, weights, recovered_ranges(graph), graph.newest_attention_only)
 
@@ -60,9 +60,9 @@ def write_recovered(recovered: Recovered, checkpoint: Path, *, config: Path | No
     """Write a checkpoint in the official trainer's layout with its configuration, all files or none.
 
     Args:
-        recovered: What `recover` gave.
+        recovered: The result of `recover`.
         checkpoint: The `.weights.h5` to write.
-        config: Its configuration; None: `training_config.yaml` beside it.
+        config: Its configuration; None for `training_config.yaml` beside it.
         ranges: Where the activation ranges go; None: nowhere.
 
     Returns:
@@ -83,7 +83,7 @@ def write_recovered(recovered: Recovered, checkpoint: Path, *, config: Path | No
 
 
 def _layer_weights(model: ModelFile, parameter: Parameter, operators: Mapping[str, Operator]) -> tuple[FloatArray, ...]:
-    """The arrays of one layer, in Keras's shapes and order."""
+    """The arrays of a layer, in Keras' shapes and order."""
     role, shapes = parameter.role, parameter.shapes
     if parameter.kind == "norm":
         layer = role.removesuffix("_norm")
@@ -103,7 +103,7 @@ def _layer_weights(model: ModelFile, parameter: Parameter, operators: Mapping[st
     if kernel.shape != shapes[0]:
         raise ModelFileError(
             f"the weights of {role} have shape {list(kernel.shape)}, not {list(shapes[0])}",
-            hint="only models that microWakeWord's trainer made can be recovered",
+            hint="only models of microWakeWord's trainer can be recovered",
         )
     biases = (_bias(model, operator, shape) for shape in shapes[1:])
     return tuple(np.ascontiguousarray(array, np.float32) for array in (kernel, *biases))

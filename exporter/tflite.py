@@ -1,7 +1,7 @@
 """The exporter's public face: from a trained checkpoint to a streaming INT8 model that ESPHome runs.
 
-The names come from the exporter that this one replaces. The work is done elsewhere; TensorFlow is imported only inside
-the functions that convert.
+The names are those of an earlier exporter. Other modules do the work; TensorFlow is imported only inside the functions
+that convert.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ __all__ = [
 ]
 
 STREAMING = "stream_internal_state_inference"
-"""The one mode that devices run."""
+"""The only mode for devices."""
 
 
 def export_to_tflite(  # noqa: PLR0913  (keyword-only: each is one thing that a user may say)
@@ -85,7 +85,7 @@ def export_to_tflite(  # noqa: PLR0913  (keyword-only: each is one thing that a 
     """Export a checkpoint: `NAME.tflite` and `NAME.json` in a folder, verified, both or neither.
 
     Args:
-        checkpoint: A trainer's checkpoint, or the folder that the official one trained in; its layout is recognised.
+        checkpoint: A trainer's checkpoint, or the official trainer's folder; its layout is recognised.
         output_dir: Folder to write to; made where it is missing.
         config: The trainer's configuration or our own; None: `training_config.yaml` beside the checkpoint, if there.
         calibration: An `.npz`, a folder, features [clips, slices, 40] or a dataset; None: random features.
@@ -102,7 +102,7 @@ def export_to_tflite(  # noqa: PLR0913  (keyword-only: each is one thing that a 
 
     Raises:
         RefusedExportError: The model breaks a rule of the runtime.
-        MwwError: The export could not be carried out.
+        MwwError: The export was not possible; nothing was written.
     """
     path = best_weights(Path(checkpoint))
     configuration = _configuration(config, path)
@@ -125,7 +125,7 @@ def export_to_tflite(  # noqa: PLR0913  (keyword-only: each is one thing that a 
 
 
 def convert_to_tflite(checkpoint: Path | str, output_dir: Path | str, **options: Any) -> ExportResult:
-    """The older name of `export_to_tflite`, with the same arguments."""
+    """The former name of `export_to_tflite`, with the same arguments."""
     warnings.warn("convert_to_tflite is now export_to_tflite", DeprecationWarning, stacklevel=2)
     return export_to_tflite(checkpoint, output_dir, **options)
 
@@ -140,7 +140,7 @@ def convert_model_saved(
 
     Args:
         model: A trainer's model, or one of `exporter.conversion.keras_network`.
-        config: What the model itself does not tell; see `export_to_tflite`.
+        config: Settings that the model does not contain; see `export_to_tflite`.
         folder: Where the SavedModel is written.
         mode: The mode that devices run; no other is converted.
 
@@ -167,7 +167,7 @@ def convert_model_saved(
 def _configuration(
     config: Path | str | Configuration | Mapping[str, Any] | None, checkpoint: Path | None
 ) -> Configuration:
-    """What was given; of nothing, the configuration beside the checkpoint."""
+    """The given configuration, or else the configuration beside the checkpoint."""
     if isinstance(config, Configuration):
         return config
     if isinstance(config, Mapping):

@@ -6,7 +6,7 @@ import sys
 
 
 def main() -> None:
-    """Run the verb on the edge of the process."""
+    """Run the command as a process does."""
     from harness.cli import execute
     from harness.cli.verify import command
 

@@ -1,1 +1,1 @@
-"""What runs a model and judges it: targets, engines, link, detection, verdict."""
+"""Runs a model and judges its outputs: targets, engines, the link, verdicts and reports."""

@@ -1,6 +1,6 @@
-"""A run: clips through a target, every output against the golden, ESPHome's detection rule, the arena, the verdict.
+"""The entry from Python to a run: streams clips through a target and judges outputs, detections and arena.
 
-What is carried out is in `harness.run.execution`, what it means in `harness.run.summary`; `harness.report` writes it.
+`harness.run.execution` carries it out, `harness.run.summary` sums it up, `harness.report` writes it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _Plain: TypeAlias = Callable[[_Model, ClipSource, RunOptions], RunResult]
 def _with_keywords_of(
     options: Callable[_P, RunOptions],
 ) -> Callable[[_Plain], Callable[Concatenate[_Model, ClipSource, _P], RunResult]]:
-    """Give a function the fields of `RunOptions` as its keyword arguments, so that each is written once."""
+    """Give a function the fields of `RunOptions` as keyword arguments, so that each option is written once."""
 
     def decorate(function: _Plain) -> Callable[Concatenate[_Model, ClipSource, _P], RunResult]:
         def call(model: _Model, clips: ClipSource, *args: _P.args, **words: _P.kwargs) -> RunResult:
@@ -62,7 +62,7 @@ def check(model: Model | Path | str, clips: ClipSource, options: RunOptions) -> 
         options: From the keyword arguments.
 
     Returns:
-        The result; its verdict is `error` where a clip could not be carried out.
+        The result; its verdict is `error` where a clip ended in an error.
 
     Raises:
         MwwError: Nothing could be run: an option, file or package is wrong, the target cannot be opened, or it cannot
@@ -96,7 +96,7 @@ def check_models(models: Sequence[Model], clips: ClipSource, options: RunOptions
 
 @contextmanager
 def _sharing(options: RunOptions) -> Iterator[tuple[ShareClips, RunOptions]]:
-    """How clips are shared out: among the benches here, processes, or a cluster; and what is left to do for a run."""
+    """How clips are distributed: over benches in this process, over processes, or over a cluster."""
     engine = options.chosen_engine
     if options.cluster is None and options.jobs > 1 and engine is not None and engine.name == EXACT_ENGINE:
         from harness.run.cluster.processes import Processes

@@ -42,27 +42,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--mww-boards", metavar="FILE.yaml", type=Path, help="the inventory; each test leases a board of it"
     )
     group.addoption("--mww-baud", metavar="N", type=int, help="of the board's port")
-    group.addoption("--mww-chip", metavar="CHIP", choices=CHIP_NAMES, help="the chip; only boards with it")
+    group.addoption(
+        "--mww-chip", metavar="CHIP", choices=CHIP_NAMES, help="the chip; only boards with this chip are used"
+    )
     group.addoption(
         "--mww-allowances",
         metavar="FILE.yaml",
         type=Path,
-        help="accepted differences; mww-allowances.yaml in the root or current folder unless said",
+        help="accepted differences; by default mww-allowances.yaml in the root or current folder",
     )
-    group.addoption("--mww-model", metavar="FILE", type=Path, action="append", help="what mww_model is; repeatable")
     group.addoption(
-        "--mww-wait", metavar="SECONDS", type=float, default=_WAIT_SECONDS, help="for a free board, at most"
+        "--mww-model", metavar="FILE", type=Path, action="append", help="the model for mww_model; repeatable"
+    )
+    group.addoption(
+        "--mww-wait", metavar="SECONDS", type=float, default=_WAIT_SECONDS, help="seconds to wait for a free board"
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare our markers, and refuse options that contradict each other or an inventory that cannot be read."""
+    """Declare the markers of mww-harness; refuse options that contradict each other and an unreadable inventory."""
     config.addinivalue_line("markers", "mww_hardware: needs a board, virtual or real; skipped on the emulator")
     for chip in CHIP_NAMES:
         config.addinivalue_line("markers", f"mww_{chip}: only for this chip; several such markers mean any of them")
     given = [name for name in ("--mww-target", "--mww-port", "--mww-boards") if config.getoption(name)]
     if len(given) > 1:
-        raise pytest.UsageError(f"{' and '.join(given)} each say where to run: give one of them")
+        raise pytest.UsageError(f"{' and '.join(given)} cannot be used together: give one of them")
     try:
         config.stash[_POOL] = _make_pool(config)
     except MwwError as error:
@@ -70,7 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run a test that takes `mww_model` once for each --mww-model, unless it brings its own."""
+    """Run a test that takes `mww_model` once for each --mww-model, unless it is parametrised."""
     models = metafunc.config.getoption("--mww-model")
     own = any("mww_model" in str(mark.args[:1]) for mark in metafunc.definition.iter_markers("parametrize"))
     if models and "mww_model" in metafunc.fixturenames and not own:
@@ -78,13 +82,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what its markers keep from this target."""
+    """Skip a test whose markers exclude this target."""
     if item.get_closest_marker("mww_hardware") and _without_firmware(item.config):
         pytest.skip("needs a board: --mww-boards FILE.yaml, --mww-port PORT or --mww-target virtual")
     wanted = _wanted_chips(item)
     there = _known_chips(item.config) if wanted else set()
     if there and not wanted & there:
-        pytest.skip(f"needs {' or '.join(sorted(wanted))}, and there is {', '.join(sorted(there))}")
+        pytest.skip(f"needs {' or '.join(sorted(wanted))}, but the target has {', '.join(sorted(there))}")
 
 
 @pytest.fixture
@@ -101,7 +105,7 @@ def mww_model(request: pytest.FixtureRequest) -> Model:
 
 @pytest.fixture
 def mww_board(request: pytest.FixtureRequest) -> Iterator[Board]:
-    """A board that no other test, worker or user has, for as long as the test takes; its `port` is where it is now."""
+    """A board for this test alone, leased until it ends; its `port` is the current port."""
     pool = request.config.stash[_POOL]
     if pool is None:
         pytest.skip("needs a board: --mww-boards FILE.yaml or --mww-port PORT")
@@ -114,7 +118,7 @@ def mww_board(request: pytest.FixtureRequest) -> Iterator[Board]:
 
 @pytest.fixture(scope="session")
 def mww_engines() -> Iterator[None]:
-    """Interpreters' processes that outlive a test: the next test takes over what an earlier one has closed."""
+    """Keeps interpreter processes after a test, for the next test."""
     from harness.engines.catalog import DEFAULT_ENGINE
     from harness.engines.process import started_ahead
 
@@ -124,7 +128,7 @@ def mww_engines() -> Iterator[None]:
 
 @pytest.fixture
 def mww_target(request: pytest.FixtureRequest, mww_engines: None) -> Iterator[Target]:
-    """The target, opened; on a board, that of `mww_board`."""
+    """The opened target; on a board, the board of `mww_board`."""
     from harness.targets.registry import open_target
 
     name, options = _place(request)
@@ -137,7 +141,7 @@ def mww_target(request: pytest.FixtureRequest, mww_engines: None) -> Iterator[Ta
 
 @pytest.fixture
 def mww_check(request: pytest.FixtureRequest, mww_engines: None) -> Callable[..., RunResult]:
-    """`harness.check.check(model, clips, ...)` on this test's target; on a board, that of `mww_board`."""
+    """`harness.check.check(model, clips, ...)` on this test's target; on a board, the board of `mww_board`."""
     from harness.check import check
     from harness.run.allowances import find_allowances
     from mww.core.errors import GONE_CODES
@@ -164,7 +168,7 @@ def mww_check(request: pytest.FixtureRequest, mww_engines: None) -> Callable[...
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Show every allowance that a test met, once, whichever worker it was on."""
+    """Show every allowance that tests used, once, from all workers."""
     reports = [report for entry in terminalreporter.stats.values() for report in entry]
     met = [
         (key, value)
@@ -190,7 +194,7 @@ def _properties(result: RunResult) -> Iterator[tuple[str, str]]:
 
 
 def _make_pool(config: pytest.Config) -> BoardSource | None:
-    """The boards to lease from; None where tests share nothing."""
+    """The boards to lease; None where tests do not share boards."""
     inventory, target = config.getoption("--mww-boards"), _target(config)
     spec = target_spec(target)
     if inventory is None and spec.boards is None:
@@ -211,7 +215,7 @@ def _make_pool(config: pytest.Config) -> BoardSource | None:
 
 
 def _boards(config: pytest.Config, inventory: Path | None, port: str) -> list[Board]:
-    """The inventory's boards, or the one at a port, with what the options say about them."""
+    """The inventory's boards, or the board at a port, limited by the options."""
     from harness.boards.inventory import InventoryError, load_inventory
     from harness.boards.leases import board_at
     from harness.serial.ports import scan
@@ -222,12 +226,12 @@ def _boards(config: pytest.Config, inventory: Path | None, port: str) -> list[Bo
     else:
         boards = [board for board in load_inventory(inventory) if chip in (None, board.chip)]
         if not boards:
-            raise InventoryError(f"{inventory} has no {chip}", hint="leave --mww-chip out for any board")
+            raise InventoryError(f"{inventory} does not have {chip}", hint="leave --mww-chip out for any board")
     return [replace(board, baud=baud) for board in boards] if baud else boards
 
 
 def _target(config: pytest.Config) -> str:
-    """Where tests run: a named target, or else a port; of no meaning where there is an inventory."""
+    """Where tests run: a named target, or else a port; not used with an inventory."""
     return str(config.getoption("--mww-port") or config.getoption("--mww-target") or DEFAULT_TARGET)
 
 
@@ -240,7 +244,7 @@ def _wanted_chips(item: pytest.Item) -> set[str]:
 
 
 def _known_chips(config: pytest.Config) -> set[str]:
-    """The chips that tests may run on; empty where only the board itself can tell."""
+    """The chips that tests may run on; empty where only the board itself knows its chip."""
     pool = config.stash[_POOL]
     if pool is not None:
         return {chip for chip in pool.chips() if chip}
@@ -249,7 +253,7 @@ def _known_chips(config: pytest.Config) -> set[str]:
 
 
 def _place(request: pytest.FixtureRequest) -> tuple[str, TargetOptions]:
-    """The name and options of this test's target; where that is a board, it is leased from here on."""
+    """The name and options of this test's target; a board is leased from here on."""
     from harness.targets.registry import TargetOptions
 
     config = request.config
@@ -261,7 +265,7 @@ def _place(request: pytest.FixtureRequest) -> tuple[str, TargetOptions]:
 
 
 def _record(request: pytest.FixtureRequest, info: TargetInfo) -> None:
-    """Put into the test's properties, and so into JUnit, what it ran on."""
+    """Record the target in the test's properties, which JUnit contains."""
     reported = {"mww_target": info.kind, "mww_chip": info.chip, "mww_engine": info.engine}
     reported |= {f"mww_version.{name}": version for name, version in info.versions}
     known = dict(request.node.user_properties)
@@ -270,7 +274,7 @@ def _record(request: pytest.FixtureRequest, info: TargetInfo) -> None:
 
 @contextmanager
 def _doing_without(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let a board that cannot be reached fail this test, and no later one."""
+    """Let a board that cannot be reached fail this test only."""
     from mww.core.errors import LinkError
 
     try:

@@ -1,1 +1,1 @@
-"""What a model is calibrated with."""
+"""Calibration data: reading it, checking its scale, making frames of it."""

@@ -1,7 +1,7 @@
-"""Features to calibrate with, from the files in which people keep them: `.npz`, sound, the trainers' feature folders.
+"""Features for calibration, from `.npz` files, sound, and the trainers' feature folders.
 
-Here they become one float32 array [slices, 40] a clip, on the scale 0..26 that models are trained on; whether they are
-what they should be is `exporter.calibration.sets`'s question.
+Each clip becomes a float32 array [slices, 40] on the scale 0..26 that models are trained on;
+`exporter.calibration.sets` judges them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mww.esphome.feature_folders import TRAINING, FeatureFolder, feature_folders
 from mww.esphome.frontend import wav_to_features
 
 MAX_CLIPS: Final = 4000
-"""Clips taken from a folder; of more, a choice that is the same each time."""
+"""The most clips from a folder; from more, a fixed choice."""
 
 _MAX_BYTES: Final = 2**31
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -42,7 +42,7 @@ def load_clips(path: Path) -> list[FloatArray]:
     """Read all clips of an `.npz` file, a folder of sound files, or a trainer's folder of features.
 
     Raises:
-        CalibrationError: There is nothing to read, or it is of another shape or type.
+        CalibrationError: There is nothing to read, or it has another shape or type.
         AudioError: A clip cannot be read.
     """
     if not path.exists():
@@ -89,7 +89,7 @@ def _choose(count: int) -> list[int]:
 
 
 def _as_floats(clip: npt.NDArray[np.generic], name: str) -> FloatArray:
-    """Bring a clip to 0..26 by its type: uint16 is the front-end's, int8 the device's, floats are as they are."""
+    """Scale a clip to 0..26 by its type: uint16 is the front-end's, int8 the device's, floats are unchanged."""
     if clip.ndim != 2 or clip.shape[1] != FEATURES:
         raise CalibrationError(f"{name} has shape {list(clip.shape)}, not [slices, {FEATURES}]", hint=_HINT)
     if clip.dtype == _RAW:
@@ -97,7 +97,7 @@ def _as_floats(clip: npt.NDArray[np.generic], name: str) -> FloatArray:
     if clip.dtype == np.int8:
         return (clip.astype(np.float32) - np.float32(INPUT_ZERO_POINT)) * np.float32(INPUT_SCALE)
     if not np.issubdtype(clip.dtype, np.floating):
-        raise CalibrationError(f"{name} is {clip.dtype}, which does not say its scale", hint=_HINT)
+        raise CalibrationError(f"{name} is {clip.dtype}, a type without a known scale", hint=_HINT)
     with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite, and is refused as such
         return clip.astype(np.float32)
 
@@ -109,10 +109,10 @@ def _load_npz(path: Path) -> list[FloatArray]:
             if sum(entry.file_size for entry in archive.infolist()) > _MAX_BYTES:
                 raise CalibrationError(
                     f"{path} unpacks to more than {_MAX_BYTES >> 30} GiB",
-                    hint="give a part of the clips: some hundred are enough for calibration",
+                    hint="give fewer clips: some hundred are enough for calibration",
                 )
             if any(entry.compress_type not in _METHODS for entry in entries.values()):
-                raise CalibrationError(f"{path} is packed as numpy never does", hint=_HINT)
+                raise CalibrationError(f"{path} uses a compression that numpy never uses", hint=_HINT)
             if "features" in entries:
                 return clips_from_array(_member(archive, entries["features"]))
             return [_as_floats(_member(archive, entry), f"{path.name}: {name}") for name, entry in entries.items()]
@@ -125,7 +125,7 @@ def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> npt.NDArray[np.
     with archive.open(entry) as stream:
         header = read_npy_header(stream)
         if header.size != entry.file_size - stream.tell():
-            raise ValueError(f"{entry.filename[:60]} has another size than it says")
+            raise ValueError(f"{entry.filename[:60]} has another size than its header gives")
         order: Literal["F", "C"] = "F" if header.fortran_order else "C"
         return np.frombuffer(stream.read(), header.dtype).reshape(header.shape, order=order)
 

@@ -1,7 +1,7 @@
-"""What a model is calibrated with: clips on the right scale, anchored at both ends of the input's range, as frames.
+"""Calibration frames: clips on the right scale, anchored at both ends of the input's range.
 
 A wrongly scaled set gives a model that loads, looks right and never wakes; so the scale is judged before the anchors
-hide it. Where the clips come from is `exporter.calibration.feature_sets`'s business.
+hide it. The clips come from `exporter.calibration.feature_sets`'s business.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from mww.core.errors import CalibrationError
 from mww.esphome.contract import FEATURE_FLOAT_SCALE, FEATURE_MAX, FEATURES
 
 MINIMUM_CLIPS: Final = 500
-"""What the official trainer calibrates with."""
+"""Number of clips with which the official trainer calibrates."""
 
 _LEAST_PEAK: Final = 2.0
 _GREATEST_PEAK: Final = 27.0
-"""A set of front-end features peaks between these; 26 stands for int8 127, and loud clips go a little beyond."""
+"""The range of the largest value of front-end features; 26 stands for int8 127, and loud clips exceed it a little."""
 
 _RANDOM_SLICES: Final = 99
 
 
 @dataclass(frozen=True, eq=False)
 class RepresentativeDataset:
-    """Frames in the order in which the network hears them; call it for what TensorFlow's converter takes.
+    """Frames in the order in which the network hears them; calling it gives the generator for TensorFlow's converter.
 
     Attributes:
         frames: float32 [frames, stride, 40], 0..26, the first frame anchored at 0.0 and 26.0.
-        clips: Number of clips that they come from.
+        clips: Number of their clips.
         source: A path, or `random`.
     """
 
@@ -43,13 +43,13 @@ class RepresentativeDataset:
     source: str
 
     def __call__(self) -> Iterator[list[FloatArray]]:
-        """Yield one `[float32 [1, stride, 40]]` a frame."""
+        """Yield `[float32 [1, stride, 40]]` for each frame."""
         for frame in self.frames:
             yield [frame[None]]
 
     @property
     def is_random(self) -> bool:
-        """Whether no clip was given, so that nothing is known about how the network answers its wake word."""
+        """Whether no clip was given, so that the network's outputs for its wake word are unknown."""
         return self.source == RANDOM
 
 
@@ -74,7 +74,7 @@ def create_representative_dataset_from_data(
         features: [clips, slices, 40], or a sequence of [slices, 40]: uint16 as the front-end gives them, or floats
             0..26.
         stride: Slices a frame.
-        minimum: Number of clips that there must be.
+        minimum: The least number of clips.
 
     Raises:
         CalibrationError: Too few clips, another shape or type, NaN, or another scale.
@@ -85,7 +85,7 @@ def create_representative_dataset_from_data(
 def representative_dataset(
     clips: Sequence[FloatArray], source: str, *, stride: int, minimum: int = MINIMUM_CLIPS
 ) -> RepresentativeDataset:
-    """Judge clips on the scale 0..26, and make frames of them.
+    """Check clips on the scale 0..26, and make frames of them.
 
     Raises:
         CalibrationError: Too few clips, NaN, or another scale.
@@ -105,10 +105,10 @@ def representative_dataset(
 
 
 def check_shape(frames: FloatArray, shape: tuple[int, ...]) -> None:
-    """Refuse frames [frames, stride, 40] that a model with an input of another shape does not take.
+    """Refuse frames that do not have the shape [frames, stride, 40] of the model's input.
 
     Raises:
-        CalibrationError: They are of another shape.
+        CalibrationError: They have another shape.
     """
     if (1, *frames.shape[1:]) != shape:
         message = f"the calibration frames have shape {[1, *frames.shape[1:]]}, the model takes {list(shape)}"
@@ -123,11 +123,11 @@ def check_scale(clips: Sequence[FloatArray]) -> None:
     """
     lows, peaks = (np.array([limit(clip) for clip in clips]) for limit in (np.min, np.max))
     if not np.isfinite([lows, peaks]).all():  # min and max of anything with a NaN are NaN
-        raise CalibrationError("the calibration features hold NaN or infinity", hint="find out which clip is broken")
+        raise CalibrationError("the calibration features hold NaN or infinity", hint="find the broken clip")
     lowest, peak = lows.min(), peaks.max()
     message = f"the calibration features go from {lowest:.4g} to {peak:.4g}, not from 0 to about {FEATURE_MAX:g}"
     if lowest < 0:
-        raise CalibrationError(message, hint="front-end features are never negative: were they normalised?")
+        raise CalibrationError(message, hint="front-end features are never negative; they may be normalised")
     if peak < _LEAST_PEAK:
         raise CalibrationError(message, hint=f"scaled to 0..1? Multiply by {FEATURE_MAX:g}, or give uint16 features")
     if peak > _GREATEST_PEAK:
@@ -136,10 +136,10 @@ def check_scale(clips: Sequence[FloatArray]) -> None:
 
 
 def anchored_frames(clips: Sequence[FloatArray], stride: int) -> FloatArray:
-    """All clips after each other as frames [frames, stride, 40]; two cells of the first pin the input's range.
+    """All clips in sequence as frames [frames, stride, 40]; two cells of the first frame fix the input's range.
 
-    No slice is dropped: the last one is repeated where the last frame is not full. Values above 26 become 26, as on
-    the device, whose int8 ends there.
+    No slice is dropped: the last slice is repeated to fill the last frame. Values above 26 become 26, as on the device,
+    whose int8 ends there.
     """
     line = np.concatenate(clips)
     line = np.concatenate([line, np.repeat(line[-1:], -len(line) % stride, axis=0)])

@@ -1,4 +1,4 @@
-"""Trained weights by role, from and to the checkpoints that trainers leave; the layout is recognised, not asked for."""
+"""Trained weights by role, from and to the checkpoints of the known trainers; the layout is recognised."""
 
 from exporter.checkpoint.loading import Checkpoint, best_weights, load_checkpoint, weights_file
 

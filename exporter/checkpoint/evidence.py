@@ -1,7 +1,7 @@
-"""What the shapes of a checkpoint tell about its architecture, and what they leave open.
+"""The architecture that a checkpoint's shapes show, and what they leave open.
 
-They do not say the stride, how a head pools that sees one vector, which blocks have a residual where channels tie, nor
-a dilation; for these `exporter.checkpoint.resolution` asks the configuration.
+Shapes do not show the stride, the pooling of a head with one vector, residual connections between equal channels, or a
+dilation; for these `exporter.checkpoint.resolution` uses the configuration.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ def official_evidence(drawers: Drawers, *, subspectral: bool) -> Evidence:
     """Evidence from the official trainer's layers.
 
     Raises:
-        CheckpointError: The layers are those of no network that can be exported.
+        CheckpointError: The layers do not belong to a network that can be exported.
     """
     dense = drawers["dense"]
     if len(dense) != 1 or len(dense[0]) != 2 or dense[0][0][1:] != (1,):
-        raise CheckpointError("the checkpoint has no dense layer with one output", hint="is it a wake word model?")
+        raise CheckpointError(
+            "the checkpoint has no dense layer with one output", hint="give the checkpoint of a wake word model"
+        )
     if subspectral:
         return Evidence(_inception(drawers), dense[0][0][0], _subspectral_groups(drawers))
     settings = _mixednet(drawers)
@@ -54,7 +56,7 @@ def _mixednet(drawers: Drawers) -> dict[str, int | bool | str]:
         settings |= {"first_conv_filters": filters, "first_conv_kernel_size": kernel}
         settings["first_conv_bias"] = len(firsts[0]) > 1
     else:
-        settings["stride"] = 1  # nothing else could take another
+        settings["stride"] = 1  # no other layer could take another array
     if drawers["depthwise"]:
         settings["depthwise_bias"] = len(drawers["depthwise"][0]) > 1
     return settings
@@ -62,7 +64,7 @@ def _mixednet(drawers: Drawers) -> dict[str, int | bool | str]:
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """One way to read some layers: as a block of one unit."""
+    """A reading of some layers as a block of one unit."""
 
     kernels: tuple[int, ...]
     filters: int
@@ -70,13 +72,13 @@ class _Block:
 
 
 def _blocks(channels: int, drawers: Drawers) -> Settings:
-    """What all readings of the layers as blocks have in common; empty without a reading."""
+    """The settings common to all readings of the layers as blocks; empty without a reading."""
     depthwise = [shapes[0] for shapes in drawers["depthwise"]]
     pointwise = [shapes[0] for shapes in drawers["convolution"]]
 
     @cache
     def read(deep: int, point: int) -> tuple[tuple[_Block, ...], ...]:
-        """Up to two readings of the layers from these on; two are as good as many."""
+        """Up to two readings of the layers from here on; more than two add nothing."""
         if deep == len(depthwise) and point == len(pointwise):
             return ((),)
         entering = pointwise[point - 1][3] if point else channels
@@ -104,7 +106,7 @@ def _blocks(channels: int, drawers: Drawers) -> Settings:
 
 
 def _group(channels: int, depthwise: Sequence[Shape]) -> tuple[int, ...]:
-    """Kernel sizes of the depthwise convolutions that share these channels; empty if none do."""
+    """Kernel sizes of the depthwise convolutions that share these channels; empty without such convolutions."""
     for groups in range(1, len(depthwise) + 1):
         sizes = tuple(shape[2] for shape in depthwise[:groups])
         if sum(sizes) >= channels:
@@ -114,7 +116,7 @@ def _group(channels: int, depthwise: Sequence[Shape]) -> tuple[int, ...]:
 
 
 def _may_repeat(blocks: tuple[_Block, ...]) -> bool:
-    """Whether a block may be the repetition of a residual one before it."""
+    """Whether a block may be a repetition of a residual block before it."""
     return any(
         former.residual and not block.residual and (former.kernels, former.filters) == (block.kernels, block.filters)
         for former, block in pairwise(blocks)
@@ -143,7 +145,7 @@ def _inception_parts(drawers: Drawers) -> tuple[list[Shape], list[Shape], list[S
 
 
 def _subspectral_groups(drawers: Drawers) -> Settings:
-    """A norm of as many entries as filters has one group, or as many as filters, which is the same."""
+    """A norm with as many entries as filters has one group, or as many as filters, which is equivalent."""
     stems, heads, _ = _inception_parts(drawers)
     norms = [norm[0][0] for norm in drawers["norm"]]
 

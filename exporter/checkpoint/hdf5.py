@@ -1,7 +1,7 @@
-"""The float arrays of an HDF5 file, by path, from a file that nobody vouches for.
+"""The float arrays of an untrusted HDF5 file, by path.
 
-Links out of the file are not followed, and no array is read before its size was looked at. Keras 2 wrote another layout
-than `.weights.h5`, as `.h5`: its arrays get the paths of a `.weights.h5`.
+Links out of the file are not followed, and an array's size is checked before it is read. Keras 2 wrote `.h5` files with
+another layout than `.weights.h5`: their arrays get the paths of a `.weights.h5`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _MAX_DEPTH: Final = 16
 _MAX_ENTRIES: Final = 20_000
 _FAULTS: Final = (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError, AttributeError, MemoryError)
-"""What h5py raises over files that are broken in one way or another."""
+"""What h5py raises for damaged files."""
 
 
 _LEGACY_GROUP: Final = "model_weights"
@@ -40,7 +40,7 @@ _MAX_TEXT: Final = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Hdf5:
-    """What a file of Keras holds: arrays by the paths of a `.weights.h5`, and the model's JSON, if it is there."""
+    """The content of a Keras file: arrays by the paths of a `.weights.h5`, and the model's JSON, if it exists."""
 
     arrays: Mapping[str, FloatArray]
     config: str | None = None
@@ -66,10 +66,10 @@ def read_hdf5(source: Path | bytes, name: str) -> Hdf5:
 
     Args:
         source: The file, or its content.
-        name: What to call it in errors.
+        name: Its name in errors.
 
     Raises:
-        CheckpointError: It is not an HDF5 file, is broken, or holds more than any network that can be exported.
+        CheckpointError: It is not an HDF5 file, is damaged, or holds more than any network that can be exported.
     """
     h5py = h5py_module()
     arrays: dict[str, FloatArray] = {}
@@ -82,12 +82,12 @@ def read_hdf5(source: Path | bytes, name: str) -> Hdf5:
             return _legacy(h5py, file, arrays) or Hdf5(arrays)
     except _FAULTS as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        hint = "was it copied whole?"
+        hint = "the copy may be incomplete"
         raise CheckpointError(f"{name} is not a readable checkpoint: {reason[:200]}", hint=hint) from error
 
 
 def _legacy(h5py: ModuleType, file: Any, arrays: Mapping[str, FloatArray]) -> Hdf5 | None:
-    """The weights of a file of Keras 2's layout; None where it is another."""
+    """The weights of a file with Keras 2's layout; None for another layout."""
     is_whole_model = isinstance(file.get(_LEGACY_GROUP, getlink=True), h5py.HardLink)
     prefix = f"{_LEGACY_GROUP}/" if is_whole_model else ""
     layers = list(_texts(file[_LEGACY_GROUP] if prefix else file, "layer_names"))
@@ -98,7 +98,7 @@ def _legacy(h5py: ModuleType, file: Any, arrays: Mapping[str, FloatArray]) -> Hd
 
 
 def _texts(group: Any, name: str) -> Iterator[str]:
-    """The texts of an attribute, which Keras spreads over several, numbered ones, where they are many."""
+    """The texts of an attribute; Keras splits many texts over several numbered attributes."""
     keys = [name] if name in group.attrs else [f"{name}{number}" for number in range(len(group.attrs))]
     for key in keys:
         if key not in group.attrs:
@@ -111,7 +111,7 @@ def _texts(group: Any, name: str) -> Iterator[str]:
 
 
 def _as_weights_file(layers: Iterable[str], arrays: Mapping[str, FloatArray]) -> Iterator[tuple[str, FloatArray]]:
-    """Layers of one class in their order, numbered as a `.weights.h5` numbers them."""
+    """Layers of a class in order, numbered as in a `.weights.h5`."""
     by_layer: dict[str, dict[str, FloatArray]] = {}
     for path, array in arrays.items():
         by_layer.setdefault(path.partition("/")[0], {})[path.rpartition("/")[2].partition(":")[0]] = array
@@ -126,7 +126,7 @@ def _as_weights_file(layers: Iterable[str], arrays: Mapping[str, FloatArray]) ->
 
 
 def _collect(h5py: ModuleType, group: Any, path: str, arrays: dict[str, FloatArray], seen: count[int]) -> None:
-    """Read what lies in the file itself; `seen` counts entries: links can make any number out of a few."""
+    """Read objects of the file itself; `seen` counts entries, since links can multiply a few."""
     if path.count("/") > _MAX_DEPTH:
         raise ValueError("groups are nested too deeply")
     for key in group:

@@ -1,6 +1,6 @@
-"""What a `.keras` file says of its network: the architecture out of its JSON, the weights as a `.weights.h5`.
+"""Reads a `.keras` file: the architecture from its JSON, the weights as a `.weights.h5`.
 
-The JSON is read as data. No layer is built from it, so no code that it names or carries is ever run.
+The JSON is read as data. No layer is built from it, so no code in it ever runs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _KERAS_2_SUM: Final = "__operators__.add"
 
 @dataclass(frozen=True, slots=True)
 class KerasArchive:
-    """The two parts of a `.keras` file that matter here."""
+    """The two parts of a `.keras` file that are needed."""
 
     settings: Settings
     weights: bytes
@@ -36,7 +36,7 @@ def read_keras_archive(path: Path) -> KerasArchive:
     """Read a `.keras` file of either trainer.
 
     Raises:
-        CheckpointError: It cannot be read, or is of another network.
+        CheckpointError: It cannot be read, or holds another network.
     """
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
@@ -54,7 +54,7 @@ def read_keras_archive(path: Path) -> KerasArchive:
 
 
 def keras_settings(config: str | bytes, path: Path) -> Settings:
-    """What a Keras model's JSON, of Keras 2 or 3, says of its architecture.
+    """The architecture in a Keras model's JSON, of Keras 2 or 3.
 
     Raises:
         CheckpointError: It is the JSON of another network.
@@ -71,7 +71,7 @@ def keras_settings(config: str | bytes, path: Path) -> Settings:
 def _read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
     entry = archive.getinfo(name)
     if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{name} is packed as Keras never does")
+        raise ValueError(f"{name} uses a compression that Keras never uses")
     if entry.file_size > limit:
         raise ValueError(f"{name} is larger than {limit} bytes")
     with archive.open(name) as file:
@@ -79,7 +79,7 @@ def _read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
 
 
 def _settings(config: Mapping[str, Any]) -> Settings:
-    if config["class_name"] == "MixedNet":  # sarpel's model is one class, and its arguments say it all
+    if config["class_name"] == "MixedNet":  # sarpel's model is a single class, and its arguments define it
         return _sarpel(config["config"])
     if config["class_name"] != "Functional":
         raise ValueError(f"a model of class {str(config['class_name'])[:60]}")
@@ -97,7 +97,7 @@ def _sarpel(arguments: Mapping[str, Any]) -> Settings:
 
 
 class _Graph:
-    """The layers of a functional model, and which feed which."""
+    """The layers of a functional model, and their connections."""
 
     def __init__(self, layers: list[Mapping[str, Any]]) -> None:
         self.layers = {layer["name"]: layer for layer in layers}
@@ -109,7 +109,7 @@ class _Graph:
 
     @property
     def sums(self) -> list[str]:
-        """The names of the layers that add two others; Keras 2 has no layer of its own for it."""
+        """The names of the layers that add two others; Keras 2 has no separate layer class for it."""
         lambdas = (layer["name"] for layer in self.of("TFOpLambda") if layer["config"]["function"] == _KERAS_2_SUM)
         return [*(layer["name"] for layer in self.of("Add")), *lambdas]
 
@@ -128,7 +128,7 @@ class _Graph:
         return [cell["config"] for cell in cells if cell["class_name"] == "Conv2D"]
 
     def common(self, architecture: str) -> dict[str, Setting]:
-        """What both networks say in the same way."""
+        """The settings that both networks store in the same way."""
         (features,) = self.of("InputLayer")
         shape = features["config"].get("batch_shape") or features["config"]["batch_input_shape"]
         length = parse_setting("spectrogram_length", shape[1])
@@ -136,7 +136,7 @@ class _Graph:
 
 
 def _sources(node: object) -> Iterator[str]:
-    """The names of the layers whose outputs a node takes, in order."""
+    """The names of a node's input layers, in order."""
     if isinstance(node, Mapping):
         history = node.get("config", {}).get("keras_history") if node.get("class_name") == "__keras_tensor__" else None
         if history:
@@ -183,10 +183,10 @@ def _mixednet(graph: _Graph) -> Settings:
 
 
 def _kernels(graph: _Graph, pointwise: str) -> list[int]:
-    """Kernel sizes of the depthwise convolutions that feed a pointwise one."""
+    """Kernel sizes of the depthwise convolutions before a pointwise convolution."""
     source = graph.inputs[pointwise][0]
     feeding = graph.inputs[source] if graph.layers[source]["class_name"] == "Concatenate" else [source]
-    for _ in graph.layers:  # a cycle would have no end
+    for _ in graph.layers:  # a cycle would never end
         if not feeding or any(graph.layers[name]["class_name"] != "StridedDrop" for name in feeding):
             break
         feeding = [graph.inputs[name][0] for name in feeding]
@@ -196,7 +196,7 @@ def _kernels(graph: _Graph, pointwise: str) -> list[int]:
 
 
 def _inception(graph: _Graph) -> Settings:
-    """Shapes tell all but the dilation, which the three convolutions in time of a block share."""
+    """Shapes show everything but the dilation, which the three convolutions in time of a block share."""
     blocks = len(graph.of("Concatenate"))
     dilations = [cell["dilation_rate"][0] for cell in graph.cells]
     heads = dilations[len(dilations) - 3 * blocks :: 3]

@@ -1,7 +1,7 @@
-"""Where the trainers keep each role's weights.
+"""The places of each role's weights in the trainers' files.
 
-microWakeWord's layers are numbered by Keras: those of one class in the order of the graph's depth, layers without
-weights included; its TF checkpoints keep that order too. sarpel's paths name the role.
+Keras numbers microWakeWord's layers: those of a class in the order of the graph's depth, including layers without
+weights; its TF checkpoints keep that order too. sarpel's paths contain the role.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from typing import Final, Literal, TypeAlias
 from exporter.network.architecture import Architecture, FloatArray, Inception, MixedNet, Parameter
 
 Drawer: TypeAlias = Literal["cell", "convolution", "depthwise", "norm", "dense"]
-"""Where the official trainer's layers of one class lie; `cell` is a convolution inside a `Stream` layer."""
+"""The path of the official trainer's layers of a class; `cell` is a convolution inside a `Stream` layer."""
 
 Layer: TypeAlias = tuple[FloatArray, ...]
 """The arrays of a layer, in Keras's order."""
 
 Drawers: TypeAlias = Mapping[Drawer, Sequence[Layer]]
-"""The layers of each class, in the order of depth."""
+"""The layers of each class, in depth order."""
 
 _INCEPTION_DEPTH_ORDER: Final = ("branch3a", "branch2a", "branch3b", "branch1", "branch2b", "branch3c", "output")
-"""A block's convolutions from the farthest from the output to the nearest, ties in the order of the join."""
+"""A block's convolutions, the farthest from the output first; equal distances in the order of the join."""
 
 _STREAMED: Final = ("first", "attention", "stem", "branch2b", "branch3b", "branch3c")
-"""Convolutions in time, which the trainer wraps in a `Stream` layer."""
+"""The convolutions in time, which the trainer wraps in a `Stream` layer."""
 
 
 def depth_order(architecture: Architecture) -> tuple[Parameter, ...]:
-    """The layers with weights in the order in which Keras stores them."""
+    """The layers with weights, in Keras' order of storage."""
     if isinstance(architecture, MixedNet):
         return architecture.parameters
     by_role = {parameter.role: parameter for parameter in architecture.parameters}
@@ -44,7 +44,7 @@ def depth_order(architecture: Architecture) -> tuple[Parameter, ...]:
 
 
 def drawer(parameter: Parameter) -> Drawer:
-    """Where the official trainer keeps a layer."""
+    """The place of a layer in the official trainer's files."""
     if parameter.kind == "convolution" and parameter.role.rpartition("_")[2].startswith(_STREAMED):
         return "cell"
     return parameter.kind
@@ -95,7 +95,7 @@ def _layers(architecture: Architecture) -> Iterator[tuple[str, str | None, str]]
 
 
 def _ring_buffers(architecture: Architecture) -> tuple[str, ...]:
-    """The role that follows the ring buffer in front of the head, whose `Stream` layer has no weights."""
+    """The role after the head's ring buffer, whose `Stream` layer has no weights."""
     if isinstance(architecture, Inception) or architecture.frames == 1:
         return ()
     return ("attention",) if architecture.attention else ("dense",)

@@ -1,4 +1,4 @@
-"""Trained weights by role, from and to the checkpoints that trainers leave; the layout is recognised, not asked for."""
+"""Trained weights by role, from and to the checkpoints of the known trainers; the layout is recognised."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from mww.core.errors import CheckpointError
 from mww.core.file_kinds import HDF5, KERAS, TEXT, FileKind, kind_of
 from mww.core.readable import open_regular
 
-_KINDS: Final = "a trainer's .weights.h5, .h5, .keras or ckpt-N"
+_KINDS: Final = "give a trainer's .weights.h5, .h5, .keras or ckpt-N"
 _BUNDLE: Final = re.compile(r"\.(index|data-\d{5}-of-\d{5})$")
 _BEST: Final = (
     *("best_weights.weights.h5", "best_weights.index"),  # the latter with Keras 2
@@ -71,7 +71,7 @@ _SARPEL_DEPTHWISE: Final = re.compile(
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A network with its weights, and the layout they were found in."""
+    """A network with its weights, and the layout of its checkpoint."""
 
     architecture: Architecture
     weights: Weights
@@ -79,10 +79,10 @@ class Checkpoint:
 
 
 def best_weights(path: Path) -> Path:
-    """The weights in the official trainer's folder: the best, else the last, else its newest ckpt-N; a file is itself.
+    """The checkpoint in the official trainer's folder: the best weights, else the last, else its newest ckpt-N.
 
     Raises:
-        CheckpointError: The folder holds none of them.
+        CheckpointError: The folder has none of them.
     """
     if not path.is_dir() or kind_of(path) is not None:
         return path
@@ -106,7 +106,7 @@ def load_checkpoint(path: Path, configured: Settings) -> Checkpoint:
 
     Args:
         path: A `.weights.h5`, `.h5` or `.keras` file, or a TF checkpoint's prefix or `.index` file.
-        configured: The settings that a configuration says.
+        configured: The settings of a configuration.
 
     Raises:
         CheckpointError: It cannot be read, contradicts the configuration, or holds no network that can be exported.
@@ -135,13 +135,13 @@ def _not_a_checkpoint(path: Path, kind: FileKind | None) -> CheckpointError:
         open_regular(path).close()
     except OSError as error:
         return CheckpointError(f"cannot read {path}: {error.strerror}", hint=hint)
-    return CheckpointError(f"{path} is not a checkpoint of a trainer that is known", hint=hint)
+    return CheckpointError(f"{path} is not a checkpoint of a known trainer", hint=hint)
 
 
 def from_arrays(
     arrays: Mapping[str, FloatArray], configured: Settings, name: str, recorded: Settings = MappingProxyType({})
 ) -> Checkpoint:
-    """Take the arrays of a `.weights.h5` file, by path; `recorded` are the settings that came with them.
+    """Take the arrays of a `.weights.h5` file, by path; `recorded` are the settings stored with them.
 
     Raises:
         CheckpointError: As `load_checkpoint`.
@@ -162,7 +162,7 @@ def from_arrays(
 def from_drawers(
     drawers: Drawers, subspectral: bool, configured: Settings, recorded: Settings = MappingProxyType({})
 ) -> Checkpoint:
-    """Take the layers of the official trainer; `recorded` are the settings that came with them."""
+    """Take the layers of the official trainer; `recorded` are the settings stored with them."""
     shapes: dict[Drawer, list[tuple[tuple[int, ...], ...]]] = {
         name: [_shapes(layer) for layer in layers] for name, layers in drawers.items()
     }
@@ -175,7 +175,7 @@ def from_drawers(
     for place, layers in drawers.items():
         if len(layers) != len(wanted[place]):
             message = f"the checkpoint has {len(layers)} {_WORDS[place]}, the architecture {len(wanted[place])}"
-            raise CheckpointError(message, hint="do checkpoint and configuration belong together?")
+            raise CheckpointError(message, hint="give the configuration of this checkpoint's training")
         weights |= {parameter.role: layer for parameter, layer in zip(wanted[place], layers, strict=True)}
     return _checked(architecture, weights, "microwakeword")
 
@@ -196,7 +196,7 @@ def _checked(architecture: Architecture, weights: Weights, layout: str) -> Check
 
 
 def _layers(arrays: Mapping[str, FloatArray]) -> dict[str, Layer]:
-    """The arrays of each layer, by the path of its `vars`; what optimisers and metrics keep is left out."""
+    """The arrays of each layer, by the path of its `vars`; without those of optimisers and metrics."""
     result: dict[str, dict[int, FloatArray]] = defaultdict(dict)
     for path, array in arrays.items():
         match = _ARRAY.fullmatch(path)
@@ -214,7 +214,7 @@ def _official_drawers(layers: Mapping[str, Layer], name: str) -> tuple[Drawers, 
         place = _OFFICIAL.get(f"{match[1]}{match[3] or ''}") if match else None
         if match is None or place is None or layer[0].ndim != _RANKS[place]:
             raise CheckpointError(
-                f"{name} holds {path[:80]!r}, which no known trainer's wake word has",
+                f"{name} has {path[:80]!r}, which no known trainer's wake word has",
                 hint="give a checkpoint of microWakeWord's trainer: .weights.h5, .keras, or a TensorFlow checkpoint",
             )
         subspectral = subspectral or match[1] == "sub_spectral_normalization"
@@ -224,7 +224,7 @@ def _official_drawers(layers: Mapping[str, Layer], name: str) -> tuple[Drawers, 
 
 
 def _sarpel_evidence(layers: Mapping[str, Layer]) -> Evidence:
-    """Sarpel's paths name every role, so that only the stride is left open."""
+    """Sarpel's paths name every role, so only the stride is open."""
     kernels: dict[int, dict[int, dict[int, int]]] = defaultdict(lambda: defaultdict(dict))
     for path, layer in layers.items():
         if match := _SARPEL_DEPTHWISE.fullmatch(path):
@@ -253,7 +253,7 @@ def _sarpel_evidence(layers: Mapping[str, Layer]) -> Evidence:
 
 
 def weights_file(architecture: Architecture, weights: Weights) -> bytes:
-    """The weights as a `.weights.h5` file in the official trainer's layout."""
+    """The weights as a `.weights.h5` file with the official trainer's layout."""
     names = official_names(architecture)
     content = io.BytesIO()
     with h5py_module().File(content, "w") as file:

@@ -1,6 +1,7 @@
-"""Which architecture a checkpoint holds: what its shapes tell, what the configuration says, and nothing guessed.
+"""Determines a checkpoint's architecture from its shapes and the configuration, without guesses.
 
-Where the two contradict each other, both values are named; what neither says is asked for by its name.
+Where the two contradict each other, the error names both values; where a setting is in neither, the error asks for it
+by name.
 """
 
 from __future__ import annotations
@@ -25,24 +26,24 @@ from mww.core.errors import CheckpointError, ConfigurationError
 
 T = TypeVar("T")
 
-_TOGETHER: Final = "do checkpoint and configuration belong together?"
+_TOGETHER: Final = "give the configuration of this checkpoint's training"
 
 
 _BLOCKS: Final = ("pointwise_filters", "mixconv_kernel_sizes", "repeat_in_block", "residual_connection")
 _MIXEDNET: Final = ("stride", "first_conv_filters", *_BLOCKS)
 _INCEPTION: Final = tuple(INCEPTION)
-"""What must be known of either network; three settings of Inception are the stems', the others the blocks'."""
+"""The settings that each network needs; three settings of Inception are the stems', the others the blocks'."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a checkpoint says by itself.
+    """What a checkpoint shows by itself.
 
     Attributes:
-        settings: Those that its layout and shapes settle.
+        settings: The settings that its layout and shapes determine.
         dense_inputs: Inputs of its dense layer.
-        reading: Settings of the blocks that fit its shapes where the configuration says none; others may fit too, for
-            a repeated block and two blocks can be the same network.
+        reading: Settings of the blocks that fit its shapes where the configuration says none; others may fit too, for a
+            repeated block and two blocks can be the same network.
     """
 
     settings: Settings
@@ -51,7 +52,7 @@ class Evidence:
 
 
 def resolve(configured: Settings, evidence: Evidence) -> Architecture:
-    """Put together what the configuration and the checkpoint tell.
+    """Combine the settings of configuration and checkpoint.
 
     Raises:
         CheckpointError: The two contradict each other.
@@ -75,9 +76,9 @@ def _agreed(configured: Settings, result: Settings) -> dict[str, Setting]:
 
 
 def _compare_blocks(configured: Settings, reading: Settings) -> None:
-    """Hold the configuration's blocks, repeated as it says, against those that the shapes read as.
+    """Compare the configuration's blocks, with their repetitions, with the blocks that the shapes show.
 
-    A block of kernel 1 has no depthwise convolution, so that shapes cannot be read as blocks where there is one.
+    A block of kernel 1 has no depthwise convolution, so shapes with such a block cannot be read.
     """
     repeats = configured.get("repeat_in_block")
     kernels = configured.get("mixconv_kernel_sizes")
@@ -94,7 +95,7 @@ def _compare_blocks(configured: Settings, reading: Settings) -> None:
 
 
 def _idle(name: str, configured: Settings, result: Settings) -> bool:
-    """Whether a setting says nothing, because what it speaks of is not there."""
+    """Whether a setting has no effect, because its part of the network does not exist."""
     return name == "first_conv_kernel_size" and not result.get(
         "first_conv_filters", configured.get("first_conv_filters")
     )
@@ -111,7 +112,7 @@ def _missing_settings(names: list[str]) -> ConfigurationError:
 
 
 class _Settings:
-    """Settings that are asked for by name and type."""
+    """The missing settings, with name and type."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -140,7 +141,7 @@ class _Settings:
         return OURS[name] if value is None else value
 
     def columns(self, *names: str) -> list[tuple[int, ...]]:
-        """One tuple a block out of settings that hold one number a block."""
+        """A tuple for each block, from settings with one number for each block."""
         lists = {name: self.need(name, list) for name in names}
         lengths = {name: len(values) for name, values in lists.items()}
         if len(set(lengths.values())) > 1:
@@ -187,17 +188,17 @@ def _mixednet(settings: _Settings, dense_inputs: int) -> MixedNet:
 
 
 def _head(settings: _Settings, dense_inputs: int, width: int, reported: int | None) -> tuple[Pooling, int, bool]:
-    """How the head pools, how many time steps reach it, and whether through attention.
+    """How the head pools, how many time steps reach it, and whether it has attention.
 
     Args:
-        settings: All that is known.
-        dense_inputs: Of the checkpoint.
+        settings: All known settings.
+        dense_inputs: Inputs of the checkpoint's dense layer.
         width: Channels that reach the head.
         reported: Time steps by the configuration's spectrogram length, if it has one.
     """
     attention = settings.get("spatial_attention", bool) or False
     if dense_inputs == width and reported == 1:
-        return "flat", 1, False  # one time step: the trainer neither pools nor weighs it
+        return "flat", 1, False  # with one time step, the trainer adds neither pooling nor attention
     lost = ATTENTION_KERNEL - 1 if attention else 0
     if dense_inputs == width and settings.need("pooled", bool):
         if reported is None:
@@ -206,7 +207,7 @@ def _head(settings: _Settings, dense_inputs: int, width: int, reported: int | No
     if not width or dense_inputs % width:
         raise CheckpointError(
             f"the dense layer takes {dense_inputs} inputs, which are not multiple of {width} filters",
-            hint="do the configuration and the checkpoint come from the same training?",
+            hint="give the configuration of this checkpoint's training",
         )
     frames = dense_inputs // width + lost
     if reported is not None and reported != frames:
@@ -224,7 +225,7 @@ def _inception(settings: _Settings, dense_inputs: int) -> Inception:
     if not width or dense_inputs % width:
         raise CheckpointError(
             f"the dense layer takes {dense_inputs} inputs, which are not multiple of {width} filters",
-            hint="do the configuration and the checkpoint come from the same training?",
+            hint="give the configuration of this checkpoint's training",
         )
     net = Inception(tuple(InceptionStem(*values) for values in stems), blocks, dense_inputs // width)
     slices = settings.get("spectrogram_length", int)
@@ -241,10 +242,10 @@ def _disagree(frames: int, reported: int) -> NoReturn:
 
 
 def check_shapes(architecture: Architecture, shapes: Mapping[str, tuple[tuple[int, ...], ...]]) -> None:
-    """Compare a checkpoint's arrays, by role, with what the architecture asks for.
+    """Compare a checkpoint's arrays, by role, with the architecture.
 
     Raises:
-        CheckpointError: One is missing or has another shape.
+        CheckpointError: An array is missing or has another shape.
     """
     for parameter in architecture.parameters:
         result = shapes.get(parameter.role)

@@ -1,8 +1,8 @@
 """TensorFlow's checkpoint format, a *tensor bundle*: an index that is a sorted table, and data files of raw numbers.
 
-Read from tensorflow 2.19.1, `core/util/tensor_bundle`, `core/lib/io/table_format` and `core/protobuf/tensor_bundle`.
-Only what a checkpoint of weights has: floats, whole tensors, blocks that are not compressed. Files are not trusted:
-every offset is bounded, and what a checksum covers is checked.
+Read from tensorflow 2.19.1, `core/util/tensor_bundle`, `core/lib/io/table_format` and `core/protobuf/tensor_bundle`. It
+reads only what a checkpoint of weights has: floats, whole tensors, blocks that are not compressed. Files are not
+trusted: every offset is bounded, and what a checksum covers is checked.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _CASTAGNOLI: Final = 0x82F63B78
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where a tensor lies."""
+    """The place of a tensor in the data files."""
 
     dtype: int
     shape: tuple[int, ...]
@@ -51,7 +51,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Trackable:
-    """An object of a checkpoint: its members by name, as places in the list of objects, and where its value lies.
+    """An object of a checkpoint: its members by name, as indices into the list of objects, and the place of its value.
 
     Read from tensorflow 2.19.1, `core/protobuf/trackable_object_graph.proto`.
     """
@@ -87,11 +87,11 @@ class Bundle:
         return np.frombuffer(content, kind).reshape(entry.shape).astype(np.float32)
 
     def objects(self) -> tuple[Trackable, ...]:
-        """The objects that were saved, the first is the root; none where the checkpoint does not name them.
+        """The saved objects, with the root first; empty where the checkpoint does not contain them.
 
         Raises:
             OSError: Their file cannot be read.
-            ValueError: What names them is damaged.
+            ValueError: Their table is damaged.
         """
         entry = self.entries.get(_GRAPH_KEY)
         if entry is None:
@@ -100,7 +100,7 @@ class Bundle:
             raise ValueError("its graph of objects is not a text of a bounded size")
         content = self._content(_GRAPH_KEY, entry)
         length, at = _varint(content, 0)
-        text = content[at + 4 :]  # behind a checksum of the length
+        text = content[at + 4 :]  # after a checksum of the length
         if len(text) != length or masked_crc32c(length.to_bytes(4, "little") + content[at:]) != entry.checksum:
             raise ValueError("its graph of objects is damaged")
         return tuple(_trackable(node) for number, node in _fields(text) if number == 1 and isinstance(node, bytes))
@@ -108,7 +108,7 @@ class Bundle:
     def _content(self, key: str, entry: Entry) -> bytes:
         path = self.prefix.with_name(f"{self.prefix.name}.data-{entry.shard:05d}-of-{self.shards:05d}")
         if entry.offset + entry.size > path.stat().st_size:
-            raise ValueError(f"{key[:80]} ends behind its file")
+            raise ValueError(f"{key[:80]} ends after its file")
         with open_regular(path) as file:
             file.seek(entry.offset)
             return file.read(entry.size)
@@ -139,7 +139,7 @@ def read_bundle(prefix: Path) -> Bundle:
 
 
 def masked_crc32c(content: bytes) -> int:
-    """TensorFlow's checksum: CRC-32C, rotated and shifted so that checksums of checksums stay useful."""
+    """TensorFlow's masked checksum: CRC-32C, rotated and shifted so that checksums of checksums stay useful."""
     crc = 0xFFFFFFFF
     for byte in content:
         crc = _CRC_TABLE[(crc ^ byte) & 0xFF] ^ (crc >> 8)
@@ -157,7 +157,7 @@ _CRC_TABLE: Final = tuple(_crc_entry(byte) for byte in range(256))
 
 
 def _table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The keys and values of a sorted table, whose last block says where the others lie."""
+    """The keys and values of a sorted table, whose last block lists the others."""
     footer = content[-_FOOTER:]
     if len(footer) < _FOOTER or int.from_bytes(footer[-8:], "little") != _MAGIC:
         raise ValueError("it is not an index of a checkpoint")
@@ -173,14 +173,14 @@ def _table(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _handle(content: bytes, at: int) -> tuple[tuple[int, int], int]:
-    """Offset and size of a block, and where the next handle begins."""
+    """Offset and size of a block, and the start of the next handle."""
     offset, at = _varint(content, at)
     size, at = _varint(content, at)
     return (offset, size), at
 
 
 def _block(content: bytes, place: tuple[int, int]) -> Iterator[tuple[bytes, bytes]]:
-    """Keys and values of a block; a key stands as its difference from the key before it."""
+    """Keys and values of a block; each key is stored as its difference from the key before it."""
     offset, size = place
     block, trailer = content[offset : offset + size], content[offset + size : offset + size + _TRAILER]
     if len(trailer) != _TRAILER or size < 4:
@@ -196,7 +196,7 @@ def _block(content: bytes, place: tuple[int, int]) -> Iterator[tuple[bytes, byte
         fresh, at = _varint(block, at)
         length, at = _varint(block, at)
         key = key[:shared] + block[at : at + fresh]
-        if len(key) > _MAX_KEY:  # each may repeat the whole of the one before
+        if len(key) > _MAX_KEY:  # each key may repeat all of the key before
             raise ValueError("a name in the index is too long")
         yield key, block[at + fresh : at + fresh + length]
         at += fresh + length
@@ -239,10 +239,10 @@ def _text(fields: Mapping[int, int | bytes], number: int) -> str:
 
 
 def _number(fields: Mapping[int, int | bytes], number: int) -> int:
-    """A field of a message that is a number; absent, it is 0."""
+    """A number field of a message; 0 if it is absent."""
     value = fields.get(number, 0)
     if isinstance(value, bytes):
-        raise ValueError("a number in the index is not one")
+        raise ValueError("a number field in the index is not a number")
     return value
 
 
@@ -268,7 +268,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 
 def _varint(content: bytes, at: int) -> tuple[int, int]:
-    """A number of seven bits a byte, and where the next thing begins."""
+    """A varint, and the position after it."""
     value = 0
     for shift in range(0, 64, 7):
         if at >= len(content):

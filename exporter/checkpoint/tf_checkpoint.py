@@ -36,7 +36,7 @@ def read_tf_checkpoint(prefix: Path) -> tuple[Drawers, bool]:
         return _layers(read_bundle(prefix), str(prefix))
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0][:200]
-        hint = "are the .index and .data files both there, and whole?"
+        hint = "check that both the .index and the .data file exist and are complete"
         raise CheckpointError(f"{prefix} is not a readable checkpoint: {reason}", hint=hint) from error
 
 
@@ -59,15 +59,16 @@ def _layers(bundle: Bundle, name: str) -> tuple[Drawers, bool]:
         layer = tuple(arrays[part] for part in _ORDER if part in arrays)
         drawers[_drawer(layer, places[number], arrays)].append(layer)
     if not drawers["dense"]:
-        raise CheckpointError(f"{name} holds no wake word model", hint="it must be a microWakeWord trainer's")
+        raise CheckpointError(
+            f"{name} does not hold a wake word model", hint="give a checkpoint of the microWakeWord trainer"
+        )
     return drawers, "batch_norm/" in places.values()
 
 
 def _by_objects(bundle: Bundle) -> dict[str, str]:
-    """The model's weights by their names in the model; nothing where the checkpoint does not tell them.
+    """The model's weights by their names in the model; empty where the checkpoint does not contain the names.
 
-    Keras 3 stores what an optimiser trains under the optimiser's name, and the model's own name for it is only in the
-    graph of objects.
+    Keras 3 stores trained variables under the optimiser's name; the model's own name is only in the graph of objects.
     """
     objects = bundle.objects()
 

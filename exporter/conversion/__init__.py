@@ -1,5 +1,5 @@
 """From a network with weights to an int8 `.tflite`; `converters` is the way in.
 
-`topology` says what a network is made of, `folding` and `ranges` what its weights and activations are; `direct` and
-`by_tensorflow` make the same model of that, each in its own way.
+`topology` describes a network's operators, `folding` and `ranges` give its weights and activation ranges; `direct` and
+`by_tensorflow` both make the same model from these.
 """

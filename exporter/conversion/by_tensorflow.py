@@ -1,4 +1,4 @@
-"""A streaming Keras network to SavedModel, and SavedModel to an int8 `.tflite`, by TensorFlow's own converter.
+"""Converts a streaming Keras network to SavedModel, and SavedModel to an int8 `.tflite`, with TensorFlow's converter.
 
 Calibration and quantisation are two steps here: ranges are computed by `exporter.conversion.ranges` where that is
 possible, put into the float model as the converter's calibrator would have, and quantised by the converter's own last
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import keras
 
 Frames = Callable[[], Iterator[list[FloatArray]]]
-"""What the converter takes as representative dataset: yields `[float32 [1, stride, 40]]`."""
+"""The converter's representative dataset: yields `[float32 [1, stride, 40]]`."""
 
 _MAIN: Final = 0
 
@@ -37,7 +37,7 @@ _LOG: Final = logging.getLogger(__name__)
 def write_saved_model(network: keras.Model, folder: Path) -> None:
     """Write a streaming network as SavedModel with one endpoint, `serve`.
 
-    Keras's `model.export` would leave the batch size open, which ends in operators that no device registers.
+    Keras' `model.export` would leave the batch size open, which leads to operators that no device registers.
     """
     import keras
     import tensorflow as tf
@@ -50,7 +50,7 @@ def write_saved_model(network: keras.Model, folder: Path) -> None:
 
 
 def calibrated_float_model(saved_model: Path, frames: Frames) -> bytes:
-    """Convert to a float `.tflite` in which the converter's calibrator has noted a range for each tensor.
+    """Convert to a float `.tflite` in which the converter's calibrator stored a range for each tensor.
 
     Raises:
         ConversionError: The converter refused the model or the frames.
@@ -66,7 +66,7 @@ def calibrated_float_model(saved_model: Path, frames: Frames) -> bytes:
 
 
 def quantise(calibrated: bytes) -> bytes:
-    """Turn a float model with noted ranges into the int8 model that devices take: int8 in, uint8 out, int8 state.
+    """Turn a float model with stored ranges into the int8 model for devices: int8 in, uint8 out, int8 state.
 
     Raises:
         ConversionError: The converter refused the model.
@@ -109,7 +109,7 @@ def convert(saved_model: Path, dataset: Frames, phases: Phases) -> bytes:
     """Convert a streaming SavedModel to int8, calibrated with a representative dataset.
 
     Raises:
-        CalibrationError: The dataset yields something else than frames of the model's shape.
+        CalibrationError: The dataset does not yield frames of the model's shape.
         ConversionError: The converter refused the model, or its activations overflow.
     """
     frames = dataset.frames if isinstance(dataset, RepresentativeDataset) else _collect(dataset)
@@ -130,10 +130,10 @@ def convert(saved_model: Path, dataset: Frames, phases: Phases) -> bytes:
 def convert_with_ranges(
     saved_model: Path, stride: int, ranges: Mapping[str, tuple[float, float]], phases: Phases
 ) -> bytes:
-    """Convert a streaming SavedModel to int8, with ranges that are known by role.
+    """Convert a streaming SavedModel to int8, with given ranges by role.
 
     Raises:
-        CalibrationError: The ranges are those of another network.
+        CalibrationError: The ranges belong to another network.
         ConversionError: The converter refused the model.
     """
     with phases("convert"):
@@ -161,7 +161,7 @@ def _input_shape(saved_model: Path) -> tuple[int, ...]:
         (features,) = signatures["serving_default"].inputs.values()
     except (OSError, IndexError, ValueError) as error:
         hint = "give the folder that convert_model_saved wrote"
-        raise ConversionError(f"{saved_model} holds no SavedModel with one input", hint=hint) from error
+        raise ConversionError(f"{saved_model} does not hold a SavedModel with one input", hint=hint) from error
     return tuple(int(dimension.size) for dimension in features.tensor_shape.dim)
 
 
@@ -189,7 +189,7 @@ def _converter(saved_model: Path, frames: Frames) -> Any:
 
 
 def _convert(step: Callable[[], Any]) -> bytes:
-    """Run a step of the converter, which reports refusals by exceptions of many kinds."""
+    """Run a step of the converter, which reports errors with exceptions of many kinds."""
     try:
         return bytes(step())
     except (ValueError, RuntimeError, TypeError, OSError) as error:

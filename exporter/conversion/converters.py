@@ -1,7 +1,7 @@
-"""From a network with weights to an int8 `.tflite`: directly, or by way of TensorFlow.
+"""Converts a network with weights to an int8 `.tflite`: directly, or with TensorFlow.
 
-Both find the same ranges and give the same model, but for names. TensorFlow's converter is the reference; the direct
-one needs neither TensorFlow nor the time that it takes.
+Both find the same ranges and give the same model, except for names. TensorFlow's converter is the reference; the direct
+converter does not need TensorFlow and is faster.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def convert_directly(checkpoint: Checkpoint, calibration: RepresentativeDataset 
     """Convert a network to int8.
 
     Raises:
-        CalibrationError: The calibration is that of another network.
+        CalibrationError: The calibration belongs to another network.
         ConversionError: The network's activations overflow.
     """
     with phases("network"):
@@ -46,15 +46,15 @@ def convert_directly(checkpoint: Checkpoint, calibration: RepresentativeDataset 
 
 Converter: TypeAlias = Literal["direct", "tensorflow"]
 CONVERTERS: Final[tuple[Converter, ...]] = ("direct", "tensorflow")
-"""The first is the default."""
+"""The converters by name; the first is the default."""
 
 Calibration: TypeAlias = RepresentativeDataset | Ranges
-"""Frames to find the ranges with, or ranges that are known by role."""
+"""Frames to find the ranges with, or given ranges by role."""
 
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """A converted model, and what converted it."""
+    """A converted model, and its converter."""
 
     content: bytes
     converter: Converter
@@ -65,9 +65,9 @@ def convert(checkpoint: Checkpoint, calibration: Calibration, converter: Convert
 
     Args:
         checkpoint: The network.
-        calibration: What its ranges are found with.
-        converter: None: the direct one.
-        phases: Timed as they go by.
+        calibration: The frames or ranges for its quantisation.
+        converter: Its name; None for the direct converter.
+        phases: Receives the times of the phases.
 
     Raises:
         UsageError: The converter is unknown.

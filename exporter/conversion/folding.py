@@ -1,4 +1,4 @@
-"""Norms of a trained network, folded into the convolutions before them, as inference wants them.
+"""Folds the norms of a trained network into the convolutions before them, for inference.
 
 TensorFlow's converter would fold them too, in float32 and with the approximate reciprocal root of the processor that it
 runs on. Here it is that of Intel's processors on every machine, to the last bit: the same checkpoint gives the same
@@ -14,13 +14,13 @@ import numpy as np
 from exporter.network.architecture import NORM_EPSILON, Architecture, FloatArray, Weights
 
 _LANES: Final = 8
-"""Floats in a vector of AVX, which TensorFlow's wheels are compiled for."""
+"""Floats in an AVX vector; TensorFlow's wheels are compiled for AVX."""
 
 
 def fold_norms(architecture: Architecture, weights: Weights) -> Weights:
-    """Fold every norm that has one entry a filter: its convolution gets another kernel, and a bias.
+    """Fold every norm with one entry for each filter: its convolution gets a new kernel and a bias.
 
-    A sub-spectral norm, whose entries alternate over the filters, stays: as scale and shift under its own role.
+    A sub-spectral norm, whose entries alternate over the filters, stays as scale and shift under its own role.
     """
     folded = {parameter.role: weights[parameter.role] for parameter in architecture.parameters}
     for parameter in architecture.parameters:
@@ -38,7 +38,7 @@ def fold_norms(architecture: Architecture, weights: Weights) -> Weights:
 
 
 def neutral_variance(entries: int) -> FloatArray:
-    """A variance, float32 [entries], with which a norm folds to its gamma and beta exactly."""
+    """A variance, float32 [entries], with which a norm folds exactly to its gamma and beta."""
     variance = np.full(entries, 1 - NORM_EPSILON, np.float32)
     scale, _ = _scale_and_shift((np.ones_like(variance), variance, variance, variance))
     return np.where(scale == 1, variance, np.nextafter(variance, np.float32(0)))
@@ -52,7 +52,7 @@ def _scale_and_shift(norm: tuple[FloatArray, ...]) -> tuple[FloatArray, FloatArr
 
 
 def reciprocal_root(values: FloatArray) -> FloatArray:
-    """1 / sqrt of each, as TensorFlow's wheels compute it: by vectors of 8, and what remains one by one.
+    """1 / sqrt of each, as TensorFlow's wheels compute it: in vectors of 8, and the rest one by one.
 
     Eigen's `generic_rsqrt_newton_step` of AVX without FMA (tensorflow 2.19.1): one step of Newton's method.
     """
@@ -66,7 +66,7 @@ def reciprocal_root(values: FloatArray) -> FloatArray:
 
 
 def _estimated_root(values: FloatArray) -> FloatArray:
-    """RSQRTPS of Intel's processors: that of the middle of 1,024 steps a power of two, to 13 bits (measured)."""
+    """RSQRTPS of Intel's processors: the middle of each of 1,024 steps per power of two, to 13 bits (measured)."""
     mantissa, exponent = np.frexp(values.astype(np.float64))
     doublings = 1 + (exponent + 1) % 2  # what is left is a power of four
     mantissa = np.ldexp(mantissa, doublings)  # in [1, 4)

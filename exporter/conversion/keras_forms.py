@@ -1,7 +1,7 @@
 """The layers of `exporter.conversion.topology` as Keras makes them: trained over a whole spectrogram, or streaming.
 
-Importing this module imports TensorFlow. Every layer is named by its role, so that names, and with them the bytes of an
-export, do not depend on what was built before in the same process.
+Importing this module imports TensorFlow. Every layer has the name of its role, so that names, and with them the bytes
+of an export, do not depend on what was built before in the same process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _POOLS = {"average": keras.layers.AveragePooling2D, "max": keras.layers.MaxPooli
 
 
 class Valid:
-    """Training without padding: every convolution in time makes it shorter."""
+    """Training without padding: every convolution in time shortens the spectrogram."""
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
@@ -30,13 +30,13 @@ class Valid:
         return time, width, channels
 
     def buffer(self, data: Any, history: int) -> Any:
-        """Nothing: earlier time steps are part of the spectrogram."""
+        """Return the data: earlier time steps are part of the spectrogram."""
         return data
 
     look_back = buffer
 
     def align(self, data: Any, steps: int, role: str) -> Any:
-        """Leave out the oldest time steps."""
+        """Drop the oldest time steps."""
         return self.cut(data, steps, role) if steps else data
 
     def convolution(
@@ -56,7 +56,7 @@ class Valid:
         return layer(data)
 
     def depthwise(self, data: Any, role: str) -> Any:
-        """Convolve each channel in time by itself."""
+        """Convolve each channel separately in time."""
         kernel, *bias = self._weights[role]
         return keras.layers.DepthwiseConv2D(kernel.shape[:2], use_bias=bool(bias), name=role)(data)
 
@@ -65,11 +65,11 @@ class Valid:
         return keras.layers.BatchNormalization(epsilon=NORM_EPSILON, name=role)(data)
 
     def relu(self, data: Any, role: str) -> Any:
-        """Leave out what is below zero."""
+        """Apply ReLU."""
         return keras.layers.ReLU(name=role)(data)
 
     def sigmoid(self, data: Any, role: str) -> Any:
-        """Bring into 0..1."""
+        """Apply the sigmoid."""
         return keras.layers.Activation("sigmoid", name=role)(data)
 
     def add(self, data: Any, other: Any, role: str) -> Any:
@@ -81,11 +81,11 @@ class Valid:
         return keras.layers.Multiply(name=role)([data, other])
 
     def concatenate(self, parts: Sequence[Any], role: str) -> Any:
-        """Put channels side by side."""
+        """Concatenate channels."""
         return keras.layers.Concatenate(name=role)(list(parts))
 
     def split(self, data: Any, sizes: Sequence[int], role: str) -> Sequence[Any]:
-        """Part the channels."""
+        """Split the channels."""
         parts: Sequence[Any] = Split(sizes, name=role)(data)
         return parts
 
@@ -94,45 +94,45 @@ class Valid:
         return Cut(steps, name=role)(data)
 
     def reshape(self, data: Any, shape: tuple[int, int, int], role: str) -> Any:
-        """See the same values in another shape."""
+        """Reshape the values."""
         return keras.layers.Reshape(shape, name=role)(data)
 
     def pool(self, data: Any, kind: Literal["average", "max"], window: tuple[int, int], role: str) -> Any:
-        """Make one of each window."""
+        """Pool each window to one value."""
         return _POOLS[kind](window, name=role)(data)
 
     def dense(self, data: Any, role: str) -> Any:
-        """Weigh all values, and bring the sum into 0..1."""
+        """Apply the dense layer and the sigmoid."""
         flat = keras.layers.Flatten(name="flatten")(data)
         return keras.layers.Dense(1, activation="sigmoid", name=role)(flat)
 
 
 class Causal(Valid):
-    """Training with zeros in front of each block, which keeps time as long as it was."""
+    """Training with zeros in front of each block, which keep the number of time steps."""
 
     def __init__(self, weights: Weights) -> None:
         super().__init__(weights)
         self._paddings = 0
 
     def look_back(self, data: Any, history: int) -> Any:
-        """Zeros stand for the time steps before the spectrogram."""
+        """Add zeros for the time steps before the spectrogram."""
         self._paddings += 1
         return keras.layers.ZeroPadding2D(((history, 0), (0, 0)), name=f"padding_{self._paddings}")(data)
 
     def align(self, data: Any, steps: int, role: str) -> Any:
-        """Nothing: no time step is lost."""
+        """Return the data: no time step is lost."""
         return data
 
 
 class Streaming(Valid):
-    """Streaming: ring buffers hold what came before; `stream`, `stream_1` ... are their names in the `.tflite`."""
+    """Streaming: ring buffers hold earlier time steps; `stream`, `stream_1` ... are their names in the `.tflite`."""
 
     def __init__(self, weights: Weights) -> None:
         super().__init__(weights)
         self._buffers = 0
 
     def buffer(self, data: Any, history: int) -> Any:
-        """Put a ring buffer in front."""
+        """Add a ring buffer in front."""
         if not history:
             return data
         name = f"stream_{self._buffers}" if self._buffers else "stream"
@@ -142,11 +142,11 @@ class Streaming(Valid):
     look_back = buffer
 
     def align(self, data: Any, steps: int, role: str) -> Any:
-        """Nothing: every branch holds the newest time step alone."""
+        """Return the data: every branch holds only the newest time step."""
         return data
 
     def norm(self, data: Any, role: str) -> Any:
-        """Scale and shift by what the norm learned, unless it was folded."""
+        """Scale and shift with the norm's parameters, unless it was folded."""
         return ScaleAndShift(name=role)(data) if role in self._weights else data
 
 
@@ -171,7 +171,7 @@ class RingBuffer(keras.layers.Layer):  # type: ignore[misc]
 
 
 class ScaleAndShift(keras.layers.Layer):  # type: ignore[misc]
-    """What a norm does at inference, for norms that cannot be folded into a convolution."""
+    """A norm at inference, for norms that cannot be folded into a convolution."""
 
     def build(self, shape: Sequence[int]) -> None:
         """Create scale and shift, float32 [entries of the last dimension]."""
@@ -184,7 +184,7 @@ class ScaleAndShift(keras.layers.Layer):  # type: ignore[misc]
 
 
 class Cut(keras.layers.Layer):  # type: ignore[misc]
-    """Leaves out the oldest time steps."""
+    """Drops the oldest time steps."""
 
     def __init__(self, steps: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -203,6 +203,6 @@ class Split(keras.layers.Layer):  # type: ignore[misc]
         self.sizes = list(sizes)
 
     def call(self, inputs: Any) -> list[Any]:
-        """Return one tensor a group."""
+        """Return a tensor for each group."""
         groups: list[Any] = tf.split(inputs, self.sizes, axis=-1)
         return groups

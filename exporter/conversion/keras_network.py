@@ -1,6 +1,6 @@
-"""An architecture as a Keras model, in the form that was trained and in the form that streams.
+"""An architecture as a Keras model, in the form for training and in the form for streaming.
 
-Importing this module imports TensorFlow. `exporter.conversion.topology` says what a network is made of, and
+Importing this module imports TensorFlow. `exporter.conversion.topology` defines a network, and
 `exporter.conversion.keras_forms` makes the layers.
 """
 
@@ -25,7 +25,7 @@ layers = keras.layers
 
 
 def build_network(architecture: Architecture, weights: Weights) -> keras.Model:
-    """The network as it was trained: float32 [batch, training_slices, 40] to [batch, 1]."""
+    """The network for training: float32 [batch, training_slices, 40] to [batch, 1]."""
     causal = isinstance(architecture, MixedNet) and architecture.causal
     inputs = keras.Input((architecture.training_slices, FEATURES), name="features")
     network = _build(architecture, weights, inputs, Causal(weights) if causal else Valid(weights))
@@ -34,18 +34,18 @@ def build_network(architecture: Architecture, weights: Weights) -> keras.Model:
 
 
 def build_streaming_network(architecture: Architecture, weights: Weights) -> keras.Model:
-    """The network that takes one frame after the other: float32 [1, stride, 40] to [1, 1], with ring buffers."""
+    """The network for streaming, frame by frame: float32 [1, stride, 40] to [1, 1], with ring buffers."""
     inputs = keras.Input((architecture.stride, FEATURES), batch_size=1, name="features")
     folded = fold_norms(architecture, weights)
     return _build(architecture, folded, inputs, Streaming(folded))
 
 
 def checkpoint_of(model: keras.Model, configured: Settings) -> Checkpoint:
-    """Read architecture and weights out of a model in memory, by way of the `.keras` file that it would be saved as.
+    """Read architecture and weights from a model in memory, through the `.keras` file that saving it makes.
 
     Raises:
         CheckpointError: It is not a wake word network, or contradicts the configuration.
-        ConfigurationError: Neither it nor the configuration says something.
+        ConfigurationError: A setting is missing from both the model and the configuration.
     """
     architecture = getattr(model, "mww_architecture", None)
     if architecture is not None:
@@ -68,7 +68,7 @@ def _build(architecture: Architecture, weights: Weights, inputs: Any, layers: Va
 
 @contextmanager
 def _float32() -> Iterator[None]:
-    """Whatever precision a trainer has set for its own layers, the exported ones are float32."""
+    """Build layers in float32, even if a trainer has set another precision for its own layers."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("float32")
     try:

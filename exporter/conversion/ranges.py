@@ -1,9 +1,9 @@
 """Activation ranges of a float streaming graph over a long run of frames, vectorised in numpy.
 
-A streaming network whose state is carried from frame to frame is one long convolution: each ring buffer becomes a
-window that slides over everything that came before. So the ranges that a converter finds by invoking the graph frame
-after frame are found in a few matrix products a layer. A graph with an operator that is not known here cannot be
-computed this way; `UnknownOperatorError` says the caller to take the slow way.
+A streaming network whose state continues from frame to frame is one long convolution: each ring buffer becomes a window
+that slides over all earlier data. So the ranges that a converter finds by invoking the graph frame after frame are
+found in a few matrix products a layer. A graph with an operator that is not known here cannot be computed this way;
+`UnknownOperatorError` says the caller to take the slow way.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from mww.tflite.schema import (
 )
 
 Ranges = Mapping[int, tuple[float, float]]
-"""Tensor of the main graph to its least and greatest value."""
+"""The least and greatest value of each tensor of the main graph."""
 
 _BLOCK: Final = 1024
-"""Frames computed at once: large enough for numpy, small enough for the dense layer's windows."""
+"""Frames in a block: large enough for numpy, small enough for the dense layer's windows."""
 
 
 _FULL_LOGIT: Final = 6.0
@@ -39,16 +39,16 @@ _FULL_LOGIT: Final = 6.0
 
 
 class UnknownOperatorError(ValueError):
-    """The graph has an operator, or a use of one, that is not computed here."""
+    """The graph has an operator, or a use of an operator, that this module does not compute."""
 
 
 def activation_ranges(model: ModelFile, frames: FloatArray) -> Ranges:
-    """Find the range of every float tensor that is computed.
+    """Find the range of every computed float tensor.
 
     Args:
         model: A float streaming model with one input [1, stride, features].
-        frames: float32 [frames, stride, features], in the order in which the model hears them; its state starts at
-            zero and is never reset.
+        frames: float32 [frames, stride, features], in the order in which the model hears them; its state starts at zero
+            and is never reset.
 
     Raises:
         UnknownOperatorError: The graph cannot be computed here.
@@ -65,8 +65,8 @@ def calibrated_ranges(model: ModelFile, frames: FloatArray, *, open_logit: bool)
     Args:
         model: As `activation_ranges` takes it.
         frames: As `activation_ranges` takes them.
-        open_logit: Whether the logit may go as high as any output byte needs, because random features do not say how
-            high a wake word's goes.
+        open_logit: Whether to extend the logit's range to the highest output byte, because random features do not show
+            the logit of a wake word.
 
     Raises:
         UnknownOperatorError: The graph cannot be computed here.
@@ -80,17 +80,17 @@ def calibrated_ranges(model: ModelFile, frames: FloatArray, *, open_logit: bool)
 
 
 def check_finite(ranges: Ranges) -> None:
-    """Refuse ranges that nothing can be quantised with.
+    """Refuse ranges that cannot be used for quantisation.
 
     Raises:
-        ConversionError: One is not finite.
+        ConversionError: A range is not finite.
     """
     if not np.isfinite(list(ranges.values())).all():
         raise ConversionError("the network's activations overflow", hint="did training diverge?")
 
 
 class _Run:
-    """The state of a run: what the ring buffers hold, and the ranges so far."""
+    """The state of a run: the content of the ring buffers, and the ranges so far."""
 
     def __init__(self, model: ModelFile) -> None:
         self.model = model
@@ -126,7 +126,7 @@ class _Run:
         elif operator.op in _OPERATORS:
             self._set(output, _OPERATORS[operator.op](self, operator))
         else:
-            raise UnknownOperatorError(f"{operator.op} cannot be computed outside of the converter")
+            raise UnknownOperatorError(f"{operator.op} can only be computed by TensorFlow's converter")
 
     def _set(self, tensor: int, value: FloatArray) -> None:
         self._values[tensor] = value
@@ -139,7 +139,7 @@ class _Run:
         self.ranges[tensor] = (low, high)
 
     def value(self, tensor: int) -> FloatArray:
-        """A computed value [frames, ...], or a constant as [1, ...]."""
+        """A computed value [frames, ...], or a constant [1, ...]."""
         if tensor in self._values:
             return self._values[tensor]
         if tensor < 0 or not self.model.is_constant(self.tensors[tensor]):
@@ -151,7 +151,7 @@ class _Run:
         return self.model.constant(self.tensors[tensor])
 
     def _ring(self, operator: Operator) -> None:
-        """A ring buffer and the newest time steps: a window of both slides over all that came."""
+        """A ring buffer and the newest time steps: their window slides over all data so far."""
         (old, new), output = operator.inputs, operator.outputs[0]
         variable, history = self._readers[old]
         newest = self.value(new)
@@ -196,7 +196,7 @@ def _bias(run: _Run, operator: Operator) -> FloatArray:
 
 
 def _patches(run: _Run, operator: Operator, options: Conv2D | DepthwiseConv2D, length: int) -> list[FloatArray]:
-    """For each output step, what the kernel sees: float32 [frames, length, channels]."""
+    """The kernel's window for each output step: float32 [frames, length, channels]."""
     value = run.value(operator.inputs[0])
     dilation, stride = options.dilation[0], options.stride[0]
     reach = (length - 1) * dilation + 1
@@ -273,7 +273,7 @@ def _concatenation(run: _Run, operator: Operator) -> FloatArray:
 
 
 def _pool(run: _Run, operator: Operator) -> FloatArray:
-    """Pooling over everything but frames and channels, as the heads and the attention use it."""
+    """Pooling over all dimensions except frames and channels, for heads and attention."""
     assert isinstance(operator.options, Pool2D)
     value = run.value(operator.inputs[0])
     if value.shape[2:4] != operator.options.filter:

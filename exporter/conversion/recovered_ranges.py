@@ -1,4 +1,4 @@
-"""Activation ranges by role: out of a published model, in a file, and back onto the tensors of a float model."""
+"""Activation ranges by role: read from a published model, stored in a file, and applied to a float model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mww.core.fields import Fields
 from mww.tflite.model_file import ModelFile
 
 Ranges: TypeAlias = Mapping[str, tuple[float, float]]
-"""Role of an operator (`input` for the features) to the least and greatest value of its output."""
+"""The least and greatest value of an operator's output, by role (`input` for the features)."""
 
 RANGES_SCHEMA: Final = "mww.calibration-ranges/1"
 
@@ -24,7 +24,7 @@ _LARGEST: Final = 1e9  # beyond what any activation has, and finite
 
 
 def recovered_ranges(graph: StreamingGraph) -> Ranges:
-    """The ranges that an int8 model was quantised with.
+    """The ranges from which an int8 model was quantised.
 
     Raises:
         ModelFileError: The model is not int8.
@@ -37,15 +37,15 @@ def recovered_ranges(graph: StreamingGraph) -> Ranges:
         scale, zero_point = tensor.quantization.scale, tensor.quantization.zero_point
         if not 0 < scale <= _LARGEST / 255 or not -128 <= zero_point <= 127:
             message = f"tensor {index} has the scale {scale:g} and the zero point {zero_point}"
-            raise ModelFileError(message, hint="mww verify lists what is wrong with the model")
+            raise ModelFileError(message, hint="mww verify lists the model's faults")
         ranges[role] = exact_range(scale, zero_point)
     return ranges
 
 
 def exact_range(scale: float, zero_point: int) -> tuple[float, float]:
-    """A range of float32 numbers that gives this scale again to the last bit, where there is such a range.
+    """A range of float32 numbers that gives this scale to the last bit, if such a range exists.
 
-    A scale is the width of a range through 255 in float32; with the lower end at a multiple of the width's last place,
+    A scale is a range's width divided by 255 in float32; with the lower end at a multiple of the width's last place,
     the subtraction of the ends is exact.
     """
     width = np.float32(255 * np.float64(scale))
@@ -62,15 +62,15 @@ def _outputs(graph: StreamingGraph) -> dict[str, int]:
 
 
 def ranges_of_tensors(model: ModelFile, ranges: Ranges) -> Mapping[int, tuple[float, float]]:
-    """Ranges by role as ranges by tensor of a float streaming model, data movement included.
+    """Convert ranges by role to ranges by tensor of a float streaming model, including tensors that are only moved.
 
     Raises:
-        CalibrationError: They are those of another network.
+        CalibrationError: They belong to another network.
     """
     graph = read_streaming_graph(model)
     outputs = _outputs(graph)
     if missing := sorted(outputs.keys() ^ ranges.keys()):
-        message = f"the calibration ranges are of another network: {', '.join(missing[:3])}"
+        message = f"the calibration ranges belong to another network: {', '.join(missing[:3])}"
         raise CalibrationError(message, hint="recover checkpoint and ranges from the same model")
     by_tensor = {index: ranges[role] for role, index in outputs.items()}
     moved = {copy: by_tensor[origin] for copy, origin in graph.origins.items() if origin in by_tensor}
@@ -78,7 +78,7 @@ def ranges_of_tensors(model: ModelFile, ranges: Ranges) -> Mapping[int, tuple[fl
 
 
 def ranges_document(ranges: Ranges) -> dict[str, object]:
-    """The ranges as the JSON document that `mww export --calibration-ranges` takes."""
+    """The ranges as the JSON document for `mww export --calibration-ranges`."""
     return {"schema": RANGES_SCHEMA, "ranges": {role: list(limits) for role, limits in ranges.items()}}
 
 
@@ -102,5 +102,5 @@ def _range(ranges: Fields, role: str) -> tuple[float, float]:
         or not all(type(limit) in (int, float) and abs(limit) <= _LARGEST for limit in limits)
         or limits[0] >= limits[1]
     ):
-        ranges.refuse(role, f"a lower and a higher number, both up to {_LARGEST:g}")
+        ranges.refuse(role, f"give a lower and a higher number, both up to {_LARGEST:g}")
     return float(limits[0]), float(limits[1])

@@ -1,4 +1,4 @@
-"""TensorFlow without its chatter: a user who exports a model sees what the export has to say, and nothing else."""
+"""TensorFlow without its log output, so that a user sees only the messages of the export."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mww.core.errors import MissingPackageError
 
 @contextlib.contextmanager
 def tensorflow_quietly() -> Iterator[None]:
-    """Import and use TensorFlow inside; its C++ parts write to file descriptor 2, which goes nowhere meanwhile.
+    """A block for TensorFlow's import and use; its C++ code writes to file descriptor 2, which is silent there.
 
     Raises:
         MissingPackageError: TensorFlow or Keras is not installed.
@@ -27,7 +27,7 @@ def tensorflow_quietly() -> Iterator[None]:
                 f"{package} is needed for this and is not installed", hint="pip install 'mww-harness[export]'"
             )
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the export needs no GPU, and starting one takes seconds
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # the export does not need a GPU, and its start takes seconds
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.getLogger("absl").setLevel(logging.ERROR)
     with _silent_descriptor(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
@@ -37,7 +37,7 @@ def tensorflow_quietly() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silent_descriptor() -> Iterator[None]:
-    """Point file descriptor 2 at nothing; `sys.stderr`, where progress is drawn, keeps its old way out."""
+    """Point file descriptor 2 at /dev/null; `sys.stderr`, where progress is drawn, keeps its output."""
     sys.stderr.flush()
     try:
         saved = os.dup(2)

@@ -1,7 +1,7 @@
-"""What the networks are made of, layer after layer; stated once, for every builder of layers.
+"""The layers of the networks, in order, stated once for every builder.
 
-`keras_forms` makes Keras models of it, trained and streaming, and `direct` a `.tflite`. Which weights a layer has, and
-so its size, whoever puts layers together knows by its role.
+`keras_forms` builds Keras models from it, for training and streaming, and `direct` a `.tflite`. A builder knows a
+layer's weights, and so its size, from the layer's role.
 """
 
 from __future__ import annotations
@@ -25,34 +25,34 @@ Padding = Literal["same", "valid"]
 
 
 class Layers(Protocol[T]):
-    """Puts layers together. Data is [1, time, width, channels]; a role names a layer and its weights."""
+    """Builds layers. Data is [1, time, width, channels]; a role names a layer and its weights."""
 
     def shape(self, data: T) -> tuple[int, int, int]:
         """Time steps, width and channels."""
 
     def buffer(self, data: T, history: int) -> T:
-        """Put `history` earlier time steps in front, where they are not there already."""
+        """Add `history` earlier time steps in front, where the data does not contain them."""
 
     def look_back(self, data: T, history: int) -> T:
-        """The same for a block, which training may pad."""
+        """The same for a block, which may be padded in training."""
 
     def align(self, data: T, steps: int, role: str) -> T:
-        """Bring a branch into step with a branch that lost `steps` time steps to blocks."""
+        """Align a branch with a branch that lost `steps` time steps in blocks."""
 
     def convolution(self, data: T, role: str, *, stride: int = 1, dilation: int = 1, padding: Padding = "valid") -> T:
         """Convolve in time."""
 
     def depthwise(self, data: T, role: str) -> T:
-        """Convolve each channel in time by itself."""
+        """Convolve each channel separately in time."""
 
     def norm(self, data: T, role: str) -> T:
         """Normalise, unless the norm was folded into the convolution before it."""
 
     def relu(self, data: T, role: str) -> T:
-        """Leave out what is below zero."""
+        """Apply ReLU."""
 
     def sigmoid(self, data: T, role: str) -> T:
-        """Bring into 0..1."""
+        """Apply the sigmoid."""
 
     def add(self, data: T, other: T, role: str) -> T:
         """Add."""
@@ -61,26 +61,26 @@ class Layers(Protocol[T]):
         """Multiply; `other` has one channel."""
 
     def concatenate(self, parts: Sequence[T], role: str) -> T:
-        """Put channels side by side."""
+        """Concatenate channels."""
 
     def split(self, data: T, sizes: Sequence[int], role: str) -> Sequence[T]:
-        """Part the channels."""
+        """Split the channels."""
 
     def cut(self, data: T, steps: int, role: str) -> T:
-        """Leave out the oldest time steps."""
+        """Drop the oldest time steps."""
 
     def reshape(self, data: T, shape: tuple[int, int, int], role: str) -> T:
-        """See the same values as other time steps, width and channels."""
+        """Reshape the values to other time steps, width and channels."""
 
     def pool(self, data: T, kind: Literal["average", "max"], window: tuple[int, int], role: str) -> T:
-        """Make one of each window of time steps and width."""
+        """Pool each window of time steps and width to one value."""
 
     def dense(self, data: T, role: str) -> T:
-        """Weigh all values, and bring the sum into 0..1."""
+        """Apply the dense layer and the sigmoid."""
 
 
 def lay(architecture: Architecture, layers: Layers[T], slices: T) -> T:
-    """Put a network together, from the slices [1, time, 1, 40] to the probability."""
+    """Build a network, from the slices [1, time, 1, 40] to the probability."""
     if isinstance(architecture, MixedNet):
         data = _mixednet(architecture, layers, slices)
     else:
@@ -121,7 +121,7 @@ def _mix_block(net: MixedNet, layers: Layers[T], block: MixBlock, role: str, dat
 
 
 def _mixed_depthwise(layers: Layers[T], data: T, block: MixBlock, role: str) -> T:
-    """Depthwise convolutions over groups of channels, all ending at the newest time step."""
+    """Depthwise convolutions over groups of channels, all aligned at the newest time step."""
     groups: Sequence[T] = [data]
     if len(block.kernels) > 1:
         _, _, channels = layers.shape(data)
@@ -147,7 +147,7 @@ def _normed(layers: Layers[T], data: T, role: str, kernel: int = 1, *, groups: i
 
 
 def _attention(layers: Layers[T], data: T) -> T:
-    """Spatial attention: each time step is weighed by what the last four look like, channels pooled."""
+    """Spatial attention: each time step gets a weight from the last four, with channels pooled."""
     time, _, channels = layers.shape(data)
     spread = layers.reshape(data, (time, channels, 1), "attention_channels")
     average = layers.pool(spread, "average", (1, channels), "attention_average")

@@ -1,4 +1,4 @@
-"""Analysis of models: structure, cost, quality, and the differences of two. Nothing here runs a model."""
+"""Analysis of models: structure, cost, quality, and the differences between two. No model runs here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model is made of: ends, layers, streaming state and size; the sound an output hears; what a frame costs."""
+"""The structure of a model: input, output, layers, streaming state, size, receptive field, and cost per frame."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _WEIGHTED: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The work of one operator in one inference.
+    """The work of an operator in an inference.
 
     Attributes:
         macs: Multiply-accumulates; for pools and MEAN the additions.
-        weight_bytes: Constants read, each once.
+        weight_bytes: Bytes of constants, each read once.
         read_bytes: Activations and state read.
         written_bytes: Activations and state written.
     """
@@ -48,7 +48,7 @@ class Cost:
 
 
 def operator_cost(model: ModelFile, subgraph: Subgraph, operator: Operator) -> Cost:
-    """The cost of an operator; handles of variables and what runs once cost nothing."""
+    """The cost of an operator; variable handles and CALL_ONCE cost nothing."""
     if operator.op in ("CALL_ONCE", "VAR_HANDLE"):
         return Cost()
     sources = [subgraph.tensors[index] for index in operator.inputs if index >= 0]
@@ -82,14 +82,14 @@ def _macs(operator: Operator, sources: list[Tensor], targets: list[Tensor]) -> i
 
 @dataclass(frozen=True, slots=True)
 class Hearing:
-    """Slices that one element along time hears, and how many slices apart two neighbours are."""
+    """The slices in the receptive field of an element along time, and the distance of two neighbours in slices."""
 
     slices: int
     step: int
 
 
 def context_slices(model: ModelFile) -> int | None:
-    """Slices of sound that the output depends on; None where the graph cannot be followed."""
+    """The number of slices that the output depends on; None where the graph cannot be followed."""
     graph = model.main
     heard: dict[int, Hearing] = {}
     for index in graph.inputs[:1]:
@@ -116,7 +116,7 @@ def _follow(graph: Subgraph, operator: Operator, heard: dict[int, Hearing]) -> N
 
 
 def _loses_time(operator: Operator, source: tuple[int, ...], target: tuple[int, ...]) -> bool:
-    """Whether what stood along time is put together in one place: flattened, averaged, or fed to a dense layer."""
+    """Whether an operator combines the time axis: by flattening, averaging, or a dense layer."""
     if isinstance(operator.options, Reducer) or operator.op == "FULLY_CONNECTED":
         return True
     return operator.op == "RESHAPE" and (len(target) < 3 or target[1] != source[1])
@@ -157,9 +157,9 @@ class Layer:
     Attributes:
         index: Its place in execution order.
         op: The operator.
-        name: Of its first output.
-        kind: "compute", or "move" for what only arranges values and state.
-        shape: Of its first output; empty for none.
+        name: Name of its first output.
+        kind: "compute", or "move" for an operator that only arranges values and state.
+        shape: Shape of its first output; empty without one.
         window: (height, width) of its kernel or pool, or None.
         stride: (height, width), or None.
         activation: Fused activation, or None.
@@ -181,7 +181,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class StateBuffer:
-    """One resource variable; `slices` is its length along time."""
+    """A resource variable; `slices` is its length along time."""
 
     name: str
     shape: tuple[int, ...]
@@ -193,13 +193,13 @@ class StateBuffer:
 
 @dataclass(frozen=True, slots=True)
 class ModelAnalysis:
-    """A model taken apart.
+    """The structure of a model.
 
     Attributes:
         model: Its path.
-        sha256: Of the file.
+        sha256: sha256 of the file.
         size: Bytes of the file.
-        schema_version: Of the flatbuffer.
+        schema_version: Schema version of the flatbuffer.
         subgraphs: Number of subgraphs.
         input: The first input, or None.
         output: The first output, or None.
@@ -238,7 +238,7 @@ class ModelAnalysis:
 
 
 def analyze_model_architecture(path: Path | str) -> ModelAnalysis:
-    """Take a model apart; give a `.tflite` or a manifest.
+    """Describe the structure of a `.tflite`, or of a manifest's model.
 
     Raises:
         ModelFileError: The model cannot be read.
@@ -248,7 +248,7 @@ def analyze_model_architecture(path: Path | str) -> ModelAnalysis:
 
 
 def analyze_source(source: Source) -> ModelAnalysis:
-    """Take a model apart that was read already."""
+    """Describe the structure of a parsed model."""
     model = source.model
     subject = Subject(model)
     layers = tuple(_layer(model, operator) for operator in model.main.operators)

@@ -1,4 +1,4 @@
-"""Several models on one device: flash, memory and time of each and together, and what ESPHome makes of the list.
+"""Several models on a device: flash, memory and time of each and together, and what ESPHome does with the list.
 
 Sizes are exact (the file, the predicted arena). Times are measured where a run on that chip is given, estimated where a
 published figure can be scaled, and missing otherwise. What else the firmware needs is not known here, so `fits` means
@@ -35,28 +35,28 @@ PSRAM_BYTES: Final = 2 << 20
 """The smallest PSRAM that ESP32 modules carry."""
 
 _TIGHT_SHARE: Final = 0.8
-"""Part of real time beyond which the inference task has little room: Wi-Fi and audio run beside it."""
+"""Share of real time above which the inference task has little reserve: Wi-Fi and audio run beside it."""
 _TIGHT_MEMORY: Final = 0.25
-"""Part of a chip's SRAM beyond which models leave little for Wi-Fi, audio and ESPHome itself."""
+"""Share of a chip's SRAM above which models leave little for Wi-Fi, audio and ESPHome itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something that a user must know; `code` is stable."""
+    """A note for the user; `code` is stable."""
 
     code: str
     message: str
     stops: bool = False
-    """Whether the models cannot work so."""
+    """Whether the models cannot work."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelBudget:
-    """What one model takes on a chip.
+    """What a model needs on a chip.
 
     Attributes:
         name: The file's name without its suffix.
-        flash: Bytes of the `.tflite`, which the firmware holds.
+        flash: Bytes of the `.tflite`, which the firmware contains.
         arena: Bytes of the tensor arena that the device allocates; None where the model cannot load.
         variables: Bytes of the variable arena.
         step_ms: Milliseconds a slice.
@@ -77,7 +77,7 @@ class ModelBudget:
 
 @dataclass(frozen=True, slots=True)
 class ChipBudget:
-    """All models on one chip; `share` is None unless every model has a time."""
+    """All models on a chip; `share` is None unless every model has a time."""
 
     chip: str
     models: tuple[ModelBudget, ...]
@@ -88,7 +88,7 @@ class ChipBudget:
 
     @property
     def fits(self) -> bool:
-        """Whether nothing was found that stops the models."""
+        """Whether no note stops the models."""
         return not any(note.stops for note in self.notes)
 
 
@@ -100,13 +100,13 @@ def budget(
     psram: bool = False,
     measured_ms: Mapping[tuple[str, str], float] | None = None,
 ) -> ChipBudget:
-    """Add up what models take on a chip.
+    """Add up what models need on a chip.
 
     Args:
         models: In the order of ESPHome's `models:` list.
         chip: The chip.
         vad: The model under `vad:`, which ESPHome puts after all others.
-        psram: Whether the board has PSRAM, which arenas go to first.
+        psram: Whether the board has PSRAM, which arenas use first.
         measured_ms: Milliseconds an inference by sha256 and chip, from runs on boards.
     """
     every = [*models, *([vad] if vad else [])]
@@ -152,7 +152,7 @@ def _stride(source: Source) -> int:
 
 
 def _arena(source: Source, chip: str) -> int | None:
-    """What the device allocates: what its probe settles on for a manifest, the minimum for a bare model."""
+    """The arena that the device allocates: the result of its probe for a manifest, the minimum for a bare model."""
     size = source.manifest.tensor_arena_size if source.manifest else None
     try:
         prediction = predict_arena(source.model, chip, manifest_size=size)
@@ -175,11 +175,11 @@ def _loading(sources: Sequence[Source], entries: Sequence[ModelBudget], chip: st
 
 
 def _steps(models: Sequence[Source], vad: Source | None) -> Iterator[Note]:
-    """ESPHome compares the steps of `models:` alone; the VAD comes after them, and the last step is everybody's."""
+    """ESPHome compares only the steps of `models:`; the VAD comes after them, and the last step applies to all."""
     steps = {source.asked.stem: source.manifest.feature_step_size for source in models if source.manifest}
     if len(set(steps.values())) > 1:
         listed = ", ".join(f"{name} {step} ms" for name, step in steps.items())
-        yield Note("steps-differ", f"ESPHome refuses models of different steps: {listed}", stops=True)
+        yield Note("steps-differ", f"ESPHome refuses models with different steps: {listed}", stops=True)
     elif vad and vad.manifest and steps and vad.manifest.feature_step_size not in steps.values():
         message = f"the VAD's step of {vad.manifest.feature_step_size} ms becomes that of all models, without a warning"
         yield Note("vad-step-wins", message, stops=True)
@@ -207,9 +207,9 @@ def _memory(ram: int, chip: str, psram: bool) -> Iterator[Note]:
 def _time(share: float | None, entries: Sequence[ModelBudget]) -> Iterator[Note]:
     unknown = [entry.name for entry in entries if entry.share is None]
     if unknown:
-        message = f"no figure for the time of {', '.join(unknown)} on this chip; give a run on a board with --run"
+        message = f"the time of {', '.join(unknown)} on this chip is unknown; give a run on a board with --run"
         yield Note("time-unknown", message)
     if share is not None and share >= 1:
-        yield Note("time", f"the models take {share:.0%} of real time: sound is lost", stops=True)
+        yield Note("time", f"the models need {share:.0%} of real time: sound is lost", stops=True)
     elif share is not None and share > _TIGHT_SHARE:
-        yield Note("time-tight", f"the models take {share:.0%} of real time")
+        yield Note("time-tight", f"the models need {share:.0%} of real time")

@@ -1,4 +1,4 @@
-"""Everything that a report says about one model, gathered once."""
+"""The data for a report about a model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mww.verification import VerificationReport
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A model, seen from all sides; `arenas` is empty where the runtime would refuse it, and `arena_note` says why."""
+    """All results about a model; `arenas` is empty where the runtime would refuse it, and `arena_note` says why."""
 
     source: Source
     analysis: ModelAnalysis
@@ -32,7 +32,7 @@ class Collection:
 
 
 def collect(path: Path | str) -> Collection:
-    """Analyse a `.tflite` or the model of a manifest from all sides.
+    """Analyse a `.tflite` or the model of a manifest.
 
     Raises:
         ModelFileError: The model cannot be read.
@@ -62,13 +62,13 @@ def _arenas(source: Source) -> tuple[tuple[ArenaPrediction, ...], str | None]:
 
 
 def document(collection: Collection) -> dict[str, Any]:
-    """The collection as JSON takes it; `mww analyze --json` puts its schema in front."""
+    """The collection as a JSON object; `mww analyze --json` adds its schema."""
     made: dict[str, Any] = finite(_document(collection))
     return made
 
 
 def finite(value: Any) -> Any:
-    """Replace numbers that JSON has no word for (a broken file can hold NaN as a scale) by None, all the way down."""
+    """Replace numbers that JSON cannot represent (a damaged file can have NaN as a scale) by None, recursively."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

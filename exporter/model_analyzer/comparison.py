@@ -1,6 +1,6 @@
 """The differences between two models: operators, shapes, quantisation, weights, state, arena.
 
-Names and the order of operators do not count; `exporter.model_analyzer.pairing` pairs the operators.
+Names and the order of operators are ignored; `exporter.model_analyzer.pairing` pairs the operators.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from mww.verification.state import initialisers, state_access
 
 @dataclass(frozen=True, slots=True)
 class WeightDifference:
-    """The constants of one operand of a pair of operators, as stored.
+    """The constants of an operand in a pair of operators, as stored.
 
     Attributes:
         op: The operator.
         a: Its index in A.
         b: Its index in B.
-        operand: Which input.
+        operand: Number of the input.
         values: Number of values.
         differing: Values that differ.
         largest: Largest difference of stored values.
@@ -52,12 +52,12 @@ class WeightDifference:
 def weight_differences(
     a: ModelFile, b: ModelFile, pairs: list[tuple[Operator, Operator]]
 ) -> tuple[int, tuple[WeightDifference, ...]]:
-    """Count the values compared, and tell which constants differ; those of other shapes are not weights of the same."""
+    """Count the compared values, and list the constants that differ; different shapes are not compared."""
     compared = 0
     differences: list[WeightDifference] = []
     for item, other in pairs:
         for operand, both in enumerate(zip(item.inputs, other.inputs, strict=False)):
-            with np.errstate(all="ignore"):  # a broken file can hold NaN or huge scales
+            with np.errstate(all="ignore"):  # a damaged file can have NaN or huge scales
                 left, right = _constant(a, both[0]), _constant(b, both[1])
             if left is None or right is None or left[0].shape != right[0].shape:
                 continue
@@ -74,7 +74,7 @@ def weight_differences(
 
 
 def _constant(model: ModelFile, index: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
-    """The stored values of a constant, and the real ones, as float64 (exact for int32); None without any."""
+    """The stored and the real values of a constant, as float64 (exact for int32); None without values."""
     tensor = model.main.tensors[index] if index >= 0 else None
     if tensor is None or tensor.dtype not in ("INT8", "INT16", "INT32", "FLOAT32"):
         return None
@@ -102,7 +102,7 @@ class OperatorDifference:
         op: The operator.
         a: Its index in A, or None.
         b: Its index in B, or None.
-        details: What differs, each in a few words; empty unless changed.
+        details: The differences, each in a few words; empty unless changed.
     """
 
     kind: Literal["removed", "added", "changed"]
@@ -113,7 +113,7 @@ class OperatorDifference:
 
 
 def operator_differences(a: ModelFile, b: ModelFile, pairs: tuple[Pair, ...]) -> Iterator[OperatorDifference]:
-    """What one model does not have or has otherwise; a tensor counts where it is made, a constant where it is used."""
+    """The differences of two models; a tensor counts where it is made, a constant where it is used."""
     starts = _state_starts(a), _state_starts(b)
     for pair in pairs:
         if pair.b is None and pair.a is not None:
@@ -154,7 +154,7 @@ def _only_moves(model: ModelFile, operator: Operator) -> bool:
 
 
 def _state_details(starts: tuple[_Starts, _Starts], item: Operator, other: Operator) -> Iterator[str]:
-    """What a READ_VARIABLE reads in the first step, and whether it reads before the variable is assigned."""
+    """The value that a READ_VARIABLE reads in the first step, and whether it reads before the variable is assigned."""
     left, right = starts[0].get(item.index), starts[1].get(other.index)
     if left is None or right is None:
         return
@@ -168,7 +168,7 @@ _Starts: TypeAlias = dict[int, tuple[bytes, bool]]
 
 
 def _state_starts(model: ModelFile) -> _Starts:
-    """By READ_VARIABLE: the bytes that its variable starts with, and whether it is read before it is assigned."""
+    """By READ_VARIABLE: the initial bytes of its variable, and whether it reads before the assignment."""
     subject = Subject(model)
     initial: dict[str, bytes] = {}
     for graph in initialisers(subject):
@@ -184,7 +184,7 @@ def _state_starts(model: ModelFile) -> _Starts:
 
 
 def _options(options: Options) -> Options | None:
-    """Options that the computation depends on: a variable's name and a subgraph's number are not."""
+    """The options that affect the computation; a variable's name and a subgraph's number do not."""
     return None if isinstance(options, VarHandle | CallOnce) else options
 
 
@@ -227,14 +227,14 @@ class ArenaDifference:
 
 @dataclass(frozen=True, slots=True)
 class ModelComparison:
-    """Two models side by side.
+    """The comparison of two models.
 
     Attributes:
-        a: What the first is made of.
-        b: What the second is made of.
+        a: The structure of the first.
+        b: The structure of the second.
         identical: The files are the same bytes.
-        equivalent: Nothing differs but names, metadata and order, so every output is the same.
-        paired: Operators that both have.
+        equivalent: Only names, metadata and order differ, so every output is the same.
+        paired: Number of operators in both.
         operators: Operators that one does not have or that differ.
         constants: Values of weights and biases compared.
         weights: Constants that differ.
@@ -253,7 +253,7 @@ class ModelComparison:
 
 
 def compare_models(a: Path | str, b: Path | str) -> ModelComparison:
-    """Compare two models by what their graphs compute; give `.tflite` files or manifests.
+    """Compare what the graphs of two models compute; both are `.tflite` files or manifests.
 
     Raises:
         ModelFileError: A model cannot be read.

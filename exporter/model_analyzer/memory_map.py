@@ -1,6 +1,6 @@
-"""The tensor arena as a map: addresses upwards, the operators' turns to the right, what lies where and when.
+"""The tensor arena as a map: addresses upwards, operators to the right, and the tensors in between.
 
-Only places are made here; the page's template draws them.
+This module computes the positions; the page's template draws them.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class MemoryMap:
-    """One chip's arena, drawn to scale from address 0 at the bottom to `used` at the top."""
+    """A chip's arena, to scale from address 0 at the bottom to `used` at the top."""
 
     chips: str
     prediction: ArenaPrediction
@@ -50,7 +50,7 @@ class MemoryMap:
 
 
 def memory_maps(model: ModelFile, predictions: tuple[ArenaPrediction, ...]) -> tuple[MemoryMap, ...]:
-    """A map for each group of chips that have the same figures, the ESP32-S3's first."""
+    """A map for each group of chips with equal figures, the ESP32-S3's first."""
     groups: dict[tuple[object, ...], list[ArenaPrediction]] = {}
     for prediction in predictions:
         groups.setdefault((prediction.minimum, prediction.breakdown, prediction.plan), []).append(prediction)
@@ -89,7 +89,7 @@ def _head(model: ModelFile, prediction: ArenaPrediction, scale: float) -> tuple[
 
 
 def _kind(model: ModelFile, subgraph: int, tensor: int) -> str:
-    """Colour a tensor by what makes it."""
+    """Colour a tensor by its producer."""
     producer = model.subgraphs[subgraph].producer(tensor)
     if producer is None:
         return "end"
@@ -107,7 +107,7 @@ def _turn(model: ModelFile, prediction: ArenaPrediction, number: int) -> str:
 
 
 def _tail(prediction: ArenaPrediction, scale: float) -> tuple[Block, ...]:
-    """What lives as long as the interpreter, from the top down in order of allocation."""
+    """The allocations that live as long as the interpreter, from the top down in order."""
     y = 0.0
     blocks = []
     for kind, size in prediction.breakdown:

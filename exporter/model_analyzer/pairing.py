@@ -1,4 +1,4 @@
-"""Pairing the operators of two graphs by what they compute and from what, never by index, name or order in the file.
+"""Pairs the operators of two graphs by their computation and inputs, never by index, name or order in the file.
 
 Both graphs are walked from the output back to the input, and from each ring buffer that is met to what is assigned to
 it; operators that only the order of the file tells apart thereby stand in the same order in both. What remains is two
@@ -21,14 +21,14 @@ from mww.verification.state import state_access
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """An operator of each model, or None where only the other has one."""
+    """An operator of each model, or None where only the other model has it."""
 
     a: Operator | None
     b: Operator | None
 
 
 MAX_OPERATORS: Final = 4000
-"""Beyond this pairing takes minutes; a wake word has some 60."""
+"""With more operators, pairing takes minutes; a wake word has about 60."""
 
 
 def pair_operators(a: ModelFile, b: ModelFile) -> tuple[Pair, ...]:
@@ -40,7 +40,7 @@ def pair_operators(a: ModelFile, b: ModelFile) -> tuple[Pair, ...]:
     if max(len(a.main.operators), len(b.main.operators)) > MAX_OPERATORS:
         raise UnsupportedModelError(
             f"a graph of more than {MAX_OPERATORS} operators is not compared",
-            hint="compare smaller models; a wake word has some 50 operators",
+            hint="compare smaller models; a wake word has about 50 operators",
         )
     item, other = list(walk(a)), list(walk(b))
     matcher = SequenceMatcher(None, [_kind(a, op) for op in item], [_kind(b, op) for op in other], autojunk=False)
@@ -55,7 +55,7 @@ def pair_operators(a: ModelFile, b: ModelFile) -> tuple[Pair, ...]:
 
 
 def walk(model: ModelFile) -> Iterator[Operator]:
-    """The operators that the output depends on, producers first; then those that only keep state."""
+    """The operators that the output depends on, producers first; then operators that only keep state."""
     graph = Graph(model.main)
     assigns = {use.key: use.operator for use in state_access(graph).assigns}
     keys = {use.operator.index: use.key for use in state_access(graph).reads}
@@ -65,7 +65,7 @@ def walk(model: ModelFile) -> Iterator[Operator]:
         for operator in _producers(graph, index, seen):
             yield operator
             waiting += [assigns.pop(keys[operator.index])] if keys.get(operator.index) in assigns else []
-    for assign in waiting:  # grows while new ring buffers are met
+    for assign in waiting:  # grows with each new ring buffer
         for index in assign.inputs:
             for operator in _producers(graph, index, seen):
                 yield operator
@@ -74,7 +74,7 @@ def walk(model: ModelFile) -> Iterator[Operator]:
 
 
 def _producers(graph: Graph, tensor: int, seen: set[int]) -> Iterator[Operator]:
-    """What a tensor depends on, depth first and producers first, without recursion."""
+    """The operators that a tensor depends on, depth first and producers first, without recursion."""
     stack: list[tuple[Operator, bool]] = _push(graph, [tensor], seen)
     while stack:
         operator, ready = stack.pop()
@@ -92,7 +92,7 @@ def _push(graph: Graph, tensors: list[int], seen: set[int]) -> list[tuple[Operat
 
 
 def _kind(model: ModelFile, operator: Operator) -> tuple[object, ...]:
-    """What two operators must have in common to be taken for the same: the operator, its window, the rank."""
+    """The properties that two operators must share to be paired: the operator, its window, the rank."""
     options = operator.options
     window: tuple[int, ...] = ()
     if isinstance(options, Pool2D):

@@ -1,6 +1,6 @@
 """The cost of an inference on a chip: published times, scaled with their uncertainty; and instructions.
 
-Only a model file that was measured itself has measured figures; all others are estimates and called so.
+Only a model file that was measured has measured figures; all others are estimates and named so.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ NOT_A_TIME: Final = (
     "instructions are not a time: okay_nabu takes 0.34 to 0.55 million with portable kernels, and the published 6.6 to "
     "6.8 ms on an ESP32-S3 with vector kernels are 1.6 million cycles at 240 MHz, its 45 ms with reference kernels 10.8"
 )
-"""The published figure against the counts: memory, caches and kernels decide, so no factor turns one into the other."""
+"""The published time beside the counts: memory, caches and kernels decide, so no factor converts one into the other."""
 
 FRONT_END_MS: Final = {"esp32s3": 0.74}
-"""Milliseconds a slice that the feature front-end takes, published with the figures above."""
+"""Milliseconds of the feature front-end for a slice, published with the figures above."""
 
 
 @dataclass(frozen=True, slots=True)
 class CountedModel:
-    """A file that was counted: the median of an inference, and what the two scales of an estimate are for it."""
+    """A counted file: the median of an inference, and the two quantities that scale an estimate."""
 
     name: str
     sha256: str
@@ -43,7 +43,7 @@ class CountedModel:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What was counted with one library on one processor."""
+    """The counts with a library on a processor."""
 
     machine: str
     kernels: str
@@ -58,10 +58,10 @@ class InstructionEstimate:
 
     Attributes:
         machine: The instruction set, as `--target machine:` names it.
-        kernels: Whose kernels run, as a result's `versions.kernels` says it.
+        kernels: The kernels, as in a result's `versions.kernels`.
         low: Lower end.
         high: Upper end.
-        kind: "measured" when it is of this very file, "scaled" when computed from the published models.
+        kind: "measured" for this file itself, "scaled" when computed from the published models.
         basis: Where it comes from, for people.
         by_operator: What each kind of operator takes, the dearest first; empty unless it was measured.
     """
@@ -102,7 +102,7 @@ def counts() -> tuple[Count, ...]:
 
 
 def estimate_instructions(analysis: ModelAnalysis, chip: str) -> Iterator[InstructionEstimate]:
-    """What is known for the instruction set that stands for a chip; nothing for chips with other kernels."""
+    """The known counts for the instruction set of a chip; empty for chips with other kernels."""
     for count in counts():
         if INSTRUCTION_SETS[count.machine] != chip:
             continue
@@ -117,7 +117,7 @@ def estimate_instructions(analysis: ModelAnalysis, chip: str) -> Iterator[Instru
 
 
 def _scaled(analysis: ModelAnalysis, count: Count) -> InstructionEstimate:
-    """A range over the counted models and over what may scale the count: multiplications, or bytes moved."""
+    """A range over the counted models and the two scales: multiplications, or bytes moved."""
     scaled = [
         model.instructions * share
         for model in count.models
@@ -143,7 +143,7 @@ class PublishedFigure:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredModel:
-    """A file that may have been measured; the source does not name the version of okay_nabu."""
+    """A file that may be the measured one; the source does not name the version of okay_nabu."""
 
     sha256: str
     macs: int
@@ -154,7 +154,7 @@ FIGURES: Final = (
     PublishedFigure("esp32s3", "esp-nn", 6.6, 6.8, "okay_nabu on a CoreS3 (ESP32-S3), quad PSRAM at 40 MHz"),
     PublishedFigure("esp32s3", "reference", 45.0, 45.0, "okay_nabu on an ESP32-S3, about 45 ms"),
 )
-"""No figure is known for another chip."""
+"""No figure exists for another chip."""
 
 OKAY_NABU: Final = (
     MeasuredModel("0689abe1912a95a3318a0d8cb2e67bad0cbcfe3e24dd6e050c75debddfb6f891", 24_096, 67_577),
@@ -168,11 +168,11 @@ class TimeEstimate:
     """Milliseconds an inference, as a range.
 
     Attributes:
-        kernels: Whose kernels run.
+        kernels: The kernels.
         low_ms: Lower end.
         high_ms: Upper end.
         kind: "published" when the figure may be for this file, "scaled" when computed from it.
-        basis: Where the range comes from, for people.
+        basis: The origin of the range, for people.
     """
 
     kernels: str
@@ -215,7 +215,7 @@ class PerformanceEstimate:
 
     @property
     def load(self) -> tuple[float, float] | None:
-        """Part of the time that the chip spends on the model and its features, as a range; None without figures."""
+        """The share of time that the chip spends on the model and its features, as a range; None without figures."""
         if not self.times or not self.frame_ms:
             return None
         extra = self.front_end_ms or 0.0
@@ -223,7 +223,7 @@ class PerformanceEstimate:
 
 
 def estimate_performance(path: Path | str, chip: str = "esp32s3") -> PerformanceEstimate:
-    """Estimate what an inference costs on a chip of `mww.esphome.chips`.
+    """Estimate the cost of an inference on a chip of `mww.esphome.chips`.
 
     Raises:
         ModelFileError: The model cannot be read.
@@ -233,7 +233,7 @@ def estimate_performance(path: Path | str, chip: str = "esp32s3") -> Performance
 
 
 def performance_of(analysis: ModelAnalysis, chip: str) -> PerformanceEstimate:
-    """The estimate for a model that was taken apart already."""
+    """The estimate for a model whose structure is known."""
     if chip not in CHIP_NAMES:
         raise UnknownRuntimeError(f"the chip {chip!r} is not known", hint=f"known: {', '.join(CHIP_NAMES)}")
     by_operator: dict[str, int] = {}
@@ -262,7 +262,7 @@ def performance_of(analysis: ModelAnalysis, chip: str) -> PerformanceEstimate:
 
 
 def _estimate(analysis: ModelAnalysis, figure: PublishedFigure) -> TimeEstimate:
-    """A range over what may scale the time (multiplications or bytes) and over which version was measured."""
+    """A range over the two scales (multiplications, bytes) and over the versions that may have been measured."""
     if any(analysis.sha256 == model.sha256 for model in OKAY_NABU):
         basis = f"published: {figure.source}; the source does not name the version of the model"
         return TimeEstimate(figure.kernels, figure.low_ms, figure.high_ms, "published", basis)

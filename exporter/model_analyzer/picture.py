@@ -1,6 +1,6 @@
-"""The graph as a picture: ring buffers drawn as one node each, the rest laid out in ranks from input to output.
+"""The graph as a picture: each ring buffer is a node, and all nodes stand in ranks from input to output.
 
-Only places and labels are made here; the page's template draws them.
+This module computes positions and labels; the page's template draws them.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from mww.verification.rules import Graph
 from mww.verification.state import state_access
 
 MAX_NODES: Final = 400
-"""Beyond this a picture helps nobody; no wake word has more than 150."""
+"""The most operators of a readable picture; no wake word has more than 150."""
 
 _WIDTH: Final = 190
 _HEIGHT: Final = 42
 _LANE: Final = 18
-"""Width that a line takes where it passes a rank."""
+"""Width of a line where it passes a rank."""
 _COLUMN_GAP: Final = 22
 _ROW_GAP: Final = 20
 
@@ -41,7 +41,7 @@ _LABELS: Final = {
 
 @dataclass(slots=True)
 class Node:
-    """A box, or with `kind` "lane" the place where a line passes; `x` and `y` are of its middle and top."""
+    """A box, or with `kind` "lane" the place where a line passes; `x` is its middle, `y` its top."""
 
     label: str
     detail: str
@@ -74,7 +74,7 @@ class Picture:
 
 
 def draw(model: ModelFile, analysis: ModelAnalysis) -> Picture | None:
-    """Lay out the main subgraph; None when it is too large to be looked at."""
+    """Lay out the main subgraph; None when it is too large to be readable."""
     if len(model.main.operators) > MAX_NODES:
         return None
     nodes = _nodes(model, analysis)
@@ -91,7 +91,7 @@ def draw(model: ModelFile, analysis: ModelAnalysis) -> Picture | None:
 
 
 def _nodes(model: ModelFile, analysis: ModelAnalysis) -> list[Node]:
-    """Boxes in execution order, which is an order of the ranks too."""
+    """Boxes in execution order, which is also an order of the ranks."""
     graph = Graph(model.main)
     hidden, rings = _ring_buffers(graph)
     holders: dict[int, Node] = {}
@@ -114,7 +114,7 @@ def _nodes(model: ModelFile, analysis: ModelAnalysis) -> list[Node]:
 
 
 def _ring_buffers(graph: Graph) -> tuple[set[int], dict[int, int]]:
-    """Operators that a ring buffer's box stands for, and the slices kept, by the CONCATENATION that is drawn."""
+    """The operators of a ring buffer's box, and its slices, by the CONCATENATION that is drawn."""
     hidden = {op.index for op in graph.subgraph.operators if op.op in ("CALL_ONCE", "VAR_HANDLE")}
     rings: dict[int, int] = {}
     access = state_access(graph)
@@ -134,7 +134,7 @@ def _ring_buffers(graph: Graph) -> tuple[set[int], dict[int, int]]:
 
 
 def _keeping(graph: Graph, assign: Operator) -> list[int]:
-    """An ASSIGN_VARIABLE, with the slice that is cut for it alone."""
+    """An ASSIGN_VARIABLE, with the slice that only it reads."""
     source = graph.producers.get(assign.inputs[1]) if len(assign.inputs) > 1 else None
     alone = source is not None and graph.consumers.get(assign.inputs[1], []) == [assign]
     return (
@@ -172,7 +172,7 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 
 def _rows(nodes: list[Node]) -> list[list[Node]]:
-    """Nodes by rank, with lanes where a line passes a rank, ordered so that lines cross little."""
+    """Nodes by rank, with lanes where a line passes a rank, in an order with few crossings."""
     rows: list[list[Node]] = [[] for _ in range(1 + max((node.rank for node in nodes), default=-1))]
     for node in nodes:
         rows[node.rank].append(node)
@@ -185,7 +185,7 @@ def _rows(nodes: list[Node]) -> list[list[Node]]:
 
 
 def _lane(rows: list[list[Node]], parent: Node, child: Node) -> Node:
-    """Lead a line through the ranks between two nodes; return what the child then hangs on."""
+    """Route a line through the ranks between two nodes; return the node that the child connects to."""
     for rank in range(parent.rank + 1, child.rank):
         lane = Node("", "", "lane", "", rank, parents=[parent])
         rows[rank].append(lane)
@@ -194,7 +194,7 @@ def _lane(rows: list[list[Node]], parent: Node, child: Node) -> Node:
 
 
 def _place(rows: list[list[Node]]) -> None:
-    """Give each row its height, and move nodes towards what they hang on without letting them overlap."""
+    """Give each row its height, and move nodes towards their parents without overlaps."""
     for number, row in enumerate(rows):
         for node in row:
             node.y = number * (_HEIGHT + _ROW_GAP)
@@ -205,7 +205,7 @@ def _place(rows: list[list[Node]]) -> None:
 
 
 def _spread(row: list[Node], wanted: list[float]) -> None:
-    """Put nodes as near as may be to where they want to be, in their order, side by side."""
+    """Put nodes as close as possible to their preferred positions, in order, side by side."""
     places: list[float] = []
     for number, (node, want) in enumerate(zip(row, wanted, strict=True)):
         room = (row[number - 1].width + node.width) / 2 + _COLUMN_GAP

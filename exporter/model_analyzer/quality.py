@@ -1,4 +1,4 @@
-"""The quality of a model, from its file alone: sizes, use of the int8 range, room for the output, GPU delegates."""
+"""The quality of a model, from its file alone: sizes, use of the int8 range, reachable output, GPU delegates."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ SUPPORTED: Final = frozenset({
     "LOGISTIC", "LSTM", "MAX_POOL_2D", "MAXIMUM", "MINIMUM", "MUL", "PAD", "PRELU", "RELU", "RELU6", "RESHAPE",
     "RESIZE_BILINEAR", "SOFTMAX", "STRIDED_SLICE", "SUB", "TRANSPOSE_CONV",
 })  # fmt: skip
-"""Operators in 16 and 32 bit floating point; int8 ones run dequantised."""
+"""Operators that GPU delegates run in 16 and 32 bit floating point; int8 operators run dequantised."""
 
 STATEFUL: Final = frozenset({"CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE"})
-"""State that lives between inferences stays on the CPU."""
+"""Operators of the streaming state, which stay on the CPU."""
 
 DTYPES: Final = frozenset({"FLOAT32", "FLOAT16", "INT8", "UINT8", "INT32", "BOOL"})
 
@@ -34,12 +34,12 @@ _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 @dataclass(frozen=True, slots=True)
 class GpuReport:
-    """What keeps a model from a GPU.
+    """Whether a GPU delegate can run a model.
 
     Attributes:
         model: Path of the model.
-        compatible: Whether a GPU delegate could take the whole graph.
-        unsupported: Operator to how often it occurs, of those no GPU delegate takes.
+        compatible: Whether a GPU delegate could run the whole graph.
+        unsupported: The number of each operator that GPU delegates do not support.
         stateful: Whether some of these hold the streaming state.
         dtypes: Types of tensors that no GPU delegate takes.
         delegated: Operators of the main subgraph that it would take.
@@ -58,7 +58,7 @@ class GpuReport:
 
 
 def check_gpu_compatibility(path: Path | str) -> GpuReport:
-    """Tell which operators and types of a model no GPU delegate takes.
+    """List the operators and types of a model that GPU delegates do not support.
 
     Raises:
         ModelFileError: The model cannot be read.
@@ -67,7 +67,7 @@ def check_gpu_compatibility(path: Path | str) -> GpuReport:
 
 
 def gpu_report_of(source: Source) -> GpuReport:
-    """Likewise, of a model that was read already."""
+    """The same, for a parsed model."""
     main = source.model.main
     unsupported: dict[str, int] = {}
     for operator in main.operators:
@@ -82,13 +82,13 @@ def gpu_report_of(source: Source) -> GpuReport:
     if stateful:
         note = f"the streaming state stays on the CPU, which splits the graph: {delegated} of {total} operators remain"
     elif not compatible:
-        note = f"a GPU delegate would take {delegated} of {total} operators"
+        note = f"a GPU delegate would run {delegated} of {total} operators"
     return GpuReport(str(source.path), compatible, unsupported, stateful, dtypes, delegated, total, note)
 
 
 @dataclass(frozen=True, slots=True)
 class QualityThresholds:
-    """The limits; of the published models, the largest values are in brackets.
+    """The limits; the largest values of the published models are in brackets.
 
     Attributes:
         max_failed_checks: Failed checks of the verification (0).
@@ -117,7 +117,7 @@ class QualityThresholds:
 
 @dataclass(frozen=True, slots=True)
 class QualityMeasure:
-    """One property against its limit; `value` is None where the file does not tell, and then it passes."""
+    """A property and its limit; `value` is None where the file does not determine it: then it passes."""
 
     name: str
     value: float | None
@@ -138,13 +138,13 @@ class QualityReport:
 
 @dataclass(frozen=True, slots=True)
 class WeightStatistics:
-    """Over the int8 weights of all layers.
+    """Statistics of the int8 weights of all layers.
 
     Attributes:
-        channels: Output channels.
-        dead_channels: Those whose weights are all zero.
-        range_use: Median over channels of the largest magnitude, as part of 127.
-        zero_weights: Part of all weights that is zero.
+        channels: Number of output channels.
+        dead_channels: Channels whose weights are all zero.
+        range_use: Median over channels of the largest magnitude, divided by 127.
+        zero_weights: Share of weights that are zero.
     """
 
     channels: int
@@ -157,7 +157,7 @@ def validate_model_quality(
     path: Path | str,
     thresholds: QualityThresholds = QualityThresholds(),
 ) -> QualityReport:
-    """Hold a model against thresholds; give a `.tflite` or a manifest.
+    """Compare a `.tflite`, or a manifest's model, with thresholds.
 
     Raises:
         ModelFileError: The model cannot be read.
@@ -173,7 +173,7 @@ def quality_of(
     verification: VerificationReport,
     thresholds: QualityThresholds = QualityThresholds(),
 ) -> QualityReport:
-    """Hold a model that was taken apart and verified already against thresholds."""
+    """Compare a model with known structure and verification with thresholds."""
     measures = tuple(_measures(model, analysis, len(verification.failures), thresholds))
     return QualityReport(analysis.model, analysis.sha256, all(measure.passed for measure in measures), measures)
 
@@ -186,7 +186,7 @@ def _measures(
     load = performance_of(analysis, "esp32s3").load
     yield _at_most("failed_checks", failed, limits.max_failed_checks, "failed checks of mww verify")
     yield _at_most("size", analysis.size, limits.max_size, "bytes of the file")
-    yield _at_most("arena", _arena(model), limits.max_arena, "bytes of arena on the chip that needs most")
+    yield _at_most("arena", _arena(model), limits.max_arena, "bytes of arena on the chip that needs the most")
     yield _at_most("state", analysis.state_bytes, limits.max_state, "bytes of streaming state")
     yield _at_most("macs", analysis.cost.macs, limits.max_macs, "multiply-accumulates an inference")
     reachable = None if highest is None else highest / 255
@@ -194,7 +194,7 @@ def _measures(
     if weights is not None:
         dead = weights.dead_channels / max(1, weights.channels)
         yield _at_least("range_use", weights.range_use, limits.min_range_use, "of the int8 range used by weights")
-        yield _at_most("dead_channels", dead, limits.max_dead_channels, "of channels without any weight")
+        yield _at_most("dead_channels", dead, limits.max_dead_channels, "of channels whose weights are all zero")
         yield _at_most("zero_weights", weights.zero_weights, limits.max_zero_weights, "of weights that are zero")
     busy = None if load is None else load[1]
     yield _at_most("load", busy, limits.max_load, "of an ESP32-S3's time, estimated")
@@ -208,7 +208,7 @@ def _arena(model: ModelFile) -> int | None:
 
 
 def weight_statistics(model: ModelFile) -> WeightStatistics | None:
-    """Statistics of the int8 weights; None without any."""
+    """Statistics of the int8 weights; None without int8 weights."""
     used: list[float] = []
     zeros = total = 0
     for operator in model.main.operators:

@@ -1,4 +1,4 @@
-"""The account of one model for people or machines: one self-contained page, plain text, or JSON."""
+"""The report about a model: a self-contained page, plain text, or JSON."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _TEMPLATES: Final = Path(__file__).parent / "templates"
 def generate_model_report(
     path: Path | str, output: Path | str | None = None, format: Literal["html", "text", "json"] = "html"
 ) -> str:
-    """Write the account of a model, and return it.
+    """Write the report about a model, and return it.
 
     Args:
         path: A `.tflite` or a manifest.
-        output: Where to write it; None: nowhere.
+        output: The file to write, or None.
         format: A page that needs no network, plain text, or JSON as `mww analyze --json` prints it.
 
     Raises:
@@ -49,7 +49,7 @@ def as_json(collection: Collection) -> str:
 
 
 def as_html(collection: Collection) -> str:
-    """One page, light and dark; what comes out of the file is escaped."""
+    """A page, light and dark; texts from the file are escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -71,6 +71,6 @@ def as_html(collection: Collection) -> str:
 
 
 def printable(text: str, limit: int = 120) -> str:
-    """Replace control characters, which HTML forbids, and cut what no screen shows."""
+    """Replace control characters, which HTML forbids, and shorten long texts."""
     shown = without_controls(text, keep="\n")
     return shown if len(shown) <= limit else shown[: limit - 1] + "\N{HORIZONTAL ELLIPSIS}"

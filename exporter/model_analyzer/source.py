@@ -1,4 +1,4 @@
-"""The source of an analysis: a model file, with its manifest where there is one."""
+"""The source of an analysis: a model file, with its manifest if it has one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mww.verification import VerificationReport, verify_esphome_compatibility, v
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model that was read, and what names it; `asked` is the path as given."""
+    """A parsed model and its file; `asked` is the path as given."""
 
     asked: Path
     path: Path
@@ -35,7 +35,7 @@ def open_source(path: Path | str) -> Source:
 
 
 def verify_source(source: Source) -> VerificationReport:
-    """Verify a model that was read already; a manifest is judged with it."""
+    """Verify a parsed model, together with its manifest."""
     if source.manifest is None:
         return verify_model(source.model, source.path)
     return verify_esphome_compatibility(source.asked)

@@ -1,4 +1,4 @@
-"""The account of a model as plain text, for a terminal or a log."""
+"""The report about a model as plain text, for a terminal or a log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mww.core.readable import printable
 
 
 def as_text(collection: Collection) -> str:
-    """All sections, one below the other; control characters in names are replaced."""
+    """All sections in order; control characters in names are replaced."""
     return "\n".join(line.rstrip() for line in _lines(collection)) + "\n"
 
 

@@ -1,1 +1,1 @@
-"""Architectures and configurations of the networks that trainers make."""
+"""Architectures and configurations of the trainers' networks."""

@@ -1,7 +1,7 @@
-"""The networks that can be exported, as frozen descriptions: what they are made of and which weights they hold.
+"""The networks that can be exported, as frozen descriptions of their layers and weights.
 
-Where a description comes from (configuration, checkpoint, `.tflite`) and what is built from it are others' business.
-A *role* names one layer's weights, the same in every module: `first`, `block0_unit1_depthwise2`, `dense`.
+Other modules read descriptions (from configuration, checkpoint, `.tflite`) and build networks from them. A *role* names
+one layer's weights, the same in every module: `first`, `block0_unit1_depthwise2`, `dense`.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ Kind: TypeAlias = Literal["convolution", "depthwise", "norm", "dense"]
 Shape: TypeAlias = tuple[int, ...]
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 Weights: TypeAlias = Mapping[str, tuple[FloatArray, ...]]
-"""Role to the layer's arrays, in Keras's order: kernel and bias, or gamma, beta, mean and variance."""
+"""The arrays of each layer by role, in Keras' order: kernel and bias, or gamma, beta, mean and variance."""
 
 ATTENTION_KERNEL: Final = 4
 """Time steps of the spatial attention's convolution (microWakeWord, `mixednet.py`)."""
 
 NORM_EPSILON: Final = 1e-3
-"""Keras's default, which all the trainers keep."""
+"""Keras' default, which all trainers use."""
 
 _MAX_BLOCKS: Final = 64
 _MAX_SIZE: Final = 8192
 MAX_WEIGHTS: Final = 4_000_000
-"""Far above what an ESP32 runs, and low enough that a hostile file cannot ask for gigabytes."""
+"""Far more than an ESP32 can run, and low enough that a hostile file cannot request gigabytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """The weights of one layer: its role, kind, and the shapes of its arrays."""
+    """The weights of a layer: its role, kind, and the shapes of its arrays."""
 
     role: str
     kind: Kind
@@ -58,7 +58,10 @@ class FirstConvolution:
 
 @dataclass(frozen=True, slots=True)
 class MixBlock:
-    """`repeat` units of grouped depthwise convolutions (one kernel size a group), pointwise convolution, norm, ReLU."""
+    """`repeat` units of grouped depthwise convolutions, each with a pointwise convolution, norm and ReLU.
+
+    Each group has its own kernel size.
+    """
 
     filters: int
     kernels: tuple[int, ...]
@@ -67,7 +70,7 @@ class MixBlock:
 
     @property
     def history(self) -> int:
-        """Time steps that a unit looks back."""
+        """Earlier time steps that a unit reads."""
         return max(self.kernels) - 1
 
 
@@ -76,7 +79,7 @@ class MixedNet:
     """The MixedNet of both trainers.
 
     Attributes:
-        stride: Slices a frame, taken by the first convolution.
+        stride: Slices a frame, which is the first convolution's stride.
         first: The first convolution, or None where the blocks start at the features.
         blocks: The mixed depthwise blocks.
         frames: Time steps that reach the head.
@@ -124,13 +127,13 @@ class MixedNet:
             )
         if not self.causal and block.kernels[-1] != max(block.kernels):
             raise ConfigurationError(
-                f"block {number} has kernel sizes {list(block.kernels)}", hint="the largest kernel must stand last"
+                f"block {number} has kernel sizes {list(block.kernels)}", hint="put the largest kernel last"
             )
         for channels in (self.channels(number), block.filters)[: block.repeat]:
             if len(block.kernels) > channels:
                 raise ConfigurationError(
                     f"block {number} splits {channels} channels into {len(block.kernels)} groups",
-                    hint="give as many filters as the number of kernel sizes divides",
+                    hint="give a number of filters that is a multiple of the number of kernel sizes",
                 )
 
     def channels(self, block: int) -> int:
@@ -151,14 +154,14 @@ class MixedNet:
 
     @property
     def training_slices(self) -> int:
-        """Slices that the non-streaming network takes to give one output."""
+        """Slices that the non-streaming network needs for an output."""
         lost = 0 if self.causal else sum(block.repeat * block.history for block in self.blocks)
         kernel = self.first.kernel if self.first else 1
         return (self.frames + lost - 1) * self.stride + kernel
 
     @property
     def phase(self) -> int:
-        """Slices by which the non-streaming network's windows start later than the frames of the streaming one."""
+        """Slices by which the non-streaming network's windows start later than the streaming network's frames."""
         return -self.first.kernel % self.stride if self.first else 0
 
     @cached_property
@@ -203,7 +206,7 @@ class InceptionStem:
 
 @dataclass(frozen=True, slots=True)
 class InceptionBlock:
-    """Three branches of `branch_filters` with none, one and two convolutions in time, joined by `filters` outputs."""
+    """Three branches of `branch_filters` with zero, one and two convolutions in time, joined to `filters` outputs."""
 
     branch_filters: int
     filters: int
@@ -213,7 +216,7 @@ class InceptionBlock:
 
     @property
     def history(self) -> int:
-        """Time steps that one convolution looks back."""
+        """Earlier time steps that a convolution reads."""
         return self.dilation * (self.kernel - 1)
 
 
@@ -237,7 +240,7 @@ class Inception:
             if filters % groups:
                 raise ConfigurationError(
                     f"{filters} filters cannot be normalised in {groups} equal groups",
-                    hint="give as many filters as the number of groups divides",
+                    hint="give a number of filters that is a multiple of the number of groups",
                 )
         _check_weights(self)
 
@@ -300,7 +303,7 @@ def weight_count(architecture: Architecture) -> int:
 
 
 def split_channels(channels: int, groups: int) -> tuple[int, ...]:
-    """Channels of each group: equal shares, the first takes what is left over."""
+    """Channels of each group: equal shares, and the first also takes the remainder."""
     share = channels // groups
     return channels - share * (groups - 1), *(share,) * (groups - 1)
 
@@ -323,7 +326,7 @@ def _check_sizes(sizes: list[int], blocks: int) -> None:
     if not 1 <= blocks <= _MAX_BLOCKS:
         raise ConfigurationError(
             f"{blocks} blocks; 1 to {_MAX_BLOCKS} can be exported",
-            hint="check the lists in the configuration: each has one entry a block",
+            hint="check the lists in the configuration: each needs one entry for each block",
         )
     for size in sizes:
         if not 1 <= size <= _MAX_SIZE:
@@ -337,6 +340,6 @@ def _check_weights(architecture: Architecture) -> None:
     total = weight_count(architecture)
     if total > MAX_WEIGHTS:
         raise ConfigurationError(
-            f"the architecture has {total} weights; no ESP32 could hold more than {MAX_WEIGHTS}",
+            f"the architecture has {total} weights; an ESP32 can hold at most {MAX_WEIGHTS}",
             hint="check the filters and kernel sizes in the configuration",
         )

@@ -1,8 +1,8 @@
-"""Configuration files, parsed once: the official trainer's, sarpel's, and our own.
+"""Configuration files of the official trainer, of sarpel's trainer, and of mww-harness.
 
-Ours has a `model:` section with the settings of `settings`, and a `manifest:` section with what the manifest
-says. In these, and in the trainers' architecture sections, a name that is not known is refused; all else in a trainer's
-file concerns training and is ignored.
+The latter has a `model:` section with the settings of `settings`, and a `manifest:` section with the manifest's values.
+In these, and in the trainers' architecture sections, a name that is not known is refused; all else in a trainer's file
+concerns training and is ignored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mww.core.fields import Fields
 from mww.core.yaml_reader import read_yaml
 
 DEFAULT_NAME: Final = "training_config.yaml"
-"""What the official trainer calls it."""
+"""Its name in the official trainer."""
 
 _MANIFEST_KEYS: Final = tuple(
     option.name for option in fields(ManifestOptions) if option.name not in ("chips", "arena_margin")
@@ -46,8 +46,8 @@ class Configuration:
     """What a configuration file says.
 
     Attributes:
-        settings: The architecture's, as far as they are reported.
-        manifest: What the manifest shall say, by `ManifestOptions` names.
+        settings: Settings of the architecture, as far as the file has them.
+        manifest: The manifest's values, by `ManifestOptions` names.
         feature_step_size: Milliseconds a slice that the network was trained on, or None where the file does not say it.
     """
 
@@ -68,18 +68,18 @@ def load_configuration(path: Path) -> Configuration:
     """Read a YAML file of any of the three kinds.
 
     Raises:
-        ConfigurationError: It cannot be read, has a name or value that is not known, or a tag other than the
-            `!!python/tuple` that the official trainer writes.
+        ConfigurationError: It cannot be read, has an unknown name or value, or a tag other than the `!!python/tuple`
+            that the official trainer writes.
     """
     document, _ = read_yaml(path, ConfigurationError, _HINT, tuples=True)
     return _parse(Fields(path, document, hint=_HINT, error=ConfigurationError))
 
 
 def parse_configuration(document: Mapping[Any, Any]) -> Configuration:
-    """Take a configuration that was read already, as a trainer's own script holds it.
+    """Take a parsed configuration, as in a trainer's own script.
 
     Raises:
-        ConfigurationError: A name or value is not known.
+        ConfigurationError: A name or value is unknown.
     """
     return _parse(Fields("the configuration", document, hint=_HINT, error=ConfigurationError))
 
@@ -90,7 +90,7 @@ def _parse(document: Fields) -> Configuration:
     if _SARPEL_SECTIONS & set(document):
         return _sarpel(document)
     if len(_TRAINER_INPUT & set(document)) > 1:
-        document.fault("is what the trainer was given, which does not say the network")
+        document.fault("is the trainer's input, which does not contain the network")
     document.only(_OUR_SECTIONS)
     model, manifest = (document.optional_fields(name) for name in _OUR_SECTIONS)
     if manifest:
@@ -102,13 +102,13 @@ def _parse(document: Fields) -> Configuration:
 
 
 def _settings(section: Fields, ignored: Collection[str] = ()) -> Settings:
-    """The settings of an architecture's section, which has no keys but those and what is `ignored`."""
+    """The settings of an architecture's section, whose other keys must be in `ignored`."""
     section.only((*settings.ALL, *ignored))
     return {name: section.parsed(name, settings.parse_setting) for name in section if name not in ignored}
 
 
 def _official(document: Fields) -> Configuration:
-    """`flags` holds the architecture among the trainer's other flags; stride and length stand outside."""
+    """`flags` holds the architecture among the trainer's other flags; stride and length are outside."""
     flags = document.fields("flags")
     for name in flags:
         if name not in settings.ALL and (near := get_close_matches(name, settings.ALL, 1, 0.85)):

@@ -1,6 +1,6 @@
-"""Walking a streaming `.tflite`: which operator computes with whose values, seen through ring buffers and slices.
+"""Walks a streaming `.tflite`: which operator uses whose values, through ring buffers and slices.
 
-What the operators make up is `exporter.network.streaming_graph`'s question.
+`exporter.network.streaming_graph` recognises the network.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ _PLUMBING = frozenset({"CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIA
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """An operator and the role it plays."""
+    """An operator and its role."""
 
     role: str
     operator: Operator
 
 
 class UnlikeError(ValueError):
-    """A graph that is not that of MixedNet or Inception; the text says where, in the words of the graph."""
+    """The graph is neither MixedNet nor Inception; the text says where it differs."""
 
 
 class GraphWalk:
-    """The operators that compute; `take` gives each the role it plays.
+    """The operators that compute; `take` gives each its role.
 
-    What is not as expected raises UnlikeError, or IndexError or KeyError; the caller makes one error of them.
+    An unexpected graph raises UnlikeError, IndexError or KeyError; the caller turns them into one error.
 
     Attributes:
-        sites: What was taken so far.
+        sites: The operators with roles so far.
         origins: Every tensor that only holds another's values (ring buffers, slices, splits) to that other.
     """
 
-    """Walks the operators that compute; `follow` and `take` name what they find."""
+    """Walks the operators that compute; `follow` and `take` give them roles."""
 
     def __init__(self, model: ModelFile) -> None:
         self.model = model
@@ -52,7 +52,7 @@ class GraphWalk:
             self._index(operator)
 
     def _index(self, operator: Operator) -> None:
-        """Find what an operator's outputs hold, or whose values it computes with."""
+        """Record the values that an operator's outputs hold, or the values that it uses."""
         if operator.op == "READ_VARIABLE":
             self._remembered.update(operator.outputs)
         elif operator.op in _MOVES:
@@ -68,7 +68,7 @@ class GraphWalk:
                     self._consumers.setdefault(self.origin(tensor), []).append(operator)
 
     def _index_ring(self, operator: Operator) -> None:
-        """A ring buffer holds what will be put into it: point it, and what was cut from it, at that."""
+        """A ring buffer holds the values that will be assigned to it: point it, and its slices, at these values."""
         old, new = operator.inputs
         if old not in self._remembered or new in self._remembered:
             self.unexpected(operator)
@@ -77,30 +77,30 @@ class GraphWalk:
             self.origins[tensor] = source
 
     def origin(self, tensor: int) -> int:
-        """The computed tensor (or input) whose values a tensor holds."""
+        """The computed tensor (or input) with the values of a tensor."""
         return self.origins.get(tensor, tensor)
 
     def unexpected(self, operator: Operator) -> NoReturn:
-        """Give up at an operator."""
+        """Raise that an operator is not the expected one."""
         raise UnlikeError(f"operator {operator.index} ({operator.op}) is not where MixedNet or Inception has one")
 
     def take(self, role: str, operator: Operator, op: str | None = None) -> int:
-        """Name an operator and return its output."""
+        """Give an operator its role and return its output."""
         if op is not None and operator.op != op:
             self.unexpected(operator)
-        if operator.index in self._taken:  # a cycle, which no converter writes
+        if operator.index in self._taken:  # a cycle, which converters never write
             self.unexpected(operator)
         self._taken.add(operator.index)
         self.sites.append(Site(role, operator))
         return operator.outputs[0]
 
     def consumers(self, tensor: int, *ops: str) -> list[Operator]:
-        """The operators that compute with a tensor's values, of given kinds or of all."""
+        """The operators that use a tensor's values, of given kinds or of all kinds."""
         result = self._consumers.get(tensor, [])
         return [operator for operator in result if operator.op in ops] if ops else result
 
     def only(self, tensor: int) -> Operator:
-        """The one operator that computes with a tensor's values."""
+        """The only operator that uses a tensor's values."""
         result = self.consumers(tensor)
         if len(result) != 1:
             raise UnlikeError(f"tensor {tensor} is used {len(result)} times where one use is expected")
@@ -119,7 +119,7 @@ class GraphWalk:
         return self.tensors[operator.inputs[1]].shape
 
     def dense(self, tensor: int) -> tuple[Pooling, int]:
-        """Take the head from a tensor on; return how it pools, and how many time steps it sees."""
+        """Read the head from a tensor on; return its pooling and its number of time steps."""
         operator = self.only(tensor)
         pooling: Pooling = "flat"
         frames = 1

@@ -1,7 +1,6 @@
-"""An architecture under the names that trainers give its settings, for YAML and JSON, one by one.
+"""The settings of an architecture under the trainers' names, for YAML and JSON.
 
-What a set of settings amounts to, together with what a checkpoint's shapes tell, is `exporter.checkpoint.resolution`'s
-question.
+`exporter.checkpoint.resolution` combines them with a checkpoint's shapes.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from exporter.network.architecture import Architecture, Inception, MixedNet
 from mww.core.errors import ConfigurationError
 
 Setting: TypeAlias = int | bool | str | list[int] | list[list[int]]
-"""A number, a switch, a name, one number a block, or the kernel sizes of each block."""
+"""A number, a switch, a name, a number for each block, or the kernel sizes of each block."""
 
 Settings: TypeAlias = Mapping[str, Setting]
 
@@ -58,13 +57,13 @@ OURS: Final[Mapping[str, bool]] = {
     "residual_after_relu": False,
     "causal_padding": False,
 }
-"""Settings that the official trainer has no flag for, with what it does."""
+"""Settings without a flag in the official trainer, with the trainer's values."""
 
 _LIST: Final = re.compile(r"[\d\s,\[\]()]{1,2000}")
 
 
 def architecture_settings(architecture: Architecture) -> dict[str, Setting]:
-    """The settings that make up an architecture."""
+    """The settings of an architecture."""
     common: dict[str, Setting] = {
         "architecture": "mixednet" if isinstance(architecture, MixedNet) else "inception",
         "stride": architecture.stride,
@@ -107,9 +106,9 @@ def _inception_settings(net: Inception) -> dict[str, Setting]:
 
 
 def trainer_configuration(architecture: Architecture) -> str:
-    """The `training_config.yaml` that the official trainer would keep beside a checkpoint of this architecture.
+    """The `training_config.yaml` that the official trainer would write beside a checkpoint of this architecture.
 
-    Lists are its comma-separated strings; settings that it has no flag for stand there only where they differ.
+    Lists are comma-separated strings; settings without a flag are included only where they differ.
     """
     import yaml
 
@@ -126,10 +125,10 @@ def trainer_configuration(architecture: Architecture) -> str:
 
 
 def parse_setting(name: str, value: object) -> Setting:
-    """Bring a setting's value to its type: numbers and switches as they are, lists also as the trainers' strings.
+    """Convert a setting's value to its type; lists may also be the trainers' strings.
 
     Raises:
-        ConfigurationError: The value is of another kind.
+        ConfigurationError: The value has another type.
     """
     kind = ALL[name]
     if kind == "name":
@@ -137,7 +136,7 @@ def parse_setting(name: str, value: object) -> Setting:
     if kind in ("number", "switch"):
         number = _parse_number(name, value)
         if kind == "switch" and number not in (0, 1):
-            raise ConfigurationError(f"{name} is {number}", hint="it is on or off: 1 or 0")
+            raise ConfigurationError(f"{name} is {number}", hint="write 1 for on or 0 for off")
         return bool(number) if kind == "switch" else number
     if kind == "numbers":
         return [_parse_number(name, entry) for entry in _parse_list(name, value)]
@@ -145,13 +144,15 @@ def parse_setting(name: str, value: object) -> Setting:
 
 
 def _parse_kernels(name: str, value: object) -> list[list[int]]:
-    """One list of kernel sizes a block; the trainers write a single block without the outer list."""
+    """A list of kernel sizes for each block; the trainers write a single block without the outer list."""
     entries = _parse_list(name, value)
     if isinstance(value, str) and value.strip().startswith("[") and all(isinstance(entry, int) for entry in entries):
         entries = [entries]
     for entry in entries:
         if not isinstance(entry, list):
-            raise ConfigurationError(f"{name} is {_shown(value)}", hint="write one list a block: [5], [7, 11], [23]")
+            raise ConfigurationError(
+                f"{name} is {_shown(value)}", hint="write a list for each block: [5], [7, 11], [23]"
+            )
     return [[_parse_number(name, number) for number in _parse_list(name, entry)] for entry in entries]
 
 
@@ -166,13 +167,13 @@ def _parse_number(name: str, value: object) -> int:
         return int(value)
     if not isinstance(value, (int, bool)) or not 0 <= value < 10**6:
         raise ConfigurationError(
-            f"{name} is {_shown(value)}, not a number of 0 or more", hint="write a whole number, such as 3"
+            f"{name} is {_shown(value)}, not a whole number from 0", hint="write a whole number, such as 3"
         )
     return int(value)
 
 
 def _parse_list(name: str, value: object) -> list[object]:
-    """A list, tuple, lone number, or the trainers' way to write one: `64, 64` or `[5], [7, 11]`."""
+    """A list, tuple, single number, or the trainers' notation: `64, 64` or `[5], [7, 11]`."""
     if isinstance(value, str) and _LIST.fullmatch(value):
         try:
             value = ast.literal_eval(value.strip())

@@ -1,7 +1,7 @@
-"""The network inside a streaming `.tflite`: its architecture, and which operator plays which role.
+"""The network inside a streaming `.tflite`: its architecture, and the role of each operator.
 
-Reads float and int8 graphs alike, published or of our own making. Ring buffers, reshapes, slices and splits are seen
-through: what remains are the operators that compute. What is done with weights and ranges is others' business.
+Reads float and int8 graphs, published or exported here. Ring buffers, reshapes, slices and splits are skipped: the
+operators that compute remain. What is done with weights and ranges is others' business.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from mww.tflite.model_file import ModelFile, Operator
 from mww.tflite.schema import Conv2D, DepthwiseConv2D, Elementwise
 
 ONLY: Final = "only MixedNet and Inception models that microWakeWord's or sarpel's trainer made can be recovered"
-_UNREADABLE: Final = "the model holds no network that can be read back"
+_UNREADABLE: Final = "the model does not hold a network that can be recovered"
 
 
 @dataclass(frozen=True)
 class StreamingGraph:
-    """What a streaming model is made of.
+    """The network of a streaming model.
 
     Attributes:
         model: The file.
         architecture: The network.
         sites: The operators that compute, by role: those of `architecture.parameters` but for folded norms, and
-            `..._scale` and `..._shift` (norms that were not folded), `..._mix`, `..._sum`, `..._join`,
-            `attention_...`, `pool`, `probability`.
+            `..._scale` and `..._shift` (norms that were not folded), `..._mix`, `..._sum`, `..._join`, `attention_...`,
+            `pool`, `probability`.
         origins: Every tensor that only holds another's values (ring buffers, slices, splits) to that other.
         newest_attention_only: Whether the graph weighs all time steps by the newest attention, as the official
             trainer's converter does, and not each by its own, as the network was trained.
@@ -52,7 +52,7 @@ class StreamingGraph:
 
 
 def read_streaming_graph(model: ModelFile) -> StreamingGraph:
-    """Read the network out of a streaming model, float or int8.
+    """Read the network from a streaming model, float or int8.
 
     Raises:
         ModelFileError: The graph is not a MixedNet or Inception network.
@@ -113,13 +113,13 @@ def _read_mixednet(walk: GraphWalk) -> MixedNet:
 
 
 def _read_block(walk: GraphWalk, role: str, tensor: int) -> tuple[MixBlock, int, bool]:
-    """Take one block; return it, its output, and whether its residual is added after the ReLU."""
+    """Read a block; return it, its output, and whether its residual is added after the ReLU."""
     convolutions = walk.consumers(tensor, "CONV_2D")
     depthwise = walk.consumers(tensor, "DEPTHWISE_CONV_2D")
     residual = None
     if depthwise and convolutions:
         (residual,) = convolutions
-    elif len(convolutions) == 2:  # two pointwise convolutions that are added: either may be called the residual
+    elif len(convolutions) == 2:  # two pointwise convolutions that are added: either may be the residual
         residual = max(convolutions, key=lambda operator: len(walk.consumers(operator.outputs[0])))
     waiting: list[Operator] = []
     if residual:
@@ -146,7 +146,7 @@ def _read_block(walk: GraphWalk, role: str, tensor: int) -> tuple[MixBlock, int,
 def _read_unit(
     walk: GraphWalk, role: str, tensor: int, residual: Operator | None
 ) -> tuple[int, tuple[int, ...], int, bool]:
-    """Take depthwise and pointwise convolutions; return filters, kernels, output, and whether a ReLU is in it."""
+    """Read depthwise and pointwise convolutions; return filters, kernels, output, and whether they have a ReLU."""
     depthwise = walk.consumers(tensor, "DEPTHWISE_CONV_2D")
     kernels: tuple[int, ...] = (1,)
     if depthwise:
@@ -170,7 +170,7 @@ def _read_unit(
 
 
 def _read_attention(walk: GraphWalk, tensor: int) -> int:
-    """Take the spatial attention; return the product of the time steps and their weights."""
+    """Read the spatial attention; return the product of the time steps and their weights."""
     average = walk.take("attention_average", walk.consumers(tensor, "AVERAGE_POOL_2D", "MEAN")[0])
     walk.take("attention_maximum", walk.consumers(tensor, "MAX_POOL_2D")[0])
     pair = walk.take("attention_pair", walk.only(average), "CONCATENATION")
@@ -198,7 +198,7 @@ def _read_inception(walk: GraphWalk) -> Inception:
 
 
 def _read_normed(walk: GraphWalk, role: str, operator: Operator) -> tuple[int, int]:
-    """Take a convolution with its norm and ReLU; return the output and the groups of the norm."""
+    """Read a convolution with its norm and ReLU; return the output and the groups of the norm."""
     tensor = walk.take(role, operator, "CONV_2D")
     if _convolution(operator).activation == "RELU":
         return tensor, 1
@@ -211,7 +211,7 @@ def _read_normed(walk: GraphWalk, role: str, operator: Operator) -> tuple[int, i
 
 
 def _read_branches(walk: GraphWalk, role: str, starts: list[Operator]) -> tuple[InceptionBlock, int]:
-    """Take three branches and the convolution that joins them."""
+    """Read three branches and the convolution that joins them."""
     ends: dict[int, tuple[int, Operator]] = {}
     for start in starts:
         chain = [start]

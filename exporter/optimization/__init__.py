@@ -1,1 +1,1 @@
-"""Making a model smaller without changing what it computes: `exporter.optimization.optimize` is the way in."""
+"""Makes a model smaller without changing its results; the entry is `exporter.optimization.optimize`."""

@@ -1,4 +1,4 @@
-"""A lower bound over all orders of the operators, by which a search knows that it has the best."""
+"""A lower bound over all orders of the operators, with which a search can prove that its order is the best."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mww.tflm.arena_allocator import align_up
 
 @dataclass(frozen=True, slots=True)
 class _Placed:
-    """A tensor, or the scratch memory of an operator, where the planner puts it in every order."""
+    """A tensor, or the scratch memory of an operator, at its place in every order."""
 
     tensor: LiveTensor | None
     operator: int
@@ -21,17 +21,17 @@ class _Placed:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A size, in bytes, that a chip's minimum has at least in any legal order, and what it comes from."""
+    """A size in bytes below which no legal order brings a chip's minimum, and its reason."""
 
     size: int
     reason: str
 
 
 def lowest_minimum(memory: Memory, chip: ChipMemory) -> Limit:
-    """The highest of the limits that are known."""
+    """The highest of the known limits."""
     heads = {
-        "making the memory plan takes as much": chip.planning,
-        "an operator has as much in use at once": _largest_forced(memory, chip),
+        "making the memory plan needs as much": chip.planning,
+        "an operator uses as much at once": _largest_forced(memory, chip),
         "the largest buffers lie in the same places in every order": _largest_settled(memory, chip),
     }
     reason, head = max(heads.items(), key=lambda item: item[1])
@@ -39,7 +39,7 @@ def lowest_minimum(memory: Memory, chip: ChipMemory) -> Limit:
 
 
 def _largest_forced(memory: Memory, chip: ChipMemory) -> int:
-    """Bytes at the operator at which most is alive whatever the order: at once in use, so side by side."""
+    """The largest sum of bytes that are alive at an operator in every order; they must be side by side."""
     return max(
         (
             sum(chip.scratch[operator])
@@ -51,10 +51,10 @@ def _largest_forced(memory: Memory, chip: ChipMemory) -> int:
 
 
 def _largest_settled(memory: Memory, chip: ChipMemory) -> int:
-    """The end of what the planner places alike in every order.
+    """The end of the buffers that the planner places equally in every order.
 
-    It places the largest first. As long as no order can change which of them live at the same time, their places are
-    known; the first pair that an order could part or bring together ends the argument.
+    It places the largest first. While no order can change which of them live at the same time, their places are known;
+    the first pair that depends on the order ends this argument.
     """
     buffers = [_Placed(tensor, -1, tensor.size, 0) for tensor in memory.tensors]
     buffers += [_Placed(None, index, size, 0) for index, sizes in enumerate(chip.scratch) for size in sizes]

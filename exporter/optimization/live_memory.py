@@ -1,4 +1,4 @@
-"""How an order of operators decides the arena: which tensors are alive when, and how large the plan becomes."""
+"""The arena for an order of operators: the lifetimes of tensors, and the size of the plan."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ChipMemory:
 
     Attributes:
         runtime: The tables of the first of them.
-        asked: Whether its minimum is to become small; others must only not grow.
+        asked: Whether to minimise its arena; other arenas must only not grow.
         plan: The planned buffers, in the planner's order.
         scratch: Bytes of each scratch buffer, by operator of the main graph.
         planning: Bytes that must be there beside the whole tail to make the plan, whatever the order.
@@ -60,7 +60,7 @@ class ChipMemory:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """A model, where its options and kernel data start in the tail, its legal orders, its tensors, and the chips."""
+    """A model: the start of its options and kernel data in the tail, its legal orders, its tensors, and the chips."""
 
     model: ModelFile
     kernel_data_start: int
@@ -69,13 +69,13 @@ class Memory:
     chips: tuple[ChipMemory, ...]
 
     def estimate(self, order: Sequence[int]) -> tuple[int, ...]:
-        """The minimum of each chip with the operators in another order, bytes; `load` has the last word.
+        """The minimum of each chip with the operators in another order, bytes; `load` decides in the end.
 
-        Only what a kernel needs for a moment while it prepares is left out here.
+        Only temporary memory of a kernel's preparation is left out here.
         """
         lifetimes = Lifetimes()
         main = self.model.main
-        ordered = replace(main, operators=tuple(main.operators[index] for index in order))  # known by their old indices
+        ordered = replace(main, operators=tuple(main.operators[index] for index in order))  # by their old indices
         lifetimes.mark((ordered, *self.model.subgraphs[1:]))
         structs = self.chips[0].runtime.structs
         kernel_data_end = _kernel_data_end(self.model, order, self.kernel_data_start, structs)
@@ -92,7 +92,7 @@ class Memory:
 
 
 def measure(model: ModelFile, precedence: Precedence, chips: tuple[str, ...]) -> Memory:
-    """Load a model on every chip that differs, and note what depends on the order.
+    """Load a model on every distinct chip, and note the parts that depend on the order.
 
     Raises:
         UnsupportedModelError: The runtime would refuse the model.
@@ -184,7 +184,7 @@ def _head(plan: Sequence[PlacedBuffer], lifetimes: Lifetimes, turns: Mapping[int
 
 
 def _kernel_data_end(model: ModelFile, order: Sequence[int], start: int, structs: Structs) -> int:
-    """Where options and kernel data end, which are stacked from `start` on: by their order, they waste more or less."""
+    """The end of options and kernel data, which are stacked from `start` on: their padding depends on the order."""
     main, *others = model.subgraphs
     names = [main.operators[index].op for index in order]
     names += [operator.op for subgraph in others for operator in subgraph.operators]
@@ -199,7 +199,7 @@ def _kernel_data_end(model: ModelFile, order: Sequence[int], start: int, structs
 
 
 def _lowest_kernel_data_end(model: ModelFile, precedence: Precedence, start: int, structs: Structs) -> int:
-    """No order makes options and kernel data end before this: no padding but in front of the first kernel's data."""
+    """The least end of options and kernel data in any order: padding only before the first kernel's data."""
     names = [operator.op for _, operator in model.operators()]
     options_end = start + sum(structs.builtin_params.get(name, 0) for name in names)
     sizes = [structs.op_data[name] for name in names if name in structs.op_data]

@@ -1,7 +1,7 @@
-"""A model made smaller for the device, computing the same byte for byte: less file, and a smaller tensor arena.
+"""Makes a model smaller for the device, with the same outputs byte for byte: a smaller file and a smaller tensor arena.
 
-What an arena needs depends on the order of the operators, since that decides what is alive at once. The order is
-searched in `exporter.optimization`; the predictions of `mww.tflm.arena` decide what is kept.
+The arena depends on the order of the operators, which decides what is alive at once. The order is searched in
+`exporter.optimization`; the predictions of `mww.tflm.arena` decide what is kept.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from mww.tflite.model_file import ModelFile, read_model
 from mww.tflm.arena import predict_arenas
 
 _MAX_OPERATORS: Final = 400
-"""Beyond this the order stays as it is; a wake word has 30 to 100."""
+"""With more operators the order is kept; a wake word has 30 to 100."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class OperatorOrder:
 
     Attributes:
         order: The operators by their old indices.
-        before: The largest minimum over the chips as the file was, bytes.
+        before: The largest minimum over the chips in the file's order, bytes.
         after: The largest minimum over the chips in this order, bytes.
-        proven: Whether it is known that no legal order needs less.
+        proven: Whether it is proven that no legal order needs less.
     """
 
     order: tuple[int, ...]
@@ -40,12 +40,12 @@ class OperatorOrder:
 
 
 def optimize_for_edge(model: bytes, *, chips: tuple[str, ...] | None = None) -> bytes:
-    """Strip a model of what no runtime reads, and order its operators for the smallest arena.
+    """Remove everything that no runtime reads, and order the operators for the smallest arena.
 
-    Names, metadata, signatures and duplicate buffers go. The operators are put into the legal order whose largest
-    `minimum` over the chips is the smallest that was found, on no chip larger than before. The result computes every
-    output byte as before; the same model gives the same bytes. A file with parts that cannot be kept as they are, such
-    as sparse weights, is returned as it is.
+    Names, metadata, signatures and duplicate buffers are removed. The operators are put into the legal order whose
+    largest `minimum` over the chips is the smallest that was found, on no chip larger than before. The result computes
+    every output byte as before; the same model gives the same bytes. A file with parts that cannot be kept as they are,
+    such as sparse weights, is returned as it is.
 
     Args:
         model: A `.tflite`.
@@ -64,7 +64,7 @@ def optimize_for_edge(model: bytes, *, chips: tuple[str, ...] | None = None) -> 
 
 
 def order_limit(model: ModelFile, chip: str) -> Limit:
-    """What no order of the operators can bring a chip's minimum below, and why.
+    """The limit below which no order of the operators brings a chip's minimum, and its reason.
 
     Raises:
         UnsupportedModelError: The runtime would refuse the model.

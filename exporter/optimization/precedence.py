@@ -1,4 +1,4 @@
-"""The orders of the main graph's operators that compute the same: constraints of data and of variables."""
+"""The orders of the main graph's operators with the same results: constraints of data and of variables."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _STATEFUL = ("READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE")
 
 @dataclass(frozen=True, slots=True)
 class Precedence:
-    """Who must run before whom, as bit masks over the operators' indices.
+    """Which operators must run before which, as bit masks over their indices.
 
     Attributes:
-        direct: For each operator, those that its data or state comes from.
+        direct: For each operator, the operators that make its data or state.
         all: For each operator, all that must run before it.
     """
 
@@ -30,7 +30,10 @@ class Precedence:
 
 
 def find_precedence(model: ModelFile) -> Precedence:
-    """What every legal order keeps; where the file's own order is not legal (a tensor read first), nothing may move."""
+    """The constraints of every legal order.
+
+    Where the file's own order is not legal (a tensor is read before it is written), nothing may move.
+    """
     graph = model.main
     producers: dict[int, int] = {}
     variables = _variables(graph)
@@ -57,7 +60,7 @@ def _as_it_is(operators: int) -> Precedence:
 
 
 def _variables(graph: Subgraph) -> dict[int, str]:
-    """Tensor of a handle to the name of its variable; containers are left aside, which only makes more conflicts."""
+    """The variable's name for each handle tensor; containers are ignored, which only adds conflicts."""
     return {
         tensor: operator.options.shared_name
         for operator in graph.operators
@@ -67,7 +70,7 @@ def _variables(graph: Subgraph) -> dict[int, str]:
 
 
 def _conflict(item: Operator, other: Operator, variables: dict[int, str]) -> bool:
-    """Whether two operators touch the same state, at least one of them writing; CALL_ONCE may write to any."""
+    """Whether two operators use the same state and at least one writes it; CALL_ONCE may write any state."""
     if item.op not in _STATEFUL or other.op not in _STATEFUL:
         return False
     if "CALL_ONCE" in (item.op, other.op):
@@ -79,7 +82,7 @@ def _conflict(item: Operator, other: Operator, variables: dict[int, str]) -> boo
 
 
 def bits(mask: int) -> list[int]:
-    """The indices that a mask holds, ascending."""
+    """The indices in a mask, ascending."""
     return [index for index in range(mask.bit_length()) if mask >> index & 1]
 
 
@@ -88,7 +91,7 @@ def _mask(indices: Iterable[int]) -> int:
 
 
 def union(masks: Iterable[int]) -> int:
-    """The bits of all masks."""
+    """The union of masks."""
     result = 0
     for mask in masks:
         result |= mask
@@ -96,7 +99,7 @@ def union(masks: Iterable[int]) -> int:
 
 
 def legal_orders(precedence: Precedence, limit: int) -> list[tuple[int, ...]] | None:
-    """Every order that keeps the precedence, or None when there are more than `limit`."""
+    """Every order that keeps the precedence, or None when they are more than `limit`."""
     results: list[tuple[int, ...]] = []
     waiting: list[tuple[int, tuple[int, ...]]] = [(0, ())]
     while waiting:
@@ -111,5 +114,5 @@ def legal_orders(precedence: Precedence, limit: int) -> list[tuple[int, ...]] | 
 
 
 def ready(precedence: Precedence, done: int) -> list[int]:
-    """The operators that may run next, after those of a mask."""
+    """The operators that may run next, after those in a mask."""
     return [index for index, needs in enumerate(precedence.direct) if not done >> index & 1 and not needs & ~done]

@@ -1,7 +1,7 @@
-"""Writing a `.tflite` anew from its own tables, without what no runtime reads, operators in another order.
+"""Rewrites a `.tflite` from its own tables, without what no runtime reads, with operators in another order.
 
-A table is copied field by field as the schema describes it, so that nothing else changes. What is not described here is
-not guessed at: the model cannot be rewritten.
+A table is copied field by field as the schema describes it, so that nothing else changes. A model with an unknown field
+cannot be rewritten.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ _OPTIONS: Final[dict[int, tuple[str, ...]]] = {
     103: ("int",),  # CallOnceOptions
     111: ("text", "text"),  # VarHandleOptions
 }
-"""Member of BuiltinOptions to its fields; any other must be empty, as those of the remaining operators are."""
+"""The fields of each member of BuiltinOptions; all others must be empty, as for the remaining operators."""
 
 
 class NotRewritableError(ValueError):
-    """The file holds something that this module does not know how to keep."""
+    """The file has a part that this module cannot copy."""
 
 
 def rewrite(content: bytes, order: Sequence[int] | None = None) -> bytes:
@@ -63,10 +63,10 @@ def rewrite(content: bytes, order: Sequence[int] | None = None) -> bytes:
 
     Args:
         content: A `.tflite` that `mww.tflite.model_file` has read.
-        order: The main graph's operators in their new order, by their old indices; None: as they are.
+        order: The main graph's operators in their new order, by old indices; None keeps the order.
 
     Raises:
-        NotRewritableError: Something in the file cannot be kept as it is.
+        NotRewritableError: A part of the file cannot be kept as it is.
     """
     try:
         return _Rewriter(content).model(order)
@@ -138,7 +138,7 @@ class _Rewriter:
         if kind == "text":
             return self._text(self._bytes(table, slot))
         child = table.table(slot)
-        assert child is not None  # the caller has seen the field
+        assert child is not None  # the caller has checked the field
         if kind == "options":
             return self._table(child, _OPTIONS.get(table.uint8(slot - 1), ()))
         return self._table(child, _TABLES[kind])
@@ -155,7 +155,7 @@ class _Rewriter:
         return end
 
     def _vector(self, kind: str, table: Table, slot: int) -> int:
-        """Copy a vector; equal ones are written once."""
+        """Copy a vector; equal vectors are written once."""
         values = table.array(slot, _VECTORS[kind])
         key = (kind, values.tobytes())
         if key not in self._vectors:
@@ -181,7 +181,7 @@ class _Rewriter:
         return end
 
     def _buffer(self, number: int) -> int:
-        """The new number of a buffer; equal ones become one."""
+        """The new number of a buffer; equal buffers share a number."""
         if number not in self._renumbered:
             self._renumbered[number] = self._merge_buffer(number)
         return self._renumbered[number]
@@ -191,7 +191,7 @@ class _Rewriter:
             raise NotRewritableError(f"buffer {number} does not exist")
         table = self._old_buffers[number]
         if table.uint64(1) or table.uint64(2):
-            raise NotRewritableError("a buffer lies behind the flatbuffer")
+            raise NotRewritableError("a buffer lies after the flatbuffer")
         content = self._bytes(table, 0)
         if content not in self._buffer_numbers:
             self._add_buffer(content)

@@ -1,6 +1,6 @@
-"""The search for the order that needs the smallest arena: exhaustive, or by beam and then by single moves.
+"""Searches the order with the smallest arena: exhaustively, or with a beam and then single moves.
 
-Nothing here is random or looks at a clock: the same model gives the same order, after a bounded number of steps.
+The search does not use random numbers or a clock: a model always gives the same order, after a bounded number of steps.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from exporter.optimization.live_memory import Memory
 from exporter.optimization.precedence import bits, legal_orders, ready
 
 _EXHAUSTIVE: Final = 1000
-"""Legal orders up to which each is planned."""
+"""Up to this many legal orders, every order is planned."""
 
 _WIDTHS: Final = (1, 8, 32)
-"""States that a pass of the beam keeps after each step."""
+"""States that the beam keeps after each step."""
 
 _MAX_MOVES: Final = 300
-"""Moves that are planned to improve on the beam's order."""
+"""The most moves that are planned to improve the beam's order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An order, the minimum of each chip in it, and whether it is known that none is better."""
+    """An order, its minimum on each chip, and whether it is proven to be the best."""
 
     order: tuple[int, ...]
     minima: tuple[int, ...]
@@ -32,7 +32,7 @@ class Found:
 
 
 def search(memory: Memory, bounds: tuple[int, ...]) -> Found:
-    """Find the order with the smallest largest minimum of the asked chips, on no chip larger than before.
+    """Find the order with the smallest largest minimum of the requested chips, on no chip larger than before.
 
     Args:
         memory: The model.
@@ -71,7 +71,7 @@ class _Search:
                 self._try(beam.find(width))
 
     def _run_moves(self) -> None:
-        """Move one operator at a time as far forward or back as it goes, as long as that helps."""
+        """Move one operator at a time as far forward or back as possible, while that helps."""
         left = _MAX_MOVES
         improved = True
         while improved and not self._done:
@@ -97,7 +97,7 @@ class _Search:
                 yield (*rest[:place], operator, *rest[place:])
 
     def _try(self, order: tuple[int, ...]) -> bool:
-        """Keep an order if it is better, and larger than the file's own on no chip."""
+        """Keep an order if it is better, and on no chip larger than the file's own."""
         for needed in (self._memory.estimate, self._memory.load):
             minima = needed(order)
             grows = any(new > old for new, old in zip(minima, self._limit, strict=True))
@@ -107,14 +107,14 @@ class _Search:
         return True
 
     def _cost(self, minima: Sequence[int]) -> tuple[int, int]:
-        """The largest minimum of the asked chips, then the sum of all."""
+        """The largest minimum of the requested chips, then the sum of all."""
         chips = self._memory.chips
         return max(size for size, chip in zip(minima, chips, strict=True) if chip.asked), sum(minima)
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """Operators that have run, bytes alive after them and at most so far on each chip, and how it came to be."""
+    """Operators that have run, bytes alive after them and the peak on each chip, and the previous state."""
 
     done: int
     alive: int
@@ -123,7 +123,7 @@ class _State:
     operator: int
 
     def order(self) -> tuple[int, ...]:
-        """The operators as they ran."""
+        """The operators in the order in which they ran."""
         order = []
         state: _State = self
         while state.previous is not None:
@@ -133,7 +133,7 @@ class _State:
 
 
 class Beam:
-    """A beam search for the order with the least alive at once, which the planner then has to fit together."""
+    """A beam search for the order with the fewest bytes alive at once, which the planner then places."""
 
     def __init__(self, memory: Memory) -> None:
         self._precedence = memory.precedence
@@ -152,7 +152,7 @@ class Beam:
         self._scratch = [tuple(sum(chip.scratch[index]) for chip in memory.chips) for index in operators]
 
     def find(self, width: int) -> tuple[int, ...]:
-        """The best order that a beam of so many states finds."""
+        """The best order of a beam with that many states."""
         everything = (1 << self._precedence.operators) - 1
         start = _State(0, self._at_start, (self._at_start,) * len(self._arenas), None, -1)
         beam = [self._run_free(start)]
@@ -168,7 +168,7 @@ class Beam:
         return beam[0].order()
 
     def _run_free(self, state: _State) -> _State:
-        """Run what leaves no more alive and asks for no new peak: waiting with it could only cost."""
+        """Run operators that neither raise the bytes alive nor the peak: delaying them could only be worse."""
         progress = True
         while progress:
             progress = False
@@ -187,7 +187,7 @@ class Beam:
         return _State(done, during - freed, peaks, state, operator)
 
     def _cost(self, state: _State) -> tuple[int, int, int, int]:
-        """The largest asked arena so far, then all, then what is alive; the mask makes it the same every time."""
+        """The largest requested arena so far, then all, then the bytes alive; the mask makes the order unique."""
         arenas = [
             tail + max(planning, peak) for (planning, tail, _), peak in zip(self._arenas, state.peaks, strict=True)
         ]

@@ -1,1 +1,1 @@
-"""How fast and how small: each benchmark does a thing our way and as users otherwise would, by turns, and compares."""
+"""Benchmarks: each does the same work with mww-harness and with the usual alternative, by turns."""

@@ -25,7 +25,7 @@ class Benchmark:
     place: str
 
     def measure(self, plan: Plan) -> list[Row]:
-        """Carry it out."""
+        """Run the benchmark."""
         module, function = self.place.split(":")
         measure: Callable[[Plan], list[Row]] = getattr(import_module(f"harness.bench.{module}"), function)
         return measure(plan)
@@ -34,33 +34,33 @@ class Benchmark:
 _ALL: Final = (
     Benchmark("export", "Is an export faster than the official way?", "exporting:export"),
     Benchmark("export-direct", "How fast is an export without TensorFlow?", "exporting:export_direct"),
-    Benchmark("smaller", "What does ordering the operators win?", "smaller:smaller"),
-    Benchmark("worker", "What does it cost that an interpreter has a process of its own?", "running:worker"),
+    Benchmark("smaller", "How much arena does a better order of operators save?", "smaller:smaller"),
+    Benchmark("worker", "What does a separate process for the interpreter cost?", "running:worker"),
     Benchmark("emulator", "Does `mww run` infer as fast as the interpreter does?", "running:emulator"),
-    Benchmark("jobs", "Do two jobs do twice as much?", "running:jobs"),
+    Benchmark("jobs", "Are two jobs twice as fast as one?", "running:jobs"),
     Benchmark("hour", "How long does an hour of audio take?", "running:hour"),
     Benchmark("exact", "How much faster is the exact engine than the device's own runtime?", "exact:exact"),
     Benchmark("sound", "How long do four models take over an hour of sound?", "exact:sound"),
-    Benchmark("link", "Does a board wait for the link?", "link:link"),
-    Benchmark("link-cost", "What does a frame cost the host?", "link:link_cost"),
+    Benchmark("link", "Does the link keep a board waiting?", "link:link"),
+    Benchmark("link-cost", "How much processor time does the host need for a frame?", "link:link_cost"),
     Benchmark("start", "How long does a short command take?", "starting:start"),
-    Benchmark("flash", "Is flashing slower than with the bare esptool?", "flashing:flash"),
+    Benchmark("flash", "Is `mww flash` slower than esptool alone?", "flashing:flash"),
     Benchmark("memory", "Do hours of audio need more memory than minutes?", "memory:memory"),
-    Benchmark("page", "How large does a page get?", "memory:page"),
+    Benchmark("page", "How large does a report page get?", "memory:page"),
 )
 BENCHMARKS: Final = {benchmark.name: benchmark for benchmark in _ALL}
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What came of a benchmark.
+    """The result of a benchmark.
 
     Attributes:
         benchmark: Which.
-        rows: Its comparisons; none where it could not be carried out.
-        seconds: That it took.
-        load: Of the machine in the minute before: what else it was doing.
-        problem: Why it could not be carried out, or None.
+        rows: Its comparisons; empty where it could not run.
+        seconds: How long it took.
+        load: The machine's load average over the minute before.
+        problem: Why it could not run, or None.
     """
 
     benchmark: Benchmark
@@ -71,10 +71,10 @@ class Measured:
 
 
 def find_benchmarks(names: Iterable[str]) -> tuple[Benchmark, ...]:
-    """The benchmarks of these names; of no names, all.
+    """The benchmarks with these names; all of them where no name is given.
 
     Raises:
-        UsageError: It does not exist of that name.
+        UsageError: No benchmark has that name.
     """
     chosen = tuple(names)
     for name in chosen:
@@ -83,13 +83,13 @@ def find_benchmarks(names: Iterable[str]) -> tuple[Benchmark, ...]:
     return tuple(benchmark for name, benchmark in BENCHMARKS.items() if name in chosen or not chosen)
 
 
-def measure(benchmark: Benchmark, *, quick: bool, tell: Callable[[str], None]) -> Measured:
-    """Carry out a benchmark in a folder of its own, which is removed; what goes wrong is reported in the result."""
+def measure(benchmark: Benchmark, *, quick: bool, report: Callable[[str], None]) -> Measured:
+    """Run a benchmark in a temporary folder; a failure is reported in the result."""
     started, load = time.monotonic(), round(os.getloadavg()[0], 1)
     rows, problem = [], None
     with scratch_folder("mww-bench-") as scratch:
         try:
-            rows = benchmark.measure(Plan(1 if quick else REPETITIONS, quick, scratch, tell))
-        except MwwError as error:  # of a package that is not here, the others need not know
+            rows = benchmark.measure(Plan(1 if quick else REPETITIONS, quick, scratch, report))
+        except MwwError as error:  # a missing package stops only the benchmarks that need it
             problem = error
     return Measured(benchmark, tuple(rows), time.monotonic() - started, load, problem)

@@ -25,7 +25,7 @@ _LOOP: Final = "bare loop over tflite-micro"
 _STRIDE: Final = 3
 _STEP: Final = SAMPLE_RATE // SLICES_A_SECOND * 2
 _TRIES: Final = 10
-"""Short runs whose best counts, as neither side waits for anything."""
+"""The best of this many short runs counts: neither side waits for anything."""
 _FOUR: Final = ("okay_nabu", "hey_jarvis", "alexa", "hey_mycroft")
 
 
@@ -81,7 +81,7 @@ def _row(plan: Plan, what: str, *, clips: int, frames: int, goal: float, in_line
 
 
 def sound(plan: Plan) -> list[Row]:
-    """Take an hour of sound to the verdicts of four models: as it is now, and by TFLite Micro with nothing kept."""
+    """Judge an hour of sound with four models: as `mww run` does it, and with TFLite Micro and no cached features."""
     path = wav_file(plan.scratch / "sound.wav", seconds=plan.size(3600, 20))
     models = [published_models() / f"{name}.json" for name in _FOUR]
 
@@ -114,7 +114,7 @@ def sound(plan: Plan) -> list[Row]:
 
 
 def _processes(plan: Plan) -> Row:
-    """Two processes against one, over clips whose features are not kept."""
+    """Compare two processes with one, over clips whose features are not cached."""
     folder = plan.scratch / "clips"
     folder.mkdir()
     seconds, clips = plan.size(450, 2), 24
@@ -143,7 +143,7 @@ def _processes(plan: Plan) -> Row:
 
 
 def _frontend(plan: Plan) -> Row:
-    """The front-end as everything here calls it, against the package's C function and nothing else."""
+    """Compare the front-end's wrapper, which the whole product uses, with the bare C function of the package."""
     from pymicro_features import create_frontend, process_samples
 
     sound = b"".join(read_samples(wav_file(plan.scratch / "minute.wav", seconds=plan.size(60, 2))))
@@ -164,8 +164,8 @@ def _frontend(plan: Plan) -> Row:
 
     own, others = plan.by_turns(lambda: best(lambda: open_frontend().process(sound)), lambda: best(bare_calls))
     return Row(
-        what="a slice of features, as everything here makes them",
-        against="the bare call of `pymicro-features`, its floats not looked at",
+        what="a slice of features, through the product's own wrapper",
+        against="the bare call of `pymicro-features`, without a check of its floats",
         unit="us",
         own=tuple(own),
         reference=tuple(others),

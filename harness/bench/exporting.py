@@ -1,4 +1,4 @@
-"""Exporting: a checkpoint to a verified model, against the official converter calibrating frame by frame."""
+"""Export: a checkpoint to a verified model, compared with the official converter, which calibrates frame by frame."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from mww.core.errors import BenchmarkError
 _IMPORT: Final = "tensorflow"
 """The phase of an export that imports it."""
 _FURTHEST: Final = 4
-"""Of 255: how far apart the outputs of the two models may be, whose ranges differ in the last bits."""
+"""How far apart the outputs of the two models may be, of 255: their ranges differ in the last bits."""
 _OFFICIAL: Final = "the official way, frame by frame"
 
 
 @dataclass(frozen=True, slots=True)
 class _Export:
-    """Seconds of a whole process, and of the work in it after the imports."""
+    """Seconds of a whole process, and of its work after the imports."""
 
     whole: float
     work: float
@@ -37,7 +37,7 @@ def export(plan: Plan) -> list[Row]:
 
 
 def export_direct(plan: Plan) -> list[Row]:
-    """Export without it."""
+    """Export without TensorFlow."""
     return _export(plan, "direct", Goal("at most", 0.10), Goal("at most", 0.10))
 
 
@@ -80,7 +80,7 @@ def _row(what: str, against: str, own: list[float], right: list[float], goal: Go
 
 
 def _compared(own: Path, right: Path) -> str:
-    """How far the outputs of the two models are apart on speech; they must be near."""
+    """How far apart the outputs of the two models are on speech; a large distance is an error."""
     with EngineProcess("tflm") as engine:
         mine, other = (_outputs(engine, path.read_bytes()) for path in (own, right))
     differences = np.abs(mine - other)

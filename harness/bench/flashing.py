@@ -1,4 +1,4 @@
-"""Flashing a virtual board over a wire of real speed: `mww flash` against the bare esptool with the same bytes."""
+"""Flashing a virtual board at a real baud rate: `mww flash` compared with esptool alone, writing the same bytes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _full_image(plan: Plan) -> Row:
 
 
 def _row(plan: Plan, what: str, options: list[str], offset: int, image: Path) -> Row:
-    """Write an image to a flash that is erased before each time."""
+    """Write an image to a flash that is erased before each run."""
     size = -(-image.stat().st_size // 4096) * 4096
     state = plan.scratch / what
     with VirtualBoard(_CHIP, baud=DEFAULT_BAUD, state=state) as board:
@@ -82,7 +82,7 @@ def _check(flash: Path, offset: int, image: bytes) -> None:
 
 
 def _firmware(size: int) -> bytes:
-    """A factory image whose application has the size, and packs as well as machine code does."""
+    """A factory image with an application of `size` bytes, which compresses as well as machine code does."""
     chip = find_chip(_CHIP)
     code = np.random.default_rng(0).integers(0, 60, size, np.uint8).tobytes()
     segments = (Segment(chip.drom + 0x20, code), Segment(chip.iram, bytes(4)))

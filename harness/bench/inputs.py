@@ -1,4 +1,4 @@
-"""The inputs of benchmarks, of any length, made from the published models and the fixtures."""
+"""Inputs of benchmarks, of any length, made from the published models and the fixtures."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def manifest() -> Path:
 
 
 def model_file() -> Path:
-    """That model itself."""
+    """The `.tflite` of that manifest."""
     return manifest().with_suffix(".tflite")
 
 
 def spoken() -> npt.NDArray[np.int8]:
-    """Some half minute of speech as the model hears it, int8 `[slices, 40]`."""
+    """About half a minute of speech as the model hears it, int8 `[slices, 40]`."""
     return np.concatenate([quantize_features(wav_to_features(path)) for path in _wavs()])
 
 
 def feature_file(path: Path, *, clips: int, seconds: int) -> Path:
-    """Write a feature file of clips of speech, each beginning somewhere else."""
+    """Write a feature file with clips of speech, each from a different offset."""
     speech, slices = spoken(), seconds * SLICES_A_SECOND
     length = (slices, FEATURES)
     write_archive(path, ((f"clip {n}", np.resize(np.roll(speech, -37 * n, axis=0), length)) for n in range(clips)))
@@ -58,7 +58,7 @@ def golden_file(path: Path, features: Path) -> Path:
 
 
 def wav_file(path: Path, *, seconds: int) -> Path:
-    """Write a WAV of speech, over and over."""
+    """Write a WAV that repeats the same speech."""
     samples = b"".join(block for wav in _wavs() for block in read_samples(wav))
     left = seconds * SAMPLE_RATE * 2
     with wave.open(str(path), "wb") as file:

@@ -1,4 +1,4 @@
-"""The link: how near it comes to what the wire or the device allows, and what a frame costs the host."""
+"""The link: how close it comes to the limit of the wire or the device, and what a frame costs the host."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from mww.esphome.contract import FEATURES
 from mww.esphome.model import Model, load_model
 
 _BITS: Final = 10
-"""Of a byte on the wire: start, eight, stop."""
+"""Bits of a byte on the wire: one start, eight data, one stop."""
 _INFERENCE_US: Final = 3_000
 _LISTED: Final = 8
-"""Functions of the profile."""
+"""Functions that the profile lists."""
 
 Frames = npt.NDArray[np.int8]
 
 
 def link(plan: Plan) -> list[Row]:
-    """Stream frames over a wire of a rate, and to a device of a speed."""
+    """Stream frames at a baud rate, and to a device with a given inference time."""
     model = load_model(manifest())
     frames, expected = _frames(model, plan.size(4000, 100))
     wire = DEFAULT_BAUD / _BITS / (model.stride * FEATURES)
@@ -47,7 +47,7 @@ def link(plan: Plan) -> list[Row]:
             frames,
             expected,
             wire,
-            f"{DEFAULT_BAUD} baud, were all of it features",
+            f"{DEFAULT_BAUD} baud, if every byte carried features",
         ),
         _limit(
             plan,
@@ -55,13 +55,13 @@ def link(plan: Plan) -> list[Row]:
             frames[: len(frames) // 2],
             expected[: len(frames) // 2],
             chip,
-            f"an inference each {_INFERENCE_US} us",
+            f"one inference every {_INFERENCE_US} us",
         ),
     ]
 
 
 def link_cost(plan: Plan) -> list[Row]:
-    """Stream frames in a chip's packets to a board that answers at once; this process's time on the processor."""
+    """Measure this process' processor time while it streams frames to a board that answers at once."""
     model = load_model(manifest())
     frames, expected = _frames(model, plan.size(10_000, 500))
     with VirtualBoard(inference_us=1) as board:
@@ -93,7 +93,7 @@ def _limit(plan: Plan, board: VirtualBoard, frames: Frames, expected: bytes, lim
     rates = []
     with board, _opened(board.port, model) as client:
         for number in range(plan.repetitions):
-            plan.tell(f"{against}, repetition {number + 1}")
+            plan.report(f"{against}, repetition {number + 1}")
             client.reset()
             started = time.perf_counter()
             outputs = client.infer(frames).outputs
@@ -134,9 +134,10 @@ def _check(outputs: npt.NDArray[np.uint8], expected: bytes) -> None:
 
 
 def _profile(port: str, model: Model, frames: Frames) -> tuple[tuple[str, str], ...]:
-    """Where the time goes, in the sending thread and then in the reading one; profiling itself makes all slower.
+    """Profile the sending thread, then the reading thread. Profiling makes everything slower.
 
-    One after the other: from Python 3.12 on, a process has one profiler at a time. Nothing where another is active.
+    They run one after the other: from Python 3.12 on, a process has one profiler at a time. Empty where another
+    profiler is active.
     """
     sender, reader = cProfile.Profile(), cProfile.Profile()
 

@@ -1,4 +1,4 @@
-"""A benchmark measures two ways to do the same thing, by turns, and compares them."""
+"""The measuring of benchmarks: two ways to do the same work, by turns, and their comparison with a goal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 
 Relation = Literal["at most", "at least"]
 Comparison = Literal["ratio", "difference", "value"]
-"""What is held against the goal: the own side divided by the reference, less the reference, or alone."""
+"""The figure that is compared with the goal: own divided by reference, own minus reference, or own alone."""
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -18,13 +18,13 @@ U = TypeVar("U")
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A number, and on which side of it the figure shall be."""
+    """A limit, and the side of it on which the figure must be."""
 
     relation: Relation
     value: float
 
     def holds(self, figure: float) -> bool:
-        """Whether a figure is on the right side."""
+        """Whether a figure meets the goal."""
         return figure <= self.value if self.relation == "at most" else figure >= self.value
 
 
@@ -33,12 +33,12 @@ class Row:
     """One comparison.
 
     Attributes:
-        what: Ours.
-        against: The reference: what a user would otherwise do, or the limit that nobody can pass.
-        unit: Of both.
-        own: One number a repetition.
-        reference: Likewise, in the same order; empty where the own side stands alone.
-        comparison: How the two become a figure.
+        what: What was measured of mww-harness.
+        against: The reference: the usual alternative, or a physical limit.
+        unit: Unit of both sides.
+        own: One number for each repetition.
+        reference: The same for the reference, in the same order; empty without a reference.
+        comparison: How the figure is computed from both.
         goal: For the median figure.
         same: What both sides were checked to have in common.
         notes: What else is worth knowing, by name.
@@ -69,7 +69,7 @@ class Row:
 
     @property
     def undisturbed(self) -> float:
-        """The figure of each side's best repetition: what a machine that also does other things says least about."""
+        """The figure of each side's best repetition, which other load on the machine affects least."""
         best = min if self.goal.relation == "at most" else max
         own = best(self.own)
         if self.comparison == "value":
@@ -87,27 +87,27 @@ class Plan:
     """How to measure.
 
     Attributes:
-        repetitions: Of each side.
-        quick: Small inputs, to see that everything works; the figures mean nothing.
+        repetitions: How often each side runs.
+        quick: Use small inputs, as a check that everything works; the figures mean nothing.
         scratch: A folder for files, empty at first.
-        tell: Called with what is going on.
+        report: Called with a line about the current step.
     """
 
     repetitions: int
     quick: bool
     scratch: Path
-    tell: Callable[[str], None]
+    report: Callable[[str], None]
 
     def size(self, full: int, quick: int) -> int:
         """An input's size."""
         return quick if self.quick else full
 
     def by_turns(self, own_side: Callable[[], T], reference: Callable[[], U]) -> tuple[list[T], list[U]]:
-        """Do both, one after the other, again and again, so that what else the machine does meets both alike."""
+        """Run both sides by turns, so that other load on the machine affects both alike."""
         first: list[T] = []
         second: list[U] = []
         for number in range(self.repetitions):
-            self.tell(f"repetition {number + 1} of {self.repetitions}")
+            self.report(f"repetition {number + 1} of {self.repetitions}")
             first.append(own_side())
             second.append(reference())
         return first, second

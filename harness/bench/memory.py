@@ -15,10 +15,10 @@ _MB: Final = 1e6
 
 
 def memory(plan: Plan) -> list[Row]:
-    """Run an hour and ten of them, once each: unlike time, a peak does not scatter."""
+    """Run one hour and ten hours, once each: unlike time, a peak does not vary between runs."""
     peaks = []
     for hours in (10, 1):
-        plan.tell(f"{hours} hours")
+        plan.report(f"{hours} hours")
         seconds = hours * plan.size(3600, 6)
         sound = wav_file(plan.scratch / f"{hours}.wav", seconds=seconds)
         peak = plan.scratch / "peak"
@@ -39,7 +39,7 @@ def memory(plan: Plan) -> list[Row]:
             reference=(peaks[1],),
             comparison="difference",
             goal=Goal("at most", 20.0),
-            same="the command; once each, since a peak does not scatter as times do",
+            same="the command; once each, since a peak does not vary as times do",
         )
     ]
 
@@ -52,7 +52,7 @@ def page(plan: Plan) -> list[Row]:
 
 
 def _page(plan: Plan, what: str, clips: Path) -> Row:
-    plan.tell(what)
+    plan.report(what)
     folder = plan.scratch / "report"
     run(mww("run", manifest(), "--features", clips, "--report", folder, "--json"))
     return Row(
@@ -63,5 +63,5 @@ def _page(plan: Plan, what: str, clips: Path) -> Row:
         reference=(),
         comparison="value",
         goal=Goal("at most", 5.0),
-        same="nothing: a size is what it is, so it is measured once",
+        same="nothing; measured once, since a size does not vary",
     )

@@ -1,7 +1,7 @@
 """The official way: `official_export.py CHECKPOINT CALIBRATION.npz MODEL.tflite`, calibrated frame by frame.
 
-Network and weights are built by the exporter, since they are the same either way. What takes the time is TensorFlow's
-converter, which runs the float model on each calibration frame.
+The exporter builds the network and its weights, which are the same in both ways. Nearly all of the time is spent in
+TensorFlow's converter, which runs the float model on each calibration frame.
 """
 
 import json

@@ -1,6 +1,6 @@
 """`peak.py FILE PROGRAM...` runs a program and writes the most memory of its largest process into FILE, in bytes.
 
-A program of its own, since what is started counts as large as whoever started it was at that moment.
+It is a separate program because a new process counts as large as its parent was when it forked.
 """
 
 import resource

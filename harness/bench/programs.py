@@ -1,4 +1,4 @@
-"""Runs whole programs, ours and those that users would otherwise write, and measures their time and memory."""
+"""Runs whole programs, those of mww-harness and the usual alternatives, and measures their time and memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MWW: Final = "from harness.cli import main; main()"  # as the console script do
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A program that ended well: its stdout, and the seconds from start to end."""
+    """A program that exited with 0: its stdout, and the seconds from start to end."""
 
     output: str
     seconds: float
@@ -34,25 +34,25 @@ class Finished:
 
 
 def mww(*words: object) -> list[str]:
-    """The words that start `mww` with arguments."""
+    """The command line that runs `mww` with arguments."""
     return [sys.executable, "-c", _MWW, *map(str, words)]
 
 
 def bare(script: str, *words: object) -> list[str]:
-    """The words that start one of this folder's scripts that use none of our code."""
+    """The command line of a script in this folder that uses no code of mww-harness."""
     return [sys.executable, str(_PACKAGE / f"{script}.py"), *map(str, words)]
 
 
 def measuring_peak(file: Path, words: Sequence[str]) -> list[str]:
-    """The words that start a program and write the most memory of its largest process into a file, in bytes."""
+    """The command line that runs a program and writes the peak memory of its largest process into a file, in bytes."""
     return [sys.executable, str(_PACKAGE / "peak.py"), str(file), *words]
 
 
 def run(words: Sequence[str], variables: Mapping[str, str] | None = None) -> Finished:
-    """Run a program, with more environment variables where it is given some.
+    """Run a program, with additional environment variables.
 
     Raises:
-        BenchmarkError: It fails; the hint is the last thing that it said.
+        BenchmarkError: It fails; the hint is the last line of its output.
     """
     (finished,) = run_together([words], variables)
     return finished

@@ -34,9 +34,9 @@ def emulator(plan: Plan) -> list[Row]:
 
 
 def jobs(plan: Plan) -> list[Row]:
-    """Do so in two jobs, against two bare loops that share the clips.
+    """Compare recorded clips in two jobs with two bare loops that share the clips.
 
-    Of an hour, in which our third process's start shows, and of three.
+    One hour of sound, where the start of a third process shows, and three hours.
     """
     return [_jobs(plan, "an hour", 6), _jobs(plan, "three hours", 18)]
 
@@ -53,7 +53,7 @@ def _jobs(plan: Plan, length: str, clips_of_ten_minutes: int) -> Row:
 
 
 def hour(plan: Plan) -> list[Row]:
-    """Go from sound to a verdict."""
+    """Measure the way from sound to a verdict."""
     seconds = plan.size(3600, 20)
     sound = wav_file(plan.scratch / "hour.wav", seconds=seconds)
     own, others = plan.by_turns(
@@ -67,7 +67,7 @@ def hour(plan: Plan) -> list[Row]:
 
 
 def worker(plan: Plan) -> list[Row]:
-    """Run frames in a process of their own, as all engines are, against the same loop without that process."""
+    """Compare an engine in its worker process with the same loop in this process."""
     count = plan.size(40_000, 200)
     stride = load_model(manifest()).stride
     frames = np.resize(spoken(), (count, stride, 40))
@@ -129,7 +129,7 @@ def _row(what: str, against: str, frames: int, own: Sequence[float], others: Seq
 
 
 def _check_outputs(runs: Sequence[Finished], *loops: Sequence[Finished]) -> None:
-    """Hold the outputs of the runs against those of the loops, which may have shared the clips."""
+    """Compare the outputs of the runs with those of the loops, which may have shared the clips."""
     given: dict[str, str] = {}
     for loop in (item for repetition in loops for item in repetition):
         for name, digest in loop.document["outputs"].items():

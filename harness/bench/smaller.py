@@ -1,4 +1,4 @@
-"""Smaller: the tensor arena of the published models before and after `optimize_for_edge`."""
+"""The tensor arena of the published models before and after `optimize_for_edge`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def smaller(plan: Plan) -> list[Row]:
 
 
 def _row(path: Path, engine: EngineProcess, plan: Plan) -> Row:
-    plan.tell(path.stem)
+    plan.report(path.stem)
     before = path.read_bytes()
     after = optimize_for_edge(before)
     if _outputs(engine, before) != _outputs(engine, after):
@@ -58,7 +58,7 @@ def _row(path: Path, engine: EngineProcess, plan: Plan) -> Row:
 
 
 def _account(before: int, after: int, limit: Limit) -> str:
-    """What was won on a chip, and why no more."""
+    """The bytes saved on a chip, and why no order saves more."""
     bound = f"no order needs less than {limit.size}: {limit.reason}"
     return f"{before} to {after} bytes; {bound}"
 

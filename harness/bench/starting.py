@@ -1,4 +1,4 @@
-"""Start-up: the time of a short command, against `import numpy`, which every such tool needs."""
+"""Start-up: the time of a short command, compared with `import numpy`, which every such tool needs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from harness.bench.programs import mww, run
 from mww.core.errors import BenchmarkError
 
 _RUNS: Final = 4
-"""Processes that one repetition adds up: one alone takes a tenth of a second, and scatters."""
+"""Processes whose times one repetition adds up: a single start takes a tenth of a second and varies much."""
 
 
 def start(plan: Plan) -> list[Row]:
-    """Start `mww verify` on a model, and the help of the verb with the most options."""
+    """Run `mww verify` on a model, and `--help` of the command with the most options."""
     if not run(mww("verify", manifest(), "--json")).document["compatible"]:
         raise BenchmarkError("mww verify did not check the model", hint="report it as a bug of mww-harness")
     verify, help_of_run = mww("verify", manifest()), mww("run", "--help")
@@ -40,6 +40,6 @@ def _row(what: str, words: Sequence[str], plan: Plan) -> Row:
 
 
 def _together(words: Sequence[str], plan: Plan) -> float:
-    """Milliseconds of one start."""
+    """Milliseconds of a single start."""
     runs = plan.size(_RUNS, 1)
     return sum(run(words).seconds for _ in range(runs)) / runs * 1000

@@ -45,15 +45,15 @@ done the same.
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where and with what.
+    """The machine and the versions of a measurement.
 
     Attributes:
         cpu: The processor's model.
-        cores: That this process may use.
-        memory_gb: Of the machine.
+        cores: Number of cores that this process may use.
+        memory_gb: Memory of the machine.
         system: Kernel and architecture.
         python: Version of the interpreter.
-        versions: Of this project and of the packages that have a part in a figure, as far as they are installed.
+        versions: Installed versions of this project and of the packages that affect a figure.
     """
 
     cpu: str
@@ -65,7 +65,7 @@ class Machine:
 
 
 def describe_machine() -> Machine:
-    """Look at this one."""
+    """Describe this machine."""
     return Machine(
         cpu=_cpu(),
         cores=len(os.sched_getaffinity(0)),
@@ -94,9 +94,9 @@ def _cpu() -> str:
 def bench_document(
     measured: Sequence[Measured], machine: Machine, *, quick: bool, former: Sequence[Any] = ()
 ) -> dict[str, object]:
-    """All that was measured, as `mww bench --json` prints it below its schema.
+    """The document of `mww bench --json`, without its schema.
 
-    `former` are benchmarks of an earlier document of the same machine; those that were not measured again stay.
+    `former` holds benchmarks of an earlier document of the same machine; those that were not measured again stay.
     """
     result = {item["name"]: item for item in (*former, *map(_benchmark_document, measured))}
     benchmarks = [result[name] for name in BENCHMARKS if name in result]
@@ -110,7 +110,7 @@ def bench_document(
 
 
 def former_benchmarks(path: Path, machine: Machine) -> Sequence[Any]:
-    """The benchmarks of a document that was written before on this machine; empty where the file does not exist.
+    """The benchmarks of an earlier document of this machine; empty where the file does not exist.
 
     Raises:
         InputError: It is another kind of document, or another machine's, which cannot be compared with this one.

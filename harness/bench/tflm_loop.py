@@ -14,7 +14,7 @@ def main() -> None:
     model, features, *share = sys.argv[1:]
     parts, part = map(int, share or ("1", "0"))
     outputs, seconds = {}, 0.0
-    with open(model, "rb") as file:  # noqa: PTH123 -- as it would be written
+    with open(model, "rb") as file:  # noqa: PTH123 -- as a user would write it
         content = file.read()
     archive = np.load(features)
     for name in archive.files[part::parts]:

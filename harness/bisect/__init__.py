@@ -1,1 +1,1 @@
-"""Why a target's outputs are not the golden ones."""
+"""Finds the cause of a difference between a target's outputs and the golden outputs."""

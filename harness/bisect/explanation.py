@@ -1,4 +1,4 @@
-"""Why a target's outputs are not the golden ones: an explanation that reproduces them, or the operator that differs.
+"""Explains why a target's outputs differ from the golden outputs: a fault that reproduces them, or an operator.
 
 Three explanations lie outside the model and need no search, since the golden engine gives the very same wrong outputs
 under them: a reset that keeps the state, slices in another order, and a single damaged output.
@@ -32,19 +32,19 @@ from mww.esphome.model import Model
 from mww.tflite.model_file import read_model
 
 _REPEATS: Final = 2
-"""Times that a clip that went wrong is run again from the initial state."""
+"""How often a clip with wrong outputs is repeated from the initial state."""
 _CHANCE: Final = 3
-"""Wrong outputs up to which an order of slices that reproduces them may be chance."""
+"""With up to this many wrong outputs, an order of slices may reproduce them by chance."""
 _UNSTEADY: Final = "the same frames give other outputs from run to run"
 
 
 @dataclass(frozen=True, slots=True)
 class BisectResult:
-    """What was found.
+    """The result of a bisection.
 
     Attributes:
         model_sha256: Of the `.tflite`.
-        clips: How many were compared, up to the first that differs.
+        clips: Number of clips that were compared, up to the first that differs.
         inferences: And their inferences; the first clip runs twice, so that there is always a reset between two.
         clip: The first clip whose outputs, or with `inside` inner results, differ; None where all agree.
         first_mismatch: Its first inference with another output, from 0; None where only inner results differ.
@@ -126,7 +126,7 @@ def bisect(
 def _look_inside(
     model: Model, clips: Sequence[Clip], target: TensorSource, golden: TensorSource, progress: Progress
 ) -> tuple[str | None, OperatorSearch | None]:
-    """The first clip with an inner result that differs, and the search that found it; or the last search."""
+    """The first clip with an inner result that differs, and its search; the last search where all agree."""
     search: OperatorSearch | None = None
     file = read_model(model.content)
     for clip in clips:
@@ -140,7 +140,7 @@ def _look_inside(
 
 @dataclass(frozen=True, slots=True)
 class _Compared:
-    """How much was streamed."""
+    """Counts of what was streamed."""
 
     clips: int
     inferences: int
@@ -177,14 +177,14 @@ def _first_difference(
 
 
 class _Loudest:
-    """The clip with the highest output, and where that is."""
+    """The clip with the highest output, and the index of that output."""
 
     def __init__(self) -> None:
         self.clip, self.frames, self.at = "", np.empty((0, 1, FEATURES), np.int8), 0
         self._highest = -1
 
     def hear(self, clip: Clip, frames: Frames, outputs: Outputs) -> None:
-        """Take a clip, if it is higher than those before."""
+        """Keep a clip if its output is higher than all before."""
         if len(outputs) and int(outputs.max()) > self._highest:
             self.clip, self.frames, self.at = clip.name, frames, int(outputs.argmax())
             self._highest = int(outputs.max())
@@ -193,7 +193,7 @@ class _Loudest:
 def _reset_in_the_middle(
     loudest: _Loudest, before: Frames, target: TensorSource, golden: TensorSource
 ) -> Difference | None:
-    """Reset where the state matters most: clips often end and begin in a silence that hides a reset without effect."""
+    """Check a reset where the state matters most: silence at the ends of clips hides a reset without effect."""
     if not len(loudest.frames):
         return None
     ahead, rest = loudest.frames[: loudest.at + 1], loudest.frames[loudest.at :]
@@ -218,10 +218,10 @@ def _stale(recorded: Golden, clip: Clip, golden: TensorSource) -> GoldenError:
 
 
 class _Inquiry:
-    """From what lies outside the model, which takes no search, to the operators, to what is left.
+    """The explanations in order: first faults outside the model, which need no search, then operators, then the rest.
 
     Attributes:
-        search: The search among the operators; None where it did not come to that.
+        search: The search among the operators; None where no search was needed.
     """
 
     def __init__(self, model: Model, difference: Difference, target: TensorSource, golden: TensorSource) -> None:
@@ -229,7 +229,7 @@ class _Inquiry:
         self.search: OperatorSearch | None = None
 
     def explain(self, progress: Progress) -> Explanation:
-        """The first explanation that holds."""
+        """The first explanation that fits."""
         difference = self._difference
         if (explanation := explain_by_reset(difference, self._golden)) is not None:
             return explanation
@@ -237,7 +237,7 @@ class _Inquiry:
         wrong = [run for run in runs if not np.array_equal(run, difference.expected)]
         if len(wrong) == 1:
             return self._partial_reset() or explain_besides_reset(difference, self._golden) or _passing(len(runs))
-        # A few wrong outputs are soon reproduced by chance, so a wrong operator comes first.
+        # Chance may reproduce a few wrong outputs, so a wrong operator comes first.
         if len(difference.wrong) > _CHANCE and (explanation := explain_by_order(difference, self._golden)) is not None:
             return explanation
         steady = all(np.array_equal(run, runs[0]) for run in runs)
@@ -250,12 +250,12 @@ class _Inquiry:
         return explain_besides_reset(difference, self._golden) or unexplained
 
     def _run(self) -> Outputs:
-        """The clip's outputs on the model opened anew."""
+        """The clip's outputs after the model is opened again."""
         self._target.load(self._model.content)
         return self._target.outputs(self._difference.frames)
 
     def _partial_reset(self) -> Explanation | None:
-        """A reset that forgets something: right on the model opened anew, wrong after the same clips again."""
+        """An incomplete reset: right after the model is opened again, wrong after the same clips again."""
         difference, target = self._difference, self._target
         if not len(difference.before):
             return None
@@ -264,7 +264,9 @@ class _Inquiry:
         target.reset()
         if not np.array_equal(target.outputs(difference.frames), difference.found):
             return None
-        message = "the reset between two clips puts only a part of the streaming state back: on the model opened anew "
+        message = (
+            "the reset between two clips restores only a part of the streaming state: after the model is reopened "
+        )
         return Explanation("reset", f"{message}the clip is right, and after other clips it is wrong again")
 
 

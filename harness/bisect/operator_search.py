@@ -1,7 +1,7 @@
 """The first operator, in time and in the model's order, whose result on a target is not the golden one.
 
-All results of a frame are read from one copy of the model whose outputs they are, or from as few copies as the target
-has memory for: of every frame at the beginning, later of the one frame in which the states go wrong. CALL_ONCE and
+All results of a frame are read from a copy of the model that has them as outputs, or from as few copies as the target's
+memory allows: of every frame at the beginning, later of the one frame in which the states go wrong. CALL_ONCE and
 VAR_HANDLE have no results; a wrong initial state differs from a wrong READ_VARIABLE in what is read one frame later.
 """
 
@@ -49,7 +49,7 @@ class Divergence:
         inference: The frame, from 0.
         operator: Index of the operator in the main subgraph.
         op: Its name.
-        instance: Which of the operators of that name it is, from 1.
+        instance: Its number among the operators of that name, from 1.
         instances: How many there are.
         tensor: Its result; for a state that is wrong, the tensor that it is read into.
         position: Of the first element that differs, an index for each dimension.
@@ -78,7 +78,7 @@ class Divergence:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """An operator's result: the operator by its place in the model."""
+    """An operator's result; the operator is given by its index in the model."""
 
     operator: Operator
     tensor: Tensor
@@ -88,7 +88,7 @@ class OperatorSearch:
     """One search over a clip, from the model's initial state.
 
     Attributes:
-        refused: Operators that the target could not be asked about, each with its reason.
+        refused: Operators whose result the target could not give, each with its reason.
         found: The first difference; None without one, and before `run`.
         examined: How many results were compared.
     """
@@ -123,11 +123,11 @@ class OperatorSearch:
 
     @property
     def copies(self) -> int:
-        """How many changed copies of the model the target was given."""
+        """How many changed copies of the model were sent to the target."""
         return len(self._copies)
 
     def _compare_all(self, start: int, end: int, progress: Progress) -> Divergence | None:
-        """The first difference in a stretch of frames, from as few copies as the target takes."""
+        """The first difference in a range of frames, from as few copies as the target takes."""
         matches: Divergence | None = None
         self.examined = 0
         waiting, self._groups = self._groups, []
@@ -142,7 +142,7 @@ class OperatorSearch:
             except MwwError as error:
                 if _is_lost(error):
                     raise
-                if len(group) > 1:  # such as an arena too small for all of these to live to the end
+                if len(group) > 1:  # such as an arena too small to keep all of these to the end
                     waiting[:0] = [group[: len(group) // 2], group[len(group) // 2 :]]
                 else:
                     (only,) = group
@@ -170,7 +170,7 @@ class OperatorSearch:
     def _pairs(
         self, tensors: Sequence[Tensor], start: int, end: int
     ) -> Iterator[tuple[Sequence[bytes], Sequence[bytes]]]:
-        """What the golden and the target have in `tensors` in a stretch of frames, all from the initial state."""
+        """The values of `tensors` on golden engine and target in a range of frames, from the initial state."""
         self._copies.add(tuple(tensor.index for tensor in tensors))
         for source in (self._golden, self._target):
             source.load(self._model.content, tensors)
@@ -213,7 +213,7 @@ class OperatorSearch:
         )
 
     def _instance(self, operator: Operator) -> tuple[int, int]:
-        """Which of the operators of its name it is, from 1, and how many there are."""
+        """Its number among the operators of its name, from 1, and how many there are."""
         same = [other.index for other in self._model.main.operators if other.op == operator.op]
         return same.index(operator.index) + 1, len(same)
 
@@ -247,12 +247,12 @@ class OperatorSearch:
         assigned = _assignment(main, reader)
         if matches.inference > 0:
             return self._moved(matches, assigned)
-        if assigned and len(self._frames) > 1 and self._reads_what_was_assigned(reader, assigned):
+        if assigned and len(self._frames) > 1 and self._reads_assigned(reader, assigned):
             return self._moved(matches, next((other for other in main.operators if other.op == "CALL_ONCE"), None))
         return matches
 
     def _moved(self, matches: Divergence, operator: Operator | None) -> Divergence:
-        """The same difference, as another operator's fault."""
+        """The same difference, attributed to another operator."""
         if operator is None:
             return matches
         instance, instances = self._instance(operator)
@@ -265,7 +265,7 @@ class OperatorSearch:
             inputs=self._inputs(operator),
         )
 
-    def _reads_what_was_assigned(self, reader: Operator, assignment: Operator) -> bool:
+    def _reads_assigned(self, reader: Operator, assignment: Operator) -> bool:
         """Whether the target's second frame reads what its first one assigned."""
         tensors = [self._model.main.tensors[index] for index in (reader.outputs[0], assignment.inputs[1])]
         try:
@@ -276,12 +276,12 @@ class OperatorSearch:
 
 
 def _is_lost(error: MwwError) -> bool:
-    """Whether the board is gone, or its link, which is not an answer about an operator."""
+    """Whether the board or its link is gone, which says nothing about an operator."""
     return isinstance(error, LinkError) and not isinstance(error, DeviceError)
 
 
 def _results(main: Subgraph) -> Iterator[_Result]:
-    """Every result that is data, in order of execution."""
+    """Every result that holds data, in order of execution."""
     for operator in main.operators:
         for index in operator.outputs:
             if main.tensors[index].dtype in _DTYPES:
@@ -289,7 +289,7 @@ def _results(main: Subgraph) -> Iterator[_Result]:
 
 
 def _groups(results: Sequence[_Result]) -> Iterator[Sequence[_Result]]:
-    """The results in as few pieces as a copy of the model may have outputs."""
+    """The results in groups, each as large as the number of outputs that a copy of the model may have."""
     start = size = 0
     for at, result in enumerate(results):
         if at > start and (at - start == MAX_EXPOSED or size + result.tensor.nbytes > MAX_EXPOSED_BYTES):
@@ -301,7 +301,7 @@ def _groups(results: Sequence[_Result]) -> Iterator[Sequence[_Result]]:
 
 
 def _assignment(main: Subgraph, reader: Operator) -> Operator | None:
-    """What assigns the variable that an operator reads."""
+    """The operator that assigns the variable that another operator reads."""
     variable = _variable(main, reader)
     return next(
         (other for other in main.operators if other.op == "ASSIGN_VARIABLE" and _variable(main, other) == variable),
@@ -310,6 +310,6 @@ def _assignment(main: Subgraph, reader: Operator) -> Operator | None:
 
 
 def _variable(main: Subgraph, operator: Operator) -> Options | None:
-    """What names the variable that an operator reads or assigns."""
+    """The name of the variable that an operator reads or assigns."""
     handle = main.producer(operator.inputs[0])
     return handle.options if handle else None

@@ -31,7 +31,7 @@ _FILES: Final[Mapping[str, str]] = {
     "MEAN": "reduce.cc",
     "MUL": "esp_nn/mul.cc",
 }
-"""Where the file is not named after the operator."""
+"""Kernel files that are not named after the operator."""
 _FUNCTIONS: Final[Mapping[str, tuple[str, str, str]]] = {
     "ADD": ("esp_nn_add_elementwise_s8", "ansi", "ansi"),
     "AVERAGE_POOL_2D": ("esp_nn_avg_pool_s8", "ansi", "ansi"),
@@ -46,7 +46,7 @@ each."""
 
 
 def suspect(found: Divergence, target: Mapping[str, str]) -> str:
-    """Where to look for a wrong operator, in a sentence; `target` are its versions, as `TensorSource` says them."""
+    """Where to look for a wrong operator, in a sentence; `target` holds the versions as `TensorSource` gives them."""
     if found.op == "CALL_ONCE":
         return "the initial state differs: the subgraph that CALL_ONCE runs, or the variables' memory before it"
     kernels = spec_of_kind(target.get("kind", "")).kernels
@@ -61,7 +61,7 @@ def suspect(found: Divergence, target: Mapping[str, str]) -> str:
 
 
 def _in_source(file: str, function: str | None, linked: str) -> str:
-    """The kernel's file and esp-nn's function, by what a firmware says that it was linked with."""
+    """The kernel's file and esp-nn's function, from the libraries that a firmware reports."""
     if linked == "reference":
         return f"{file.replace('/esp_nn/', '/')} of TensorFlow Lite Micro: this library has its reference kernels"
     if function is None:
@@ -96,15 +96,15 @@ outlives a reset; `slice-order`: slices reach the model in another order; `outpu
 model; `passing`: it did not happen again; `unknown`: none of these."""
 
 _MEMORY: Final = 120
-"""Frames back from a wrong output in which an exchange of slices is looked for: more than any model remembers."""
+"""Frames before a wrong output that are searched for exchanged slices: more than any model remembers."""
 _MOST: Final = 1500
-"""Exchanges in single frames that are tried, some ten seconds' worth; a frame of 40 slices alone has 780."""
+"""Exchanges within single frames that are tried, for about ten seconds; one frame of 40 slices has 780."""
 _LONGEST: Final = 4000
 """Frames of a clip, two minutes, beyond which an exchange in a single frame is not looked for: that takes too long."""
 
 
 class Streamer(Protocol):
-    """A loaded model that can be begun anew."""
+    """A loaded model that can be reset."""
 
     def reset(self) -> None:
         """Put the streaming state back to the initial one."""
@@ -125,7 +125,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A clip that went wrong; `before` are the frames of all that was streamed since the model was loaded."""
+    """A clip with wrong outputs; `before` holds all frames that were streamed since the model was loaded."""
 
     clip: str
     frames: Frames
@@ -135,12 +135,12 @@ class Difference:
 
     @property
     def wrong(self) -> npt.NDArray[np.intp]:
-        """The inferences with another output."""
+        """The inferences whose output differs."""
         return np.flatnonzero(self.found != self.expected)
 
     @property
     def first(self) -> int:
-        """The first inference with another output."""
+        """The first inference whose output differs."""
         return int(self.wrong[0])
 
 
@@ -157,19 +157,19 @@ def explain_besides_reset(difference: Difference, golden: Streamer, *, thorough:
 
 
 def explain_by_reset(difference: Difference, golden: Streamer) -> Explanation | None:
-    """A reset that does nothing: the golden goes on from the clips before, and gives the same."""
+    """A reset without effect: the golden engine, without a reset, gives the same outputs."""
     if not len(difference.before):
         return None
     golden.reset()
     golden.outputs(difference.before)
     if not np.array_equal(golden.outputs(difference.frames), difference.found):
         return None
-    message = "the reset between two clips does not put the streaming state back: it goes on from the clip before"
+    message = "the reset between two clips does not restore the streaming state: it continues from the clip before"
     return Explanation("reset", message)
 
 
 def explain_by_order(difference: Difference, golden: Streamer, *, thorough: bool = True) -> Explanation | None:
-    """Slices in an order in which the golden gives every output; unless `thorough`, the same in every frame."""
+    """An order of slices with which the golden engine gives every output; the same in all frames unless `thorough`."""
     result, quickly = difference.found, difference.first + 1
     for frames, account in _reorderings(difference, thorough=thorough):
         if _gives(golden, frames, result, quickly) and _gives(golden, frames, result):
@@ -178,7 +178,7 @@ def explain_by_order(difference: Difference, golden: Streamer, *, thorough: bool
 
 
 def explain_by_damage(difference: Difference) -> Explanation | None:
-    """One output, and no later one."""
+    """A single damaged output, with all later ones right."""
     if len(difference.wrong) > 1:
         return None
     result, expected = int(difference.found[difference.first]), int(difference.expected[difference.first])
@@ -186,11 +186,11 @@ def explain_by_damage(difference: Difference) -> Explanation | None:
     message = (
         f"one output alone is wrong, {result} for {expected} ({bits} of its bits), and no later one: the model ran"
     )
-    return Explanation("output", f"{message} rightly, and the result was damaged behind it")
+    return Explanation("output", f"{message} correctly, and the result was damaged after it")
 
 
 def _gives(golden: Streamer, frames: Frames, outputs: Outputs, count: int | None = None) -> bool:
-    """Whether the golden engine makes these outputs of these frames; of the first `count`, to be quick."""
+    """Whether the golden engine gives these outputs for these frames; only the first `count`, to be quick."""
     golden.reset()
     return np.array_equal(golden.outputs(frames[:count]), outputs[:count])
 

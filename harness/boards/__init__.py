@@ -1,1 +1,1 @@
-"""Boards: which there are, where each is plugged in, and whose turn it is."""
+"""Boards: the inventory, the ports, the leases, and the flashing."""

@@ -1,7 +1,6 @@
-"""The board that a test gets: a fitting one, leased for the length of the test, the same again where it can be.
+"""Gives a test a suitable board, leased for the duration of the test, and the same board again where possible.
 
-A lease is never kept between tests: with more workers than boards, a worker that waits for a board would wait for a
-worker that waits for it.
+A lease is never kept between tests: with more workers than boards, two workers could wait for each other.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ class BoardSource(Protocol):
         ...
 
     def lease(self, chips: Collection[str] = ()) -> AbstractContextManager[Board]:
-        """Give a board of one of these chips (of any, if none are named), at the port where it is now."""
+        """Give a board with one of these chips (with any, if the list is empty), at its current port."""
         ...
 
     def discard(self, board: Board) -> None:
-        """Do without a board that does not answer any more."""
+        """Stop using a board that no longer answers."""
         ...
 
 
 class BoardPool:
-    """The boards that one worker may use; with `worker` each worker begins at another."""
+    """The boards that a worker may use; with `worker`, each worker begins at a different board."""
 
     def __init__(self, boards: Sequence[Board], *, worker: int, wait: float, purpose: str) -> None:
         first = worker % max(1, len(boards))
@@ -46,12 +45,12 @@ class BoardPool:
         self._wait, self._purpose = wait, purpose
 
     def chips(self) -> frozenset[str]:
-        """The chips there are."""
+        """The chips of these boards."""
         return frozenset(board.chip for board in self._boards)
 
     @contextmanager
     def lease(self, chips: Collection[str] = ()) -> Iterator[Board]:
-        """Lease a board of one of these chips (of any, if none are named), at the port where it is now.
+        """Lease a board with one of these chips (with any, if the list is empty), at its current port.
 
         Raises:
             BoardBusyError: None became free in time.
@@ -68,25 +67,25 @@ class BoardPool:
             yield replace(lease.board, port=find_port(lease.board, scan()))
 
     def discard(self, board: Board) -> None:
-        """Leave a board out from now on, as long as there are others: free as it is, it would be taken each time."""
+        """Leave a board out from now on while others remain: it is free, so it would be taken each time."""
         others = [item for item in self._boards if item.id != board.id]
         self._boards = others or self._boards
 
 
 class OwnVirtualBoard:
-    """A virtual board for one worker alone, started when it is first asked for."""
+    """A virtual board for a single worker, started at first use."""
 
     def __init__(self, chip: str) -> None:
         self._chip = chip
         self._board: VirtualBoard | None = None
 
     def chips(self) -> frozenset[str]:
-        """The one chip."""
+        """The chip of the virtual board."""
         return frozenset({self._chip})
 
     @contextmanager
     def lease(self, chips: Collection[str] = ()) -> Iterator[Board]:
-        """Give the board, which nobody else knows of.
+        """Give the board; no other process knows it.
 
         Raises:
             VirtualBoardError: It does not start.
@@ -101,7 +100,7 @@ class OwnVirtualBoard:
         self.close()
 
     def close(self) -> None:
-        """Take its power away."""
+        """Switch the board off."""
         board, self._board = self._board, None
         if board is not None:
             board.close()

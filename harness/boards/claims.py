@@ -16,7 +16,7 @@ class BoardBusyError(MwwError):
 
 
 class LeaseError(MwwError):
-    """What keeps leases cannot be used: lock files, or a lab's coordinator."""
+    """Lock files, or a lab's coordinator, cannot be used."""
 
     code = "lease"
 
@@ -45,27 +45,27 @@ class Holder:
 
 
 class Claim(Protocol):
-    """A wish for a board, from the first asking to the giving back."""
+    """A claim for a board, from the first request until the board is given back."""
 
     def poll(self) -> Board | None:
-        """The board at the port where it is now, once this process has it; None before that.
+        """The board at its current port, once this process has it; None before that.
 
         Raises:
-            MwwError: It will never be.
+            MwwError: This process can never get it.
         """
         ...
 
     def release(self) -> None:
-        """Give the board back, or ask for it no longer; harmless a second time."""
+        """Give the board back, or withdraw the claim; harmless a second time."""
         ...
 
     def forget(self) -> None:
-        """In a forked child: let go of what would outlive the process whose claim this is."""
+        """In a forked child: release what would outlive the process that owns the claim."""
         ...
 
 
 class LeaseProvider(Protocol):
-    """Who gives boards out, one user at a time.
+    """Gives boards out, to one user at a time.
 
     Attributes:
         patience: Seconds that a claim for a free board may take.

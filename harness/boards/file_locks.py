@@ -1,6 +1,6 @@
-"""Leases of this machine's boards: locks that the kernel drops when their holder dies.
+"""Leases of this machine's boards: file locks, which the kernel drops when their holder dies.
 
-A lock is keyed on what the board is (serial number and MAC), never on where it is plugged in.
+A lock belongs to the board (serial number and MAC), never to the port where it is plugged in.
 """
 
 from __future__ import annotations
@@ -86,11 +86,11 @@ class _FileClaim:
     def release(self) -> None:
         """See `Claim`."""
         for path in self._locks:
-            path.unlink(missing_ok=True)  # while it is still locked; who has opened it by now will notice
+            path.unlink(missing_ok=True)  # while it is still locked; a process that has it open already will notice
         self.forget()
 
     def forget(self) -> None:
-        """Close the locks; the board stays taken where another process has copies of them."""
+        """Close the locks; the board stays leased where another process holds copies of them."""
         while self._locks:
             os.close(self._locks.popitem()[1])
 
@@ -107,8 +107,8 @@ def _lock_files(name: str) -> list[Path]:
 def _try_lock(board: Board, purpose: str) -> dict[Path, int] | None:
     """Lock all of a board's names, or none.
 
-    Each user has files of their own, which nobody else can remove or write to. Whoever has locked a file looks at
-    everybody else's: of two users, at most one finds no other's locked.
+    Each user has files of their own, which nobody else can remove or write to. A process that has locked its file
+    checks the files of all other users, so at most one of two users gets the board.
     """
     since = datetime.now(timezone.utc).isoformat("T", "seconds")
     note = json.dumps(asdict(Holder(board.id, os.getpid(), current_user(), since, purpose))).encode()
@@ -142,7 +142,7 @@ def _locked_by_another(path: Path, own: int) -> bool:
 
 
 def _open_to_look(path: Path) -> int | None:
-    """Open a lock file that may be anybody's; None where it is gone, or was never one."""
+    """Open a lock file of any user; None where it is gone or is not a lock file."""
     try:
         return _regular(path, os.open(path, _FLAGS | os.O_RDONLY))
     except (OSError, LeaseError):
@@ -168,13 +168,13 @@ def _open_locked(path: Path) -> int | None:
             current = None
         if current is not None and os.path.samestat(current, os.fstat(lock)):
             return lock
-        os.close(lock)  # cleaned away between opening and locking: that lock excludes nobody
+        os.close(lock)  # removed between opening and locking: such a lock excludes nobody
 
 
 def _regular(path: Path, lock: int) -> int:
     if not stat.S_ISREG(os.fstat(lock).st_mode):
         os.close(lock)
-        raise LeaseError(f"{path} is not a lock file", hint="somebody put something else there: remove it")
+        raise LeaseError(f"{path} is not a lock file", hint="another program put something else there: remove it")
     return lock
 
 
@@ -183,7 +183,7 @@ def _check_mine(path: Path, lock: int) -> None:
     status = os.fstat(lock)
     if status.st_uid != os.geteuid() or status.st_nlink > 1:
         os.close(lock)
-        raise LeaseError(f"{path} is not this user's lock file", hint="somebody put it there: remove it")
+        raise LeaseError(f"{path} is not this user's lock file", hint="another user put it there: remove it")
 
 
 def _flock(lock: int, kind: int) -> bool:
@@ -197,7 +197,7 @@ def _flock(lock: int, kind: int) -> bool:
 
 
 def _read_holder(lock: int, board: Board) -> Holder:
-    """What the holder wrote, or `unknown` where that is nothing usable."""
+    """What the holder wrote, or `unknown` where it cannot be used."""
     try:
         note = json.loads(os.pread(lock, _MAX_HOLDER_BYTES, 0))
         texts = [str(note[key])[:100] for key in ("board", "user", "since", "purpose")]

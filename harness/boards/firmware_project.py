@@ -22,7 +22,7 @@ from mww.tflite.model_file import read_model
 from mww.verification import verify_esphome_compatibility
 
 SOURCES: Final = "mww_harness"
-"""Folder of a project that belongs to us, and is replaced as a whole."""
+"""Folder of a project that belongs to mww-harness, and is replaced as a whole."""
 
 _MODELS: Final = "models"
 _WAKE_WORD_FILE: Final = "wake-word.yaml"
@@ -52,7 +52,7 @@ class FirmwareProject:
 
 
 def board_names() -> tuple[str, ...]:
-    """The boards that there is firmware for."""
+    """The boards with firmware."""
     return tuple(sorted(path.stem for path in (firmware_dir() / "boards").glob("*.yaml")))
 
 
@@ -82,7 +82,7 @@ def write_project(
     if not config.exists():
         contents[config] = _config(board, microphone=microphone).encode(errors="replace")
     elif microphone:
-        raise UsageError(f"{config} is there, and is not overwritten", hint="choose another --output, or remove it")
+        raise UsageError(f"{config} exists, and is not overwritten", hint="choose another --output, or remove it")
     wake_word = folder / _WAKE_WORD_FILE if manifests else None
     if wake_word:
         loaded = [_checked(path) for path in manifests]
@@ -96,7 +96,7 @@ def write_project(
 
 
 def find_image(path: Path) -> Path:
-    """The factory image that a path means: the file itself, or in a project's folder what was built last.
+    """The factory image for a path: the file itself, or the newest build in a project's folder.
 
     Raises:
         InputError: The folder holds no image, or images of several boards.
@@ -124,14 +124,14 @@ def _sources() -> Iterator[tuple[Path, bytes]]:
 
 
 def _remove_stale(folder: Path, kept: set[Path]) -> None:
-    """Remove an older version's files, which ESPHome would build too."""
+    """Remove the files of an older version, which ESPHome would build too."""
     try:
         for path in folder.rglob("*"):
             if path.suffix in _COMPONENT_SUFFIXES and path not in kept:
                 path.unlink()
     except OSError as error:
         raise OutputError(
-            f"cannot remove {error.filename}: {error.strerror}", hint="choose another --output, or remove it by hand"
+            f"cannot remove {error.filename}: {error.strerror}", hint="choose another --output, or remove it yourself"
         ) from error
 
 
@@ -154,7 +154,7 @@ def _config(board: str, *, microphone: bool) -> str:
 
 
 def _microphone(board: str) -> dict[str, Any]:
-    """How a board hears: its `hardware` as YAML, and `channels` and `gain_factor` of the microphone `mic` in it."""
+    """A board's microphone: its `hardware` as YAML, and `channels` and `gain_factor` of the microphone `mic` in it."""
     path = firmware_dir() / "examples" / "microphones.yaml"
     entry: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))[board]
     return {**entry, "channels": entry["channel"]}
@@ -215,13 +215,13 @@ def wake_word_config(board: str, file_name: str, manifests: Sequence[Manifest], 
 
 
 def _newest_minimum(manifests: Sequence[Manifest], vad: Manifest | None) -> str | None:
-    """The newest of the releases that manifests ask for; None where none of them asks."""
+    """The newest ESPHome release that the manifests require; None where no manifest requires a release."""
     asked = [manifest.minimum_esphome_version for manifest in (*manifests, *([vad] if vad else []))]
     return max(filter(None, asked), key=lambda text: [int(part) for part in re.findall(r"\d+", text)], default=None)
 
 
 class _BoardLoader(yaml.SafeLoader):
-    """Reads our own boards' YAML; an `!include` stays the path that it names."""
+    """Reads the YAML of the project's own boards; an `!include` stays the path that it names."""
 
 
 def _include(loader: _BoardLoader, node: yaml.Node) -> str:

@@ -1,6 +1,6 @@
-"""Firmware and models onto a board, by esptool's public functions: only what differs is written, and then verified.
+"""Writes firmware and models to a board with esptool's public functions.
 
-esptool prints nothing here, and its errors become ours.
+Only what differs is written, and then verified. esptool prints nothing here, and its errors become `FlashingError`.
 """
 
 from __future__ import annotations
@@ -43,23 +43,28 @@ if TYPE_CHECKING:
 
 
 ROM_BAUD: Final = 115_200
-"""What every bootloader starts at."""
+"""Every bootloader starts at this baud rate."""
 _TIMEOUT: Final = 3.0
-"""Seconds: esptool's own default. A port that has it is not set up anew at each command, which takes rfc2217 100 ms."""
+"""Seconds: esptool's own default. A port with this timeout is not set up again at each command, which takes rfc2217 100
+ms.
+"""
 
 _VANISHED: Final = (OSError, termios.error, TypeError, AttributeError, struct.error)
-"""What pyserial and esptool raise when a port goes away under them: the last three over answers that make no sense."""
+"""What pyserial and esptool raise when a port disappears; the last three come from an answer that makes no sense."""
 
 _log = logging.getLogger(__name__)
 
-"""Takes what is being done, and how much of how much."""
+"""Takes a description of the step, the bytes done, and the total."""
 
 _FIRST_ENTRIES: Final = 0x200
 """Bytes: room for 14 partitions, the digest, and the erased entry that ends a table."""
 
 
 class _Sink:
-    """Where esptool's progress goes. It has one logger a process, and before version 5.4 takes only its class."""
+    """Receives esptool's progress.
+
+    esptool has one logger for each process, and before version 5.4 accepts only its class.
+    """
 
     report: Progress = staticmethod(no_progress)
     what = ""
@@ -92,7 +97,7 @@ def connected(url: str, before: str) -> Iterator[Connection]:
 
 @contextmanager
 def progress_of(what: str, report: Progress) -> Iterator[None]:
-    """Report the progress of what esptool does within as that of `what`."""
+    """Report esptool's progress inside the block as the progress of `what`."""
     _Sink.what, _Sink.report = what, staticmethod(report)
     try:
         yield
@@ -132,7 +137,7 @@ def _has_lines(port: serial.SerialBase) -> bool:
 
 @contextmanager
 def _failures(port: str) -> Iterator[None]:
-    """Turn esptool's failures into FlashingError."""
+    """Raise esptool's failures as FlashingError."""
     from esptool.util import FatalError
 
     try:
@@ -143,20 +148,20 @@ def _failures(port: str) -> Iterator[None]:
         text = " ".join(str(error).split("\nFor troubleshooting")[0].split())
         raise FlashingError(f"{port}: {text}", hint=_hint_for(text)) from error
     except _VANISHED as error:
-        raise FlashingError(f"{port} went away: {error}", hint="look at the cable and the board's power") from error
+        raise FlashingError(f"{port} went away: {error}", hint="check the cable and the board's power") from error
 
 
 def _hint_for(text: str) -> str:
     if "connect" in text or "boot mode" in text:
-        return "hold BOOT while you press and release RESET (EN), then run it again; look at the cable and the port"
+        return "hold BOOT while you press and release RESET (EN), then run it again; check the cable and the port"
     if "MD5" in text or "Verification" in text:
-        return "run it again with a lower --baud; if it stays, the flash is worn"
+        return "run it again with a lower --baud; if the error stays, the flash is worn out"
     return "run it again with a lower --baud, such as 115200"
 
 
 @cache
 def _quieten() -> None:
-    """Give esptool a logger that prints nothing, once: esptool keeps the first logger."""
+    """Give esptool a logger that prints nothing; once, because esptool keeps its first logger."""
     from esptool.logger import TemplateLogger, log
 
     class Quiet(TemplateLogger):  # type: ignore[misc]
@@ -182,11 +187,11 @@ def _quieten() -> None:
 
 @dataclass(frozen=True, slots=True)
 class FlashJob:
-    """What to write where.
+    """What to write, and to which board.
 
     Attributes:
         port: A device path or pyserial URL.
-        chip: Which the board must have, as esptool spells it; "auto" for any.
+        chip: The chip that the board must have, as esptool spells it; "auto" for any.
         firmware: Gives the factory image for a chip's name; None to leave the firmware as it is.
         models: Records for the model partition, or what reads them, which is then called while the chip gets ready;
             none to leave it as it is.
@@ -206,7 +211,7 @@ class FlashJob:
 
 @dataclass(frozen=True, slots=True)
 class PartResult:
-    """One part of the flash, and whether it had to be written."""
+    """A part of the flash, and whether it had to be written."""
 
     name: str
     offset: int
@@ -216,7 +221,7 @@ class PartResult:
 
 @dataclass(frozen=True, slots=True)
 class FlashReport:
-    """What was done."""
+    """The result of flashing."""
 
     chip: str
     mac: str
@@ -261,7 +266,7 @@ def _models(job: FlashJob) -> tuple[ModelRecord, ...]:
 
 
 def _checked_chip(esp: Any, job: FlashJob) -> str:
-    """The chip's name, once it is the chip asked for and plain images cannot break it."""
+    """The chip's name, after the checks that it is the requested chip and that it can run plain images."""
     chip = str(esp.CHIP_NAME).lower().replace("-", "")
     if job.chip not in ("auto", chip):
         raise FlashingError(f"the board at {job.port} has an {esp.CHIP_NAME}, not {job.chip}", hint=f"--chip {chip}")
@@ -273,7 +278,7 @@ def _checked_chip(esp: Any, job: FlashJob) -> str:
     if message is not None:
         raise FlashingError(
             f"the chip at {job.port} has {message} enabled, so plain images would not run on it",
-            hint="use a board without burnt security eFuses",
+            hint="use a board whose security eFuses are not set",
         )
     return chip
 
@@ -290,7 +295,7 @@ def _firmware_for(esp: Any, chip: str, mac: bytes, firmware: Callable[[str], byt
 
 
 def _prepare(esp: Any, job: FlashJob) -> Any:
-    """Start the stub and speed up."""
+    """Start esptool's stub and raise the baud rate."""
     from esptool.cmds import attach_flash, run_stub
 
     esp = run_stub(esp)
@@ -306,21 +311,21 @@ def _flash_size(esp: Any) -> int:
 
     size = flash_size_bytes(detect_flash_size(esp))
     if size is None:
-        raise FlashingError("the flash does not say how large it is", hint="look at the board's flash chip")
+        raise FlashingError("the flash does not report its size", hint="check the board's flash chip")
     return int(size)
 
 
 def _model_part(
     esp: Any, image: FactoryImage | None, models: Sequence[ModelRecord], flash_size: int
 ) -> Iterator[FlashPart]:
-    """The model partition's content, where the board's partition table, or the new one, says that it goes."""
+    """The model partition's content, at the offset from the new partition table, or from the board's."""
     if not models:
         return
     partition = find_model_partition(image.partitions if image else _read_partitions(esp, flash_size))
     if partition is None:
         raise FlashingError(
             "the board's firmware has no model partition",
-            hint="add --firmware FACTORY.bin, which mww firmware helps make",
+            hint="add --firmware FACTORY.bin; mww firmware makes the project that builds it",
         )
     from harness.link.model_table import partition_image
 
@@ -329,7 +334,7 @@ def _model_part(
 
 def _read_partitions(esp: Any, flash_size: int) -> tuple[Partition, ...]:
     data = esp.read_flash(PARTITION_TABLE_OFFSET, _FIRST_ENTRIES)
-    if ERASED_ENTRY not in data:  # a long table: the rest takes as long as half a model
+    if ERASED_ENTRY not in data:  # a long table: reading the rest takes as long as half a model
         data += esp.read_flash(PARTITION_TABLE_OFFSET + _FIRST_ENTRIES, TABLE_SIZE - _FIRST_ENTRIES)
     try:
         return parse_partition_table(data, flash_size)
@@ -352,7 +357,7 @@ def _check_fit(image: FactoryImage | None, parts: Sequence[FlashPart], flash_siz
 
 
 def _write(esp: Any, parts: Sequence[FlashPart], progress: Progress) -> tuple[PartResult, ...]:
-    """Write what differs; esptool reads the digest of each part back and fails where it is another."""
+    """Write what differs; esptool reads back the digest of each part and fails where it differs."""
     from esptool.cmds import write_flash
 
     differing = [part for part in parts if esp.flash_md5sum(part.offset, len(part.data)) != _md5(part.data)]

@@ -1,6 +1,6 @@
-"""The inventory: which boards belong to this machine, parsed from YAML once, at the edge.
+"""The inventory: the boards of this machine, read from YAML.
 
-Where a board is plugged in is `harness.serial.ports`' question, who may use it now `harness.boards.leases`'.
+`harness.serial.ports` knows where each board is plugged in; `harness.boards.leases` decides who may use it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mww.core.yaml_reader import read_yaml
 from mww.esphome.chips import CHIP_NAMES
 
 DEFAULT_MAP: Final = Path("boards.yaml")
-"""Where `mww boards` looks without `--map`, after the environment's `MWW_BOARDS`."""
+"""The default of `--map`, if `MWW_BOARDS` is not set in the environment."""
 
 _MAX_BOARDS: Final = 1000
 _MAX_TEXT: Final = 1000
@@ -34,7 +34,7 @@ _MAC = re.compile(r"[0-9A-F]{2}([:-]?[0-9A-F]{2}){5}", re.IGNORECASE)
 
 
 class PowerCycleError(MwwError):
-    """A board's power could not be taken away and given back."""
+    """A board could not be power-cycled."""
 
     code = "power-cycle"
 
@@ -50,9 +50,9 @@ class Board:
     """One board of the inventory.
 
     Attributes:
-        id: What people call it; unique in its inventory.
+        id: Its name; unique in its inventory.
         chip: As `mww.esphome.chips` spells it.
-        product: What is printed on it.
+        product: The product's name, as printed on the board.
         serial: The USB serial number of its port, which finds it under any tty name.
         mac: The chip's own address; on USB-Serial-JTAG it is also the USB serial number.
         port: A hint, used where the serial number does not tell: a device path or any pyserial URL.
@@ -76,25 +76,25 @@ class Board:
 
     @property
     def identities(self) -> tuple[str, ...]:
-        """Every name that another inventory could know this board by, in one order for all."""
+        """Every name under which another inventory could list this board, always in the same order."""
         return tuple(sorted({identity(name) for name in (self.serial, self.mac) if name}))
 
     @property
     def locks(self) -> tuple[str, ...]:
-        """What a lease locks: its identities, and a port that is an address, since that may be named alone."""
+        """What a lease locks: the identities, and a port that is an address, which is usable without an inventory."""
         address = {identity(self.port)} if "://" in self.port else set()
         return tuple(sorted({*self.identities, *address}))
 
 
 def identity(serial: str) -> str:
-    """The one spelling of a serial number or MAC; a MAC is the same board however its bytes are separated."""
+    """The normal spelling of a serial number or MAC; the separators of a MAC make no difference."""
     if _MAC.fullmatch(serial):
         return "mac:" + re.sub("[:-]", "", serial).upper()
     return "serial:" + serial.upper()
 
 
 def inventory_path(given: Path | None) -> Path:
-    """The inventory to read: the one given, else `MWW_BOARDS`, else `boards.yaml` in the current folder."""
+    """The inventory to read: the given path, else `MWW_BOARDS`, else `boards.yaml` in the current folder."""
     return given or Path(os.environ.get("MWW_BOARDS") or DEFAULT_MAP)
 
 
@@ -134,7 +134,7 @@ def _parse_board(entry: Fields) -> Board:
 
 
 def _in_lab(entry: Fields, port: str) -> bool:
-    """Whether a lab is asked for the board, by tags in place of a serial number."""
+    """Whether a lab provides the board, by tags instead of a serial number."""
     if not in_lab(port):
         return False
     try:
@@ -164,14 +164,14 @@ def _refuse_doubles(document: Fields, boards: tuple[Board, ...]) -> None:
 
 
 def power_cycle(board: Board, *, timeout: float = _POWER_CYCLE_SECONDS) -> None:
-    """Take a board's power away and give it back, by its inventory's command.
+    """Power-cycle a board with the command in its inventory.
 
     Raises:
         PowerCycleError: It has no command, or the command failed or did not end in `timeout` seconds.
     """
     if not board.power_cycle:
-        hint = "give it a power_cycle in the inventory: a command as a list of words"
-        raise PowerCycleError(f"nothing can power-cycle board {board.id}", hint=hint)
+        hint = "add power_cycle to it in the inventory: a command as a list of words"
+        raise PowerCycleError(f"board {board.id} has no command for a power cycle", hint=hint)
     command = shlex.join(board.power_cycle)
     try:
         done = subprocess.run(

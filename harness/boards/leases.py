@@ -1,6 +1,6 @@
-"""Leases of boards: one at a time, from any provider, and none that outlives its process for long.
+"""Leases of boards, from any provider; a lease does not outlive its process for long.
 
-A leased board also has its serial port here, where it is now.
+This module also finds the serial port where a leased board is plugged in now.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _held: weakref.WeakSet[Lease] = weakref.WeakSet()
 
 
 def find_port(board: Board, ports: Sequence[SerialPort]) -> str:
-    """The port a board is at now, as pyserial opens it.
+    """The port where a board is now, as pyserial opens it.
 
-    The serial number decides; the inventory's port only where no listed port has it, or several do. A port whose own
-    serial number is another's is never taken.
+    The serial number decides; the inventory's port is used only where no listed port has that number, or several have
+    it. A port with a different serial number is never taken.
 
     Raises:
-        PortMissingError: The board is at no port, or it cannot be reported at which.
+        PortMissingError: The board is at no port, or at several possible ports.
     """
     if in_lab(board.port):
         return board.port
@@ -52,24 +52,24 @@ def find_port(board: Board, ports: Sequence[SerialPort]) -> str:
     if there is None and board.port and Path(board.port).exists():
         return board.port
     wanted = board.serial or board.mac
-    hint = f"nothing listed has {wanted}: is it plugged in, and by a data cable? mww boards scan lists what is"
+    hint = f"no listed port has {wanted}: is the board plugged in with a data cable? mww boards scan lists the ports"
     raise PortMissingError(f"board {board.id} is at no port", hint=hint)
 
 
 def _belongs_to_another(board: Board, port: SerialPort) -> bool:
-    """Whether the port names itself, and not by a name that this board could have."""
+    """Whether the port has a serial number that this board cannot have."""
     named = identity(port.serial) if port.serial else ""
     return bool(named) and (bool(board.serial) or named.startswith("mac:"))
 
 
 def board_at(port: str, ports: Sequence[SerialPort]) -> Board:
-    """The board at a port that no inventory names, known by the port's serial number, or else by the port itself."""
+    """The board at a port that no inventory lists, identified by the port's serial number, or by the port itself."""
     there = next((item for item in ports if same_device(item.device, port)), None)
     return Board(id=port, chip="", serial=there.serial if there and there.serial else port, port=port)
 
 
 class Lease(Closing):
-    """A board that nobody else uses, until `close`, the end of the `with`, or the death of this process."""
+    """A board for exclusive use until `close`, the end of the `with`, or the end of this process."""
 
     def __init__(self, board: Board, claim: Claim) -> None:
         self.board = board
@@ -78,7 +78,7 @@ class Lease(Closing):
 
     @property
     def held(self) -> bool:
-        """Whether it is not closed yet."""
+        """Whether the lease is still held."""
         return self._claim is not None
 
     def close(self) -> None:
@@ -88,14 +88,14 @@ class Lease(Closing):
             claim.release()
 
     def forget(self) -> None:
-        """Let go of a forked child's copy; the board stays the parent's."""
+        """Close the copy in a forked child; the parent keeps the board."""
         claim, self._claim = self._claim, None
         if claim is not None:
             claim.forget()
 
 
 def _forget_in_child() -> None:
-    """Close a forked child's copies, which would outlive this process and keep its boards taken."""
+    """Close the copies in a forked child, which would keep the boards leased after this process ends."""
     for lease in list(_held):
         lease.forget()
 
@@ -109,9 +109,9 @@ def acquire(board: Board, *, purpose: str, timeout: float | None = None) -> Leas
 
 
 def acquire_any(boards: Sequence[Board], *, purpose: str, timeout: float | None = None) -> Lease:
-    """Lease the first of `boards` that is free, in their order, waiting up to `timeout` seconds for one.
+    """Lease the first of `boards` that is free, in their order, waiting up to `timeout` seconds.
 
-    With None a board of this machine is not waited for, and one of a lab as long as its queue is worth.
+    With None, a board of this machine is not waited for, and a board of a lab as long as its provider's `queue` says.
 
     Raises:
         BoardBusyError: None became free; the message says who holds them.
@@ -122,7 +122,7 @@ def acquire_any(boards: Sequence[Board], *, purpose: str, timeout: float | None 
         claims: list[Claim] = []
         while True:
             for index, board in enumerate(boards):
-                if index == len(claims):  # in their order: the next is asked for once this one is not free at once
+                if index == len(claims):  # in their order: ask for the next board when this board is not free at once
                     claims.append(_provider(board).claim(board, purpose))
                     stack.callback(claims[index].release)
                 result = claims[index].poll()
@@ -140,9 +140,9 @@ def acquire_any(boards: Sequence[Board], *, purpose: str, timeout: float | None 
 
 @contextmanager
 def hold_port(port: str, *, purpose: str) -> Iterator[Board]:
-    """Lease the board at a port that no inventory named, unless this process already has it.
+    """Lease the board at a port that no inventory lists, unless this process already has it.
 
-    Gives the board, whose `port` is where it is and whose `id` is what people may call it by.
+    Gives the board with its current `port`, and an `id` to call it by.
 
     Raises:
         BoardBusyError: Somebody else holds it.

@@ -29,25 +29,25 @@ VERBS: Final = {
     "manifest": "A manifest for a model, or a repaired one.",
     "optimize": "The same model in a smaller file and arena.",
     "arena": "The tensor arena per chip, to the byte.",
-    "budget": "Several models on one device: flash, memory and time per chip.",
+    "budget": "What several models on one device need: flash, memory and time per chip.",
     "analyze": "What a model is made of, as text, JSON or a page.",
     "compare": "What two models differ in.",
     "features": "WAV clips to the features that the device sees.",
     "listen": "What a device would do with this machine's sound, live.",
     "record": "Golden outputs of a model on clips.",
-    "synth": "From a phrase to labelled clips: the phrase, near misses, negatives.",
+    "synth": "Labelled clips of synthetic speech for a phrase: positives, near misses, negatives.",
     "cutoff": "A better cutoff for a wake word, by labelled clips.",
     "run": "Stream clips through a target and judge every output.",
     "compare-runs": "What changed between two runs.",
     "matrix": "The same models over ESPHome releases, library versions and chips.",
-    "bisect": "Why a target's outputs are not the golden ones, down to the operator.",
+    "bisect": "Why a target's outputs differ from the golden outputs, down to the operator.",
     "virtual": "Serve a virtual ESP32.",
     "firmware": "An ESPHome project with the harness's firmware for a board.",
     "flash": "Write firmware and models to a board.",
     "boards": "The boards of this machine: inventory, ports, who uses them.",
-    "bench": "How fast and how small, against what you would otherwise do.",
-    "demo": "The whole way on a real wake word, in a minute.",
-    "explain": "What a log of ESPHome says went wrong, and the cure.",
+    "bench": "Benchmarks: speed and size, compared with the usual alternatives.",
+    "demo": "Everything on a real wake word, in a minute.",
+    "explain": "What went wrong on a device, from its ESPHome log, and the cure.",
     "doctor": "What this machine can do, and what is missing.",
 }
 """Verb to one-line help; the module is `harness.cli.<verb>`, its command `command`."""
@@ -55,14 +55,14 @@ VERBS: Final = {
 INTERRUPTED: Final = 130
 
 _SMALL_PRODUCTS: Final = ("run", "record", "cutoff", "bisect", "demo", "bench")
-"""Verbs whose matrix products are small, and decide how long they take."""
+"""Verbs whose time is spent in small matrix products."""
 
 
 class LazyGroup(click.Group):
-    """A group that imports a verb when it is called, and lists verbs without importing any."""
+    """A group that imports a verb only when it is called; listing the verbs imports nothing."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the verbs in the order of a user's day."""
+        """Return the verbs in the order in which users need them."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -83,23 +83,23 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "--version", prog_name="mww")
-@click.option("--debug", is_flag=True, help="Show a traceback for errors, and what was ignored.")
+@click.option("--debug", is_flag=True, help="Show a traceback for errors, and ignored exceptions.")
 def mww(debug: bool) -> None:  # `execute` has already taken --debug out; here it stands for the help
     """Export ESPHome wake words and prove, byte for byte, that they run on the device."""
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run `mww` and exit: 0 holds, 1 does not hold, 2 could not be carried out, 130 interrupted."""
+    """Run `mww` and exit: 0 holds, 1 does not hold, 2 error, 130 interrupted."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     sys.exit(execute(mww, arguments))
 
 
 def execute(command: click.Command, arguments: Sequence[str], *, name: str | None = None) -> int:
-    """Run a click command on the edge of the process, by its own or another name, and return its exit code."""
+    """Run a click command as a process does, under its own or another name, and return its exit code."""
     _open_closed_streams()
     as_json = "--json" in arguments
     debug = "--debug" in arguments
-    words = [argument for argument in arguments if argument != "--debug"]  # taken in any place, for every verb
+    words = [argument for argument in arguments if argument != "--debug"]  # accepted in any place, for every verb
     logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, format="%(levelname)s: %(message)s")
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -126,24 +126,24 @@ def execute(command: click.Command, arguments: Sequence[str], *, name: str | Non
 
 
 def _open_closed_streams() -> None:
-    """Give output that was closed before the start a place to go."""
+    """Replace standard streams that were closed before the start."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 -- open to the end
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 -- stays open to the end
 
 
 def _refused_by_the_system(error: OSError | MemoryError | UnicodeEncodeError) -> MwwError:
-    """What no reader or writer expected: a path that cannot even be looked at, a full disk, too little memory."""
+    """The error for what no reader or writer expects: an unusable path, a full disk, too little memory."""
     if isinstance(error, UnicodeEncodeError):
         return InputError("a name or text is not Unicode", hint="rename the file, or remove what is not UTF-8 from it")
     if isinstance(error, MemoryError):
-        return InputError("the memory of this machine does not suffice", hint="give smaller files, or fewer at a time")
+        return InputError("this machine does not have enough memory", hint="give smaller files, or fewer at a time")
     reason = error.strerror or type(error).__name__
     if error.filename is None:
-        return InputError(f"the system refuses: {reason}", hint="--debug shows what was asked of it")
+        return InputError(f"the system refuses: {reason}", hint="--debug shows the call")
     return InputError(f"cannot use {error.filename}: {reason}", hint="give a path that you may use")
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> NoReturn:
-    """Treat SIGTERM as Ctrl-C, so that everything that cleans up does."""
+    """Treat SIGTERM like Ctrl-C, so that everything is cleaned up."""
     raise KeyboardInterrupt

@@ -19,7 +19,7 @@ from mww.esphome.manifest import is_manifest, load_manifest, refused_by_esphome
 @click.option("--html", "page", type=click.Path(path_type=Path), metavar="FILE", help="Write one self-contained page.")
 @json_option
 def command(file: Path, page: Path | None, as_json: bool) -> int:
-    """Take FILE, a .tflite model or a manifest, apart: layers, state, memory, time and checks.
+    """Describe FILE, a .tflite model or a manifest: layers, state, memory, time and checks.
 
     Exits with 0, or with 2 if FILE cannot be read; mww verify judges.
     """

@@ -33,7 +33,7 @@ _KINDS: Final = {HEAD_KIND: "activations and scratch (head)", **TAIL_KINDS}
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What the command line names: a model, with its manifest if it has one, and the size to judge or probe with."""
+    """The model of the command line, its manifest if there is a manifest, and the size to judge or probe with."""
 
     path: Path
     model: ModelFile
@@ -57,7 +57,13 @@ class _Asked:
     metavar="NAME|all",
     help="Library versions to predict for, such as esp-nn=1.2.1; repeatable. The default is ESPHome's own.",
 )
-@click.option("--esphome", "releases", multiple=True, metavar="RELEASE", help="What a release builds with; repeatable.")
+@click.option(
+    "--esphome",
+    "releases",
+    multiple=True,
+    metavar="RELEASE",
+    help="Predict for the libraries that a release builds with; repeatable.",
+)
 @click.option("--from-run", type=click.Path(path_type=Path), metavar="RUN.json", help="A run on a board; see --write.")
 @click.option("--write", is_flag=True, help="Put the run's measured use plus 10 % into the manifest.")
 @json_option
@@ -73,12 +79,12 @@ def command(
 ) -> int:
     """Predict the tensor arena that FILE, a .tflite model or a manifest, needs on each chip.
 
-    Exits with 0, or for a manifest with 1 if the model does not fit its tensor_arena_size on a chip; 2 if there is no
-    figure to give.
+    Exits with 0, or for a manifest with 1 if the model does not fit its tensor_arena_size on a chip; 2 if it cannot be
+    predicted.
     """
     runtimes = select_runtimes(names, releases)
     if newer := assumed_warning(build for release in releases for build in builds_with(release)):
-        warn(newer, "name the library versions with --runtime where you know them")
+        warn(newer, "give the library versions with --runtime if you know them")
     asked = _read(file, manifest_size)
     document: dict[str, object] = {}
     if from_run is not None:
@@ -110,7 +116,7 @@ def _read(path: Path, size: int | None) -> _Asked:
 
 
 def _apply_run(asked: _Asked, measured: MeasuredArena, runtimes: tuple[RuntimeVersions, ...], *, write: bool) -> _Asked:
-    """Take the size that a run suggests, and put it into the manifest if asked to."""
+    """Take the size from a run, and put it into the manifest with --write."""
     if asked.manifest is None:
         raise UsageError("--from-run needs a manifest", hint="name the model's .json instead of its .tflite")
     size = with_margin(measured.used)
@@ -119,7 +125,7 @@ def _apply_run(asked: _Asked, measured: MeasuredArena, runtimes: tuple[RuntimeVe
     predictions = [item for runtime in runtimes for item in predict_arenas(asked.model, runtime=runtime)]
     short = dict.fromkeys(prediction.chip for prediction in predictions if not fits(prediction.minimum, size))
     if short:
-        warn(f"{size} bytes are too few on {', '.join(short)}", "measure on the chip that needs most")
+        warn(f"{size} bytes are too few on {', '.join(short)}", "measure on the chip that needs the most")
     return replace(asked, size=size)
 
 
@@ -174,7 +180,7 @@ def _print(asked: _Asked, predictions: tuple[ArenaPrediction, ...]) -> None:
 
 
 def _group(predictions: tuple[ArenaPrediction, ...]) -> list[tuple[str, ArenaPrediction]]:
-    """Chips with the same figures together: most chips ask no scratch memory and are alike."""
+    """Chips grouped by equal figures: most chips need no scratch memory and are alike."""
     groups: dict[tuple[object, ...], list[ArenaPrediction]] = {}
     for prediction in predictions:
         groups.setdefault((prediction.minimum, prediction.breakdown), []).append(prediction)
@@ -247,17 +253,19 @@ def _print_runtimes(name: str, size: int | None, predictions: Sequence[tuple[Are
 
 
 def _marked(tflite_micro: str, esp_nn: Sequence[str]) -> str:
-    """Versions of esp-nn, with a star where a source was not seen."""
+    """Versions of esp-nn, with a star where the source was not examined."""
     unseen = {version for version in esp_nn if basis_of(RuntimeVersions(tflite_micro, version)) == "unseen"}
     return ", ".join(f"{version}*" if version in unseen else version for version in esp_nn)
 
 
 def _print_notes(runtimes: Sequence[RuntimeVersions]) -> None:
-    """What a user must know about the figures of some versions."""
+    """Notes about the figures of some versions."""
     unseen = [runtime for runtime in runtimes if basis_of(runtime) == "unseen"]
     if unseen:
         mark = "* " if len(runtimes) > 1 else ""
-        say(f"{mark}The source of this version was not seen; the figures are of the nearest source that was.")
+        say(
+            f"{mark}The source of this version was not examined; the figures are those of the nearest version that was."
+        )
     for note in dict.fromkeys(filter(None, map(slow_convolutions, runtimes if len(runtimes) == 1 else ()))):
         say(note)
 

@@ -1,4 +1,4 @@
-"""`mww bench`: how fast and how small, against what a user would otherwise do."""
+"""`mww bench`: speed and size, compared with the usual alternatives."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ if TYPE_CHECKING:
 
 @click.command("bench")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-@click.option("--quick", is_flag=True, help="One repetition of small inputs: whether it works, not how fast.")
 @click.option(
-    "--write", type=click.Path(path_type=Path), metavar="FILE.md", help="Write a page, and its JSON beside it."
+    "--quick", is_flag=True, help="One repetition of small inputs, to see that it works; the figures mean nothing."
+)
+@click.option(
+    "--write", type=click.Path(path_type=Path), metavar="FILE.md", help="Write a Markdown page, and its JSON beside it."
 )
 @click.option("--list", "as_list", is_flag=True, help="List the benchmarks.")
 @json_option
 def command(names: tuple[str, ...], quick: bool, write: Path | None, as_list: bool, as_json: bool) -> int:
-    """Measure the benchmarks NAME, or all: each by turns with what a user would otherwise do, five times.
+    """Run the benchmarks NAME, or all of them: each by turns with the usual alternative, five times.
 
-    With --write, benchmarks that are in the file and not measured again stay as they are. What cannot be measured is
-    reported, and the others go on.
+    With --write, benchmarks that are in the file and not measured again stay as they are. A benchmark that cannot run
+    is reported, and the others continue.
 
     Exits with 0 if every goal holds (or is not judged: --quick), 1 if one does not, 2 if one could not be measured.
     """
@@ -47,7 +49,7 @@ def command(names: tuple[str, ...], quick: bool, write: Path | None, as_list: bo
     measured: list[Measured] = []
     document: dict[str, object] = {}
     for benchmark in chosen:
-        item = measure(benchmark, quick=quick, tell=partial(_show_progress, benchmark.name))
+        item = measure(benchmark, quick=quick, report=partial(_show_progress, benchmark.name))
         if item.problem is not None and len(chosen) == 1:
             raise item.problem
         measured.append(item)
@@ -91,7 +93,7 @@ def _write(page: Path, document: Mapping[str, object]) -> None:
 
 
 def _show_progress(name: str, what: str) -> None:
-    """Say what is going on, to a terminal."""
+    """Show the current step on a terminal."""
     if sys.stderr.isatty():
         overwrite(f"{name}: {what}")
 

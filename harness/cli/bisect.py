@@ -1,4 +1,4 @@
-"""`mww bisect`: why a target's outputs are not the golden ones."""
+"""`mww bisect`: why a target's outputs differ from the golden outputs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TABLE = ("| tensor | name | type | shape | scale | zero point |", "|---|---|---
 
 
 def facts(result: BisectResult) -> Iterator[tuple[str, str]]:
-    """Yield what is known of a difference, a name and a text each."""
+    """Yield what is known about a difference, as pairs of a name and a text."""
     results = result.divergence
     if results is not None:
         which = "" if results.instances == 1 else f", the {_ordinal(results.instance)} of {results.instances}"
@@ -48,7 +48,7 @@ def facts(result: BisectResult) -> Iterator[tuple[str, str]]:
 
 
 def headline(result: BisectResult) -> str:
-    """How much was compared, and from where it differs."""
+    """How much was compared, and where it differs first."""
     compared = f"{_count(result.clips, 'clip')}, {_count(result.inferences, 'inference')}"
     if result.clip is None:
         return f"no output differs: {compared}"
@@ -59,7 +59,7 @@ def headline(result: BisectResult) -> str:
 
 
 def describe_tensor(tensor: TensorFacts) -> str:
-    """A tensor in one line."""
+    """A line about a tensor."""
     text = f"{tensor.index} ({tensor.name}), {_shape(tensor)}"
     if tensor.scale is not None:
         several = f", scales of {tensor.channels} channels from" if tensor.channels > 1 else ", scale"
@@ -68,12 +68,12 @@ def describe_tensor(tensor: TensorFacts) -> str:
 
 
 def versions(versions_of: Mapping[str, str]) -> str:
-    """Versions in one line."""
+    """A line with the versions."""
     return ", ".join(f"{name} {version}" for name, version in versions_of.items())
 
 
 def markdown(result: BisectResult, model: str) -> str:
-    """The account as an issue's text."""
+    """The result as the text of an issue."""
     lines = [f"## {headline(result)}", ""]
     if result.explanation is not None:
         lines += [f"**{result.explanation.account}**", ""]
@@ -94,7 +94,7 @@ def _row(role: str, tensor: TensorFacts) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text without what Markdown, or a table of it, would take for markup."""
+    """Text with the markup of Markdown and its tables escaped."""
     return "".join(f"\\{character}" if character in "\\`*_|<>[]#~&" else character for character in text)
 
 
@@ -143,11 +143,12 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
     report_file: Path | None,
     as_json: bool,
 ) -> int:
-    """Find out why MODEL's outputs on a target are not those of TFLM.
+    """Find out why MODEL's outputs on a target differ from TFLM's.
 
     It distinguishes a wrong operator from a reset that keeps the state, slices in another order, a damaged output, and
-    a target that is not steady. To find the operator, the target gets a copy of the model whose outputs are every
-    operator's result; a board gets its model back at the end. Exits with 0 when all agree, 1 when they do not.
+    a target whose outputs change from run to run. To find the operator, the target gets a copy of the model whose
+    outputs are every operator's result; a board gets its model back at the end. Exits with 0 when all agree, 1 when
+    they do not.
     """
     from contextlib import ExitStack
 

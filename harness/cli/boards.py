@@ -1,4 +1,4 @@
-"""`mww boards`: the inventory, what is plugged in, who holds each board, and whether it can be used."""
+"""`mww boards`: the inventory, the ports, who uses each board, and whether it can be used."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
 
 
 class WrongBoardError(MwwError):
-    """What answers at a board's port is not what the inventory says."""
+    """The device at a board's port is not the one in the inventory."""
 
     code = "wrong-board"
 
 
 class PortAccessError(MwwError):
-    """The system does not let this user open the port."""
+    """The operating system does not allow this user to open the port."""
 
     code = "port-access"
 
 
 @dataclass(frozen=True, slots=True)
 class BoardState:
-    """A board now.
+    """The current state of a board.
 
     Attributes:
-        board: Its entry in the inventory.
+        board: The board's entry in the inventory.
         port: Where it is plugged in, as pyserial opens it; None when it is nowhere.
         holder: Who has its lease; None when it is free.
         problem: The first thing that keeps this process from using it; None when it can.
@@ -52,7 +52,7 @@ class BoardState:
 
 
 def look(board: Board, ports: Sequence[SerialPort]) -> BoardState:
-    """See how a board is; `ports` are those that `harness.serial.ports.scan` found."""
+    """Examine a board; `ports` are the result of `harness.serial.ports.scan`."""
     held_by: Holder | None = None
     try:
         held_by = holder(board)
@@ -69,7 +69,7 @@ def look(board: Board, ports: Sequence[SerialPort]) -> BoardState:
 
 
 def ask(state: BoardState) -> BoardState:
-    """Greet a board that could be used, and hold what it says of itself to the inventory."""
+    """Connect to a board that is free, and compare what it reports with the inventory."""
     if state.problem is not None or state.port is None:
         return state
     from harness.link.client import LinkClient
@@ -86,32 +86,36 @@ def ask(state: BoardState) -> BoardState:
 
 def _compare(board: Board, welcome: Welcome) -> None:
     if welcome.chip != board.chip:
-        message = f"board {board.id} is {board.chip} in the inventory, and says that it is {welcome.chip}"
-        raise WrongBoardError(message, hint=f"write chip: {welcome.chip}, or look which board is plugged in there")
+        message = f"board {board.id} is {board.chip} in the inventory, but reports {welcome.chip}"
+        raise WrongBoardError(message, hint=f"write chip: {welcome.chip}, or check which board is plugged in there")
     mac = welcome.mac.hex(":")
     if board.mac and identity(board.mac) != identity(mac):
-        message = f"board {board.id} has MAC {board.mac} in the inventory, and says {mac}"
-        raise WrongBoardError(message, hint="another board is plugged in there: correct the inventory, or the cable")
+        message = f"board {board.id} has MAC {board.mac} in the inventory, but reports {mac}"
+        raise WrongBoardError(
+            message, hint="another board is plugged in there: correct the inventory or move the cable"
+        )
 
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _map_option(function: F) -> F:
-    text = "The inventory. By default what the environment's MWW_BOARDS names, else boards.yaml here."
+    text = (
+        "The inventory. By default the file that MWW_BOARDS names in the environment, else boards.yaml in this folder."
+    )
     return click.option("--map", "map_file", type=click.Path(path_type=Path), metavar="FILE.yaml", help=text)(function)
 
 
 @click.group()
 def command() -> None:
-    """The boards of this machine: an inventory, found by serial number under whatever name the system gives them."""
+    """The boards of this machine: an inventory. Boards are found by serial number, under any port name."""
 
 
 @command.command("list")
 @_map_option
 @json_option
 def list_boards(map_file: Path | None, as_json: bool) -> None:
-    """List the inventory: where each board is now, and who holds it."""
+    """List the inventory: where each board is, and who uses it."""
     path = inventory_path(map_file)
     states = _look_at(load_inventory(path), scan())
     if as_json:
@@ -131,7 +135,7 @@ def list_boards(map_file: Path | None, as_json: bool) -> None:
 @_map_option
 @json_option
 def scan_ports(map_file: Path | None, as_json: bool) -> None:
-    """List the serial ports on USB, and the lines that the inventory does not have for them."""
+    """List the serial ports on USB, and the lines to add to the inventory for them."""
     path = inventory_path(map_file)
     boards = load_inventory(path) if map_file or path.exists() else ()
     ports = scan()
@@ -143,7 +147,7 @@ def scan_ports(map_file: Path | None, as_json: bool) -> None:
         emit_json("mww.boards/1", {"map": str(path) if boards else None, "ports": rows})
         return
     if not ports:
-        say("no serial port on USB: is the board plugged in, and by a data cable?")
+        say("no serial port on USB: is the board plugged in with a data cable?")
         return
     _print_table(
         ("port", "serial", "product", "usb", "board"),
@@ -165,9 +169,9 @@ def scan_ports(map_file: Path | None, as_json: bool) -> None:
 @_map_option
 @json_option
 def check(map_file: Path | None, as_json: bool) -> int:
-    """Check that every board is plugged in, may be opened, is free, and answers as what it is.
+    """Check that every board is plugged in, can be opened, is free, and is the board of the inventory.
 
-    Exits with 1 when one does not.
+    Exits with 1 if a board fails.
     """
     path = inventory_path(map_file)
     states = [ask(state) for state in _look_at(load_inventory(path), scan())]
@@ -194,7 +198,7 @@ def _look_at(boards: Sequence[Board], ports: Sequence[SerialPort]) -> list[Board
 
 
 def _entry(state: BoardState) -> dict[str, object]:
-    """A board as JSON: the inventory's entry, its port hint replaced by where it is."""
+    """A board as JSON: the inventory's entry, with its current port."""
     problem = state.problem
     return {
         **asdict(state.board),
@@ -206,7 +210,7 @@ def _entry(state: BoardState) -> dict[str, object]:
 
 
 def _inventory_lines(port: SerialPort) -> str:
-    """What to write for a port; where its serial number is not a name for it, the MAC and the socket are."""
+    """The lines for a port; where its serial number does not identify it, the MAC and the socket do."""
     head = f"  - id: {Path(port.device).name}\n    chip: esp32s3 # or what it is"
     if port.own_serial:
         return f'{head}\n    serial: "{printable(port.own_serial)}"'
@@ -215,7 +219,7 @@ def _inventory_lines(port: SerialPort) -> str:
 
 
 def _closed(ports: Sequence[SerialPort]) -> dict[str, str | None]:
-    """Why ports cannot be opened, and what to do; the remedy once, since it is the same for most."""
+    """Why ports cannot be opened, and what to do; the same remedy is printed once."""
     results = [access(port.device) for port in ports]
     closed = [item for item in results if not item.allowed]
     remedies = dict.fromkeys(item.hint for item in closed)
@@ -227,7 +231,7 @@ def _print_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     table = Table(*heads, box=None, header_style="bold", pad_edge=False)
     for column in table.columns:
-        column.overflow = "fold"  # a path cut short cannot be copied
+        column.overflow = "fold"  # a shortened path cannot be copied
     for row in rows:
         table.add_row(*map(printable, row))
     console().print(table, markup=False)

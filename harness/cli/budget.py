@@ -1,4 +1,4 @@
-"""`mww budget`: several models on one device, added up per chip."""
+"""`mww budget`: what several models on one device need, added up per chip."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def command(
     runs: tuple[Path, ...],
     as_json: bool,
 ) -> int:
-    """Add up what each MODEL, a manifest or .tflite, takes of a device: flash, memory and time.
+    """Add up the flash, memory and time that each MODEL, a manifest or .tflite, needs on a device.
 
-    The order is that of ESPHome's models: list. Exits with 1 if the models cannot work together on an asked chip.
+    The order is that of ESPHome's models: list. Exits with 1 if the models cannot work together on a requested chip.
     """
     sources = [open_source(path) for path in models]
     names = [source.asked.stem for source in sources]

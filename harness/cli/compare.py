@@ -63,8 +63,8 @@ def _verdict(comparison: ModelComparison) -> str:
     if comparison.identical:
         return "The files are identical."
     if comparison.equivalent:
-        return "The files differ, and compute the same: names, metadata or order alone differ."
-    return f"{comparison.paired} operators are common; {len(comparison.operators)} are only in one, or differ."
+        return "The files differ but compute the same: only names, metadata or order differ."
+    return f"{comparison.paired} operators are the same; {len(comparison.operators)} differ or are in one model only."
 
 
 def _figures(comparison: ModelComparison) -> Table:

@@ -1,4 +1,4 @@
-"""`mww compare-runs`: what changed between two runs, as when a firmware or a library did."""
+"""`mww compare-runs`: what changed between two runs, for example after an update of firmware or library."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _LISTED = 20
 @click.argument("b", type=click.Path(path_type=Path))
 @json_option
 def command(a: Path, b: Path, as_json: bool) -> int:
-    """Tell what changed from run A to run B, each a run.json or a report's folder.
+    """Show what changed from run A to run B, each a run.json or a report's folder.
 
-    Exits with 0 if the same came out, 1 if outputs, detections, the arena or a verdict differ. Versions, inference
-    times and instructions are reported, and make no difference.
+    Exits with 0 if the results are the same, with 1 if outputs, detections, the arena or a verdict differ. Versions,
+    inference times and instructions are reported but not judged.
     """
     comparisons = compare_runs(read_runs(a), read_runs(b))
     equal = all(comparison.equal for comparison in comparisons)
@@ -49,7 +49,7 @@ def _print(comparison: RunComparison) -> None:
         for change in clip.changes:
             _print_change(change, "    ")
     if len(comparison.clips) > _LISTED:
-        say(f"  and {len(comparison.clips) - _LISTED} clips more; --json lists all")
+        say(f"  and {len(comparison.clips) - _LISTED} more clips; --json lists all")
     for change in comparison.timing[:_LISTED]:
         _print_change(change, "  ")
 

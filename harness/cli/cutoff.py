@@ -1,4 +1,4 @@
-"""`mww cutoff`: a better probability cutoff for the wake word that one has, and three sensitivities."""
+"""`mww cutoff`: a better probability cutoff for a wake word, and three sensitivities."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _SHOWN: Final = 15
-"""Rows of the sweep on a terminal."""
+"""Rows of the sweep that a terminal shows."""
 
 
 @click.command("cutoff")
@@ -46,9 +46,14 @@ _SHOWN: Final = 15
     help="Silence in front of each clip.",
 )
 @click.option(
-    "--target-recall", type=Real(0, 1), metavar="R", help="Fewest false accepts with this recall; 0.9 by default."
+    "--target-recall",
+    type=Real(0, 1),
+    metavar="R",
+    help="The fewest false accepts with at least this recall; 0.9 by default.",
 )
-@click.option("--max-false-accepts-per-hour", type=Real(0), metavar="N", help="Highest recall with no more of them.")
+@click.option(
+    "--max-false-accepts-per-hour", type=Real(0), metavar="N", help="The highest recall with at most this many."
+)
 @click.option("--write", is_flag=True, help="Put the cutoff into the manifest.")
 @json_option
 def command(
@@ -60,7 +65,7 @@ def command(
     write: bool,
     as_json: bool,
 ) -> int:
-    """Choose MANIFEST's probability cutoff by labelled clips, under the device's own detection rule."""
+    """Choose MANIFEST's probability cutoff from labelled clips, with the device's own detection rule."""
     if write and not is_manifest(manifest):
         raise UsageError("--write needs a manifest", hint="mww manifest MODEL.tflite --output FILE.json makes one")
     model = load_model(manifest)
@@ -120,7 +125,7 @@ def _print(choice: CutoffChoice, name: str, written: Path | None) -> None:
     if written is not None:
         say(f"written to {written}")
     if not choice.levels_differ:
-        message = f"{at.false_accepts.hours:.2f} hours without the word cannot tell the three levels apart"
+        message = f"{at.false_accepts.hours:.2f} hours without the word are too few to separate the three levels"
         warn(message, f"give at least {HOURS_FOR_LEVELS:.1f} hours of speech in negative/")
     say()
     say_lines(snippet(choice, name))
@@ -146,14 +151,14 @@ def _counts(point: SweepPoint) -> tuple[int, int]:
 
 
 def recall_text(recall: Proportion) -> str:
-    """A recall with its counts and interval."""
+    """A recall with its counts and confidence interval."""
     if recall.value is None:
         return "unknown: no clip holds the word"
     return f"{recall.value:.3f} ({recall.hits} of {recall.trials}; 95 %: {recall.low:.3f} to {recall.high:.3f})"
 
 
 def accepts_text(rate: Rate) -> str:
-    """A rate of false accepts with its counts and interval."""
+    """A rate of false accepts with its counts and confidence interval."""
     if rate.rate is None or rate.low is None or rate.high is None:
         return "unknown: no clip is without the word"
     counted = f"{rate.count} in {rate.hours * 60:.1f} min" if rate.hours < 1 else f"{rate.count} in {rate.hours:.1f} h"
@@ -162,7 +167,7 @@ def accepts_text(rate: Rate) -> str:
 
 
 def snippet(choice: CutoffChoice, name: str) -> str:
-    """The three levels as a select for ESPHome's YAML, as the Home Assistant Voice PE has it."""
+    """The three levels as a `select` for ESPHome's YAML, as in the configuration of the Home Assistant Voice PE."""
     levels = choice.levels
     if not levels:
         return "# no cutoff has as few false accepts as the levels allow"

@@ -1,4 +1,4 @@
-"""`mww demo`: the whole way on a real wake word, with a short account."""
+"""`mww demo`: everything on a real wake word, with a short summary."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ WAKE_WORD: Final = "okay_nabu"
 LEAD_IN: Final = 1.5
 """Seconds of silence in front of each clip: ESPHome detects nothing in the first second."""
 HEARD: Final = 12
-"""Where neither model answers above this, both hear silence, and their agreement says nothing."""
+"""Where neither model's output is above this, both hear silence, and their agreement means nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far one model's outputs are from another's, in units of 1/255.
+    """How far the outputs of two models are apart, in units of 1/255.
 
     Attributes:
-        outputs: Outputs compared: those where either model is above `HEARD`.
+        outputs: Number of compared outputs: those where either model is above `HEARD`.
         mean: Of the absolute differences.
         largest: Of the absolute differences.
         same_clips: Whether both detect the same clips.
@@ -48,10 +48,10 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """What the tour found; all paths lie in `folder`.
+    """The results of the demo; all paths lie in `folder`.
 
     Attributes:
-        folder: Where every file is.
+        folder: The folder of all files.
         published: The published model, as ESPHome's users have it.
         exported: The same network, recovered and exported again.
         arenas: The exported model's, per chip.
@@ -78,14 +78,14 @@ class DemoResult:
 
 
 def run_demo(folder: Path, step: Callable[[str], None] = lambda title: None) -> DemoResult:
-    """Take the tour.
+    """Run the demo.
 
     Args:
-        folder: Where every file goes; made when absent, files of an earlier tour are replaced.
+        folder: The folder for all files; made when absent. Files of an earlier demo are replaced.
         step: Called with the title of each step as it begins.
 
     Raises:
-        MwwError: A step could not be carried out.
+        MwwError: A step failed.
     """
     phase = Phases(step)
     published = load_model(_copy_published(folder / "published"))
@@ -184,7 +184,7 @@ def _write_reports(run: RunResult, exported: Model, folder: Path) -> tuple[Path,
 )
 @json_option
 def command(output: Path, as_json: bool) -> int:
-    """Recover a published wake word, export it again, and prove it on a virtual ESP32, in about a minute."""
+    """Recover a published wake word, export it again, and test it on a virtual ESP32, in about a minute."""
     result = run_demo(output, _show_step)
     if as_json:
         emit_json("mww.demo/1", _document(result))

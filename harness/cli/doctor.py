@@ -24,8 +24,7 @@ from harness.targets.qemu.machine import MACHINES, QemuMissingError, find_progra
 from mww.core.resources import DISTRIBUTION, IMPORT_ROOT, distribution_version, missing_wheel
 
 Status = Literal["ok", "missing", "warn", "fail"]
-"""`missing`: something optional cannot be used; `warn`: it works as it is, but may surprise; `fail`: the base cannot
-work."""
+"""`missing`: an optional feature cannot be used; `warn`: it works but may surprise; `fail`: the base cannot work."""
 
 COMPILERS: Final = ("c++", "g++", "clang++")
 _FREE_MB: Final = 200
@@ -33,7 +32,7 @@ _ANSWER_SECONDS: Final = 10.0
 
 NAMES: Final = ("mww", "exporter", "harness")
 PYTHONS: Final = ((3, 10), (3, 14))
-"""Oldest and newest supported version; pyproject.toml's requires-python."""
+"""The oldest and newest supported version, as `requires-python` in pyproject.toml."""
 
 BASE: Final = (
     "numpy",
@@ -62,7 +61,7 @@ _MARKS = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at; the hint says what repairs it."""
+    """The result of a check; the hint says what repairs it."""
 
     id: str
     status: Status
@@ -71,7 +70,7 @@ class Finding:
 
 
 def examine() -> tuple[Finding, ...]:
-    """Look at everything, in the order in which one would repair it."""
+    """Check everything, in the order in which a user would repair it."""
     return (
         *look_at_installation(),
         _compiler(),
@@ -125,18 +124,18 @@ def _cache() -> Finding:
     folder = user_cache_path("mww-harness")
     parent = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(parent, os.W_OK | os.X_OK):
-        hint = f"make {parent} writable, or let XDG_CACHE_HOME name a folder that is"
+        hint = f"make {parent} writable, or set XDG_CACHE_HOME to a folder that is writable"
         return Finding("cache", "missing", f"{folder} cannot be written: the virtual board cannot be built", hint)
     free = shutil.disk_usage(parent).free >> 20
     if free < _FREE_MB:
-        return Finding("cache", "warn", f"{folder} has {free} MB left", f"the virtual board takes up to {_FREE_MB} MB")
+        return Finding("cache", "warn", f"{folder} has {free} MB left", f"the virtual board needs up to {_FREE_MB} MB")
     return Finding("cache", "ok", f"{folder}, {free} MB free")
 
 
 def _leases() -> Finding:
     folder = lease_dir()
     if not os.access(folder, os.W_OK | os.X_OK):
-        hint = "let MWW_LEASE_DIR name another folder, the same for every user of the boards"
+        hint = "set MWW_LEASE_DIR to another folder, the same for every user of the boards"
         return Finding("leases", "missing", f"{folder} cannot be written: no board can be leased", hint)
     return Finding("leases", "ok", f"leases of boards are in {folder}")
 
@@ -144,7 +143,7 @@ def _leases() -> Finding:
 def _serial() -> Iterator[Finding]:
     result = ports.scan()
     if not result:
-        yield Finding("ports", "missing", "no serial port on USB", "plug a board in, by a data cable")
+        yield Finding("ports", "missing", "no serial port on USB", "plug a board in with a data cable")
     access = [ports.access(port.device) for port in result]
     for port, may in zip(result, access, strict=True):
         name = f"{port.device}: {port.product or port.usb_id}, serial number {port.serial or 'none'}"
@@ -158,7 +157,7 @@ def _serial() -> Iterator[Finding]:
 
 
 def _emulators() -> Iterator[Finding]:
-    """Espressif's QEMU, one finding a program."""
+    """Espressif's QEMU, with a result for each program."""
     for machine in {machine.program: machine for machine in MACHINES}.values():
         name = machine.program.removeprefix("qemu-system-")
         try:
@@ -170,7 +169,7 @@ def _emulators() -> Iterator[Finding]:
 
 
 def _bare_machines() -> Iterator[Finding]:
-    """What makes and runs the firmware's machine code without a chip, one finding an instruction set."""
+    """What builds and runs the firmware's machine code without a chip: a result for each instruction set."""
     for machine in BARE_MACHINES:
         missing = machine.missing()
         if missing:
@@ -185,11 +184,11 @@ def _labgrid() -> Finding:
         program = find_client()
     except LabgridMissingError as error:
         return Finding("labgrid", "missing", f"{error.message}: no boards of a lab", error.hint)
-    return Finding("labgrid", "ok", f"boards of a lab are asked for with {program}")
+    return Finding("labgrid", "ok", f"{program} leases boards of a lab")
 
 
 def _version(path: str) -> str:
-    """The first line of what a program says of its version; empty where it says nothing."""
+    """The first line that a program prints about its version; empty where it prints nothing."""
     return next(iter(_output(path, "--version").splitlines()), "")
 
 
@@ -206,9 +205,9 @@ class Extra:
     """An extra of mww-harness.
 
     Attributes:
-        name: As pip takes it in brackets.
-        purpose: What it makes possible.
-        distributions: What it installs.
+        name: Its name, as pip takes it in brackets.
+        purpose: The feature that needs it.
+        distributions: The packages that it installs.
     """
 
     name: str
@@ -231,7 +230,7 @@ EXTRAS: Final = (
 
 
 def look_at_installation() -> Iterator[Finding]:
-    """Look at Python, the base packages, what shadows our packages, and the extras."""
+    """Check Python, the base packages, packages that shadow those of mww-harness, and the extras."""
     yield _python()
     yield _base()
     yield _shadowing()
@@ -268,30 +267,33 @@ def _extra(extra: Extra) -> Finding:
 
 
 def _pip_line(extra: str) -> str:
-    """What installs an extra: by name where this distribution is installed, else from this checkout."""
+    """The command that installs an extra: by name where this distribution is installed, else from this checkout."""
     if distribution_version(DISTRIBUTION) is not None:
         return f"{sys.executable} -m pip install '{DISTRIBUTION}{extra}'"
     return f"{sys.executable} -m pip install -e '{IMPORT_ROOT}{extra}'"
 
 
 def _shadowing() -> Finding:
-    """Find other packages of our two generic names: those found before ours break us, the others surprise."""
+    """Find other packages with the names of the three roots.
+
+    Earlier ones on the import path break mww-harness; it hides later ones.
+    """
     before, after = _others_on_path()
     installed = list(_others_installed())
     here = [path for path in _modules_in(Path.cwd()) if path not in before + after]
-    hint = "rename it, or use an environment of its own: mww, exporter and harness belong to mww-harness"
+    hint = "rename it, or use a separate environment: mww, exporter and harness belong to mww-harness"
     if before or installed:
-        results = [f"{path} is imported in place of mww-harness" for path in before]
+        results = [f"{path} is imported instead of mww-harness" for path in before]
         return Finding("shadowing", "fail", "; ".join(results + installed), hint)
     if after or here:
         results = [f"{path} is hidden by mww-harness" for path in after]
-        results += [f"{path} is imported in place of mww-harness by `python -m` in this folder" for path in here]
+        results += [f"{path} is imported instead of mww-harness by `python -m` in this folder" for path in here]
         return Finding("shadowing", "warn", "; ".join(results), hint)
     return Finding("shadowing", "ok", f"mww, exporter and harness come from {IMPORT_ROOT}")
 
 
 def _others_on_path() -> tuple[list[Path], list[Path]]:
-    """Modules of our names on the import path: those before ours, and those after."""
+    """Modules with the roots' names on the import path: those before the roots of mww-harness, and those after."""
     folders = list(dict.fromkeys(Path(entry or ".").resolve() for entry in sys.path))
     own = folders.index(IMPORT_ROOT) if IMPORT_ROOT in folders else len(folders)
     before = [path for folder in folders[:own] for path in _modules_in(folder)]
@@ -309,15 +311,15 @@ def _others_installed() -> Iterator[str]:
     owners = metadata.packages_distributions()
     for name in NAMES:
         for owner in sorted(set(owners.get(name, [])) - {DISTRIBUTION}):
-            yield f"the installed package {owner} has a module {name}, too"
+            yield f"the installed package {owner} also has a module {name}"
 
 
 @click.command()
 @json_option
 def command(as_json: bool) -> int:
-    """Tell what this machine can do, and what is missing.
+    """Show what works on this machine, what is missing, and the command that installs it.
 
-    Exits with 0 when the base works, whatever optional thing is missing, and with 1 when it does not.
+    Exits with 0 when the base works, even if optional features are missing, and with 1 when it does not.
     """
     findings = examine()
     works = all(finding.status != "fail" for finding in findings)
@@ -329,7 +331,7 @@ def command(as_json: bool) -> int:
     missing = sum(finding.status == "missing" for finding in findings)
     verdict, colour = ("the base works", "green") if works else ("the base does not work", "red")
     say(verdict, fg=colour, nl=False)
-    say(f", {missing} optional things are missing" if missing else ", nothing is missing")
+    say(f", {missing} optional features are missing" if missing else ", nothing is missing")
     return 0 if works else 1
 
 

@@ -1,4 +1,4 @@
-"""`mww explain`: what a log of ESPHome or of the chip says went wrong, and what to do."""
+"""`mww explain`: what went wrong, from a log of ESPHome or of the chip, and what to do."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _SHOWN: Final = 200
 @click.argument("log", type=click.Path(path_type=Path), default="-", metavar="[LOG]")
 @json_option
 def command(log: Path, as_json: bool) -> int:
-    """Read LOG, a file or - for stdin, and say what its messages mean, the cure, and the command that shows it.
+    """Read LOG, a file or - for stdin, and show the cause of each known message, the cure, and a command that helps.
 
-    Exits with 0 where something was recognised, 1 where nothing was.
+    Exits with 0 if it knows a message, with 1 if it knows none.
     """
     findings = explain(_lines(log))
     if as_json:
@@ -34,7 +34,7 @@ def command(log: Path, as_json: bool) -> int:
         for entry in findings:
             _print(entry)
     else:
-        say("No known message is in this log. docs/troubleshooting.md lists the known ones.")
+        say("This log has no known message. docs/troubleshooting.md lists the known ones.")
     return 0 if findings else 1
 
 
@@ -51,7 +51,7 @@ def _lines(log: Path) -> list[str]:
 
 
 def _read(stream: BinaryIO) -> list[str]:
-    """The lines of a log of bounded size; bytes of a serial port that are not text become marks."""
+    """The lines of a log of bounded size; bytes that are not text are replaced by a mark."""
     lines = iter(lambda: stream.readline(_LINE_BYTES), b"")
     return [line.decode("utf-8", "replace") for line in islice(lines, _LINES)]
 

@@ -39,7 +39,7 @@ _PHASES = (
     "cutoff",
     "verify",
 )
-_HEARD = "the wake word must be spoken in the calibration clips, or the model never answers as it was trained to"
+_HEARD = "the calibration clips must contain the wake word; without it the model's outputs stay low"
 
 
 @click.command("export", short_help="A trained checkpoint to a streaming INT8 model and its manifest.")
@@ -48,7 +48,7 @@ _HEARD = "the wake word must be spoken in the calibration clips, or the model ne
     required=True,
     metavar="FILE",
     type=_PATH,
-    help="Any trainer's, or its train_dir; the layout is recognised.",
+    help="A checkpoint of any trainer, or its train_dir; the layout is recognised.",
 )
 @click.option("--output", required=True, metavar="DIR", type=_PATH, help="Folder for NAME.tflite and NAME.json.")
 @click.option(
@@ -57,25 +57,29 @@ _HEARD = "the wake word must be spoken in the calibration clips, or the model ne
 @click.option("--calibration", metavar="FILE.npz|DIR", type=_PATH, help="Features, sound files, or a trainer's folder.")
 @click.option("--calibration-ranges", metavar="FILE", type=_PATH, help="Ranges of a recovered model.")
 @click.option("--name", metavar="NAME", help="Name of the files [the checkpoint's].")
-@click.option("--wake-word", metavar="TEXT", help="What is said [the name, in words].")
+@click.option("--wake-word", metavar="TEXT", help="The spoken phrase [the name, as words].")
 @click.option("--author", metavar="TEXT", help="Who made it.")
-@click.option("--website", metavar="URL", help="Where it is from.")
+@click.option("--website", metavar="URL", help="The author's or project's address.")
 @click.option("--language", "trained_languages", multiple=True, metavar="CODE", help="Repeatable [en].")
 @click.option("--probability-cutoff", type=Real(0, 1), metavar="P", help="[0.97]")
-@click.option("--cutoff-from", metavar="DIR", type=_PATH, help="Choose the cutoff by clips in positive/, negative/.")
+@click.option(
+    "--cutoff-from", metavar="DIR", type=_PATH, help="Choose the cutoff from clips in positive/ and negative/."
+)
 @click.option("--target-recall", type=Real(0, 1, min_open=True), metavar="R", help="[0.9]")
-@click.option("--sliding-window-size", type=Whole(1), metavar="N", help="Outputs that detection sums [5].")
+@click.option(
+    "--sliding-window-size", type=Whole(1), metavar="N", help="Outputs in the sliding window of detection [5]."
+)
 @click.option("--feature-step-size", type=Whole(0, 30), metavar="MS", help="Milliseconds a slice [10].")
 @click.option("--minimum-esphome-version", metavar="VERSION", help="[2024.7.0]")
 @click.option("--chip", "chips", multiple=True, type=click.Choice(CHIP_NAMES), help="Repeatable; all by default.")
 @click.option(
-    "--runtime", "runtimes", multiple=True, metavar="NAME|all", help="The arena suffices with; see mww arena."
+    "--runtime", "runtimes", multiple=True, metavar="NAME|all", help="The arena must suffice for; see mww arena."
 )
-@click.option("--arena-margin", type=Real(0, 10), metavar="PART", help="Room in the tensor arena [0.10].")
-@click.option("--allow-small-calibration", is_flag=True, help=f"Take fewer than {MINIMUM_CLIPS} calibration clips.")
-@click.option("--converter", type=click.Choice(CONVERTERS), help="What makes the model [direct].")
-@click.option("--no-optimize", is_flag=True, help="Leave names, metadata and the operators' order as converted.")
-@click.option("--keep-failed", is_flag=True, help="Write the files of a model that breaks a rule, too.")
+@click.option("--arena-margin", type=Real(0, 10), metavar="PART", help="Margin in the tensor arena [0.10].")
+@click.option("--allow-small-calibration", is_flag=True, help=f"Allow fewer than {MINIMUM_CLIPS} calibration clips.")
+@click.option("--converter", type=click.Choice(CONVERTERS), help="Converter that makes the model [direct].")
+@click.option("--no-optimize", is_flag=True, help="Keep names, metadata and the order of operators as converted.")
+@click.option("--keep-failed", is_flag=True, help="Also write a model that fails a check.")
 @json_option
 def command(  # noqa: PLR0913  (one parameter an option)
     *,
@@ -92,11 +96,11 @@ def command(  # noqa: PLR0913  (one parameter an option)
 ) -> int:
     """Export a checkpoint, verify the model, and write it with its manifest, both or neither.
 
-    Exits with 0 if every check holds, 1 if one fails, 2 if the export could not be carried out.
+    Exits with 0 if every check holds, 1 if a check fails, 2 if the export was not possible.
     """
     if calibration and calibration_ranges:
         raise UsageError(
-            "--calibration and --calibration-ranges exclude each other",
+            "--calibration and --calibration-ranges cannot be used together",
             hint="leave one out: the ranges take the place of calibration",
         )
     if target_recall is not None and cutoff_from is None:
@@ -105,7 +109,7 @@ def command(  # noqa: PLR0913  (one parameter an option)
         )
     if cutoff_from is not None and others["probability_cutoff"] is not None:
         raise UsageError(
-            "--probability-cutoff and --cutoff-from exclude each other",
+            "--probability-cutoff and --cutoff-from cannot be used together",
             hint="leave one out: --cutoff-from chooses the cutoff",
         )
     manifest = {name: others.pop(name) for name in _MANIFEST_OPTIONS}
@@ -178,7 +182,7 @@ def _document(result: ExportResult) -> dict[str, object]:
 
 
 def _analysis_document(analysis: ModelAnalysis) -> dict[str, object]:
-    """The figures of `mww analyze` that a build log wants to see."""
+    """The figures of `mww analyze` that belong into a build log."""
     return {
         "size": analysis.size,
         "parameters": analysis.parameters,
@@ -191,7 +195,7 @@ def _analysis_document(analysis: ModelAnalysis) -> dict[str, object]:
 
 
 def _cutoff_document(result: ExportResult) -> dict[str, object] | None:
-    """The cutoff that clips chose, and the sweep that it was chosen from."""
+    """The cutoff that was chosen from clips, and its sweep."""
     choice = result.cutoff_choice
     if choice is None:
         return None
@@ -207,7 +211,7 @@ def _print(result: ExportResult) -> None:
         if check.hint:
             say(f"      hint: {check.hint}")
     if not result.written:
-        say("nothing was written; --keep-failed writes the files all the same")
+        say("nothing was written; --keep-failed writes the files anyway")
         return
     net, calibration, analysis = result.architecture, result.calibration, result.analysis
     source = f"{calibration.clips} clips" if calibration.clips else "recovered ranges"

@@ -1,4 +1,4 @@
-"""`mww features`: sound to the features that the device sees."""
+"""`mww features`: sound to the features that the model hears."""
 
 from __future__ import annotations
 
@@ -29,10 +29,13 @@ from mww.esphome.frontend import quantize_features, wav_to_features
     metavar="SECONDS",
     help="Digital silence in front of each clip.",
 )
-@click.option("--raw", is_flag=True, help="The front-end's uint16 in place of the model's int8.")
+@click.option("--raw", is_flag=True, help="The front-end's uint16 instead of the model's int8.")
 @json_option
 def command(clips: tuple[Path, ...], output: Path, lead_in: float, raw: bool, as_json: bool) -> None:
-    """Write the features of sound files, or of all in a folder: one array [slices, 40] a clip, named by its path."""
+    """Write the features of sound files, or of all sound files in a folder.
+
+    Each clip is an array [slices, 40], named by its path.
+    """
     chosen = audio_clips(clips, lead_in=lead_in)
     for sentence in left_out_of(clips):
         warn(sentence)
@@ -44,14 +47,14 @@ def command(clips: tuple[Path, ...], output: Path, lead_in: float, raw: bool, as
         dtype = "uint16" if raw else "int8"
         emit_json("mww.features/1", {"features": str(output), "dtype": dtype, "lead_in": lead_in, "clips": entries})
         return
-    clips_said = "1 clip" if len(slices) == 1 else f"{len(slices)} clips"
-    say(f"{output}: {clips_said}, {sum(slices.values())} slices")
+    clips_read = "1 clip" if len(slices) == 1 else f"{len(slices)} clips"
+    say(f"{output}: {clips_read}, {sum(slices.values())} slices")
 
 
 def _arrays(
     clips: tuple[AudioClip, ...], raw: bool, slices: dict[str, int], report: Progress
 ) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
-    """One clip at a time, noting how long each is."""
+    """Read one clip at a time, and note its length."""
     for clip in clips:
         features = wav_to_features(clip.path, lead_in=clip.lead_in)
         slices[clip.name] = len(features)

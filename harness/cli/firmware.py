@@ -29,7 +29,7 @@ def command(
 ) -> None:
     """Write an ESPHome project with the harness's firmware for BOARD into DIR.
 
-    An existing DIR/BOARD.yaml is kept; everything else is brought up to date. `esphome compile` builds it.
+    An existing DIR/BOARD.yaml is kept; everything else is replaced. `esphome compile` builds it.
     """
     project = write_project(board, output, manifests=manifests, vad=vad, microphone=microphone)
     if as_json:

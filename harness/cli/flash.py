@@ -32,7 +32,7 @@ _MAX_FIRMWARE = 32 << 20  # bytes; no supported board has more flash
     "--firmware",
     type=click.Path(path_type=Path),
     metavar="FACTORY.bin|DIR",
-    help="A factory image, a project's folder in which it was built, or `virtual` for a virtual board's own.",
+    help="A factory image, the folder of a project that was built, or `virtual` for the virtual board's own image.",
 )
 @click.option(
     "--model", "models", type=click.Path(path_type=Path), multiple=True, metavar="MANIFEST.json", help="One to four."
@@ -51,13 +51,13 @@ def command(
     after: str,
     as_json: bool,
 ) -> None:
-    """Flash, and tell what was written."""
+    """Flash, and show what was written."""
     from harness.boards.flashing import FlashJob, flash
     from harness.boards.leases import hold_port
 
     records = cache(partial(_load, models))
     if not all(path.is_file() for path in models):
-        records()  # what is wrong with them is reported before a board is touched
+        records()  # their faults are reported before a board is touched
     job = FlashJob(
         port=port,
         chip=chip,
@@ -79,7 +79,7 @@ def command(
 
 
 def _load(paths: Sequence[Path]) -> tuple[ModelRecord, ...]:
-    """The models as the partition holds them; firmware alone needs nothing of what this imports."""
+    """The models as records of the model partition; imported late, because firmware alone does not need it."""
     from harness.link.model_table import ModelRecord
     from mww.esphome.model import load_model
 
@@ -88,7 +88,7 @@ def _load(paths: Sequence[Path]) -> tuple[ModelRecord, ...]:
 
 
 def _firmware(path: Path) -> Callable[[str], bytes]:
-    """Read the file now, or make the virtual firmware once the chip is known."""
+    """Read the file now, or make the virtual firmware later, when the chip is known."""
     own = None if path.exists() else firmware_of(str(path))
     if own is not None:
         return own

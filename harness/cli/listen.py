@@ -1,4 +1,4 @@
-"""`mww listen`: what a device would do with sound as it comes, on a terminal or as JSON lines."""
+"""`mww listen`: what a device would do with live sound, on a terminal or as JSON lines."""
 
 from __future__ import annotations
 
@@ -44,14 +44,18 @@ _BAR: Final = 30
     "--input", "source", metavar="DEVICE|FILE|-", help="A microphone, a file, or raw s16le 16 kHz mono on stdin."
 )
 @options_of_a_run(
-    "target", target="Where the model runs. A board hears its own microphone, or with --input what this machine hears."
+    "target",
+    target="Where the model runs. A board hears its own microphone, or with --input the sound of this machine.",
 )
 @click.option("--vad", type=_PATH, metavar="MANIFEST.json", help="A VAD model that gates detections.")
 @click.option(
-    "--save", type=_PATH, metavar="DIR", help="Keep a WAV of each detection, near miss, and where you press Enter."
+    "--save",
+    type=_PATH,
+    metavar="DIR",
+    help="Save a WAV of each detection, of each near miss, and when you press Enter.",
 )
-@click.option("--web", is_flag=True, help="Show it on a page of this machine, and stay there until Ctrl-C.")
-@click.option("--jsonl", is_flag=True, help="Print a JSON document a line for each event.")
+@click.option("--web", is_flag=True, help="Show it as a web page on this machine, until Ctrl-C.")
+@click.option("--jsonl", is_flag=True, help="Print each event as a line of JSON.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --jsonl.")
 def command(
     models: tuple[Path, ...],
@@ -65,7 +69,7 @@ def command(
 ) -> int:
     """Listen with each MODEL, a manifest or .tflite, under ESPHome's detection rule, until the sound ends or Ctrl-C.
 
-    Exits with 0 at the end of a file or pipe, and with 130 on Ctrl-C; what was to be saved is saved either way.
+    Exits with 0 at the end of a file or pipe, and with 130 on Ctrl-C; clips are saved in both cases.
     """
     loaded = [load_model(path) for path in models]
     gate = load_model(vad) if vad else None
@@ -73,7 +77,7 @@ def command(
     keeper = Keeper(save) if save else None
 
     def lost(seconds: float) -> None:
-        show.lost(seconds)  # whatever shows by then
+        show.lost(seconds)  # in each form of display
 
     with ExitStack() as stack:
         ears = None if source else _ears(loaded, target, lost, stack)
@@ -97,7 +101,7 @@ def command(
 
 
 def _ears(models: Sequence[Model], targets: tuple[str, ...], lost: Lost, stack: ExitStack) -> BoardEars | None:
-    """The microphone of the board that is named; None where this computer's is meant."""
+    """The microphone of the named board; None for the microphone of this computer."""
     if len(targets) != 1 or target_spec(targets[0]) is not spec_of_kind("device"):
         return None
     from harness.listen.board_ears import BoardEars
@@ -113,7 +117,7 @@ def _ears(models: Sequence[Model], targets: tuple[str, ...], lost: Lost, stack: 
 def _listener(models: Sequence[Model], vad: Model | None, targets: tuple[str, ...], *, record: bool) -> Listener:
     names = targets or ("emulator",)
     if len(names) > 1 or (names[0] != "emulator" and len(models) > 1):
-        raise UsageError("a board listens with one model", hint="give one MODEL and one --target")
+        raise UsageError("a board listens with a single model", hint="give one MODEL and one --target")
     words = [(model, open_target(names[0], TargetOptions())) for model in models]
     gate = (vad, open_target("emulator", TargetOptions())) if vad else None
     return Listener(words, gate, record=record)
@@ -141,25 +145,25 @@ def _listen(
             show.saved(path)
         for heard in chain(ears.detections() if ears else (), listener.hear(block)):
             if keeper is not None and (heard.model, heard.inference) not in kept:
-                keeper.keep(heard)  # before anybody hears of it, and presses Ctrl-C
+                keeper.keep(heard)  # before it is shown, and a user presses Ctrl-C
                 kept.add((heard.model, heard.inference))  # the other rule says the same
             show.heard(heard)
         if (now := time.monotonic()) - shown >= 1 / _LEVELS_A_SECOND:
             show.level(replace(listener.level(block), board=tuple(ears.outputs.items()) if ears else ()))
             shown = now
-        _keep_what_is_asked(page, keeper, show)
+        _save_requested(page, keeper, show)
         if keeper is not None and keys:
             _keep_by_key(keeper, show)
 
 
 def _keep_by_key(keeper: Keeper, show: _Display) -> None:
-    """Keep the last seconds where Enter was pressed; a word before it is their label."""
+    """Save the last seconds when Enter is pressed; a word typed before it is the clip's label."""
     if select.select([sys.stdin], [], [], 0)[0]:
         word = re.sub(r"[^\w-]", "_", sys.stdin.readline().strip(), flags=re.ASCII)
         show.saved(keeper.keep_now(word or "kept"))
 
 
-def _keep_what_is_asked(page: ListenPage | None, keeper: Keeper | None, show: _Display) -> None:
+def _save_requested(page: ListenPage | None, keeper: Keeper | None, show: _Display) -> None:
     while page is not None and keeper is not None and not page.keep_requests.empty():
         show.saved(keeper.keep_now(page.keep_requests.get()))
 
@@ -168,14 +172,14 @@ def _stay(page: ListenPage, keeper: Keeper | None, show: _Display) -> None:
     """Serve the page after the sound has ended, until Ctrl-C."""
     try:
         while True:
-            _keep_what_is_asked(page, keeper, show)
+            _save_requested(page, keeper, show)
             time.sleep(1 / _LEVELS_A_SECOND)
     except KeyboardInterrupt:
         return
 
 
 class _Display(Protocol):
-    """Who hears what happens."""
+    """Receives the events."""
 
     @contextmanager
     def shown(self, models: Sequence[Model], vad: Model | None, source: str | None) -> Iterator[None]:
@@ -183,7 +187,7 @@ class _Display(Protocol):
         ...
 
     def level(self, level: Level) -> None:
-        """A tenth of a second has passed."""
+        """Another tenth of a second of sound."""
         ...
 
     def heard(self, heard: Heard) -> None:
@@ -199,7 +203,7 @@ class _Display(Protocol):
         ...
 
     def features(self, result: FeatureResult | None) -> None:
-        """How a board's features compare with this computer's; None where sound was lost."""
+        """Whether a board's features are equal to this computer's; None where sound was lost."""
         ...
 
     def end(self, seconds: float) -> None:
@@ -208,7 +212,7 @@ class _Display(Protocol):
 
 
 class _Events:
-    """What happens as JSON documents, each given to `put` at once."""
+    """Writes events as JSON documents, each passed to `put` at once."""
 
     def __init__(self, put: Callable[[dict[str, Any]], None]) -> None:
         self._give = put
@@ -251,7 +255,7 @@ def _print_line(event: dict[str, Any]) -> None:
 
 
 class _Both:
-    """Two displays at once."""
+    """Passes events to two displays."""
 
     def __init__(self, first: _Display, second: _Display) -> None:
         self._displays = (first, second)
@@ -288,7 +292,7 @@ class _Both:
 
 
 class _Terminal:
-    """A live table of levels, with detections above it; without a terminal, the detections alone."""
+    """A live table of levels, with detections above it; without a terminal only the detections."""
 
     def __init__(self, names: Sequence[str]) -> None:
         from rich.live import Live
@@ -322,7 +326,7 @@ class _Terminal:
 
     def lost(self, seconds: float) -> None:
         self._lost += seconds
-        self._say(f"            sound was lost: {self._lost:.1f} s so far; this machine is too slow, or busy")
+        self._say(f"            sound was lost: {self._lost:.1f} s so far; this machine is too slow or too busy")
 
     def features(self, result: FeatureResult | None) -> None:
         if result is None:

@@ -1,4 +1,4 @@
-"""`mww manifest`: a manifest for a model that one has, or a repaired one."""
+"""`mww manifest`: makes a manifest for a model, or repairs a manifest."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PATH = click.Path(path_type=Path)
 @click.command("manifest")
 @click.argument("file", type=_PATH)
 @click.option("--output", type=_PATH, metavar="FILE.json", help="Write the manifest there, beside its model.")
-@click.option("--in-place", is_flag=True, help="Write over the manifest that was given.")
+@click.option("--in-place", is_flag=True, help="Replace the given manifest.")
 @click.option("--wake-word", metavar="TEXT", help="What is said.")
 @click.option("--author", metavar="TEXT")
 @click.option("--website", metavar="URL")
@@ -31,15 +31,15 @@ _PATH = click.Path(path_type=Path)
 @click.option("--sliding-window-size", type=Whole(1), metavar="N")
 @click.option("--feature-step-size", type=Whole(0, 30), metavar="MS")
 @click.option("--minimum-esphome-version", metavar="RELEASE")
-@click.option("--tensor-arena-size", type=Whole(0), metavar="BYTES", help="Otherwise it is computed from the model.")
+@click.option("--tensor-arena-size", type=Whole(0), metavar="BYTES", help="By default it is computed from the model.")
 @json_option
 def command(file: Path, output: Path | None, in_place: bool, as_json: bool, **options: Any) -> int:
-    """Make the manifest of FILE, a .tflite model, or repair FILE, a manifest, and say what was changed.
+    """Make a manifest for FILE, a .tflite model, or repair FILE, a manifest, and show what was changed.
 
     Without --output and --in-place the manifest is printed and nothing is written.
     """
     if output is not None and in_place:
-        raise UsageError("--output with --in-place", hint="name one place for the manifest")
+        raise UsageError("--output with --in-place", hint="give one of them")
     asked = {key: value for key, value in options.items() if value not in (None, ())}
     if "trained_languages" in asked:
         asked["trained_languages"] = list(asked["trained_languages"])
@@ -66,9 +66,9 @@ def _make(file: Path, asked: dict[str, Any], in_place: bool) -> tuple[dict[str, 
 
 
 def _write(place: Path, given: Path, model: Path, content: dict[str, Any], *, in_place: bool) -> None:
-    """Write the manifest where it finds its model, and never over the given file unless asked to."""
+    """Write the manifest beside its model; replace the given file only with --in-place."""
     if not in_place and place.exists() and given.exists() and place.samefile(given):
-        raise UsageError(f"{place} is the file that was given", hint="--in-place writes over it")
+        raise UsageError(f"{place} is the given file", hint="--in-place replaces it")
     if not (place.parent / content["model"]).is_file():
         hint = f"write it into {model.parent}, or put the model beside it first"
         raise UsageError(f"{place.parent} does not hold {content['model']}, which the manifest names", hint=hint)

@@ -1,4 +1,4 @@
-"""`mww matrix`: the same models over releases of ESPHome, library versions and chips."""
+"""`mww matrix`: the same models with several releases of ESPHome, library versions and chips."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _COLOURS: Final = {True: "green", False: "red", None: ""}
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """An aspect of a model, the chips for which it says the same in every row, and what it says, by row."""
+    """An aspect of a model, the chips with the same values in every row, and these values by row."""
 
     aspect: Aspect
     chips: tuple[str, ...]
@@ -45,7 +45,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What was found of one model, or of the firmware: a line for each row that has an answer, a cell a column."""
+    """The results of a model, or of the firmware: a line for each row with a result, a cell for each column."""
 
     title: str
     columns: tuple[Column, ...]
@@ -53,7 +53,7 @@ class Table:
 
 
 def tables(matrix: Matrix) -> list[Table]:
-    """A table for each model that something was found of, and one for the firmware, whose name is empty."""
+    """A table for each model with results, and a table for the firmware, whose name is empty."""
     return [_table(matrix, name) for name in dict.fromkeys(finding.model for finding in matrix.findings)]
 
 
@@ -79,17 +79,20 @@ def _columns(findings: Iterable[Finding], model: str) -> tuple[Column, ...]:
 
 
 def sentences(matrix: Matrix) -> list[str]:
-    """What is lost, regained, or came out otherwise in a run, a sentence each; alike chips together."""
+    """What no longer holds, holds again, or differs in a run: a sentence for each, with equal chips together."""
     grouped: dict[tuple[object, ...], tuple[Change, list[str]]] = {}
     for change in matrix.changes:
         before, after = change.before, change.after
         if not (change.lost or change.regained or before.aspect in ("run", "kernels")):
-            continue  # a figure that moved and still holds: the table shows it
+            continue  # a figure that changed and still holds: the table shows it
         key = before.model, before.aspect, before.row, after.row, before.said, after.said
         grouped.setdefault(key, (change, []))[1].append(before.chip or "")
     lines = [_sentence(matrix.rows, change, chips) for change, chips in grouped.values()]
     if any(finding.aspect == "arena" and finding.said.endswith(UNSEEN) for finding in matrix.findings):
-        lines.append(f"note: {UNSEEN} the source of this version was not seen; the figure is of the nearest that was")
+        lines.append(
+            f"note: {UNSEEN} the source of this version was not examined; "
+            "the figure is that of the nearest version that was"
+        )
     return lines
 
 
@@ -102,7 +105,7 @@ def _sentence(rows: Sequence[Row], change: Change, chips: Sequence[str]) -> str:
 
 
 def matrix_markdown(matrix: Matrix) -> str:
-    """The matrix for a pull request: a table for each model, then what is lost."""
+    """The matrix for a pull request: a table for each model, then the changes."""
     lines = [f"### Matrix: {'✅ pass' if matrix.holds else '❌ fail'}", ""]
     for table in tables(matrix):
         headings = [escape(" ".join((column.aspect, *column.chips)).strip()) for column in table.columns]
@@ -127,7 +130,7 @@ def matrix_page(matrix: Matrix) -> str:
 @click.option("--esphome", "releases", multiple=True, metavar="RELEASE", help="A release of ESPHome; repeatable.")
 @click.option("--runtime", "runtimes", multiple=True, metavar="NAME|all", help="Library versions, as for mww arena.")
 @click.option("--chip", "chips", multiple=True, type=click.Choice(CHIP_NAMES), help="Repeatable; all by default.")
-@click.option("--run", "runs", multiple=True, type=_PATH, metavar="DIR", help="Take in a run.json; repeatable.")
+@click.option("--run", "runs", multiple=True, type=_PATH, metavar="DIR", help="Include a run.json; repeatable.")
 @clip_options
 @click.option(
     "--golden",
@@ -135,9 +138,9 @@ def matrix_page(matrix: Matrix) -> str:
     multiple=True,
     type=place,
     metavar="GOLDEN.npz",
-    help="Of a model, see mww record; repeatable.",
+    help="A golden of a model, see mww record; repeatable.",
 )
-@click.option("--check-config", is_flag=True, help="Have each release generate its sources; installs it.")
+@click.option("--check-config", is_flag=True, help="Let each ESPHome release check the configuration; installs it.")
 @click.option("--report", type=_PATH, metavar="DIR", help="Write matrix.json, matrix.md and matrix.html here.")
 @json_option
 def command(  # noqa: PLR0913 -- one for each option
@@ -155,15 +158,15 @@ def command(  # noqa: PLR0913 -- one for each option
     report: Path | None,
     as_json: bool,
 ) -> int:
-    """Tell what holds of each MODEL, a manifest or .tflite, over versions and chips, and what changed.
+    """Show what holds for each MODEL, a manifest or .tflite, with several versions and chips, and what changed.
 
-    Arenas are predicted, configurations asked of the real ESPHome (--check-config), outputs taken from runs: on boards
-    (--run), and here in the emulator (--golden, --features, --wav). Without --esphome, --runtime and runs of boards
-    the rows are ESPHome's whole history. Exits with 1 if what held in a row does not in a later one, or not in the
-    last.
+    Arenas are predicted, configurations are checked by the real ESPHome (--check-config), outputs come from runs: on
+    boards (--run), and here in the emulator (--golden, --features, --wav). Without --esphome, --runtime and runs of
+    boards the rows are ESPHome's whole history. Exits with 1 if what held in a row does not in a later one, or not in
+    the last.
     """
     if check_config and not releases:
-        raise UsageError("--check-config without --esphome", hint="name the releases that are to read it")
+        raise UsageError("--check-config without --esphome", hint="give the releases with --esphome")
     subjects = _subjects(models)
     taken = [*take_runs(runs, subjects)]
     if goldens or features or wav:
@@ -211,11 +214,11 @@ def _show(matrix: Matrix, report: Path | None, *, as_json: bool) -> None:
 
 
 def _subjects(paths: Sequence[str]) -> tuple[Subject, ...]:
-    """Every model under a name of its own: the file's, with as many folders before it as tell it from the others."""
+    """Every model under a unique name: the file's, with as many of its folders as needed."""
     places = [Path(path).absolute().parent / Path(path).stem for path in paths]
     twice = next((path for path, place in zip(paths, places, strict=True) if places.count(place) > 1), None)
     if twice is not None:
-        raise UsageError(f"{twice} is given twice", hint="name each model once, by its manifest or its .tflite")
+        raise UsageError(f"{twice} is given twice", hint="give each model once, by its manifest or its .tflite")
     names = [_name(place, places) for place in places]
     return tuple(read_subject(path, name) for path, name in zip(paths, names, strict=True))
 

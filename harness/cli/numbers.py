@@ -1,4 +1,4 @@
-"""Numbers as options take them: finite, and of a size that something can be done with."""
+"""The number types of options: finite and of a usable size."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any, Final
 import click
 
 _GREATEST: Final = 2**31 - 1
-"""Of ranges without an upper end."""
+"""The upper limit of ranges that give no limit."""
 
 _BEYOND: Final = "is not a finite number below 2^31."
 
 
 class Real(click.FloatRange):
-    """A finite number within a range; NaN compares as inside of every range of click's own."""
+    """A finite number within a range; click's own ranges accept NaN."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Parse it as click does."""
+        """Parse the value, as click does."""
         number: float = super().convert(value, param, ctx)
         known = math.isfinite(number) and (self.max is not None or abs(number) <= _GREATEST)
         return number if known else self.fail(f"{value} {_BEYOND}", param, ctx)

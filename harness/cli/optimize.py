@@ -18,15 +18,15 @@ _PATH = click.Path(path_type=Path)
 
 @click.command("optimize")
 @click.argument("file", type=_PATH)
-@click.option("--output", required=True, type=_PATH, metavar="FILE", help="Where to write the model.")
+@click.option("--output", required=True, type=_PATH, metavar="FILE", help="The file to write.")
 @json_option
 def command(file: Path, output: Path, as_json: bool) -> None:
     """Write FILE, a .tflite model, without names and metadata and with its operators in the best order.
 
-    No output byte changes, and on no chip does the model need more than before.
+    No output byte changes, and the model needs no more memory than before on any chip.
     """
     if output.exists() and file.exists() and output.samefile(file):
-        raise UsageError(f"{output} is the file that was given", hint="give another --output")
+        raise UsageError(f"{output} is the given file", hint="give another --output")
     before = read_model(file)
     after = read_model(optimize_for_edge(before.content))
     write_files({output: after.content})

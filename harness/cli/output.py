@@ -1,4 +1,4 @@
-"""The output of verbs: one JSON document or text for people on stdout; errors, warnings and progress on stderr."""
+"""The output of commands: one JSON document or text for people on stdout; errors, warnings and progress on stderr."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def json_option(function: F) -> F:
-    """Add `--json` to a verb; its function gets `as_json`."""
+    """Add `--json` to a command; its function gets `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")(function)
 
 
 def emit_json(schema: str, document: Mapping[str, object]) -> None:
-    """Print a verb's document; `schema` such as `mww.arena/1` comes first."""
+    """Print a command's document; the `schema`, such as `mww.arena/1`, comes first."""
     click.echo(json.dumps({"schema": schema, **document}, indent=2, allow_nan=False))
 
 
 def show_json(document: Mapping[str, object]) -> None:
-    """Print a document as somebody would write it: letters as they are, what steers a terminal as its number."""
+    """Print a document: letters as they are, and characters that could control a terminal as escapes."""
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     click.echo("".join(letter if letter.isprintable() or letter == "\n" else _escaped(letter) for letter in text))
 
@@ -41,12 +41,12 @@ def _escaped(letter: str) -> str:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Make a rich console; it drops colour and box drawing's width where the stream is not a terminal."""
+    """Make a rich console, without colour and width limit where the stream is not a terminal."""
     from rich.console import Console
     from rich.segment import Segment
 
     class Clean(Console):
-        """A console that no text from outside can steer."""
+        """A console that text from outside cannot control."""
 
         def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
             for segment in super().render(renderable, options):
@@ -58,18 +58,18 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def say(text: str = "", *, err: bool = False, nl: bool = True, fg: str | None = None, bold: bool | None = None) -> None:
-    """Print a line for people, of a readable length and without anything that steers a terminal."""
+    """Print a line for people, of a readable length and without control characters."""
     click.secho(printable(text), err=err, nl=nl, fg=fg, bold=bold)
 
 
 def say_lines(text: str, *, err: bool = False) -> None:
-    """The same for several lines; a name in them must not hold the end of a line."""
+    """Print several lines like this; a name in them must not contain a line end."""
     for line in text.rstrip().split("\n"):
         say(line, err=err)
 
 
 def overwrite(line: str = "") -> None:
-    """Replace the line that stands on the terminal of stderr."""
+    """Replace the current line on the terminal of stderr."""
     click.echo(f"\r\x1b[K{printable(line)}", nl=False, err=True)
 
 

@@ -22,7 +22,7 @@ from mww.esphome.model import load_model
 def command(
     model: Path, features: Place | None, wav: tuple[Place, ...], lead_in: float, output: Path, as_json: bool
 ) -> None:
-    """Record what MODEL, a manifest or .tflite, gives for clips in the device's own runtime."""
+    """Record the outputs of MODEL, a manifest or .tflite, for clips, computed by the device's own runtime."""
     source = clip_source(features, wav, lead_in)
     loaded = load_model(model)
     with progress() as report:
@@ -51,7 +51,7 @@ def _print(recorded: Recorded) -> None:
     for clip in recorded.clips:
         table.add_row(Text(printable_name(clip.name)), str(clip.inferences), clip.outputs_sha256[:12], _change(clip))
     console().print(table)
-    say(f"{recorded.path} holds what {recorded.provenance.engine} gave")
+    say(f"{recorded.path} holds the outputs of {recorded.provenance.engine}")
 
 
 def _change(clip: RecordedSummary) -> str:

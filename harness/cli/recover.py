@@ -22,7 +22,7 @@ _FILE = click.Path(path_type=Path)
 def command(model: Path, output: Path, config_output: Path | None, ranges_output: Path | None, as_json: bool) -> None:
     """Read the network, its weights and its calibrated ranges out of a streaming INT8 model.
 
-    The checkpoint has the official trainer's layout, so that it can be trained on, or exported again. With
+    The checkpoint has the official trainer's layout, so that training can continue, or it can be exported again. With
     --ranges-output and `mww export --calibration-ranges` the export reproduces the model.
     """
     from exporter.network.architecture import weight_count
@@ -34,7 +34,10 @@ def command(model: Path, output: Path, config_output: Path | None, ranges_output
     recovered = recover(source)
     config = write_recovered(recovered, output, config=config_output, ranges=ranges_output)
     if recovered.newest_attention_only:
-        warn("the model weighs all time steps by the newest attention", "an export weighs each by its own, as trained")
+        warn(
+            "the model weighs all time steps by the newest attention",
+            "an export weighs each time step by its own attention, as in training",
+        )
     if as_json:
         document = {
             "model": str(model),

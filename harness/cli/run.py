@@ -1,7 +1,7 @@
 """`mww run`: stream clips through a target and judge every output.
 
-Here are the words: those of `harness.run.options`, and those that only a command line has. What is done with them, and
-everything that it imports, is in `harness.cli.run_models`.
+Only the options are here: those of `harness.run.options`, and those of the command line alone. `harness.cli.run_models`
+does the work, and imports what it needs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from harness.engines.catalog import DEFAULT_ENGINE
 from harness.run.options import RunOptions
 
 _AHEAD: Final = 4
-"""Processes that are started before it is known how many clips there are."""
+"""Worker processes that are started before the number of clips is known."""
 
 _PATH = click.Path(path_type=Path)
 
@@ -28,8 +28,8 @@ _PATH = click.Path(path_type=Path)
 @clip_options
 @click.option("--golden", type=place, metavar="GOLDEN.npz", help="Recorded clips and outputs; see mww record.")
 @options_of_a_run()
-@click.option("--write-allowance", type=_PATH, metavar="FILE.yaml", help="Accept what this run finds.")
-@click.option("--reason", metavar="TEXT", help="Why it is accepted; with --write-allowance.")
+@click.option("--write-allowance", type=_PATH, metavar="FILE.yaml", help="Accept the differences of this run.")
+@click.option("--reason", metavar="TEXT", help="Why they are accepted; with --write-allowance.")
 @click.option("--by", metavar="NAME", help="Who accepts it.  [default: your login]")
 @click.option("--report", type=_PATH, metavar="DIR", help="Write run.json and a report into this folder.")
 @click.option("--junit", type=_PATH, metavar="FILE", help="Write JUnit XML.")
@@ -45,9 +45,9 @@ def command(**words: Any) -> int:
 
     options = RunOptions(**taken_options(words))
     engine = options.chosen_engine
-    # An interpreter's package takes as long to import as everything that follows.
+    # Importing an interpreter's package takes as long as everything that follows.
     ahead = started_ahead(engine.name, min(options.jobs, _AHEAD)) if engine else nullcontext()
-    with ahead, started_ahead(DEFAULT_ENGINE, 0):  # the engine `exact` is checked there, for one model after the other
+    with ahead, started_ahead(DEFAULT_ENGINE, 0):  # the engine `exact` is checked in that worker, for each model
         from harness.cli.run_models import Errand, run_models
 
         return run_models(Errand(**words), options)

@@ -27,7 +27,7 @@ from mww.core.files import write_files
 from mww.esphome.model import Model, load_model, unreadable_model
 
 _NEVER: Final = ("frontend", "reset", "slice-order", "output", "detection", "count")
-"""Problems that no kernel brings about: what comes of them is not to be accepted."""
+"""Problems that kernels cannot cause, so they cannot be accepted."""
 
 EXIT_CODES: Final[dict[Verdict, int]] = {"pass": 0, "fail": 1, "error": 2}
 
@@ -35,10 +35,10 @@ EXIT_CODES: Final[dict[Verdict, int]] = {"pass": 0, "fail": 1, "error": 2}
 def allowances_to_read(
     given: Path | None, golden: Path | str | None, written: Path | None, reason: str | None
 ) -> Path | None:
-    """The file to judge by, once the options are known to make sense.
+    """The file of allowances, after a check that the options make sense.
 
     Raises:
-        UsageError: An allowance is to be written without a reason, or there is a reason and nothing to write.
+        UsageError: There is an allowance to write without a reason, or a reason without an allowance.
     """
     if written is not None and not (reason or "").strip():
         raise UsageError("--write-allowance without --reason", hint='--reason "why these differences are right"')
@@ -53,10 +53,10 @@ def allowances_to_read(
 def write_allowances(path: Path, results: Sequence[RunResult], reason: str, by: str | None, *, aside: bool) -> None:
     """Accept every difference of a run, and show what that changes in the file; `aside` shows it on stderr.
 
-    Where clips were not carried out, or kernels are not the cause, nothing is written.
+    Nothing is written where clips ended in an error, or kernels are not the cause.
 
     Raises:
-        AllowanceError: The file that is there cannot be used.
+        AllowanceError: The existing file cannot be used.
         OutputError: It cannot be written.
     """
     refused = next(filter(None, map(_refusal, results)), None)
@@ -76,11 +76,11 @@ def write_allowances(path: Path, results: Sequence[RunResult], reason: str, by: 
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), str(path), str(path), n=2, lineterm="")
     say_lines("\n".join(lines), err=aside)
     write_files({path: after.encode(errors="replace")})
-    say(f"{path}: look at it, and commit it; the next run judges by it", err=aside)
+    say(f"{path}: review and commit it; the next run applies it", err=aside)
 
 
 def refuse_to_allow_nothing(results: Sequence[RunResult]) -> None:
-    """Tell somebody who accepts differences that there cannot be any.
+    """Refuse to write an allowance where there cannot be a difference.
 
     Raises:
         UsageError: A run compared nothing.
@@ -88,13 +88,15 @@ def refuse_to_allow_nothing(results: Sequence[RunResult]) -> None:
     for result in results:
         if result.golden is None and result.verdict != "error":
             hint = "give a --golden, or a --target other than the runtime that makes goldens"
-            raise UsageError(f"{result.model} was compared with nothing, so there is nothing to allow", hint=hint)
+            raise UsageError(
+                f"{result.model} was not compared with anything, so no difference can be allowed", hint=hint
+            )
 
 
 def _refusal(result: RunResult) -> str | None:
-    """Why what a run found cannot be accepted; None where it can."""
+    """Why the differences of a run cannot be accepted; None where they can."""
     if result.verdict == "error":
-        return f"not every clip of {result.model} was carried out"
+        return f"some clips of {result.model} ended in an error"
     named = next((problem for problem in result.problems if problem.code in _NEVER), None)
     if named is not None:
         return f"kernels are not the cause: {named.message}"
@@ -105,7 +107,7 @@ def _refusal(result: RunResult) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Errand:
-    """What `mww run` is asked for besides the options of the run itself; each field is an option of that name."""
+    """The options of `mww run` besides those of the run itself; each field is an option of that name."""
 
     models: tuple[Path, ...]
     features: Place | None
@@ -120,10 +122,10 @@ class Errand:
     as_json: bool
 
     def source(self, lead_in: float) -> ClipSource:
-        """The clips that are named; a golden only by its own option.
+        """The given clips; a golden only by its own option.
 
         Raises:
-            UsageError: Nothing is named, or several.
+            UsageError: No clips are given, or several kinds.
         """
         source = clip_source(self.features, self.wav, lead_in, self.golden)
         file = self.features or self.golden
@@ -143,7 +145,9 @@ def run_models(errand: Errand, options: RunOptions) -> int:
         options = replace(options, vad=vad, progress=shown, unfinished=unfinished)
         results = check_models(models, source, options)
     _write(results, errand)
-    if unfinished is not None and overall(results) != "error":  # else --resume tries again what failed, and only that
+    if (
+        unfinished is not None and overall(results) != "error"
+    ):  # a run with errors keeps its journal: --resume repeats only what failed
         unfinished.unlink(missing_ok=True)
     _show(results, errand)
     return EXIT_CODES[overall(results)]
@@ -172,7 +176,7 @@ def _allowances_to_read(errand: Errand, options: RunOptions) -> Path | None:
 
 
 def _load(path: Path) -> Model:
-    """One of several models; what is wrong with it is reported in its place, and the others run."""
+    """Load one of several models; its error is reported in its place, and the others run."""
     try:
         return load_model(path)
     except MwwError as problem:
@@ -181,9 +185,9 @@ def _load(path: Path) -> Model:
 
 @contextmanager
 def _open_report(folder: Path | None, resume: bool) -> Iterator[Path | None]:
-    """Make the report's folder before hours of clips, and give the file in it that keeps finished clips.
+    """Make the report's folder before hours of clips run, and give its file that keeps finished clips.
 
-    It is emptied unless to `resume`. A folder in which a run that fails at once leaves nothing is removed again.
+    The file is emptied unless `resume`. The folder is removed again if a run fails at once and leaves nothing in it.
     """
     if folder is None:
         if resume:
@@ -209,7 +213,7 @@ def _open_report(folder: Path | None, resume: bool) -> Iterator[Path | None]:
 
 
 def _write(results: Sequence[RunResult], errand: Errand) -> None:
-    """Write what was asked for; what writes it is only imported then."""
+    """Write the requested files; the writers are imported only then."""
     if errand.report is not None:
         from harness.report.bundle import write_report
 

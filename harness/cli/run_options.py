@@ -1,4 +1,4 @@
-"""Options that several verbs have: those of `harness.run.options`, and those that name clips."""
+"""Options that several commands share: those of `harness.run.options`, and those that give clips."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def place(text: str) -> Place:
-    """A path, or a URL as it stands: its slashes are no folders of this machine."""
+    """A path, or an unchanged URL: its slashes do not separate folders of this machine."""
     return text if is_url(text) else Path(text)
 
 
@@ -52,7 +52,7 @@ def clip_source(
     """The one source that was given.
 
     Raises:
-        UsageError: It does not exist or several, or a lead-in for what has no audio.
+        UsageError: No source is given, or several, or a lead-in for a source without audio.
     """
     given = [name for name, value in (("--features", features), ("--wav", wav), ("--golden", golden)) if value]
     if len(given) != 1:
@@ -64,9 +64,9 @@ def clip_source(
 
 
 def options_of_a_run(*names: str, **meanings: str) -> Callable[[F], F]:
-    """Add options of a run by their keywords; without `names` all but the lead-in, which goes with the clips.
+    """Add options of a run by their keywords; without `names` all but the lead-in, which belongs to the clips.
 
-    `meanings` are this verb's own words for them.
+    `meanings` replaces help texts for this command.
     """
 
     def add(function: F) -> F:
@@ -80,7 +80,7 @@ def options_of_a_run(*names: str, **meanings: str) -> Callable[[F], F]:
 
 
 def taken_options(words: dict[str, Any]) -> dict[str, Any]:
-    """Take the options of a run out of a command's words, as the keywords of `RunOptions`."""
+    """Take the options of a run out of a command's keywords, as those of `RunOptions`."""
     taken = {name: words.pop(name) for name in run_options() if name in words}
     first, *others = taken.pop("target", ()) or (DEFAULT_TARGET,)
     return {**taken, "target": first, "more_targets": tuple(others)}

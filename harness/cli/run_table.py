@@ -1,4 +1,4 @@
-"""A run on a terminal: the clips, what they were compared with, the arena, the verdict."""
+"""A run on a terminal: the clips, the reference, the arena and the verdict."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _TIMES: Final = 3
 
 
 def print_run(result: RunResult, *, propose: bool = True) -> None:
-    """Print a run; of many clips the worst. `propose`: also what would accept its differences."""
+    """Print a run; of many clips only the worst. With `propose`, also print the allowance for its differences."""
     from rich.text import Text
 
     out = console()
@@ -68,7 +68,7 @@ def print_run(result: RunResult, *, propose: bool = True) -> None:
     if propose and result.proposed_allowance is not None:
         out.print(
             Text(
-                "what would accept this, for a file that --write-allowance FILE --reason TEXT writes:",
+                "the allowance for these differences, as --write-allowance FILE --reason TEXT writes it:",
                 style="bold",
             )
         )
@@ -85,7 +85,7 @@ def _clips(result: RunResult) -> Table:
     cutoff = cutoff_byte(result.probability_cutoff)
     highest = f"highest average of {cutoff}"
     table = Table("clip", "", "the result", highest, "detected at", box=None, pad_edge=False)
-    table.columns[0].overflow = "fold"  # a name cut short cannot be copied
+    table.columns[0].overflow = "fold"  # a shortened name cannot be copied
     shown = worst_first(result.clips)[:_ROWS]
     for clip in shown:
         status = Text(clip.status, style=_COLOURS[clip.status])
@@ -117,7 +117,7 @@ def _profile(profile: Sequence[OperatorCost]) -> Table | None:
 
 
 def _clip_notes(result: RunResult) -> Iterator[Text]:
-    """The hints of clips that could not be carried out, and what is suspicious about the others."""
+    """The hints of clips that ended in an error, and warnings about the others."""
     from rich.text import Text
 
     for clip in result.clips[:_ROWS]:
@@ -142,7 +142,7 @@ def _highest(clip: ClipResult) -> str:
 
 
 def _evaluation(evaluation: Evaluation) -> Iterator[str]:
-    """How good the model is on labelled clips, and which clips show it."""
+    """The recall and false accepts on labelled clips, and the clips behind them."""
     if evaluation.at.recall.trials:
         yield f"recall: {recall_account(evaluation)}"
     if evaluation.missed:

@@ -1,4 +1,4 @@
-"""`mww synth`: labelled clips of a phrase, of near misses and of what is not the phrase, by speech engines."""
+"""`mww synth`: labelled clips of a phrase, of near misses and of other speech, by speech engines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,13 @@ _PATH = click.Path(path_type=Path)
 @click.argument("phrase")
 @click.option("--output", required=True, type=_PATH, metavar="DIR", help="Folder for positive/, near-miss/, negative/.")
 @click.option("--engine", "engines", multiple=True, type=click.Choice(list(ENGINES)), help="Repeatable.  [installed]")
-@click.option("--voice", "voices", multiple=True, metavar="NAME|FILE", help="Repeatable; .onnx and .flitevox too.")
+@click.option(
+    "--voice",
+    "voices",
+    multiple=True,
+    metavar="NAME|FILE",
+    help="An engine, or an .onnx or .flitevox file; repeatable.",
+)
 @click.option("--count", type=Whole(0), default=_COUNT, show_default=True, metavar="N", help="Clips of the phrase.")
 @click.option(
     "--near-misses", type=Whole(0), default=_NEAR_MISSES, show_default=True, metavar="N", help="Clips that resemble it."
@@ -35,7 +41,7 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--negatives", "hours", type=Real(0), default=_HOURS, show_default=True, metavar="HOURS", help="Speech and sounds."
 )
-@click.option("--sentences", type=_PATH, metavar="FILE", help="What negatives say, a sentence a line.  [English]")
+@click.option("--sentences", type=_PATH, metavar="FILE", help="Sentences for the negatives, one a line.  [English]")
 @click.option(
     "--seed",
     type=Whole(0, _LARGEST_SEED),
@@ -44,7 +50,7 @@ _PATH = click.Path(path_type=Path)
     metavar="S",
     help="The same seed gives the same clips.",
 )
-@click.option("--resume", is_flag=True, help="Keep the clips in DIR and make the others.")
+@click.option("--resume", is_flag=True, help="Keep the finished clips in DIR and make the rest.")
 @json_option
 def command(  # noqa: PLR0913, PLR0917 -- one for each option
     phrase: str,
@@ -85,11 +91,11 @@ def _warnings(result: SynthResult) -> list[tuple[str, str]]:
     warnings = []
     if 0 < len(result.voices) < FEW_VOICES:
         voices = counted(len(result.voices), "voice")
-        message = f"only {voices} for the phrase: a cutoff chosen by fewer than {FEW_VOICES} can mislead"
+        message = f"only {voices} for the phrase: a cutoff from fewer than {FEW_VOICES} can mislead"
         hint = "--voice FILE.onnx adds voices of Piper; one file may hold hundreds (docs/synth.md)"
         warnings.append((message, hint))
     if result.voices and all(voice.engine == "espeak-ng" for voice in result.voices):
-        message = "espeak-ng pronounces some words so that no model recognises them"
+        message = "espeak-ng pronounces some words in a way that no model recognises"
         warnings.append((message, str(ENGINES["piper"].missing().hint)))
     return warnings
 
@@ -120,7 +126,8 @@ def _print(result: SynthResult) -> None:
     ]
     if result.hours:
         lines.append(
-            f"No false accept in these {result.hours:.2g} h says no more than: below {3 / result.hours:.3g} an hour."
+            f"Even without a false accept in these {result.hours:.2g} h, "
+            f"the rate can be up to {3 / result.hours:.3g} an hour."
         )
     for line in lines:
         say(line)

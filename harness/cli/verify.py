@@ -14,19 +14,21 @@ from mww.verification import Check, VerificationReport, verify_esphome_compatibi
 _MARKS = {"pass": ("ok  ", "green"), "warn": ("warn", "yellow"), "fail": ("FAIL", "red")}
 
 _NEVER_WAKES: Final = {"highest-output", "lowest-output"}
-"""Checks that fail of models that load and run."""
+"""Checks that also fail for models that load and run."""
 
 
 @click.command("verify")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--strict", is_flag=True, help="Make warnings fail.")
-@click.option("--runtime-model", is_flag=True, help="Also check what a model needs that a device gets while it runs.")
-@click.option("-v", "--verbose", is_flag=True, help="Show the checks that pass, too.")
+@click.option(
+    "--runtime-model", is_flag=True, help="Also check the rules for a model that a device downloads while it runs."
+)
+@click.option("-v", "--verbose", is_flag=True, help="Also show the checks that pass.")
 @json_option
 def command(file: Path, strict: bool, runtime_model: bool, verbose: bool, as_json: bool) -> int:
     """Check FILE, a .tflite model or a manifest, against every rule of ESPHome's runtime.
 
-    Exits with 0 if it holds, 1 if a check fails, 2 if FILE cannot be read.
+    Exits with 0 if every check holds, 1 if a check fails, 2 if FILE cannot be read.
     """
     report = verify_esphome_compatibility(file, at_run_time=runtime_model)
     if strict:
@@ -50,7 +52,7 @@ def _print(report: VerificationReport, *, verbose: bool) -> None:
             _print_check(check)
     verdict, colour = ("runs on ESPHome", "green") if report.compatible else ("does not run on ESPHome", "red")
     if not report.compatible and {check.id for check in report.failures} <= _NEVER_WAKES:
-        verdict = "runs on ESPHome, and never wakes"
+        verdict = "runs on ESPHome, but never wakes"
     counts = [f"{len(report.checks)} checks"]
     counts += [f"{len(report.failures)} failed"] if report.failures else []
     counts += [f"{len(report.warnings)} warned"] if report.warnings else []

@@ -20,12 +20,12 @@ from mww.esphome.chips import DEFAULT_CHIP, VIRTUAL_CHIPS
 @click.option("--transport", default="socket", show_default=True, help="socket, pty or rfc2217.")
 @click.option("--baud", type=Whole(300, 5_000_000), help="Simulate a UART of this rate.")
 @click.option("--inference-us", type=Whole(1, 60_000_000), help="Microseconds that an inference takes.")
-@click.option("--microphone", type=click.Path(path_type=Path), help="A sound file that its microphone plays.")
+@click.option("--microphone", type=click.Path(path_type=Path), help="A sound file that its microphone hears.")
 @click.option("--fault", "faults", multiple=True, metavar="SPEC", help="Such as drop=0.02 or reboot=100; repeatable.")
 @click.option(
     "--efuse", "efuses", multiple=True, metavar="NAME", help="secure-boot, flash-encryption, secure-download."
 )
-@click.option("--until-stdin-ends", is_flag=True, help="End with whoever holds the other end of stdin.")
+@click.option("--until-stdin-ends", is_flag=True, help="End when stdin is closed.")
 @json_option
 def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
     chip: str,
@@ -40,7 +40,7 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
     until_stdin_ends: bool,
     as_json: bool,
 ) -> None:
-    """Put the options together and serve."""
+    """Combine the options and serve."""
     import sys
 
     from harness.virtual.chips import find_chip, security_of
@@ -74,7 +74,7 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
 
 
 def _forget(port_file: Path) -> None:
-    """Remove the port of a board that was killed: who waits for the file would take it for this one's."""
+    """Remove the port file of a board that was killed, so that nobody takes it for this board's."""
     try:
         port_file.unlink()
     except OSError as error:

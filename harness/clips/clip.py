@@ -1,4 +1,4 @@
-"""What is streamed through a model: clips of int8 slices, from WAV files, feature files or arrays, block by block.
+"""The clips that are streamed through a model: int8 slices from sound files, feature files or arrays, block by block.
 
 A clip is read when it is streamed and never held whole, so that hours of audio need no more memory than minutes.
 """
@@ -29,20 +29,20 @@ BLOCK: Final = 12_000
 
 
 class Clip(Protocol):
-    """Something to stream."""
+    """A sequence of slices to stream."""
 
     @property
     def name(self) -> str:
-        """What results call it."""
+        """Its name in results."""
         ...
 
     @property
     def lead_in(self) -> float:
-        """Seconds of silence in front of what the clip is about; times are counted from its end."""
+        """Seconds of silence in front of the clip's sound; times count from the end of the silence."""
         ...
 
     def blocks(self) -> Iterator[Slices]:
-        """The slices, in order, some at a time.
+        """The slices, in order, block by block.
 
         Raises:
             MwwError: They cannot be read.
@@ -52,7 +52,7 @@ class Clip(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AudioClip:
-    """A sound file, with silence in front; the front-end makes a slice of it each `step_ms`."""
+    """A sound file, with silence in front; the front-end makes a slice every `step_ms`."""
 
     name: str
     path: Readable
@@ -60,14 +60,14 @@ class AudioClip:
     step_ms: int = FEATURE_STEP_MS
 
     def blocks(self, meter: SoundMeter | None = None) -> Iterator[Slices]:
-        """The slices that the device's front-end makes of it; `meter` hears the sound as it passes by."""
+        """The slices from the device's front-end; `meter` also receives the sound."""
         if isinstance(self.path, Path):
             return map(quantize_features, self._features(meter))
         samples = self._samples(meter)
         return map(quantize_features, iterate_features(samples, lead_in=self.lead_in, step_ms=self.step_ms))
 
     def sound(self, meter: SoundMeter | None = None) -> Iterator[tuple[bytes, Slices]]:
-        """The samples, silence in front and all, and the slices that they complete."""
+        """The samples with the silence in front, and the slices that they complete."""
         for samples, features in iterate_sound(self._samples(meter), lead_in=self.lead_in, step_ms=self.step_ms):
             yield samples, quantize_features(features)
 
@@ -93,7 +93,7 @@ class ArrayClip:
     lead_in: float = 0.0
 
     def blocks(self) -> Iterator[Slices]:
-        """The slices, quantised where they are not yet."""
+        """The slices, quantised where necessary."""
         check_clip(self.name, self.features.dtype, self.features.shape)
         for start in range(0, len(self.features), BLOCK):
             yield _as_int8(self.features[start : start + BLOCK])
@@ -101,7 +101,7 @@ class ArrayClip:
 
 @dataclass(frozen=True, slots=True)
 class FeatureClip:
-    """One array of a feature file or golden."""
+    """An array of a feature file or golden."""
 
     name: str
     archive: Archive
@@ -121,8 +121,8 @@ def audio_clips(
     """The sound files of paths, folders and URLs, each once, named by its path as given.
 
     Raises:
-        AudioError: A path is not there, or a folder has no sound file.
-        UsageError: `lead_in` is not a time.
+        AudioError: A path does not exist, or a folder has no sound file.
+        UsageError: `lead_in` is not a valid time.
     """
     if not (math.isfinite(lead_in) and lead_in >= 0):
         raise UsageError(f"a lead-in of {lead_in} seconds", hint="0 or more")
@@ -145,7 +145,7 @@ def feature_clips(archive: Archive) -> tuple[FeatureClip, ...]:
 
 
 def _names(files: Iterable[Readable]) -> Iterator[str]:
-    """What clips are called: by their file, and where URLs differ in nothing but what is not shown, with a number."""
+    """Names of clips: the file, with a number where URLs differ only in parts that are not shown."""
     times: dict[str, int] = {}
     for file in files:
         name = str(file)
@@ -165,16 +165,16 @@ def _sound_files(path: Path | str) -> Sequence[Readable]:
         return [path]
     files = sound_files(path)
     if not files:
-        hint = left_out(path) or "put clips there: WAV, FLAC, OGG, MP3 or what else libsndfile reads"
+        hint = left_out(path) or "put clips there: WAV, FLAC, OGG, MP3 or another format that libsndfile reads"
         raise AudioError(f"{path} has no sound file", hint=hint)
     return files
 
 
 def check_clip(where: str, dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> None:
-    """Refuse what is not int8 or uint16 `[slices, 40]`.
+    """Refuse an array that is not int8 or uint16 `[slices, 40]`.
 
     Raises:
-        FeatureError: `where` holds something else.
+        FeatureError: It is another array; the message names `where`.
     """
     if len(shape) != 2 or shape[1] != FEATURES:
         hint = "one array [slices, 40] a clip, as mww features writes it"
@@ -189,7 +189,7 @@ def _as_int8(features: npt.NDArray[np.generic]) -> Slices:
 
 
 def frames_of(clips: Iterable[Clip], stride: int) -> npt.NDArray[np.int8]:
-    """The whole frames `[n, stride, 40]` of clips, one clip behind the other."""
+    """The whole frames `[n, stride, 40]` of clips, one clip after the other."""
     results = [np.empty((0, stride, FEATURES), np.int8)]
     for clip in clips:
         slices = np.concatenate([np.empty((0, FEATURES), np.int8), *clip.blocks()])

@@ -1,8 +1,8 @@
-"""Features and measures of sound that were computed before, in the user's cache: both cost more than a model does.
+"""Caches features and measures of sound for the user: computing them costs more than running a model.
 
-They are named by the sha256 of the samples and of everything else that decides them. A file is written beside its place
-and renamed, so that processes see it whole or not at all; a digest at its end says whether it still is. The oldest go
-when there is more than `MWW_FEATURE_CACHE_MB`; 0 turns the cache off.
+Entries are named by the sha256 of the samples and of everything else that decides the values. A file is written beside
+its place and renamed, so that processes see it whole or not at all; a digest at its end says whether it still is. The
+oldest go when there is more than `MWW_FEATURE_CACHE_MB`; 0 turns the cache off.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ _BLOCK: Final = 12_000  # slices
 _ROW: Final = FEATURES * 2
 _DIGEST: Final = 32
 _MOST_FACTS: Final = 4096
-"""Bytes of what is kept about a sound."""
+"""Bytes of a sound's measures in an entry."""
 _SHORTEST: Final = 16_000
-"""Bytes of samples, half a second, below which computing is as fast as looking."""
+"""Bytes of samples, half a second, below which computing is as fast as reading."""
 _SWEEP: Final = 64_000_000
-"""Bytes that a process writes between looks at what there is in all."""
+"""Bytes that a process writes between two checks of the cache's size."""
 _READ: Final = 1 << 20
 
 
 def features_of(
     read: Callable[[], Iterator[bytes]], lead_in: float, step_ms: int, meter: SoundMeter | None = None
 ) -> Iterator[npt.NDArray[np.uint16]]:
-    """What `iterate_features` gives for samples, from the cache where it is there.
+    """The features of `iterate_features` for samples, from the cache where possible.
 
     Args:
         read: Reads the samples, the same each time; called three times at most.
         lead_in: Seconds of digital silence in front.
         step_ms: Milliseconds a slice.
-        meter: Knows what the sound is like once all features have come.
+        meter: Receives the sound; it is complete once all features have come.
 
     Raises:
         MwwError: They cannot be read.
@@ -72,7 +72,7 @@ def features_of(
         meter = None
     again = hashlib.sha256()
 
-    def is_unchanged() -> bool:  # a file may be written again between two readings
+    def is_unchanged() -> bool:  # the file may change between two readings
         return again.hexdigest() == samples
 
     size = _whole(place)
@@ -97,7 +97,7 @@ def _heard(blocks: Iterator[bytes], meter: SoundMeter | None, digest: hashlib._H
 
 
 def _recall(place: Path, meter: SoundMeter) -> bool:
-    """Have a meter know what was measured before; whether it is there, as it was written."""
+    """Restore a meter from the cache; whether the cache has an undamaged entry."""
     try:
         with place.open("rb") as file:
             digest, content = file.read(_DIGEST), file.read(_MOST_FACTS)
@@ -111,7 +111,7 @@ def _recall(place: Path, meter: SoundMeter) -> bool:
 
 
 def _remember(place: Path, meter: SoundMeter) -> None:
-    """Keep what was measured; where nothing can be written, it is measured again."""
+    """Store a meter's measures; where that fails, they are measured again."""
     sound = meter.result()
     if sound is not None:
         content = json.dumps(asdict(replace(sound, converted_from=None))).encode()
@@ -128,7 +128,7 @@ def _limit() -> int:
 
 
 def _whole(place: Path) -> int | None:
-    """The bytes of features in a file that is as it was written; None without one."""
+    """The bytes of features in an undamaged entry; None without such an entry."""
     digest, last = hashlib.sha256(), b""
     try:
         with place.open("rb") as file:
@@ -156,7 +156,7 @@ def _read(place: Path, size: int) -> Iterator[npt.NDArray[np.uint16]]:
 def _kept(
     place: Path, blocks: Iterator[npt.NDArray[np.uint16]], is_unchanged: Callable[[], bool]
 ) -> Iterator[npt.NDArray[np.uint16]]:
-    """Pass blocks on, and keep them once all have come, if the samples are those that the place is named by.
+    """Pass blocks on, and store them at the end if the samples are those of the entry's name.
 
     Where nothing can be written, they are only passed on.
     """
@@ -193,7 +193,7 @@ _since_sweep = _SWEEP
 
 
 def _evict_now_and_then(place: Path) -> None:
-    """Make room at a process's first file, and then each so many bytes."""
+    """Limit the cache's size at the first file of a process, and then at fixed intervals of bytes."""
     global _since_sweep  # noqa: PLW0603 -- what this process has written
     _since_sweep += place.stat().st_size
     if _since_sweep >= _SWEEP:

@@ -1,4 +1,4 @@
-"""Goldens: recorded features with the outputs that the device's runtime gives for them, and where both came from."""
+"""Goldens: recorded features with the outputs of the device's runtime, and the origin of both."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _OUTPUTS: Final = "outputs/"
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Where a golden came from.
+    """The origin of a golden.
 
     Attributes:
         model: The model's name.
         model_sha256: Of the `.tflite`.
         stride: Slices an inference.
-        engine: What computed the outputs.
-        versions: Names and versions of the packages that had a part in it.
+        engine: The engine that computed the outputs.
+        versions: Names and versions of the packages that affect the outputs.
         lead_in: Seconds of silence in front of each clip; the features contain them.
     """
 
@@ -61,7 +61,7 @@ class RecordedClip:
 
 
 def is_golden(archive: Archive) -> bool:
-    """Whether an archive says where its outputs came from."""
+    """Whether an archive records the origin of its outputs."""
     return _PROVENANCE in archive
 
 
@@ -69,7 +69,7 @@ class Golden(Closing):
     """A golden file opened for reading."""
 
     def __init__(self, archive: Archive) -> None:
-        """Take over an open archive, and check that every clip has its outputs.
+        """Take an open archive, and check that every clip has its outputs.
 
         Raises:
             GoldenError: It is not a golden of this schema.
@@ -110,10 +110,10 @@ class Golden(Closing):
             raise GoldenError(error.message, hint=error.hint) from error
 
     def check_model(self, model: Model) -> None:
-        """Refuse another model than the recorded model.
+        """Refuse a model that is not the recorded model.
 
         Raises:
-            GoldenError: It is another.
+            GoldenError: It is another model.
         """
         if self.provenance.model_sha256 != model.sha256:
             message = f"{self.path} was recorded from {self.provenance.model}, sha256 "
@@ -149,9 +149,9 @@ def _not_golden(error: FeatureError) -> GoldenError:
 
 
 def write_golden(path: Path, provenance: Provenance, clips: Iterable[RecordedClip]) -> None:
-    """Write a golden, whole or not at all; the same recording gives the same bytes.
+    """Write a golden completely or not at all; the same recording gives the same bytes.
 
-    Each clip is written before the next is asked for.
+    Each clip is written before the next is taken.
 
     Raises:
         OutputError: It cannot be written.
@@ -169,7 +169,7 @@ def _arrays(clips: Iterable[RecordedClip]) -> Iterator[tuple[str, npt.NDArray[np
 def _read_provenance(archive: Archive) -> Provenance:
     if not is_golden(archive):
         raise FeatureError(
-            f"{archive.path} is not a golden: it does not say where it came from",
+            f"{archive.path} is not a golden: it does not record the origin of its outputs",
             hint="mww record makes a golden; give feature files with --features",
         )
     document = Fields.parse(

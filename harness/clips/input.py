@@ -1,4 +1,4 @@
-"""Measurements of a clip's input while it streams: its sound, or whether its features can be the front-end's."""
+"""Measures a clip's input while it streams: its sound, or whether its features can come from the front-end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _ENOUGH: Final = 100  # slices, a second
 
 
 class FeatureMeter:
-    """Looks at slices as they pass by; memory does not grow with the clip."""
+    """Measures slices as they stream; memory does not grow with the clip."""
 
     def __init__(self) -> None:
         self._slices = 0
@@ -30,7 +30,7 @@ class FeatureMeter:
         self._products = np.zeros(FEATURES)
 
     def see(self, block: Slices) -> None:
-        """Look at some more slices, int8 `[n, 40]`."""
+        """Take more slices, int8 `[n, 40]`."""
         values = block.astype(np.float32)
         self._slices += len(block)
         self._lowest += int((block == _LOWEST).sum())
@@ -39,14 +39,14 @@ class FeatureMeter:
         self._products += np.einsum("tc,tc->c", values[1:], values[:-1], dtype=np.float64)
 
     def warnings(self) -> tuple[ClipWarning, ...]:
-        """What is wrong with the features; they may also be silence."""
+        """Warnings about the features; also about silence."""
         if not self._slices:
             return ()
         if self._lowest == self._slices * FEATURES:
             return (ClipWarning("silence", "every feature is the lowest: the clip was silent"),)
         if self._slices < _ENOUGH or (self._lowest >= _LEAST_LOWEST * self._slices * FEATURES and self._is_steady()):
             return ()
-        message = "no front-end makes such features: were they scaled, shuffled, transposed or made at random?"
+        message = "no front-end gives such features: were they scaled, shuffled, transposed or made at random?"
         return (ClipWarning("not-speech-like", f"{message} mww features makes them from sound"),)
 
     def _is_steady(self) -> bool:
@@ -58,12 +58,12 @@ class FeatureMeter:
 
 @dataclass(frozen=True, slots=True)
 class ClipInput:
-    """What came in.
+    """The input of a clip.
 
     Attributes:
-        source: `wav`: a file as the front-end takes it; `converted`: another format; `features`: no sound was given.
-        sound: None without one.
-        warnings: What explains a model that stays silent.
+        source: `wav`: a file in the front-end's own format; `converted`: another sound format; `features`: no sound.
+        sound: Its measures; None without sound.
+        warnings: What may explain a model that does not wake.
     """
 
     source: Literal["wav", "converted", "features"]
@@ -72,14 +72,14 @@ class ClipInput:
 
 
 class InputMeter:
-    """Hands on a clip's blocks and measures what they are made from."""
+    """Passes a clip's blocks on and measures their source."""
 
     def __init__(self) -> None:
         self._sound: SoundMeter | None = None
         self._features = FeatureMeter()
 
     def blocks(self, clip: Clip) -> Iterator[Slices]:
-        """The clip's slices, in order, some at a time."""
+        """The clip's slices, in order, block by block."""
         if isinstance(clip, AudioClip):
             self._sound = SoundMeter()
             yield from clip.blocks(self._sound)
@@ -89,12 +89,12 @@ class InputMeter:
             yield block
 
     def sound(self, clip: AudioClip) -> Iterator[tuple[bytes, Slices]]:
-        """The clip's samples and the slices that they complete, some at a time."""
+        """The clip's samples and the slices that they complete, block by block."""
         self._sound = SoundMeter()
         return clip.sound(self._sound)
 
     def result(self) -> ClipInput:
-        """What the blocks so far were made from."""
+        """The input of the blocks so far."""
         if self._sound is None:
             return ClipInput("features", None, self._features.warnings())
         sound = self._sound.result()

@@ -1,7 +1,7 @@
-"""Archives of arrays (`.npz`), read with suspicion and in blocks, and written whole or not at all.
+"""Archives of arrays (`.npz`): a strict reader, block by block, and a writer that writes completely or not at all.
 
-No pickles, no bombs, no member that lies about its size; what the arrays mean is for `harness.clips.clip` and
-`harness.clips.golden` to say.
+The reader refuses pickles, zip bombs and members with a false size. `harness.clips.clip` and `harness.clips.golden`
+define what the arrays mean.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mww.core.readable import Readable, open_regular
 
 MAX_MEMBERS: Final = 100_000
 MAX_BYTES: Final = 8 * 1024**3
-"""Of all members together, unpacked: 150 hours of clips as int8."""
+"""Unpacked bytes of all members together: 150 hours of clips as int8."""
 
 _MAX_TEXT: Final = 64 * 1024**2
 _SUFFIX: Final = ".npy"
@@ -35,12 +35,12 @@ _format: Final[Any] = np.lib.format  # without types before numpy 2
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)  # the same content gives the same file
 _METHODS: Final = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _DAMAGE: Final = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, tokenize.TokenError, RuntimeError)
-"""RuntimeError: an encrypted member; TokenError: a header that numpy repairs as one of Python 2's."""
+"""RuntimeError: an encrypted member; TokenError: a header that numpy tries to repair as a Python 2 header."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArrayInfo:
-    """What the header of a member says, checked against the member's size."""
+    """The header of a member, checked against the member's size."""
 
     name: str
     dtype: np.dtype[np.generic]
@@ -49,13 +49,13 @@ class ArrayInfo:
 
 
 class Archive(Closing):
-    """An `.npz` opened for reading; the arrays' headers are checked as they are asked for."""
+    """An `.npz` opened for reading; an array's header is checked at its first use."""
 
     def __init__(self, path: Readable) -> None:
         """Open an archive and check its directory.
 
         Raises:
-            FeatureError: The file cannot be read, is no `.npz`, or is unreasonably large.
+            FeatureError: The file cannot be read, is not an `.npz`, or is too large.
         """
         self.path = path
         with ExitStack() as stack:
@@ -73,17 +73,19 @@ class Archive(Closing):
                 hint="give an .npz archive that mww features or mww record wrote",
             ) from error
         except _DAMAGE as error:
-            raise FeatureError(f"{path} is no .npz file", hint="mww features writes one") from error
+            raise FeatureError(f"{path} is not an .npz file", hint="mww features writes one") from error
 
     def _directory(self) -> dict[str, zipfile.ZipInfo]:
         members = {info.filename: info for info in self._zip.infolist()}
         if len(members) != len(self._zip.infolist()):
             raise FeatureError(
-                f"{self.path} holds two members of one name",
+                f"{self.path} holds two members with the same name",
                 hint="make the archive again: mww features, mww record, or numpy.savez",
             )
         if any(info.compress_type not in _METHODS for info in members.values()):
-            raise FeatureError(f"{self.path} is packed as numpy never does", hint="numpy.savez_compressed writes one")
+            raise FeatureError(
+                f"{self.path} uses a compression that numpy never uses", hint="numpy.savez_compressed writes one"
+            )
         total = sum(info.file_size for info in members.values())
         if len(members) > MAX_MEMBERS or total > MAX_BYTES:
             message = f"{self.path} holds {len(members)} arrays of {total} bytes"
@@ -116,27 +118,27 @@ class Archive(Closing):
         """Type and shape of an array.
 
         Raises:
-            FeatureError: It is absent or damaged, holds Python objects, or says another size than it has.
+            FeatureError: It is absent or damaged, holds Python objects, or has another size than its header gives.
         """
         with self._open(name) as (_, info):
             return info
 
     def blocks(self, name: str, rows: int) -> Iterator[npt.NDArray[np.generic]]:
-        """Yield an array `rows` rows at a time.
+        """Yield an array in blocks of `rows` rows.
 
         Raises:
             FeatureError: As for `info`.
         """
         with self._open(name) as (stream, info):
             if info.fortran_order and len(info.shape) > 1:
-                rows = max(1, info.shape[0])  # written column by column: nothing less than the whole can be had
+                rows = max(1, info.shape[0])  # in column order, where a part cannot be read alone
             width = prod(info.shape[1:])
             for start in range(0, info.shape[0], rows):
                 count = min(rows, info.shape[0] - start)
                 data = stream.read(count * width * info.dtype.itemsize)
                 order: Literal["F", "C"] = "F" if info.fortran_order else "C"
                 yield np.frombuffer(data, info.dtype).reshape((count, *info.shape[1:]), order=order)
-            stream.read(1)  # at the end the checksum is compared
+            stream.read(1)  # the end of the stream compares the checksum
 
     def array(self, name: str) -> npt.NDArray[np.generic]:
         """A whole array.
@@ -155,13 +157,13 @@ class Archive(Closing):
     def _info(self, member: str) -> zipfile.ZipInfo:
         if member not in self._members:
             raise FeatureError(
-                f"{self.path} has no {member}", hint="make the archive again: mww features or mww record"
+                f"{self.path} does not have {member}", hint="make the archive again: mww features or mww record"
             )
         return self._members[member]
 
     @contextmanager
     def _open(self, name: str) -> Iterator[tuple[IO[bytes], ArrayInfo]]:
-        """An array's stream, behind its header; damage found anywhere in the block becomes one error."""
+        """An array's stream, after its header; damage anywhere in the block raises the same error."""
         member = self._info(name + _SUFFIX)
         try:
             with self._zip.open(member) as stream:
@@ -185,7 +187,7 @@ class Archive(Closing):
             )
         says, has = header.size, size - stream.tell()
         if says != has:
-            raise FeatureError(f"{where} says {says} bytes and has {has}", hint="was the file copied whole?")
+            raise FeatureError(f"{where} declares {says} bytes and has {has}", hint="was the file copied whole?")
         return ArrayInfo(name, header.dtype, header.shape, header.fortran_order)
 
     def _damaged(self, name: str, error: BaseException) -> FeatureError:
@@ -195,11 +197,11 @@ class Archive(Closing):
 def write_archive(
     path: Path, arrays: Iterable[tuple[str, npt.NDArray[np.generic]]], texts: Mapping[str, str] | None = None
 ) -> None:
-    """Write an `.npz`, compressed, whole or not at all; the same content gives the same bytes.
+    """Write a compressed `.npz`, completely or not at all; the same content gives the same bytes.
 
     Args:
-        path: Where to; a file that is there is replaced.
-        arrays: Names and arrays, which numpy's `load` gives back; each is written before the next is asked for.
+        path: The file to write; an existing file is replaced.
+        arrays: Names and arrays, as numpy's `load` gives them back; each is written before the next is taken.
         texts: Member names to texts, put first.
 
     Raises:

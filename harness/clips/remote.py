@@ -1,6 +1,6 @@
-"""Files by URL, in whatever place fsspec reads: `s3://`, `https://`, `memory://` and all others that are installed.
+"""Files by URL, from every storage that fsspec reads: `s3://`, `https://`, `memory://` and others that are installed.
 
-A URL may hold a password or a token. It opens the file and is never shown: names, results, errors and journals get it
+A URL may contain a password or token, so it is only used to open the file: names, results, errors and journals get it
 without userinfo and query.
 """
 
@@ -29,9 +29,9 @@ _USERINFO: Final = re.compile(r"(?<=://)[^/]*@")
 _WEB: Final = ("http://", "https://")
 _BUFFER: Final = 256 * 1024
 _WHOLE: Final = 64 * 1024**2
-_DEEPEST: Final = 16  # folders below the named folder: a page of links can name itself
+_DEEPEST: Final = 16  # folders below the named folder: a page may link to itself
 _ASKED_AT_ONCE: Final = 16
-_NAMING: Final = ("name", "url", "Key")  # what `info` says of a file that is not a trace of its content
+_NAMING: Final = ("name", "url", "Key")  # entries of `info` that do not depend on the file's content
 
 
 def is_url(text: str) -> bool:
@@ -40,7 +40,7 @@ def is_url(text: str) -> bool:
 
 
 def without_secrets(url: str) -> str:
-    """A URL without userinfo and query, and on the web without its fragment; each link of a chain `a::b` alike."""
+    """A URL without userinfo and query, and without fragment for http; the same for each part of a chain `a::b`."""
     return "::".join(_clean(link) for link in url.split("::"))
 
 
@@ -49,10 +49,10 @@ class RemoteFile:
     """A file by URL; `str()` is its name without secrets.
 
     Attributes:
-        shown: What it is called.
-        base: The URL that was given: of the file, or of a folder that it was found in.
-        path: The file, as the file system of `base` calls it.
-        size: Bytes; None where nobody says.
+        shown: Its name in results and errors.
+        base: The given URL: of the file, or of a folder that contains it.
+        path: The file's path in the file system of `base`.
+        size: Bytes; None where it is unknown.
         stamp: Changes when the file does, as far as its place says.
     """
 
@@ -70,27 +70,27 @@ class RemoteFile:
 
         Raises:
             OSError: It cannot be read, here or later; its text holds no secrets.
-            MissingPackageError: fsspec is absent, or what it needs for this kind of URL.
+            MissingPackageError: fsspec, or the package for this kind of URL, is not installed.
         """
         with _one_error():
             system, web = _file_system(self.base)[0], _is_web(self.base)
             if self.size is not None and self.size > _WHOLE:
                 return io.BufferedReader(_Guarded(system.open(self.path, mode)), _BUFFER)
-            if web:  # no HEAD first, and no need of a server that gives parts of files
+            if web:  # without a HEAD request first, and without range requests, which not all servers support
                 with system.open(self.path, mode, block_size=0, size=self.size) as stream:
                     return io.BytesIO(_read_whole(stream))
             return io.BytesIO(system.cat_file(self.path))
 
     @property
     def local_path(self) -> str | None:
-        """The path on this machine, where the URL is of one (`file://`)."""
+        """The path on this machine, for a `file://` URL; else None."""
         from fsspec.implementations.local import LocalFileSystem
 
         return self.path if isinstance(_file_system(self.base)[0], LocalFileSystem) else None
 
     @property
     def in_memory(self) -> bool:
-        """Whether it is nowhere but in this process (`memory://`)."""
+        """Whether it exists only in this process (`memory://`)."""
         from fsspec.implementations.memory import MemoryFileSystem
 
         return isinstance(_file_system(self.base)[0], MemoryFileSystem)
@@ -100,7 +100,7 @@ def remote_file(url: str) -> RemoteFile:
     """The file that a URL names.
 
     Raises:
-        OSError: It is not there, or cannot be asked for.
+        OSError: It does not exist or cannot be requested.
         MissingPackageError: As for `RemoteFile.open`.
     """
     with _one_error():
@@ -110,12 +110,13 @@ def remote_file(url: str) -> RemoteFile:
 
 
 def remote_clips(url: str) -> tuple[RemoteFile, ...]:
-    """The sound files of a URL: itself where its ending is a sound file's, else all below it, sorted as paths are.
+    """The sound files of a URL, sorted like paths.
 
-    On the web a folder is a URL that ends in a slash, whose page links to the files; elsewhere the place says.
+    That is the URL itself if it has the suffix of a sound file, else all files below it. With http, a folder is a URL
+    that ends in a slash, and its page links to the files; other storages list their folders.
 
     Raises:
-        AudioError: It does not exist, or the place cannot be read.
+        AudioError: It does not exist or cannot be read.
         MissingPackageError: As for `RemoteFile.open`.
     """
     shown = without_secrets(url)
@@ -139,7 +140,7 @@ def remote_clips(url: str) -> tuple[RemoteFile, ...]:
 
 
 class _Guarded(io.RawIOBase):
-    """A file of fsspec's, whose every failure is an `OSError` without secrets."""
+    """A file of fsspec; every failure is an `OSError` without secrets."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -178,13 +179,13 @@ def _read_whole(stream: Any) -> bytes:
         blocks.append(block)
         size += len(block)
         if size > _WHOLE:
-            raise OSError(errno.EFBIG, "larger than the server said")
+            raise OSError(errno.EFBIG, "larger than the size that the server gave")
     return b"".join(blocks)
 
 
 @contextmanager
 def _one_error() -> Iterator[None]:
-    """Make an `OSError` of whatever a file system raises, without its text: URLs in it may hold tokens."""
+    """Replace any exception of a file system by an `OSError` without its text, which may contain tokens."""
     try:
         yield
     except MwwError:
@@ -194,14 +195,14 @@ def _one_error() -> Iterator[None]:
     except OSError as error:
         number = error.errno or errno.EIO
         raise OSError(number, os.strerror(number)) from None
-    except Exception as error:  # noqa: BLE001 -- the edge to packages of others, each with errors of its own
+    except Exception as error:  # noqa: BLE001 -- packages of others, each with its own errors
         status = getattr(error, "status", None)
         message = f"HTTP status {status}" if isinstance(status, int) else type(error).__name__
         raise OSError(errno.EIO, message) from None
 
 
 def _file_system(url: str) -> tuple[Any, str]:
-    """The file system of a URL, the same object each time, and what it calls the file."""
+    """The file system of a URL, always the same object, and the path of the file in it."""
     try:
         from fsspec.core import url_to_fs
     except ImportError as error:
@@ -214,7 +215,7 @@ def _file_system(url: str) -> tuple[Any, str]:
         raise MissingPackageError(message, hint="pip install the package that it names") from None
     except ValueError:
         hint = "s3://, gs://, https:// and others: the protocols of fsspec"
-        raise InputError(f"{without_secrets(url)} is of no kind that fsspec reads", hint=hint) from None
+        raise InputError(f"fsspec does not read the protocol of {without_secrets(url)}", hint=hint) from None
     return system, str(path)
 
 
@@ -223,8 +224,8 @@ def _is_folder(url: str, shown: str) -> bool:
         return False
     if _is_web(url):
         if shown.endswith("/") and "?" in url:
-            hint = "name each file, with its query"
-            raise AudioError(f"{shown} is a folder with a query, which its files would be asked for without", hint=hint)
+            hint = "give each file, with its query"
+            raise AudioError(f"{shown} is a folder with a query, which would be lost for its files", hint=hint)
         return shown.endswith("/")
     with _one_error():
         system, path = _file_system(url)
@@ -252,7 +253,7 @@ def _below(url: str, shown: str) -> tuple[RemoteFile, ...]:
 
 
 def _is_sound(name: str) -> bool:
-    from mww.esphome.audio import SUFFIXES  # brings numpy, which --help does without
+    from mww.esphome.audio import SUFFIXES  # imports numpy, which --help does not need
 
     return PurePosixPath(name).suffix.lower() in SUFFIXES
 
@@ -262,7 +263,7 @@ def _is_web(url: str) -> bool:
 
 
 def _inside(path: str, root: str, web: bool) -> str | None:
-    """A file's name below the folder it was found in; None for what a listing names elsewhere."""
+    """A file's name relative to its folder; None for a listed file outside the folder."""
     folder = f"{(root.partition('?')[0] if web else root).rstrip('/')}/"
     if not path.startswith(folder):
         return None

@@ -1,7 +1,7 @@
-"""Level, offset, clipping and bandwidth of a clip's sound, and which of them explain a model that does not wake.
+"""Level, offset, clipping and bandwidth of a clip's sound, and warnings that may explain a model that does not wake.
 
-The limits stand far from what real recordings show (the numbers beside each are measured over recordings of people and
-synthetic speech, and over the same clips damaged on purpose), so that good sound has no warning.
+The limits are far from the values of real recordings (the numbers beside each are measured over recordings of people
+and synthetic speech, and over the same clips damaged on purpose), so that good sound has no warning.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from mww.esphome.contract import SAMPLE_RATE
 WarningCode = Literal[
     "silence", "quiet", "clipped", "band-limited", "not-speech-like", "constant-output", "never-below-cutoff"
 ]
-"""What a clip can be warned about; the last two are about the model's outputs."""
+"""Kinds of warnings about a clip; the last two are about the model's outputs."""
 
 SOUND_VERSION: Final = "2"
-"""Raised whenever a measure could change."""
+"""To be raised whenever a measure could change."""
 
 LOWEST_DBFS: Final = -120.0
-"""Stands for digital silence: 16 bits cannot say less than -90."""
+"""Stands for digital silence: the smallest 16-bit level is about -90."""
 
 _FULL_SCALE: Final = 32768
 _FRAME: Final = 512
 _BIN_HZ: Final = SAMPLE_RATE / _FRAME
 _WINDOW: Final = np.hanning(_FRAME)
 _PART: Final = 2 * SAMPLE_RATE
-"""Samples of each block that are enough to recognise exchanged bytes and doubled rates by."""
+"""Samples of each block that suffice to recognise exchanged bytes and doubled sample rates."""
 _ENOUGH: Final = 8 * _FRAME
-"""Samples (a quarter of a second) below which the spectrum says nothing."""
+"""Samples (a quarter of a second) below which the spectrum is not used."""
 
 _MANY: Final = 600 * SAMPLE_RATE // _FRAME
-"""Frames, ten minutes, after which the spectrum hardly changes any more: from there on each `_STEP`-th is looked at."""
+"""Frames, ten minutes, after which the spectrum hardly changes: from there on only every `_STEP`-th frame counts."""
 _STEP: Final = 8
 
 _SILENCE: Final = 2  # the largest distance from the mean, in steps of 16 bits: nothing, or dither
@@ -55,7 +55,7 @@ _BELOW_PEAK_DB: Final = 65.0
 
 @dataclass(frozen=True, slots=True)
 class ClipWarning:
-    """Something about a clip that explains why the model stays silent, or cannot be right."""
+    """A warning about a clip: it may explain a silent model, or the input cannot be right."""
 
     code: WarningCode
     message: str
@@ -63,7 +63,7 @@ class ClipWarning:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """What a clip's sound is like, without the lead-in.
+    """The measures of a clip's sound, without the lead-in.
 
     Attributes:
         peak_dbfs: Largest sample; 0 is full scale, `LOWEST_DBFS` digital silence.
@@ -94,12 +94,12 @@ class Sound:
     converted_from: str | None = None
 
     def warnings(self) -> tuple[ClipWarning, ...]:
-        """What is wrong with the sound, the cause before its consequences."""
+        """Warnings about the sound, causes before their consequences."""
         return tuple(_warnings(self))
 
 
 class SoundMeter:
-    """Measures samples as they pass by, block after block; memory does not grow with the clip."""
+    """Measures samples as they stream, block by block; memory does not grow with the clip."""
 
     def __init__(self) -> None:
         self.converted_from: str | None = None
@@ -118,11 +118,11 @@ class SoundMeter:
         self.converted_from = source
 
     def recall(self, sound: Sound) -> None:
-        """Take what was measured over the same samples before."""
+        """Take earlier measures of the same samples."""
         self._recalled = sound
 
     def hear(self, block: bytes) -> None:
-        """Measure some more little-endian int16 samples."""
+        """Take more little-endian int16 samples."""
         samples = np.frombuffer(block, "<i2")
         if not len(samples):
             return
@@ -135,7 +135,7 @@ class SoundMeter:
         self._samples += len(samples)
 
     def result(self) -> Sound | None:
-        """What was heard; None where nothing was."""
+        """The measures; None where there were no samples."""
         if self._recalled is not None:
             return replace(self._recalled, converted_from=self.converted_from)
         count = self._samples
@@ -176,17 +176,17 @@ class SoundMeter:
         self._squares += float(values @ values)
 
     def _clipped(self) -> float:
-        """The share of samples at a rail; a single largest sample is where every clip has its peak."""
+        """The share of samples at the limits; every clip has a single largest sample."""
         at_rails = sum(count for count in (self._at_low, self._at_high) if count > 1)
         return at_rails / self._samples
 
     def _hear_lines(self, samples: npt.NDArray[np.int32]) -> None:
-        """Count samples that a straight line between the neighbours gives, for either half: a doubled sample rate."""
+        """Count samples on a straight line between their neighbours, for even and odd ones: a doubled sample rate."""
         for parity in (0, 1):
             left, middle, right = samples[parity:-2:2], samples[parity + 1 : -1 : 2], samples[parity + 2 :: 2]
             size = min(len(left), len(middle), len(right))
             left, middle, right = left[:size], middle[:size], right[:size]
-            moving = np.abs(right - left) > 4  # a flat stretch lies on every line
+            moving = np.abs(right - left) > 4  # a constant part lies on every line
             near = np.abs(2 * middle - left - right) <= 2
             repeated = middle == left
             self._on_line[parity] += int(((near | repeated) & moving).sum())
@@ -216,10 +216,10 @@ def _warnings(sound: Sound) -> Iterator[ClipWarning]:
     if sound.bandwidth_hz is None:
         return
     if sound.flatness > _FLAT:
-        cause = "it sounds like noise"
+        cause = "it resembles noise"
         if sound.swapped_smoothness > _SMOOTH > sound.smoothness:
             cause = "the two bytes of each sample are exchanged: write it as little-endian"
-        yield ClipWarning("not-speech-like", f"the clip is not like speech: {cause}")
+        yield ClipWarning("not-speech-like", f"the clip does not resemble speech: {cause}")
     elif sound.drop_db > _DROP_DB or sound.interpolated > _INTERPOLATED:
         yield ClipWarning(
             "band-limited",
@@ -229,7 +229,7 @@ def _warnings(sound: Sound) -> Iterator[ClipWarning]:
 
 
 def _correlate(sums: list[float], samples: npt.NDArray[np.float64]) -> None:
-    """Add a block's products of neighbours, and of each sample with itself."""
+    """Add a block's products of neighbouring samples, and of each sample with itself."""
     sums[0] += float(samples[1:] @ samples[:-1])
     sums[1] += float(samples @ samples)
 
@@ -251,7 +251,7 @@ def _bandwidth(power: npt.NDArray[np.float64]) -> float:
 
 
 def _flatness(power: npt.NDArray[np.float64]) -> float:
-    bins = np.maximum(power[8:], 1e-9)  # from 250 Hz: hum says nothing about speech
+    bins = np.maximum(power[8:], 1e-9)  # from 250 Hz: hum is not speech
     return float(np.exp(np.log(bins).mean()) / bins.mean())
 
 

@@ -23,7 +23,7 @@ from mww.esphome.feature_folders import TESTING, FeatureFolder, as_int8, feature
 from mww.esphome.frontend import Slices
 
 _LOWEST: Final = -128
-"""What the front-end's zeros become, which is what it gives for digital silence."""
+"""The int8 value of the front-end's zeros, its output for digital silence."""
 
 ClipSource: TypeAlias = "Path | str | ClipFile | Mapping[str, npt.NDArray[np.generic]] | Iterable[Path | str]"
 """Sound files and folders, also of the trainer's features; a feature file or golden (`.npz`); any of them by URL; or
@@ -41,7 +41,7 @@ class StoredClip:
     step_ms: int = FEATURE_STEP_MS
 
     def blocks(self) -> Iterator[Slices]:
-        """The slices, quantised where they are not yet."""
+        """The slices, quantised where necessary."""
         silence = round(self.lead_in * 1000 / self.step_ms)
         if silence:
             yield np.full((silence, FEATURES), _LOWEST, np.int8)
@@ -56,10 +56,9 @@ class StoredClip:
 def open_folders(
     paths: Iterable[Path | str], *, lead_in: float = 0.0, step_ms: int = FEATURE_STEP_MS
 ) -> tuple[Clip, ...]:
-    """The sound files of paths, folders and URLs, and the clips of the trainer's feature folders among them.
+    """The sound files of paths, folders and URLs, and the clips of a trainer's feature folders among them.
 
-    Of a trainer's sets it is what a model is judged by: `testing` and `testing_ambient`, without these `validation` and
-    `validation_ambient`.
+    Of a trainer's sets it takes `testing` and `testing_ambient`; without these, `validation` and `validation_ambient`.
 
     Raises:
         AudioError: A path does not exist, or a folder has no clip.
@@ -80,7 +79,7 @@ def _is_folder(path: Path | str) -> bool:
 def _stored(path: Path, lead_in: float, step_ms: int) -> list[StoredClip]:
     try:
         places = feature_folders(path, TESTING)
-    except OSError:  # audio_clips, which looks at the same files, says why
+    except OSError:  # audio_clips reads the same files and reports the reason
         return []
     return [clip for place in places for clip in _clips_of(place, lead_in, step_ms)]
 
@@ -102,7 +101,7 @@ def _damaged(place: Path, error: Exception) -> FeatureError:
 
 @dataclass(frozen=True, slots=True)
 class ClipFile:
-    """A `.npz` that must be a golden, or must not: what is compared has to be what was meant."""
+    """An `.npz` that must be a golden, or must not be: the user must mean what is compared."""
 
     place: Path | str
     golden: bool
@@ -111,12 +110,12 @@ class ClipFile:
 def open_clips(
     source: ClipSource, lead_in: float, stack: ExitStack, step_ms: int = FEATURE_STEP_MS
 ) -> tuple[tuple[Clip, ...], Golden | None]:
-    """Open clips, and the golden where that is what they came from; `stack` closes the files.
+    """Open clips, and the golden if they come from a golden; `stack` closes the files.
 
     `step_ms` is the model's `feature_step_size`, at which sound becomes slices.
 
     Raises:
-        InputError: Something cannot be read.
+        InputError: A source cannot be read.
         UsageError: A lead-in without audio, or a golden in place of features.
         GoldenError: Features in place of a golden.
     """
@@ -146,7 +145,7 @@ def _open_file(
 
 
 def left_out_of_source(source: ClipSource) -> tuple[str, ...]:
-    """What is in the folders of a source and no clip, in sentences."""
+    """The files in the folders of a source that are not clips, in sentences."""
     if isinstance(source, Mapping | ClipFile):
         return ()
     paths = [source] if isinstance(source, str | Path) else list(source)
@@ -163,7 +162,7 @@ def _check_kind(file: Readable, wanted: bool, recorded: bool) -> None:
 
 
 def archive_file(place: Path | str) -> Readable:
-    """The `.npz` that a path or URL names.
+    """The `.npz` of a path or URL.
 
     Raises:
         FeatureError: A URL's file is not there or cannot be asked for.

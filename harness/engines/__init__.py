@@ -1,4 +1,5 @@
-"""Interpreters on this machine, each in a worker process: a model that crashes or hangs one costs one error.
+"""Interpreters on this machine, each in a worker process.
 
-`catalog` knows which there are, `process` is the parent's side, `worker` and `interpreters` the child's.
+A model that crashes or hangs its interpreter costs a single error. `catalog` lists them, `process` is the parent's
+side, `worker` and `interpreters` the child's.
 """

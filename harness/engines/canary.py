@@ -1,7 +1,7 @@
-"""The canary: a model by which a version of TFLite Micro is checked once, before its outputs are trusted.
+"""The canary: a model that checks a new version of TFLite Micro once, before its outputs are trusted.
 
-The package has development releases only. A tiny model of every operator that ESPHome registers is run over frames
-whose outputs are known. Checks that passed are recorded in the user's cache.
+The package has development releases only. A tiny model with every operator that ESPHome registers runs over frames with
+known outputs. Checks that passed are recorded in the user's cache.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from mww.esphome.model import load_model
 
 MODEL: Final = "canary/canary.tflite"
 GOLDEN: Final = "canary/golden.npz"
-"""Below the fixtures."""
+"""Its folder in the fixtures."""
 
 
 def has_passed(note: str) -> bool:
-    """Whether a check of this name has passed."""
+    """Whether the check with this name has passed."""
     return (_folder() / note).exists()
 
 
 def note_pass(note: str) -> None:
-    """Remember a pass; where nothing can be written, the check is made each time."""
+    """Record a pass; where the cache cannot be written, the check runs each time."""
     try:
         _folder().mkdir(parents=True, exist_ok=True)
         (_folder() / note).touch()
@@ -44,9 +44,9 @@ def _folder() -> Path:
 
 
 def check_canary(engine: Engine) -> None:
-    """Hold a TFLM engine of a version that is new to this user against the canary; other engines are left alone.
+    """Check a TFLM engine whose version is new to this user with the canary; skip other engines.
 
-    The engine is left with the canary loaded.
+    The canary stays loaded.
 
     Raises:
         EngineError: Its outputs are not the device's.

@@ -1,4 +1,4 @@
-"""The engines, the package that each needs, and why pip cannot install it here."""
+"""The engines, their packages, and why pip cannot install a package here."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from mww.core.errors import MissingPackageError, UsageError
 from mww.core.resources import DISTRIBUTION, distribution_version, missing_wheel
 
 DEFAULT_ENGINE: Final = "tflm"
-"""TFLite Micro: the reference that all others are held against, and the default where there is a wheel."""
+"""TFLite Micro: the reference for all others, and the default where it has a wheel."""
 EXACT_ENGINE: Final = "exact"
-"""The same outputs from numpy, everywhere."""
+"""The same outputs from numpy, on every machine."""
 EXACT_VERSION: Final = "1"
-"""Raised whenever an output of the exact engine could change."""
+"""To be raised whenever an output of the exact engine could change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,9 @@ class EngineSpec:
     """An interpreter package.
 
     Attributes:
-        name: As `--engine` takes it; also the extra of mww-harness that installs it.
+        name: Its name for `--engine`, and the extra of mww-harness that installs it.
         distribution: Its name on PyPI.
-        module: What is imported.
+        module: The module to import.
         tolerance: How far its outputs may be from the device's runtime, in steps of the uint8 output.
         version: Where it is a part of mww-harness: its own version.
     """
@@ -37,7 +37,7 @@ class EngineSpec:
 
     @property
     def is_exact(self) -> bool:
-        """Whether it is the device's own runtime, or proven to give its bytes: nothing is compared then."""
+        """Whether it is the device's own runtime, or proven to give the same bytes: then nothing is compared."""
         return self.tolerance == 0
 
 
@@ -53,10 +53,10 @@ ENGINES: Final = {
 
 
 def engine_spec(name: str) -> EngineSpec:
-    """The engine of that name.
+    """The engine with that name.
 
     Raises:
-        UsageError: It does not exist.
+        UsageError: No engine has that name.
     """
     if name not in ENGINES:
         raise UsageError(f"unknown engine {name!r}", hint=f"engines: {', '.join(ENGINES)}")
@@ -64,12 +64,12 @@ def engine_spec(name: str) -> EngineSpec:
 
 
 def is_installed(name: str) -> bool:
-    """Whether an engine's package is there, without importing it."""
+    """Whether an engine's package is installed, without importing it."""
     return util.find_spec(engine_spec(name).module) is not None
 
 
 def default_engine() -> str:
-    """The engine where the user names none: TFLite Micro where it is installed, else the exact one."""
+    """The default engine: TFLite Micro where it is installed, else the exact engine."""
     return DEFAULT_ENGINE if is_installed(DEFAULT_ENGINE) else EXACT_ENGINE
 
 
@@ -77,7 +77,7 @@ def installed_version(spec: EngineSpec) -> str:
     """The installed version of an engine's package, without importing it.
 
     Raises:
-        MissingPackageError: It is absent, or cannot be had on this Python or machine; the hint says what to do.
+        MissingPackageError: It is not installed, or has no wheel for this Python or machine; the hint says what to do.
     """
     if spec.version is not None:
         return spec.version
@@ -98,4 +98,4 @@ def _check_numpy(spec: EngineSpec) -> None:
     numpy = metadata.version("numpy")
     if spec.name == "tflite-runtime" and int(numpy.split(".")[0]) > 1:
         message = f"engine {spec.name} needs numpy below 2, and {numpy} is installed"
-        raise MissingPackageError(message, hint="pip install 'numpy<2' in an environment of its own")
+        raise MissingPackageError(message, hint="pip install 'numpy<2' in a separate environment")

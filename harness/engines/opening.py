@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """One interpreter, for one thread at a time. Frames and outputs are plain bytes.
+    """An interpreter, for one thread at a time. Frames and outputs are plain bytes.
 
     Attributes:
         engine: Its name.
-        version: Of what computes.
+        version: Version of the package that computes.
         frame_size: Bytes of a frame of the loaded model.
         output_size: Bytes of its output.
-        inferences: How many there were since `load` or `reset`.
+        inferences: Number of inferences since `load` or `reset`.
     """
 
     engine: str
@@ -32,7 +32,7 @@ class Engine(Protocol):
     inferences: int
 
     def load(self, content: bytes) -> None:
-        """Take a `.tflite` file's bytes, in its initial state.
+        """Load a `.tflite` file's bytes, in the initial state.
 
         Raises:
             EngineError: The model is refused, or the engine failed.
@@ -40,7 +40,7 @@ class Engine(Protocol):
         ...
 
     def reset(self) -> None:
-        """Put the state back to the initial one."""
+        """Restore the initial state."""
         ...
 
     def infer(self, frames: bytes) -> bytes:
@@ -60,7 +60,7 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of processes; harmless a second time."""
+        """End the processes; harmless a second time."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -71,11 +71,11 @@ class Engine(Protocol):
 
 
 def open_engine(name: str | None = None, *, deadline: float = FRAME_DEADLINE) -> Engine:
-    """Open an engine; None: the default of this machine.
+    """Open an engine; None means the default of this machine.
 
     Raises:
         UsageError: No engine has that name.
-        MissingPackageError: Its package is absent.
+        MissingPackageError: Its package is not installed.
     """
     name = name or default_engine()
     if name != EXACT_ENGINE:
@@ -88,7 +88,7 @@ def open_engine(name: str | None = None, *, deadline: float = FRAME_DEADLINE) ->
 def golden_engine(content: bytes) -> str:
     """The name of the engine that makes a model's golden outputs: `exact`, or `tflm` for a model that `exact` refuses.
 
-    Where neither runs it, the name of the engine that says why when it is opened.
+    Where neither runs it, the name of the engine that reports why when it is opened.
     """
     from harness.engines.exact.engine import prepared
 

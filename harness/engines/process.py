@@ -1,6 +1,6 @@
-"""The parent's side of an engine: starts its process, feeds it batches, watches it, and starts it anew when it died.
+"""The parent's side of an engine: starts its process, sends it batches, watches it, and restarts it when it died.
 
-The parent never loads an interpreter. Whatever one does (crash, abort, loop forever, take all memory) is one
+The parent never loads an interpreter. Any failure of an interpreter (crash, abort, endless loop, too much memory) is an
 `EngineError` here, after which `reset` or `load` works again; a model that has done it twice is not tried again.
 """
 
@@ -39,12 +39,14 @@ from mww.core.errors import EngineError
 START_DEADLINE: Final = 60.0
 """Seconds for starting Python, importing the engine and preparing a model."""
 FRAME_DEADLINE: Final = 10.0
-"""Seconds without a finished inference after which an engine is taken for hung."""
+"""Seconds without a finished inference after which an engine counts as hung."""
 RENEWAL: Final = 4000
-"""Interpreters that one process makes; tflite-micro loses 1.4 kB with each, and a new process takes a second."""
+"""Interpreters that a process makes before it is replaced; tflite-micro leaks 1.4 kB with each, and a new process takes
+a second.
+"""
 
 ATTEMPTS: Final = 2
-"""Processes that a model may cost until it is given up: each may take a whole deadline, and there may be many clips."""
+"""Processes that a model may crash: each may take a whole deadline, and there may be many clips."""
 
 _LOG_TAIL: Final = 2000
 _LONGEST: Final = 500
@@ -52,7 +54,7 @@ _LONGEST: Final = 500
 
 @dataclass(slots=True)
 class _Child:
-    """A running process with what connects to it; `made` counts its interpreters."""
+    """A running process and the connection to it; `made` counts its interpreters."""
 
     process: subprocess.Popen[bytes]
     channel: socket.socket
@@ -71,7 +73,7 @@ class _Child:
 
 
 class EngineProcess(Closing):
-    """One interpreter in a process of its own; for one thread at a time.
+    """An interpreter in a separate process, for one thread at a time.
 
     Frames and outputs are plain bytes: a frame is the model's input tensor, an output its output tensors, one after the
     other.
@@ -84,11 +86,11 @@ class EngineProcess(Closing):
     """
 
     def __init__(self, engine: str, *, deadline: float = FRAME_DEADLINE) -> None:
-        """Start the process; it imports the engine while the caller goes on.
+        """Start the process; it imports the engine while the caller continues.
 
         Raises:
             UsageError: The engine is unknown.
-            MissingPackageError: Its package is absent.
+            MissingPackageError: Its package is not installed.
         """
         self.version = installed_version(engine_spec(engine))
         self.engine = engine
@@ -100,30 +102,30 @@ class EngineProcess(Closing):
 
     @property
     def pid(self) -> int | None:
-        """The child's process id; None without one."""
+        """The child's process id; None without a child."""
         return self._child.process.pid if self._child else None
 
     def load(self, content: bytes) -> None:
         """Make an interpreter of a `.tflite` file's bytes.
 
         Raises:
-            EngineError: The engine refuses the model, crashed on it, or did not answer in time.
+            EngineError: The engine refuses the model, crashes on it, or does not answer in time.
         """
         if len(content) > INPUT_SIZE:
-            raise EngineError(f"a model of {len(content)} bytes", hint=f"{INPUT_SIZE} bytes at most")
+            raise EngineError(f"a model of {len(content)} bytes", hint=f"the limit is {INPUT_SIZE} bytes")
         self._content = content
         self._lost.clear()
         self._load()
 
     def reset(self) -> None:
-        """Put the model into its initial state, in a new process if the last one died.
+        """Restore the model's initial state, in a new process if the last process died.
 
         Raises:
-            EngineError: As for `load`; or the model has cost its `ATTEMPTS`, and is not tried again until it is loaded.
+            EngineError: As for `load`; or the model has used its `ATTEMPTS`, and is not tried again until it is loaded.
         """
         if len(self._lost) >= ATTEMPTS:
             last = self._lost[-1]
-            raise EngineError(f"{last}, {ATTEMPTS} times: it is given up", hint=last.hint)
+            raise EngineError(f"{last}, {ATTEMPTS} times: no further attempt is made", hint=last.hint)
         if self._child is None or self._child.made >= RENEWAL:
             self._load()
         else:
@@ -162,7 +164,7 @@ class EngineProcess(Closing):
         return outputs
 
     def close(self) -> None:
-        """Leave the process to the next `EngineProcess` of this engine within `started_ahead`; elsewhere, end it."""
+        """Within `started_ahead`, leave the process to the next `EngineProcess` of this engine; elsewhere end it."""
         waiting = _AHEAD.get(self.engine)
         if waiting is not None and self._child is not None:
             waiting.append(self._child)
@@ -180,7 +182,7 @@ class EngineProcess(Closing):
         except OSError as error:
             raise EngineError(
                 f"cannot start a process for engine {self.engine}: {error.strerror}",
-                hint="are there enough memory and free processes? ulimit -a shows the limits",
+                hint="check memory and the number of processes; ulimit -a shows the limits",
             ) from error
 
     def _load(self) -> None:
@@ -206,7 +208,7 @@ class EngineProcess(Closing):
         except (ConnectionError, TimeoutError) as error:
             raise self._failed(isinstance(error, TimeoutError), deadline) from error
         except BaseException:
-            # Interrupted: the answer is still to come, and would be taken for that to another request.
+            # Interrupted: the late answer would be taken as the answer to the next request.
             self._end()
             raise
         status, first, second = ANSWER.unpack(answer)
@@ -216,8 +218,8 @@ class EngineProcess(Closing):
         return first, second
 
     def _receive(self, child: _Child, deadline: float) -> bytes:
-        """Wait for the answer as long as inferences finish."""
-        if child.channel.gettimeout() != deadline:  # a system call, which a frame at a time would pay each time
+        """Wait for the answer while inferences finish."""
+        if child.channel.gettimeout() != deadline:  # a system call, expensive if made for every frame
             child.channel.settimeout(deadline)
         finished = 0
         while True:
@@ -234,7 +236,7 @@ class EngineProcess(Closing):
             return answer
 
     def _failed(self, hung: bool, deadline: float) -> EngineError:
-        """End what is left of the child, and say how it ended."""
+        """End the child if it still runs, and make the error that says how it ended."""
         child = self._child
         assert child is not None
         (finished,) = PROGRESS.unpack_from(child.memory)
@@ -259,15 +261,15 @@ class EngineProcess(Closing):
 
 
 _AHEAD: Final[dict[str, list[_Child]]] = {}
-"""By engine: processes that nobody has taken yet."""
+"""By engine: processes that are not used yet."""
 
 
 @contextmanager
 def started_ahead(engine: str, count: int = 1) -> Iterator[None]:
-    """Start processes now that the next `EngineProcess`es of this engine will take, to be ready when they are needed.
+    """Start processes now, for the next `EngineProcess`es of this engine.
 
-    Within the block each takes over a process that an earlier one has closed. What waits at the end of the outermost
-    block ends with it. What is wrong with the engine, `EngineProcess` says.
+    Within the block, each also takes over a process that an earlier one has closed. Processes that wait at the end of
+    the outermost block end with it. `EngineProcess` reports any error of the engine.
     """
     outermost = engine not in _AHEAD
     waiting = _AHEAD.setdefault(engine, [])
@@ -305,7 +307,7 @@ def _start_child(engine: str) -> _Child:
             words = (engine, str(other.fileno()), str(file.fileno()))
             process = subprocess.Popen(
                 child_command("harness.engines.worker", *words),
-                stdin=subprocess.PIPE,  # never written: its end shows the child that we have ended
+                stdin=subprocess.PIPE,  # never written: its end shows the child that this process has ended
                 stdout=log,
                 stderr=log,
                 pass_fds=(other.fileno(), file.fileno()),
@@ -317,14 +319,14 @@ def _start_child(engine: str) -> _Child:
 
 
 def _anonymous_file() -> BinaryIO:
-    """A file without a name, in memory where the system can."""
+    """A file without a name, in memory where the system supports it."""
     if hasattr(os, "memfd_create"):
         return os.fdopen(os.memfd_create("mww-engine"), "w+b")
     return tempfile.TemporaryFile()
 
 
 def _exit_status(process: subprocess.Popen[bytes]) -> int:
-    """How a child ended that has closed its socket; killed when it goes on without."""
+    """How a child that closed its socket ended; it is killed if it keeps running."""
     try:
         return process.wait(1.0)
     except subprocess.TimeoutExpired:
@@ -339,7 +341,7 @@ def _describe_exit(status: int) -> str:
 
 
 def _last_words(log: BinaryIO) -> str:
-    """What the native code printed last, in one line; it is shown once."""
+    """The last output of the native code, in one line; it is shown once."""
     end = log.seek(0, os.SEEK_END)
     log.seek(max(0, end - _LOG_TAIL))
     text = log.read().decode(errors="replace")

@@ -37,13 +37,13 @@ from harness.engines.protocol import (
 from mww.tflite.model_file import count_outputs
 
 _ARENA_FLOOR: Final = 1024 * 1024
-_ARENA_FACTOR: Final = 10  # of the model's size: tflite-micro's own rule, which is too little for tiny models
+_ARENA_FACTOR: Final = 10  # times the model's size: tflite-micro's own rule, which is too little for tiny models
 
 
 class Interpreter(Protocol):
-    """One interpreter in its initial state; `frame` and `output` are the arrays of a single inference.
+    """An interpreter in its initial state; `frame` and `output` are the arrays of a single inference.
 
-    The output of a model with several is the bytes of all, one after the other.
+    For a model with several outputs, `output` holds the bytes of all, one after the other.
     """
 
     frame_shape: tuple[int, ...]
@@ -80,7 +80,7 @@ class TflmInterpreter:
 
 
 class LiteInterpreter:
-    """TFLite as `tflite-runtime` or LiteRT has it, with the reference resolver."""
+    """TFLite from `tflite-runtime` or LiteRT, with the reference resolver."""
 
     def __init__(self, module: Any, content: bytes) -> None:
         self._interpreter = module.Interpreter(
@@ -106,7 +106,7 @@ class LiteInterpreter:
 
 
 def _joint(details: Sequence[Mapping[str, Any]]) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-    """Shape and type of what `infer` returns: of the output, or of the bytes of several."""
+    """Shape and type of the result of `infer`: of the output, or of the bytes of several outputs."""
     if len(details) == 1:
         return tuple(details[0]["shape"]), np.dtype(details[0]["dtype"])
     sizes = (int(np.prod(output["shape"])) * np.dtype(output["dtype"]).itemsize for output in details)
@@ -118,11 +118,11 @@ def _joined(outputs: Sequence[npt.NDArray[np.generic]]) -> npt.NDArray[np.generi
 
 
 def interpreter_factory(engine: str) -> Callable[[bytes], Interpreter]:
-    """Import an engine and return what makes its interpreters."""
+    """Import an engine and return the function that makes its interpreters."""
     if engine == "tflm":
         from tflite_micro import runtime
 
-        # It parses the whole model in Python, 8 ms, for each new interpreter: once for each model is enough.
+        # It would parse the whole model in Python, 8 ms, for each new interpreter: once for each model is enough.
         runtime.count_resource_variables = lru_cache(maxsize=4)(runtime.count_resource_variables)
         return lambda content: TflmInterpreter(runtime, content)
     if engine == "tflite-runtime":
@@ -132,12 +132,12 @@ def interpreter_factory(engine: str) -> Callable[[bytes], Interpreter]:
     return lambda content: LiteInterpreter(interpreter, content)
 
 
-ADDRESS_SPACE = 1024**3  # bytes; with a model that suits a chip an engine has an eighth of it
+ADDRESS_SPACE = 1024**3  # bytes; an engine needs an eighth of it with a model that fits a chip
 _LOG_SIZE = 16 * 1024**2
 
 
 class Worker:
-    """One engine behind one socket and one piece of shared memory."""
+    """Serves an engine over a socket and a block of shared memory."""
 
     def __init__(self, engine: str, channel: socket.socket, memory: mmap.mmap) -> None:
         self._make: Callable[[bytes], Interpreter] | None = None
@@ -147,14 +147,14 @@ class Worker:
         self._inferences = 0
 
     def serve(self) -> None:
-        """Answer until the parent closes its end; the engine is imported before it asks for anything."""
-        with suppress(Exception):  # what is wrong is reported when a model is to be loaded, which tries again
+        """Answer requests until the parent closes its end; the engine is imported before the first request."""
+        with suppress(Exception):  # loading a model tries again and reports the error
             self._make = interpreter_factory(self._engine)
         while request := self._channel.recv(REQUEST.size, socket.MSG_WAITALL):
             operation, number = REQUEST.unpack(request)
             try:
                 answer = (Status.DONE, *self._carry_out(operation, number))
-            except Exception as error:  # noqa: BLE001 -- the process's edge: whatever a package raises is an answer
+            except Exception as error:  # noqa: BLE001 -- the process's edge: any exception of a package becomes an answer
                 text = f"{type(error).__name__}: {error}".encode(errors="replace")[:INPUT_SIZE]
                 self._memory[INPUT_OFFSET : INPUT_OFFSET + len(text)] = text
                 answer = (Status.FAILED, len(text), 0)
@@ -209,10 +209,10 @@ def main(words: list[str]) -> None:
 
 
 def end_with_parent() -> None:
-    """Have the kernel end this process when its parent does, even in the middle of native code.
+    """Let the kernel end this process when its parent ends, even in the middle of native code.
 
     The parent holds the other end of stdin and never writes. When that end closes, however the parent ended, SIGIO
-    comes, and its default action is to terminate. (PR_SET_PDEATHSIG fires when the *thread* that started us ends.)
+    arrives, and its default action is to terminate. (PR_SET_PDEATHSIG fires when the *thread* that started us ends.)
     """
     signal.signal(signal.SIGIO, signal.SIG_DFL)
     fcntl.fcntl(sys.stdin, fcntl.F_SETOWN, os.getpid())

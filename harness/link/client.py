@@ -1,6 +1,6 @@
-"""The host's end of the link: each request to a board is a method.
+"""The host's end of the link: a method for each request to a board.
 
-Which clips to stream and what to think of the outputs is the caller's business.
+Callers decide which clips to stream and judge the outputs.
 """
 
 from __future__ import annotations
@@ -42,15 +42,18 @@ _FLASH_PATIENCE = 5.0  # seconds; a worn flash takes hundreds of milliseconds a 
 SAMPLE: Final = np.dtype([(name, f"<{kind.letter}") for name, kind in wire.Sample.fixed_fields()])
 """A row of `Outputs.samples`."""
 _SMALL_STEP: Final = SAMPLE_RATE * FEATURE_STEP_MS // 1000 * 2
-"""Bytes: for each so many of its payload the board takes the samples of one slice."""
+"""Bytes: for this much of its payload the board takes the samples of one slice."""
 _COUNTS: Final = 1 << 32
-"""Where counts of samples and slices wrap."""
+"""Counts of samples and slices wrap here."""
 _MessageT = TypeVar("_MessageT", bound=Message)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamedFrames:
-    """What frames gave: uint8 `[n]`, uint32 `[n]`, detections, and the board's own count of inferences since reset."""
+    """The results of frames: outputs uint8 `[n]`, microseconds uint32 `[n]`, detections.
+
+    `inferences` is the board's own count since the reset.
+    """
 
     outputs: npt.NDArray[np.uint8]
     microseconds: npt.NDArray[np.uint32]
@@ -60,9 +63,9 @@ class StreamedFrames:
 
 @dataclass(frozen=True, slots=True)
 class HeardSound:
-    """What samples gave: features int8 `[n, 40]`, and for the models of each slot what their frames did.
+    """The results of samples: features int8 `[n, 40]`, and the results of frames for the model of each slot.
 
-    `lost` are slices before these that the board did not keep until they were asked for.
+    `lost` counts earlier slices that the board dropped before they were read.
     """
 
     features: npt.NDArray[np.int8]
@@ -72,7 +75,7 @@ class HeardSound:
 
 @dataclass(frozen=True, slots=True)
 class OperatorTime:
-    """Microseconds of one operator, in order of execution."""
+    """Microseconds of an operator, in order of execution."""
 
     name: str
     microseconds: int
@@ -90,10 +93,10 @@ class LinkClient(Closing):
         timing: Timing | None = None,
         on_log: LogSink | None = None,
     ) -> None:
-        """Greet the board at `port`.
+        """Start a session with the board at `port`.
 
-        `reopen` finds its port again, and `returns` says that it is known there, so that a port that goes away may be
-        a board that reboots.
+        `reopen` finds its port again; `returns` says that this is possible, so that a port that disappears may be a
+        board that reboots.
         """
         self._reopen = reopen
         self._returns = returns
@@ -116,10 +119,10 @@ class LinkClient(Closing):
         on_log: LogSink | None = None,
         return_timeout: float = 10.0,
     ) -> Self:
-        """Open a port and greet the board there.
+        """Open a port and start a session with the board.
 
-        A silent board is reset once where its port has control lines: something may have hung it. `return_timeout` is
-        how many seconds `reconnect` waits for a board that re-enumerates: a board that has a USB serial number.
+        A silent board is reset once if its port has control lines: it may hang. `return_timeout` is how many seconds
+        `reconnect` waits for a board that re-enumerates: a board that has a USB serial number.
 
         Raises:
             PortBusyError: Another program has the port open.
@@ -147,11 +150,11 @@ class LinkClient(Closing):
 
     @property
     def board(self) -> wire.Welcome:
-        """What the board said of itself."""
+        """What the board reported about itself."""
         return self._session.board
 
     def reconnect(self, timing: Timing | None = None) -> wire.Welcome:
-        """Begin a new session, finding the board's port again; every model is closed by that."""
+        """Find the board's port again and start a new session; this closes every model."""
         self._session.close()
         self._begin(self._reopen(), timing)
         return self.board
@@ -163,7 +166,7 @@ class LinkClient(Closing):
             Why it started and what its log says; None where the port has no control lines, and nothing was done.
 
         Raises:
-            LinkError: It does not come back.
+            LinkError: It does not answer again.
         """
         self._session.close()
         port = self._reopen()
@@ -176,9 +179,9 @@ class LinkClient(Closing):
         except PortMissingError:
             if not self._returns:
                 raise
-            self._begin(self._reopen(), None)  # where USB is the chip's own, a reset takes the port away
+            self._begin(self._reopen(), None)  # with the chip's own USB, the port disappears at a reset
         story = self._log.story() if self._log.count > message else None
-        return story or "it said nothing as it started"
+        return story or "it printed nothing at its start"
 
     def _begin(self, port: Port, timing: Timing | None) -> None:
         self._session = Session(port, timing=timing or self._timing, on_log=self._log.add)
@@ -191,14 +194,14 @@ class LinkClient(Closing):
     # --- Models ------------------------------------------------------------------------------------------------------
 
     def describe(self, slot: int = 0) -> wire.Model:
-        """What a model slot holds."""
+        """The content of a model slot."""
         return self._call(wire.Describe(slot), wire.Model)
 
     def open_model(self, slot: int = 0, *, any_output: bool = False, misalignment: int = 0) -> wire.Model:
         """Load a stored model in its initial state.
 
-        `any_output` takes outputs that ESPHome would not. With a `misalignment` of 1 to 15 a copy in memory is loaded
-        that begins so many bytes past a multiple of 16, where ESPHome may have a model that it got at run time.
+        `any_output` accepts outputs that ESPHome would refuse. With a `misalignment` of 1 to 15, the board loads a copy
+        in memory that begins that many bytes after a multiple of 16, as a model that ESPHome downloads at run time may.
         """
         flags = (wire.OPEN_ANY_OUTPUT if any_output else 0) | misalignment << wire.OPEN_MISALIGNMENT_SHIFT
         model = self._call(wire.Open(slot, flags), wire.Model, patience=_OPEN_PATIENCE)
@@ -206,20 +209,20 @@ class LinkClient(Closing):
         return model
 
     def close_model(self, slot: int = 0) -> None:
-        """Free what `open_model` took."""
+        """Free the memory of an open model."""
         self._call(wire.Close(slot), wire.Done)
 
     def reset(self, slot: int = 0) -> None:
-        """Put the streaming state, and the armed rule, back to their initial ones."""
+        """Reset the streaming state and the armed rule."""
         self._call(wire.Reset(slot), wire.Done)
         self._counted[slot] = 0
 
     def arm_detection(self, slot: int, *, cutoff: int, window: int) -> None:
-        """Have the board run ESPHome's detection rule, with the cutoff as a byte; a window of 0 disarms it."""
+        """Let the board run ESPHome's detection rule, with the cutoff as a byte; a window of 0 disarms it."""
         self._call(wire.Detect(slot, cutoff, window), wire.Done)
 
     def upload(self, slot: int, model: ModelRecord, *, progress: Progress = no_progress) -> wire.Model:
-        """Replace a slot's model while the firmware runs; the old one stays whole until the new one is."""
+        """Replace a slot's model while the firmware runs; the old model stays valid until the new model is complete."""
         total = len(model.content)
         self._call(wire.UploadBegin(slot, total, model.arena, model.sha256), wire.Done, patience=_FLASH_PATIENCE)
         piece = self.board.max_payload - wire.UploadPiece.fixed_size()
@@ -236,8 +239,8 @@ class LinkClient(Closing):
 
         Raises:
             DeviceError: The interpreter failed, or the model is not open.
-            LinkError: The link failed; its `inference` is the first without an output. The state is undefined until
-                the model is reset.
+            LinkError: The link failed; its `inference` is the first inference without an output. The state is undefined
+                until the model is reset.
         """
         first = self._counted.get(slot, 0)
         rows = bytearray()
@@ -248,7 +251,7 @@ class LinkClient(Closing):
                 if answer.first != expected:
                     raise WireFormatError(
                         f"the board has made {answer.first} inferences instead of {expected}",
-                        hint="another program may use the board, or its firmware is faulty: flash it again",
+                        hint="another program may use the board, or the firmware is faulty: flash it again",
                     )
                 rows += answer.samples
         except LinkError as error:
@@ -272,7 +275,7 @@ class LinkClient(Closing):
         )
 
     def frames_per_packet(self, stride: int) -> int:
-        """How many frames of that stride the board takes in one request."""
+        """How many frames of this stride the board takes in one request."""
         room = (self.board.max_payload - wire.Infer.fixed_size()) // (stride * 40)
         return max(1, min(self.board.max_frames, room))
 
@@ -280,20 +283,21 @@ class LinkClient(Closing):
 
     @property
     def has_frontend(self) -> bool:
-        """Whether the board hears sound."""
+        """Whether the board has an audio front-end."""
         return bool(self.board.flags & wire.FLAG_FRONTEND)
 
     @property
     def has_microphone(self) -> bool:
-        """Whether the board hears its surroundings."""
+        """Whether the board has a microphone."""
         return bool(self.board.flags & wire.FLAG_MICROPHONE)
 
     def listen(
         self, slots: Collection[int] = (0,), *, step_ms: int = FEATURE_STEP_MS, microphone: bool = False
     ) -> None:
-        """Begin a stream of sound for open models: front-end, models and armed rules in their initial states.
+        """Start a stream of sound for open models, with front-end, models and armed rules in their initial states.
 
-        With `microphone` the board hears its own, and `read_sound` and `read_heard` ask for it; else `hear` sends it.
+        With `microphone` the board uses its own microphone, and `read_sound` and `read_heard` read the results; else
+        `hear` sends the sound.
         """
         source = wire.SOUND_OF_MICROPHONE if microphone else wire.SOUND_OF_HOST
         self._call(wire.Listen(sum(1 << slot for slot in slots), step_ms, source), wire.Done)
@@ -301,7 +305,7 @@ class LinkClient(Closing):
         self._counted.update(dict.fromkeys(slots, 0))
 
     def hear(self, samples: bytes) -> HeardSound:
-        """Have the board take the next little-endian int16 samples, 16 kHz mono, each exactly once.
+        """Send the next little-endian int16 samples, 16 kHz mono; the board takes each exactly once.
 
         Raises:
             DeviceError: The front-end or an interpreter failed, or no model listens.
@@ -315,7 +319,7 @@ class LinkClient(Closing):
                 if answer.first != expected:
                     raise WireFormatError(
                         f"the board has made {answer.first} slices instead of {expected}",
-                        hint="another program may use the board, or its firmware is faulty: flash it again",
+                        hint="another program may use the board, or the firmware is faulty: flash it again",
                     )
                 _take_slices(answer, features, rows)
         except LinkError as error:
@@ -325,11 +329,11 @@ class LinkClient(Closing):
         return self._heard(features, rows)
 
     def read_sound(self, first: int) -> wire.Sound:
-        """What the board's microphone heard from sample `first` of the stream on, as much as there is and fits."""
+        """The samples of the board's microphone from sample `first` of the stream on, as many as exist and fit."""
         return self._call(wire.ReadSound(first % _COUNTS), wire.Sound)
 
     def read_heard(self) -> HeardSound:
-        """What front-end and models made of what the microphone heard since the last call.
+        """The results of front-end and models for the microphone's sound since the last call.
 
         Raises:
             DeviceError: A model failed, or nothing listens to the microphone.
@@ -359,7 +363,7 @@ class LinkClient(Closing):
         )
 
     def _sound(self, samples: bytes) -> Iterator[wire.Hear]:
-        """The samples in pieces that the board takes, of whole steps where they are short enough."""
+        """The samples in pieces that the board accepts, in whole steps where these are short enough."""
         step = SAMPLE_RATE * self._step_ms // 1000 * 2
         room = self.board.max_payload // 2 * 2
         most = min(self.board.max_payload // _SMALL_STEP * step, room // step * step or room)
@@ -368,7 +372,7 @@ class LinkClient(Closing):
     # --- Details of an inference -------------------------------------------------------------------------------------
 
     def read_outputs(self, sizes: Sequence[int], slot: int = 0) -> list[bytes]:
-        """Every output tensor, of the sizes that the model gives them, as the latest inference left it."""
+        """Every output tensor after the latest inference, with the sizes from the model."""
         inferences, room = self._counted.get(slot, 0), self.board.max_payload - wire.OutputPiece.fixed_size()
         places = [(output, at) for output, size in enumerate(sizes) for at in range(0, size, room)]
         result = [b""] * len(sizes)
@@ -385,7 +389,7 @@ class LinkClient(Closing):
         return result
 
     def read_profile(self, slot: int = 0) -> tuple[OperatorTime, ...]:
-        """Operator times of the last frame that was inferred with `profile`."""
+        """Operator times of the last frame that ran with `profile`."""
         width = wire.OpTime.fixed_size()
         times: list[OperatorTime] = []
         while True:
@@ -411,7 +415,7 @@ class LinkClient(Closing):
         except (RebootedError, HungError) as error:
             raise error.with_hint("; ".join(filter(None, (error.hint, self._log.story())))) from error
         except PortMissingError:
-            # Where USB is the chip's own, a reboot takes the port away; what comes back says.
+            # With the chip's own USB, the port disappears at a reboot; its return shows which.
             if self._returns and self.reconnect().boot_id != boot_id:
                 raise rebooted() from None
             raise
@@ -425,7 +429,7 @@ class LinkClient(Closing):
 
 
 def heard_slices(answer: wire.Heard) -> Iterator[tuple[bytes, dict[int, bytes]]]:
-    """The features of each slice, with the row of `SAMPLE` of each slot whose model it completes a frame of.
+    """The features of each slice, and a row of `SAMPLE` for each slot whose frame the slice completes.
 
     Raises:
         WireFormatError: The answer is cut short.
@@ -438,7 +442,9 @@ def heard_slices(answer: wire.Heard) -> Iterator[tuple[bytes, dict[int, bytes]]]
         results = {slot: content[at + n * SAMPLE.itemsize :][: SAMPLE.itemsize] for n, slot in enumerate(slots)}
         at += len(slots) * SAMPLE.itemsize
         if at > len(content):
-            raise WireFormatError("Heard ends within a slice", hint="flash the firmware of this mww-harness version")
+            raise WireFormatError(
+                "the message Heard ends within a slice", hint="flash the firmware of this mww-harness version"
+            )
         yield features, results
 
 
@@ -455,7 +461,7 @@ def _detections(samples: npt.NDArray[np.void], first: int, stride: int) -> Itera
         row = samples[index]
         at, frame = int(row["detected"]), first + int(index)
         yield DeviceDetection(
-            inference=frame if at >= stride else max(0, frame - 1),  # mid-stride, this frame is not inferred yet
+            inference=frame if at >= stride else max(0, frame - 1),  # within a stride: this frame is not complete yet
             slices=frame * stride + at,
             average=int(row["average"]),
             maximum=int(row["maximum"]),

@@ -60,14 +60,14 @@ class TextKind:
 
 @dataclass(frozen=True, slots=True)
 class TailKind:
-    """Bytes up to the end of the payload."""
+    """All bytes to the end of the payload."""
 
     name: ClassVar[str] = "tail"
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Rows of one record up to the end of the payload."""
+    """Rows of a record to the end of the payload."""
 
     row: "type[Record]"
 
@@ -91,7 +91,7 @@ Kind = Scalar | Fixed | TextKind | TailKind | Records
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A number that both ends know by name."""
+    """A number with a name on both ends."""
 
     name: str
     kind: Scalar
@@ -101,7 +101,7 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
-    """One declared field."""
+    """A declared field."""
 
     name: str
     kind: Kind
@@ -109,7 +109,7 @@ class FieldSpec:
 
 
 class Sender(Enum):
-    """Who sends a message."""
+    """The sender of a message."""
 
     HOST = "host"
     DEVICE = "device"
@@ -200,7 +200,7 @@ class Record:
 class Message(Record):
     """A layout with a type number.
 
-    `repeatable` requests change nothing, so the device may answer them afresh. Requests `by_link` are answered by the
+    `repeatable` requests change nothing, so the device may process them again. Requests `by_link` are answered by the
     link itself, all others by the firmware's session.
     """
 

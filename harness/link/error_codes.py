@@ -47,13 +47,13 @@ class LinkCode(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ErrorCode:
-    """One reason for which a board refuses or fails a request.
+    """A reason why a board refuses or fails a request.
 
     Attributes:
         code: The number on the wire.
         message: What is wrong.
         hint: What to do.
-        detail: What `Error.detail` says; empty where it says nothing.
+        detail: The meaning of `Error.detail`; empty where it has no meaning.
     """
 
     code: LinkCode
@@ -68,7 +68,7 @@ class ErrorCode:
 
     @property
     def slug(self) -> str:
-        """What scripts see as `error.code`."""
+        """The `error.code` for scripts."""
         return self.code.name.lower().replace("_", "-")
 
 
@@ -82,14 +82,16 @@ _CODES: Final = (
     ErrorCode(
         LinkCode.NO_SESSION,
         "the board knows no session",
-        "another program has ended it: run again when you have the board for yourself",
+        "another program has ended it: run again when no other program uses the board",
         "the boot id",
     ),
     ErrorCode(
         LinkCode.UNKNOWN_REQUEST, "the board does not know the request", "flash the firmware of this version", "type"
     ),
     ErrorCode(LinkCode.BAD_REQUEST, "the board cannot parse the request", "flash the firmware of this version"),
-    ErrorCode(LinkCode.NO_SUCH_SLOT, "the board has no such model slot", "name a slot that it has", "slots it has"),
+    ErrorCode(
+        LinkCode.NO_SUCH_SLOT, "the board has no such model slot", "use a slot that the board has", "slots it has"
+    ),
     ErrorCode(
         LinkCode.NO_MODEL, "the model slot is empty", "flash a model: mww flash --model MANIFEST.json --port PORT"
     ),
@@ -115,30 +117,33 @@ _CODES: Final = (
         LinkCode.ARENA_TOO_SMALL,
         "the tensor arena is too small for the model",
         "raise tensor_arena_size: mww arena MANIFEST.json says what each chip needs",
-        "bytes that it uses",
+        "bytes that the arena uses",
     ),
     ErrorCode(LinkCode.NOT_OPEN, "the model is not open", "open it before use"),
-    ErrorCode(LinkCode.INFERENCE_FAILED, "the interpreter failed", "look at the board's log", "inferences before it"),
+    ErrorCode(LinkCode.INFERENCE_FAILED, "the interpreter failed", "read the board's log", "inferences before it"),
     ErrorCode(LinkCode.NEEDS_RESET, "an inference has failed, so the state is undefined", "reset or open the model"),
     ErrorCode(
-        LinkCode.TOO_MANY_FRAMES, "more frames than the board takes at once", "use what it advertises", "the most"
+        LinkCode.TOO_MANY_FRAMES,
+        "more frames than the board takes at once",
+        "send at most the number that the board reports",
+        "the most",
     ),
-    ErrorCode(LinkCode.STALE_OUTPUT, "the model has moved on since the inference asked for", "read outputs in order"),
+    ErrorCode(LinkCode.STALE_OUTPUT, "the model has run again since the requested inference", "read outputs in order"),
     ErrorCode(
         LinkCode.NO_SUCH_OUTPUT, "the model has no such output", "ask for an output of the model", "outputs it has"
     ),
-    ErrorCode(LinkCode.NO_PROFILE, "no inference was profiled", "set the profile flag on one"),
+    ErrorCode(LinkCode.NO_PROFILE, "no inference was profiled", "set the profile flag of a request"),
     ErrorCode(
         LinkCode.NO_PARTITION, "the firmware has no model partition", "flash the firmware and its partition table"
     ),
     ErrorCode(
         LinkCode.NO_ROOM,
-        "the model partition has no room for the model beside those it holds",
+        "the model partition has no room for another model of this size",
         "flash it instead: mww flash --model, or use a larger partition",
         "largest size that fits",
     ),
     ErrorCode(LinkCode.UPLOAD_ORDER, "the upload is out of order", "begin it again", "bytes written so far"),
-    ErrorCode(LinkCode.UPLOAD_DIGEST, "what arrived does not match its digest", "upload it again"),
+    ErrorCode(LinkCode.UPLOAD_DIGEST, "the uploaded bytes do not match their digest", "upload it again"),
     ErrorCode(
         LinkCode.STORAGE, "the flash could not be erased or written", "flash the model; the chip may be worn", "offset"
     ),
@@ -150,7 +155,7 @@ _CODES: Final = (
     ErrorCode(
         LinkCode.FAULT,
         "the virtual board's fault has nothing to act on",
-        "give it another --fault, or a model on which it has an effect",
+        "use another --fault, or a model that it affects",
     ),
     ErrorCode(
         LinkCode.NO_FRONTEND,
@@ -160,13 +165,13 @@ _CODES: Final = (
     ErrorCode(
         LinkCode.FRONTEND,
         "the audio front-end cannot be started",
-        "a feature_step_size of 1 to 30 ms, and some 10 kB of free memory",
+        "it needs a feature_step_size of 1 to 30 ms and about 10 kB of free memory",
     ),
-    ErrorCode(LinkCode.NOT_LISTENING, "no model listens", "begin the stream of sound anew"),
+    ErrorCode(LinkCode.NOT_LISTENING, "no model listens", "start the stream of sound again"),
     ErrorCode(
         LinkCode.NO_MICROPHONE,
         "the firmware has no microphone",
-        "give mww_harness the option microphone, and build it again; or let the board judge other sound: --input",
+        "add the option microphone to mww_harness and build again, or send other sound with --input",
     ),
     ErrorCode(LinkCode.TOO_MUCH_SOUND, "more sound than the board takes at once", "send it in smaller pieces"),
 )

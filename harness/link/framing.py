@@ -1,6 +1,6 @@
-"""Frames on the wire: COBS with a CRC32, a zero on both sides, and whatever text a logger puts between them.
+"""Frames on the wire: COBS with a CRC32, a zero on both sides, and any log text between them.
 
-Pure bytes in and out; what the frames mean is `messages`' business.
+Pure bytes in and out; `messages` gives the frames a meaning.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _CHECK: Final = struct.Struct("<I")
 OVERHEAD: Final = _HEAD.size + _CHECK.size
 """Bytes that a frame adds to its payload before COBS."""
 _LONGEST_CHUNK: Final = 1 << 17
-"""Bytes without a zero after which a decoder gives up on them: twice the largest frame."""
+"""Bytes without a zero after which a decoder discards them: twice the largest frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One whole frame; `type` is the message's type number."""
+    """A complete frame; `type` is the message's type number."""
 
     type: int
     sequence: int
@@ -31,13 +31,13 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Stray:
-    """Bytes between two zeros that are no frame: log text, or a damaged frame."""
+    """Bytes between two zeros that are not a frame: log text, or a damaged frame."""
 
     content: bytes
 
 
 def encode_frame(kind: int, sequence: int, payload: bytes) -> bytes:
-    """The frame as it goes on the wire, with its two zeros."""
+    """The frame's bytes on the wire, with the two zeros."""
     body = _HEAD.pack(kind, sequence) + payload
     return b"\0%b\0" % cobs.encode(body + _CHECK.pack(zlib.crc32(body)))
 
@@ -49,13 +49,13 @@ def wire_size(payload: int) -> int:
 
 
 class FrameDecoder:
-    """Cuts a byte stream into frames and strays; state is only the bytes after the last zero."""
+    """Splits a byte stream into frames and other bytes; the state is only the bytes after the last zero."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[Frame | Stray]:
-        """Take the next bytes of the stream and return what they completed, in order."""
+        """Take the next bytes of the stream and return the completed items, in order."""
         *chunks, self._rest = (self._rest + data).split(b"\0")
         results = [_decode(chunk) for chunk in chunks if chunk]
         if len(self._rest) > _LONGEST_CHUNK:
@@ -64,7 +64,7 @@ class FrameDecoder:
         return results
 
     def take_rest(self) -> list[Stray]:
-        """The bytes after the last zero, once no more will come; no frame, which would have ended with a zero."""
+        """The bytes after the last zero, at the end of the stream; not a frame, since a frame ends with a zero."""
         rest, self._rest = self._rest, b""
         return [Stray(rest)] if rest else []
 

@@ -1,7 +1,7 @@
-"""The one registry of the messages between host and board.
+"""The registry of all messages between host and board.
 
-`firmware/components/mww_harness/messages.h` and `docs/reference/wire-protocol.md` are generated from it; run
-`python -m tools.wire` after a change. The rules of the session stand in docs/firmware-core.md.
+`firmware/components/mww_harness/messages.h` and `docs/reference/wire-protocol.md` are generated from it; run `python -m
+tools.wire` after a change. docs/firmware-core.md has the rules of the session.
 """
 
 from dataclasses import dataclass
@@ -40,10 +40,15 @@ MAX_MODELS: Final = 4
 FEATURES: Final = 40
 
 CONSTANTS: Final = (
-    Constant("PROTOCOL_VERSION", U8, PROTOCOL_VERSION, "Raised when an older host or board would misunderstand."),
+    Constant(
+        "PROTOCOL_VERSION",
+        U8,
+        PROTOCOL_VERSION,
+        "To be raised on a change that an older host or board would misunderstand.",
+    ),
     Constant("UNKNOWN", U32, UNKNOWN, "A measurement that the board cannot make."),
     Constant("ABSENT", U8, ABSENT, "`Model.state`: no record."),
-    Constant("STORED", U8, STORED, "`Model.state`: a whole record."),
+    Constant("STORED", U8, STORED, "`Model.state`: a complete record."),
     Constant("OPEN", U8, OPEN, "`Model.state`: a record that the engine has loaded."),
     Constant("CORRUPT", U8, CORRUPT, "`Model.state`: a record that does not match its digest."),
     Constant("OPEN_ANY_OUTPUT", U8, OPEN_ANY_OUTPUT, "`Open.flags`: accept any output tensors, for `ReadOutput`."),
@@ -51,7 +56,7 @@ CONSTANTS: Final = (
         "OPEN_MISALIGNMENT_SHIFT",
         U8,
         OPEN_MISALIGNMENT_SHIFT,
-        "`Open.flags`: from this bit on, how many bytes past a multiple of 16 a copy of the model begins; 0: no copy.",
+        "`Open.flags`: from this bit on, how many bytes after a multiple of 16 a copy of the model begins; 0: no copy.",
     ),
     Constant("INFER_PROFILE", U8, INFER_PROFILE, "`Infer.flags`: time each operator of the last frame."),
     Constant("FLAG_VIRTUAL", U8, FLAG_VIRTUAL, "`Welcome.flags`: no chip; the arena is that of this build."),
@@ -71,7 +76,7 @@ CONSTANTS: Final = (
 @record
 @dataclass(frozen=True, slots=True)
 class Sample(Record):
-    """What one frame gave."""
+    """The result of a frame."""
 
     output: Annotated[int, U8, "The model's output; 0 for a model opened with any output."]
     detected: Annotated[int, U8, "0, or the slice of this frame, from 1, at which the armed rule detected."]
@@ -112,7 +117,7 @@ class Bye(Message):
 @request(0x10, reply="Model", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class Describe(Message):
-    """Asks what a model slot holds."""
+    """Asks for the content of a model slot."""
 
     model: Annotated[int, U8, "Model slot, from 0."]
 
@@ -120,7 +125,7 @@ class Describe(Message):
 @request(0x11, reply="Model")
 @dataclass(frozen=True, slots=True)
 class Open(Message):
-    """Loads a stored model, in its initial state, with detection disarmed; an open one is closed first."""
+    """Loads a stored model, in its initial state, with detection disarmed; an open model is closed first."""
 
     model: Annotated[int, U8, "Model slot."]
     flags: Annotated[int, U8, "OPEN_ANY_OUTPUT, and a misalignment."]
@@ -129,7 +134,7 @@ class Open(Message):
 @request(0x12, reply="Done")
 @dataclass(frozen=True, slots=True)
 class Close(Message):
-    """Frees what Open took; harmless for a model that is not open."""
+    """Frees the memory of an open model; harmless for a model that is not open."""
 
     model: Annotated[int, U8, "Model slot."]
 
@@ -137,7 +142,7 @@ class Close(Message):
 @request(0x13, reply="Done")
 @dataclass(frozen=True, slots=True)
 class Reset(Message):
-    """Puts the streaming state and the armed rule back to their initial ones, and the count of inferences to 0."""
+    """Resets the streaming state and the armed rule, and sets the count of inferences to 0."""
 
     model: Annotated[int, U8, "Model slot."]
 
@@ -165,11 +170,11 @@ class Infer(Message):
 @request(0x16, reply="OutputPiece", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class ReadOutput(Message):
-    """Asks for a piece of an output tensor as the latest inference left it."""
+    """Asks for a piece of an output tensor after the latest inference."""
 
     model: Annotated[int, U8, "Model slot."]
     output: Annotated[int, U8, "Which output tensor, from 0."]
-    inferences: Annotated[int, U32, "Inferences since Reset; refused as stale if the model has moved on."]
+    inferences: Annotated[int, U32, "Inferences since Reset; refused as stale if the model has run again since."]
     offset: Annotated[int, U32, "First byte wanted."]
 
 
@@ -179,26 +184,26 @@ class ReadProfile(Message):
     """Asks for operator times of the latest profiled inference."""
 
     model: Annotated[int, U8, "Model slot."]
-    first: Annotated[int, U16, "First operator wanted, in order of execution."]
+    first: Annotated[int, U16, "First requested operator, in order of execution."]
 
 
 @request(0x18, reply="Done")
 @dataclass(frozen=True, slots=True)
 class Listen(Message):
-    """Begins a stream of sound with the front-end, the models and their armed rules in their initial state.
+    """Starts a stream of sound with the front-end, the models and their armed rules in their initial state.
 
-    A model listens until Open, Close, Reset or Infer takes it out of the stream, or the next Listen does.
+    A model listens until Open, Close, Reset or Infer, or the next Listen, takes it out of the stream.
     """
 
     models: Annotated[int, U8, "The open models that listen, bit 0 for slot 0; 0 ends the stream."]
-    step_ms: Annotated[int, U8, "From one slice to the next: the manifest's feature_step_size."]
+    step_ms: Annotated[int, U8, "Milliseconds from one slice to the next: the manifest's feature_step_size."]
     source: Annotated[int, U8, "SOUND_OF_HOST or SOUND_OF_MICROPHONE."]
 
 
 @request(0x19, reply="Heard")
 @dataclass(frozen=True, slots=True)
 class Hear(Message):
-    """Takes the next samples of the stream; every model that listens takes each slice that they complete."""
+    """Takes the next samples of the stream; every listening model takes each slice that they complete."""
 
     samples: Annotated[bytes, TAIL, "int16, 16 kHz, mono; no more than max_payload / 320 steps of them."]
 
@@ -206,25 +211,25 @@ class Hear(Message):
 @request(0x1A, reply="Sound", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class ReadSound(Message):
-    """Asks for what the microphone heard; the board keeps the last second."""
+    """Asks for the microphone's samples; the board keeps the last second."""
 
-    first: Annotated[int, U32, "The first sample wanted, since Listen."]
+    first: Annotated[int, U32, "First requested sample, counted from Listen."]
 
 
 @request(0x1B, reply="Heard", repeatable=True)
 @dataclass(frozen=True, slots=True)
 class ReadHeard(Message):
-    """Asks for what front-end and models made of what the microphone heard."""
+    """Asks for the results of front-end and models for the microphone's sound."""
 
-    first: Annotated[int, U32, "The first slice wanted, since Listen."]
+    first: Annotated[int, U32, "First requested slice, counted from Listen."]
 
 
 @request(0x20, reply="Done")
 @dataclass(frozen=True, slots=True)
 class UploadBegin(Message):
-    """Finds room for a record beside all that the partition holds; an earlier upload without commit is forgotten."""
+    """Finds room for a record beside all others in the partition; an earlier upload without commit is dropped."""
 
-    model: Annotated[int, U8, "Model slot that the record will be."]
+    model: Annotated[int, U8, "Model slot for the record."]
     size: Annotated[int, U32, "Bytes of the .tflite."]
     arena: Annotated[int, U32, "The manifest's tensor_arena_size; 0 without a manifest."]
     sha256: Annotated[bytes, Fixed(32), "Digest of the .tflite."]
@@ -242,7 +247,7 @@ class UploadPiece(Message):
 @request(0x22, reply="Model")
 @dataclass(frozen=True, slots=True)
 class UploadCommit(Message):
-    """Checks the digest of what was written, then makes it the slot's record, at once or not at all."""
+    """Checks the digest of the written bytes, then makes them the slot's record, completely or not at all."""
 
     sha256: Annotated[bytes, Fixed(32), "Digest, as in UploadBegin."]
 
@@ -256,13 +261,13 @@ class ReadStats(Message):
 @answer(0x81)
 @dataclass(frozen=True, slots=True)
 class Welcome(Message):
-    """What the board is, and how much it takes at once."""
+    """What the board is, and its limits."""
 
-    protocol: Annotated[int, U8, "Version spoken from here on."]
-    window: Annotated[int, U8, "Requests that may be unanswered, which is also how many answers are remembered."]
+    protocol: Annotated[int, U8, "Protocol version from here on."]
+    window: Annotated[int, U8, "Requests that may be unanswered; also the number of answers that the board remembers."]
     models: Annotated[int, U8, "Model slots."]
     flags: Annotated[int, U8, "FLAG_VIRTUAL, FLAG_INSTRUCTIONS, FLAG_FRONTEND, FLAG_MICROPHONE."]
-    max_payload: Annotated[int, U16, "Bytes of the largest payload it takes."]
+    max_payload: Annotated[int, U16, "Bytes of the largest payload that the board takes."]
     max_frames: Annotated[int, U16, "Frames that one Infer may carry."]
     heartbeat_ms: Annotated[int, U16, "A Heartbeat comes at least this often while a request was heard recently."]
     clock_mhz: Annotated[int, U16, "CPU clock."]
@@ -282,7 +287,7 @@ class Welcome(Message):
     kernels: Annotated[
         str,
         TEXT,
-        "esp-nn version, after a space which of its kernels; empty for reference kernels.",
+        "esp-nn version, a space, and its kernels; empty for reference kernels.",
     ]
     reset_reason: Annotated[str, TEXT, "Why it booted."]
 
@@ -290,13 +295,13 @@ class Welcome(Message):
 @answer(0x82)
 @dataclass(frozen=True, slots=True)
 class Done(Message):
-    """The request was carried out."""
+    """The request succeeded."""
 
 
 @answer(0x83)
 @dataclass(frozen=True, slots=True)
 class Model(Message):
-    """What a model slot holds; from `stride` on, zero unless the model is open."""
+    """The content of a model slot; from `stride` on, zero unless the model is open."""
 
     model: Annotated[int, U8, "Model slot."]
     state: Annotated[int, U8, "ABSENT, STORED, OPEN or CORRUPT."]
@@ -306,7 +311,7 @@ class Model(Message):
     stride: Annotated[int, U8, "Slices a frame."]
     outputs: Annotated[int, U8, "Output tensors."]
     variables: Annotated[int, U8, "Resource variables."]
-    input_zero_point: Annotated[int, I32, "The model's own; the runtime never reads it."]
+    input_zero_point: Annotated[int, I32, "The model's own value; the runtime never reads it."]
     output_zero_point: Annotated[int, I32, "Likewise."]
     input_scale: Annotated[float, F32, "Likewise."]
     output_scale: Annotated[float, F32, "Likewise."]
@@ -318,7 +323,7 @@ class Model(Message):
 @answer(0x84)
 @dataclass(frozen=True, slots=True)
 class Outputs(Message):
-    """What the frames of one Infer gave."""
+    """The results of an Infer's frames."""
 
     model: Annotated[int, U8, "Model slot."]
     first: Annotated[int, U32, "Inferences since Reset before the first of these."]
@@ -348,7 +353,7 @@ class Profile(Message):
 @answer(0x87)
 @dataclass(frozen=True, slots=True)
 class Stats(Message):
-    """Memory and link counters; UNKNOWN if the board does not have the counter."""
+    """Memory and link counters; UNKNOWN where the board does not have the counter."""
 
     uptime_ms: Annotated[int, U32, "Since boot."]
     inferences: Annotated[int, U32, "Since boot, over all models."]
@@ -357,19 +362,21 @@ class Stats(Message):
     heap_largest_block: Annotated[int, U32, "Internal RAM, largest free block."]
     psram_free: Annotated[int, U32, "PSRAM, bytes."]
     psram_smallest_free: Annotated[int, U32, "PSRAM, low-water mark since boot."]
-    stack_free: Annotated[int, U32, "Stack of the inferring task, low-water mark."]
+    stack_free: Annotated[int, U32, "Stack of the inference task, low-water mark."]
     frames_received: Annotated[int, U32, "Whole frames from the host."]
     frames_rejected: Annotated[int, U32, "Frames with a wrong checksum, or cut."]
     gaps: Annotated[int, U32, "Requests refused because an earlier one was missing."]
-    repeats: Annotated[int, U32, "Requests that were answered again."]
+    repeats: Annotated[int, U32, "Requests that were answered a second time."]
 
 
 @answer(0x88)
 @dataclass(frozen=True, slots=True)
 class Heard(Message):
-    """What the samples of one Hear gave, or as much as fits of what ReadHeard asks for."""
+    """The results of a Hear's samples, or as much as fits of those that ReadHeard asks for."""
 
-    first: Annotated[int, U32, "Slices since Listen before the first of these; more than asked where some are gone."]
+    first: Annotated[
+        int, U32, "Slices since Listen before the first of these; more than requested where some are gone."
+    ]
     slices: Annotated[
         bytes,
         TAIL,
@@ -381,9 +388,11 @@ class Heard(Message):
 @answer(0x89)
 @dataclass(frozen=True, slots=True)
 class Sound(Message):
-    """What the microphone heard, as much as there is and fits."""
+    """The microphone's samples, as many as exist and fit."""
 
-    first: Annotated[int, U32, "Samples since Listen before the first of these; more than asked where some are gone."]
+    first: Annotated[
+        int, U32, "Samples since Listen before the first of these; more than requested where some are gone."
+    ]
     lost: Annotated[int, U32, "Samples since Listen that the board lost, because its models took too long."]
     samples: Annotated[bytes, TAIL, "int16, 16 kHz, mono."]
 
@@ -393,8 +402,8 @@ class Sound(Message):
 class Error(Message):
     """The request was refused or failed; this is its answer, and its number is used."""
 
-    code: Annotated[int, U16, "Stable; see the error codes."]
-    detail: Annotated[int, U32, "A number that the code explains."]
+    code: Annotated[int, U16, "A stable code; see the error codes."]
+    detail: Annotated[int, U32, "A number; the error code defines its meaning."]
     text: Annotated[str, TEXT, "The board's message."]
 
 
@@ -411,7 +420,7 @@ class Gap(Message):
 class Heartbeat(Message):
     """The board is alive. Also sent once at boot."""
 
-    boot_id: Annotated[int, U32, "As in Welcome; another one means a reboot."]
+    boot_id: Annotated[int, U32, "As in Welcome; a different value means a reboot."]
     uptime_ms: Annotated[int, U32, "Since boot."]
     inferences: Annotated[int, U32, "Since boot, over all models."]
 
@@ -421,5 +430,5 @@ class Heartbeat(Message):
 class Log(Message):
     """A line for the user."""
 
-    level: Annotated[int, U8, "As ESPHome: 1 error, 2 warning, 3 info, 4 config, 5 debug."]
+    level: Annotated[int, U8, "As in ESPHome: 1 error, 2 warning, 3 info, 4 config, 5 debug."]
     text: Annotated[str, TEXT, "The line."]

@@ -1,4 +1,4 @@
-"""The model partition's layout: which model is where, kept so that a cut write never loses one.
+"""The model partition's layout: where each model is, stored so that an interrupted write never loses a model.
 
 The first two sectors hold the table, alternately: the valid one with the higher generation counts. A new model is
 written to sectors that no live entry uses, then the other table sector is erased and written, and only a table whose
@@ -38,7 +38,7 @@ class TableHeader(Record):
     magic: Annotated[int, U32, "TABLE_MAGIC."]
     version: Annotated[int, U16, "TABLE_VERSION."]
     slots: Annotated[int, U16, "Entries that follow."]
-    generation: Annotated[int, U32, "One more than the table that this one replaces."]
+    generation: Annotated[int, U32, "One more than the table that this table replaces."]
 
 
 @record
@@ -59,7 +59,7 @@ TABLE_SIZE: Final = TableHeader.fixed_size() + MAX_MODELS * TableEntry.fixed_siz
 
 @dataclass(frozen=True, slots=True)
 class ModelRecord:
-    """A model as the partition stores it; `arena` is the manifest's, 0 without one."""
+    """A model as the partition stores it; `arena` is the manifest's, 0 without a manifest."""
 
     content: bytes
     arena: int
@@ -71,7 +71,7 @@ class ModelRecord:
 
 
 def partition_image(models: Sequence[ModelRecord | None], size: int) -> bytes:
-    """The partition's first bytes, up to the end of the last model; nothing behind them matters.
+    """The partition's first bytes, up to the end of the last model; later bytes do not matter.
 
     Raises:
         ModelPartitionError: More models than slots, an empty model, or more than `size` bytes.

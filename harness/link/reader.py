@@ -1,4 +1,4 @@
-"""The thread that reads a port, and the board's log: no line is lost, and no caller waits longer than it asked to."""
+"""The thread that reads a port, and the board's log: no line is lost, and no caller waits past its deadline."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _BEFORE: Final = 4
 _AFTER: Final = 2
 _LONGEST: Final = 120
 RESET_REASON: Final = re.compile(r"rst:(0x[0-9a-f]+ \(\w+\))")
-"""How every chip's ROM begins its first line after a reset."""
+"""The start of the first line that every chip's ROM prints after a reset."""
 
 LogSink = Callable[[str], None]
-"""Takes one line that a board printed; called in the reader's thread."""
+"""Takes a line that a board printed; called in the reader's thread."""
 
 _CONCEALED: Final = re.compile(r"\x1b\[[58]m.*?(?:\x1b\[(?:0|6|28)m|$)", re.MULTILINE)
 """esphome 2026.6.5, core/log.h; `esphome config` conceals by 5 and 6."""
@@ -32,13 +32,13 @@ _ESCAPE: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _PRINTABLE: Final = frozenset(range(0x20, 0x7F)) | {0x09, 0x0A, 0x0D, 0x1B}
 _TEXT_SHARE: Final = 0.9
 _JOIN_TIMEOUT: Final = 5.0
-_TAIL: Final = 4096  # bytes, in which a board that starts again and again shows itself
+_TAIL: Final = 4096  # bytes, enough to recognise a board that restarts again and again
 _MAX_WAITING: Final = 4096
-"""Frames that wait to be taken, many windows of them; of a board that sends more, the oldest are lost."""
+"""The most frames that wait to be taken, many windows of them; if a board sends more, the oldest are lost."""
 
 
 class BootLog:
-    """The newest lines of a board's log; lines come in one thread and are reported in another."""
+    """The newest lines of a board's log; one thread adds lines, another reports them."""
 
     def __init__(self, on_log: LogSink | None = None) -> None:
         """Keep lines, and pass each on to `on_log`."""
@@ -53,7 +53,7 @@ class BootLog:
         self._on_log(line)
 
     def story(self) -> str | None:
-        """Why the board last started, what it had said before, and what its log ends with; None if it said nothing."""
+        """Why the board last started, the log before that, and the end of its log; None if it printed nothing."""
         lines = list(self._lines)
         if not lines:
             return None
@@ -67,7 +67,7 @@ class BootLog:
 
 @dataclass(slots=True)
 class ReaderCounts:
-    """What came in so far; `tail` is the newest bytes, for telling what it is that talks."""
+    """What the port has received so far; `tail` holds the newest bytes, to recognise what sends them."""
 
     received: int = 0
     tail: bytes = b""
@@ -79,14 +79,14 @@ class ReaderCounts:
 def plain(text: str) -> str:
     """Log text without colours and control characters.
 
-    What ESPHome conceals in it goes too: names of networks, keys (`LOG_SECRET`).
+    Text that ESPHome conceals is removed too: names of networks, keys (`LOG_SECRET`).
     """
     reported = _ESCAPE.sub("", _CONCEALED.sub("[concealed]", text))
     return printable(reported, keep="\r\n\t", longest=None)
 
 
 def looks_like_text(content: bytes) -> bool:
-    """Whether bytes are what a logger prints, rather than damaged frames or another baud rate."""
+    """Whether bytes are a logger's text, rather than damaged frames or a wrong baud rate."""
     return sum(byte in _PRINTABLE for byte in content) >= _TEXT_SHARE * len(content)
 
 
@@ -107,7 +107,7 @@ class Reader:
         self._thread.start()
 
     def take(self, deadline: float) -> list[Frame]:
-        """The frames that have arrived, waiting for one until `deadline` of the monotonic clock; may be none.
+        """The frames that have arrived; waits for a frame until `deadline` of the monotonic clock, and may be empty.
 
         Raises:
             LinkError: The port has failed, and every frame before that was taken.

@@ -1,6 +1,6 @@
-"""A session with a board: the handshake, the windowed exchange of requests and answers, and telling failures apart.
+"""A session with a board: the handshake, the windowed exchange of requests and answers, and the different failures.
 
-What the requests are for is `client`'s business.
+`client` gives the requests a meaning.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _BOOT_LINES: Final = 8
 DEFAULT_TIMEOUT: Final = 30.0
 """Seconds, see `Timing.timeout`."""
 _LEAST_PAYLOAD: Final = 256
-"""Bytes; a board that takes less is not a board of this project."""
+"""Bytes; every board of this project takes at least this much."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long the host waits, in seconds.
+    """The host's waiting times, in seconds.
 
     Attributes:
         hello: For the first Welcome; a board that resets when its port opens needs a few seconds to boot.
@@ -65,14 +65,14 @@ class Timing:
 
     @classmethod
     def within(cls, timeout: float) -> Timing:
-        """Waits for a board that must answer within `timeout` seconds; the other waits keep their proportion."""
+        """The waiting times for a board that must answer within `timeout` seconds; all change in proportion."""
         usual = cls()
         part = timeout / usual.timeout
         return cls(hello=usual.hello * part, silence=usual.silence * part, stall=usual.stall * part, timeout=timeout)
 
 
 class Session:
-    """One session on an open port. Not thread-safe; owns the port and its reader until `close`."""
+    """A session on an open port. Not thread-safe; owns the port and its reader until `close`."""
 
     def __init__(self, port: Port, *, timing: Timing | None = None, on_log: LogSink | None = None) -> None:
         self._port = port
@@ -90,9 +90,9 @@ class Session:
     def exchange(self, requests: Iterable[Message], *, patience: float = 0.0) -> Iterator[Message]:
         """Send requests, as many at once as the board takes, and yield their answers in order.
 
-        The first refusal stops the sending; it is raised when all that was sent has been answered. Answers that an
-        abandoned exchange left behind are passed over. `patience` is added to the silence that the board is granted,
-        for requests that keep it busy.
+        The first refusal stops the sending; it is raised when all sent requests are answered. Late answers of an
+        abandoned exchange are ignored. `patience` is added to the silence that the board is granted, for requests that
+        keep it busy.
 
         Raises:
             DeviceError: The board refused or failed a request.
@@ -121,9 +121,9 @@ class Session:
             raise refusal
 
     def close(self) -> None:
-        """Say goodbye without waiting for an answer, end the reader, close the port."""
+        """Send Bye without waiting for an answer, end the reader, close the port."""
         if not self._closed:
-            with suppress(LinkError):  # the board or its port is gone, which needs no goodbye
+            with suppress(LinkError):  # the board or its port is gone, so nobody needs a Bye
                 self._port.write(self._window.send(Bye(), b""))
         self._shut()
 
@@ -154,7 +154,7 @@ class Session:
     # --- Exchange ----------------------------------------------------------------------------------------------------
 
     def _answers(self, watch: _Watch) -> list[tuple[Message, Frame]]:
-        """Answers that have become due, after waiting once; sends again what seems lost."""
+        """The answers that are due, after a single wait; sends again what seems lost."""
         if self._rebooted is not None:
             raise self._rebooted
         done: list[tuple[Message, Frame]] = []
@@ -163,7 +163,7 @@ class Session:
             if frame.type == Heartbeat.type:
                 try:
                     self._check_boot(Heartbeat.decode(frame.payload).boot_id)
-                except RebootedError as error:  # reported once the answers that came before it have been
+                except RebootedError as error:  # reported after the answers that came before it
                     self._rebooted = error
                     break
             elif frame.type == Gap.type:
@@ -201,7 +201,7 @@ class Session:
 
 
 class _Watch:
-    """When to wake, when to send again, and when to give up, within one exchange."""
+    """When to wake up, when to send again, and when to give up, within an exchange."""
 
     def __init__(self, timing: Timing, reader: Reader, pace: float, patience: float) -> None:
         self.pace = pace
@@ -217,29 +217,29 @@ class _Watch:
 
     @property
     def wake(self) -> float:
-        """When the next check is due, by the monotonic clock."""
+        """The time of the next check, on the monotonic clock."""
         wait = min(max(4 * self.pace, self._timing.resend_min) * self._backoff, self._timing.resend_max)
         return self._sent + wait
 
     def sent(self) -> None:
-        """A request was sent for the first time."""
+        """Note that a request was sent for the first time."""
         self._asked.append(time.monotonic())
 
     def progress(self, answers: int) -> None:
-        """Answers came, to the oldest requests.
+        """Note answers to the oldest requests.
 
         Raises:
             HungError: The next request has waited too long.
         """
         now = time.monotonic()
-        for _ in range(min(answers, len(self._asked))):  # the first may answer an exchange that was abandoned
+        for _ in range(min(answers, len(self._asked))):  # the first may belong to an abandoned exchange
             self._asked.popleft()
         if self._asked and now - self._asked[0] > self._timeout:
             raise HungError(
                 f"the board answers, but too slowly: a request has waited {now - self._asked[0]:.0f} s",
                 hint="reset the board, or give a slow board more time with --timeout",
             )
-        if self._backoff == 1.0:  # a request that was sent again says nothing about the time between answers
+        if self._backoff == 1.0:  # after a repeated request, the time between answers is unknown
             self.pace += (now - self._advanced - self.pace) / 8
         self._advanced = self._sent = now
         self._backoff = 1.0
@@ -248,8 +248,8 @@ class _Watch:
         """Whether it is time to send the oldest request again.
 
         Raises:
-            HungError: The board is silent, or talks without answering.
-            NoisyLinkError: So many frames are damaged that nothing gets through.
+            HungError: The board is silent, or sends frames without answering.
+            NoisyLinkError: Too many frames are damaged for any answer to arrive.
         """
         now = time.monotonic()
         heard = max(self._reader.last_frame, self._started)
@@ -285,14 +285,14 @@ def rebooted() -> RebootedError:
 
 
 def device_error(error: Error) -> DeviceError:
-    """A board's refusal as an exception, with what the code's registry entry knows about it."""
+    """A board's refusal as an exception, with message and hint of its code."""
     code = ERROR_CODES.get(error.code)
     if code is None:
         return DeviceError(
             f"the board reports error {error.code}: {error.text}",
             slug="device",
             detail=error.detail,
-            hint="it runs a newer firmware than this mww-harness knows",
+            hint="its firmware is newer than this mww-harness",
         )
     about = f" ({code.detail}: {error.detail})" if code.detail else ""
     message = f": {error.text}" if error.text else ""
@@ -300,7 +300,7 @@ def device_error(error: Error) -> DeviceError:
 
 
 def _welcome(frame: Frame, nonce: int, sequence: int) -> Welcome | None:
-    """The Welcome that answers our Hello, or None for anything else."""
+    """The Welcome that answers this session's Hello, or None for any other frame."""
     if frame.sequence != sequence:
         return None
     if frame.type == Error.type:
@@ -327,12 +327,12 @@ def _no_welcome(reader: Reader) -> LinkError:
     counts = reader.counts
     if not counts.received:
         return NoReplyError(
-            "nothing came back from the board",
-            hint="is it powered, is this its port, and is it out of its bootloader?",
+            "the board sent nothing",
+            hint="check its power, the port, and that it is not in its bootloader",
         )
     starts = RESET_REASON.findall(counts.tail.decode(errors="replace"))
     if len(starts) > 1:
-        return BootLoopError(f"the board starts again and again, reset reason {starts[-1]}", hint=_last_start(counts))
+        return BootLoopError(f"the board restarts again and again, reset reason {starts[-1]}", hint=_last_start(counts))
     if counts.frames:
         return NoisyLinkError(
             "the board's answer to Hello never arrived complete",
@@ -345,12 +345,13 @@ def _no_welcome(reader: Reader) -> LinkError:
             "something answers, but it is not the mww-harness firmware", hint="mww flash --firmware writes it"
         )
     return NoisyLinkError(
-        "what comes back makes no sense", hint="is this the baud rate of the board's firmware? see --baud"
+        "the received bytes are neither frames nor text",
+        hint="check that --baud is the baud rate of the board's firmware",
     )
 
 
 def _last_start(counts: ReaderCounts) -> str:
-    """How a board's log ended before it last started, in one line."""
+    """The end of a board's log before its last start, in one line."""
     text = plain(counts.tail.decode(errors="replace"))
     *_, before, last = RESET_REASON.finditer(text)
     lines = [line.strip() for line in text[before.end() : last.start()].splitlines()[1:] if line.strip()]

@@ -1,7 +1,7 @@
-"""The host's half of exactly-once: which requests are unanswered, and what to send again when.
+"""The host's half of exactly-once: which requests are unanswered, and which to send again.
 
 Pure bookkeeping on sequence numbers, without clock or port. The board answers in order, and remembers as many answers
-as the window has requests; so an answer ahead of its turn proves that the missing ones were sent and lost.
+as the window has requests; so an early answer proves that the missing ones were sent and lost.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class Window:
 
     @property
     def oldest(self) -> Message | None:
-        """The request whose answer is waited for."""
+        """The oldest unanswered request."""
         return self._pending[0].request if self._pending else None
 
     def has_room(self, request_size: int) -> bool:
-        """Whether one more request of so many bytes on the wire may be sent; one always may."""
+        """Whether another request of that many bytes on the wire may be sent; a single request always may."""
         if not self._pending:
             return True
         return len(self._pending) < self._requests and self._bytes + request_size <= self._capacity
@@ -72,10 +72,10 @@ class Window:
         return done, self._ask_for_lost()
 
     def go_back(self, expected: int, refused: int) -> bytes:
-        """The board waits for `expected` and refused `refused`; returns all from there on, once for each loss.
+        """The board waits for `expected` and refused `refused`; returns all requests from there on, once for each loss.
 
-        The board refuses every request that follows a loss, so what it refuses rises; it falls back only when the
-        resent request was lost as well.
+        The board refuses every request after a loss, so the refused numbers rise; they fall only when the repeated
+        request was lost too.
         """
         index = self._index(expected)
         if index is None or self._index(refused) is None:
@@ -87,11 +87,11 @@ class Window:
         return b"".join(pending.wire for pending in list(self._pending)[index:])
 
     def resend_oldest(self) -> bytes:
-        """Time has run out for the oldest request: returns its bytes."""
+        """The oldest request has timed out: returns its bytes."""
         return self._pending[0].wire if self._pending else b""
 
     def _ask_for_lost(self) -> bytes:
-        """Bytes to write if an answer came ahead of its turn: the oldest request again, once."""
+        """The bytes to write after an early answer: the oldest request again, once."""
         if not self._pending or all(pending.answer is None for pending in self._pending):
             return b""
         first = self._pending[0]

@@ -1,1 +1,1 @@
-"""Listening live: sound as it comes, through front-end, models and ESPHome's rule, with what was heard kept."""
+"""Live listening: sound through front-end, models and ESPHome's rule, with recordings of detections."""

@@ -1,4 +1,4 @@
-"""A board's own microphone: its sound, and what the board's front-end, models and rule make of it."""
+"""A board's own microphone: its sound, and the results of the board's front-end, models and rule."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from mww.esphome.frontend import open_frontend, quantize_features
 from mww.esphome.model import Model
 
 _PAUSE: Final = 0.02
-"""Seconds between two questions to a board that has heard nothing new."""
+"""Seconds between two requests to a board that has nothing new."""
 _BLOCK: Final = SAMPLE_RATE * 2 // 10
 _STEP_BYTES: Final = SAMPLE_RATE // 100 * 2
 _COUNTS: Final = 1 << 32
 
 
 class BoardEars(Closing):
-    """One board whose microphone is heard; iterate `blocks`, and take `detections` after each."""
+    """A board's microphone; iterate over `blocks`, and take `detections` after each."""
 
     def __init__(self, port: str, models: Sequence[Model], lost: Lost) -> None:
-        """Open the board and give it the models; the microphone begins with `blocks`.
+        """Open the board and load the models; `blocks` starts the microphone.
 
         Raises:
-            UsageError: The board has fewer slots than there are models, or they differ in their step.
+            UsageError: The board has fewer slots than there are models, or the models' steps differ.
             LinkError: The port has no board.
         """
         if len(models) > MAX_MODELS or len({model.feature_step_size for model in models}) > 1:
@@ -56,16 +56,16 @@ class BoardEars(Closing):
 
     @property
     def has_microphone(self) -> bool:
-        """Whether the board has one; without, `blocks` is an error of the board."""
+        """Whether the board has a microphone; without a microphone, `blocks` raises the board's error."""
         return self._client.has_microphone
 
     @property
     def features(self) -> FeatureResult | None:
-        """How the board's features compare with this computer's of the same sound; None where sound was lost."""
+        """Whether the board's features equal this computer's for the same sound; None where sound was lost."""
         return self._comparison.so_far() if self._comparison else None
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield what the microphone hears, little-endian int16, as it comes, until nobody asks any more.
+        """Yield the microphone's samples, little-endian int16, as they arrive, until the caller stops.
 
         Raises:
             LinkError: The board has no microphone, or a model or the link failed.
@@ -85,16 +85,16 @@ class BoardEars(Closing):
                 time.sleep(_PAUSE)
 
     def detections(self) -> list[Heard]:
-        """What the board's own rule detected since the last call."""
+        """The detections of the board's own rule since the last call."""
         heard, self._waiting = self._waiting, []
         return heard
 
     def close(self) -> None:
-        """Let go of the board."""
+        """Close the board."""
         self._open.close()
 
     def _give(self, slot: int, model: Model) -> None:
-        """Open a model on the board, uploading it first if the board has another."""
+        """Open a model on the board, after an upload if the board has a different model."""
         stored, arena = self._client.describe(slot), model.tensor_arena_size or 0
         whole = stored.state in (STORED, OPEN)
         if not whole or stored.sha256.hex() != model.sha256 or stored.manifest_arena != arena:
@@ -103,7 +103,7 @@ class BoardEars(Closing):
         self._client.arm_detection(slot, cutoff=model.cutoff_byte, window=model.sliding_window_size)
 
     def _read_block(self) -> bytes:
-        """What there is by now, a tenth of a second at most."""
+        """The samples that are ready, a tenth of a second at most."""
         block = bytearray()
         while len(block) < _BLOCK:
             sound = self._client.read_sound(self._first)

@@ -1,4 +1,4 @@
-"""Recordings of what was heard: the seconds around a detection or a near miss, as WAV files for `mww run`."""
+"""Recordings: the seconds around a detection or a near miss, as WAV files for `mww run`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from mww.core.files import write_files
 from mww.esphome.contract import SAMPLE_RATE
 
 LABELS: Final = ("positive", "negative")
-"""What somebody may say that the last seconds were; folders that `mww run` and `mww cutoff` know."""
+"""The labels for recordings by hand: folders that `mww run` and `mww cutoff` know."""
 BEFORE: Final = 3.0
-"""Seconds before a detection that are kept: a wake word and a second of what led to it."""
+"""Seconds before a detection in a recording: a wake word and a second before it."""
 AFTER: Final = 1.0
 
 _SECOND: Final = SAMPLE_RATE * 2
@@ -25,10 +25,10 @@ _SECOND: Final = SAMPLE_RATE * 2
 
 @dataclass
 class Keeper:
-    """The last seconds of sound, and the detections whose end is still to come.
+    """The last seconds of sound, and the detections whose recording is not complete.
 
     Attributes:
-        folder: Where to; `detection/` and `near-miss/` below it, and the labels of what is kept by hand.
+        folder: The folder for `detection/`, `near-miss/` and the labels of recordings by hand.
     """
 
     folder: Path
@@ -39,7 +39,7 @@ class Keeper:
     _number: int = 0
 
     def hear(self, block: bytes) -> list[Path]:
-        """Take samples, and write what they complete.
+        """Take samples, and write the recordings that they complete.
 
         Raises:
             OutputError: It cannot be written.
@@ -54,7 +54,7 @@ class Keeper:
         return [self._write(heard) for heard in ready]
 
     def keep(self, heard: Heard) -> None:
-        """Write the seconds around what was heard, once they are over."""
+        """Write the seconds around a detection or near miss, once they are complete."""
         self._waiting.append((self._end + int(AFTER * _SECOND), heard))
 
     def keep_now(self, label: str) -> Path:
@@ -66,7 +66,7 @@ class Keeper:
         return self._put(label, "kept", self._end / _SECOND)
 
     def close(self) -> list[Path]:
-        """Write what was still waiting."""
+        """Write the recordings that are not complete."""
         waiting, self._waiting = self._waiting, []
         return [self._write(heard) for _, heard in waiting]
 

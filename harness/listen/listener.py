@@ -1,4 +1,4 @@
-"""A device's work on live sound: front-end, models and ESPHome's rule, with the sound's level."""
+"""Does a device's work on live sound: front-end, models and ESPHome's rule; also measures the level."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from mww.esphome.model import Model
 
 _FULL_SCALE: Final = 32768
 _RECORDED_SAMPLES: Final = 24 * 3600 * SAMPLE_RATE
-"""A day, after which what was recorded begins anew."""
+"""A day, after which the record of outputs starts again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """How loud the last block was, and how sure each model is.
+    """The level of the last block, and the averages of the models.
 
     Attributes:
         time_s: Seconds of sound so far.
@@ -71,7 +71,7 @@ class Heard:
 
 
 class Stream:
-    """A model on a target, fed with sound."""
+    """A model on a target that receives sound."""
 
     def __init__(self, model: Model, target: Target, *, record: bool = False) -> None:
         """Load the model; with `record`, its outputs are kept.
@@ -110,7 +110,7 @@ class Stream:
 
 
 class _Gate:
-    """Whether the VAD model hears speech at a slice of the block that both models have just heard."""
+    """Whether the VAD model hears speech at a slice of the newest block."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
@@ -134,7 +134,7 @@ class Listener(Closing):
     """Several models, and a VAD model where there is one, on the same sound."""
 
     NEAR = 0.6
-    """Share of the cutoff from which an average that falls again is a near miss."""
+    """Share of the cutoff that an average must reach to be a near miss when it falls again."""
 
     def __init__(
         self, words: Sequence[tuple[Model, Target]], vad: tuple[Model, Target] | None, *, record: bool = False
@@ -159,7 +159,7 @@ class Listener(Closing):
         return self._samples / SAMPLE_RATE
 
     def hear(self, block: bytes) -> Iterator[Heard]:
-        """Take little-endian int16 samples, 16 kHz mono, and yield what is heard in them.
+        """Take little-endian int16 samples, 16 kHz mono, and yield detections and near misses.
 
         Raises:
             MwwError: A target failed.
@@ -175,10 +175,10 @@ class Listener(Closing):
             yield from self._judge(stream, stream.hear(block))
 
     def judge(self, number: int, cutoff: int) -> list[Detection]:
-        """The detections that a cutoff, a byte, would have given in what was recorded; from any thread.
+        """The detections that a cutoff, a byte, would have given for the recorded outputs; callable from any thread.
 
         Raises:
-            IndexError: There are not so many models.
+            IndexError: No model has that number.
             ValueError: The cutoff is not a byte.
         """
         if not 0 <= cutoff <= 255:
@@ -209,7 +209,7 @@ class Listener(Closing):
             yield self._gate.stream
 
     def level(self, block: bytes) -> Level:
-        """How loud a block is, and where each model stands."""
+        """The level of a block, and the average of each model."""
         samples = np.frombuffer(block, "<i2").astype(np.float64) / _FULL_SCALE
         mean = float(samples.mean()) if len(samples) else 0.0
         return Level(
@@ -237,7 +237,7 @@ class Listener(Closing):
                 yield from self._near_miss(stream)
 
     def _near_miss(self, stream: Stream) -> Iterator[Heard]:
-        """Remember the highest average above the share of the cutoff, and give it once the average has fallen."""
+        """Track the highest average above the share of the cutoff, and give it once the average has fallen."""
         name, detector, cutoff = stream.model.name, stream.detector, stream.model.cutoff_byte
         peak = self._peaks.get(name)
         if detector.listening and self.NEAR * cutoff <= detector.average:

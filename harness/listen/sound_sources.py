@@ -14,21 +14,21 @@ from mww.esphome.audio import read_audio
 from mww.esphome.contract import SAMPLE_RATE
 
 BLOCK_SAMPLES: Final = SAMPLE_RATE // 10
-"""A tenth of a second: how often the display moves."""
+"""A tenth of a second: the interval of the display."""
 
 _LONGEST_QUEUE: Final = 100
-"""Blocks, ten seconds, that may wait before sound is lost."""
+"""The most blocks that may wait before sound is lost: ten seconds."""
 
 Lost = Callable[[float], None]
 """Called with the seconds of sound that were lost."""
 
 
 def open_sound(name: str | None, lost: Lost) -> Iterator[bytes]:
-    """Yield little-endian int16 samples, 16 kHz mono, as they come.
+    """Yield little-endian int16 samples, 16 kHz mono, as they arrive.
 
     Args:
         name: `-` for raw samples on standard input, a file, or a microphone's name or number; None: the default one.
-        lost: Called where sound came faster than it was taken.
+        lost: Called when sound arrives faster than it is taken.
 
     Raises:
         AudioError: The file or microphone does not exist, or it fails.
@@ -42,7 +42,7 @@ def open_sound(name: str | None, lost: Lost) -> Iterator[bytes]:
 
 
 def _raw(stream: BinaryIO) -> Iterator[bytes]:
-    """Whole samples of a pipe, as many as there are, until its end; half a sample at the end is dropped."""
+    """All complete samples of a pipe until its end; half a sample at the end is dropped."""
     read = getattr(stream, "read1", stream.read)
     rest = b""
     while block := read(BLOCK_SAMPLES * 2):
@@ -54,7 +54,7 @@ def _raw(stream: BinaryIO) -> Iterator[bytes]:
 
 
 def _paced(path: Path) -> Iterator[bytes]:
-    """A file's samples as a microphone would give them."""
+    """A file's samples at the pace of a microphone."""
     started, given = time.monotonic(), 0
     for block in read_audio(path):
         for start in range(0, len(block), BLOCK_SAMPLES * 2):
@@ -86,7 +86,9 @@ def _microphone(name: str | None, lost: Lost) -> Iterator[bytes]:
         known = ", ".join(str(entry["name"]) for entry in sounddevice.query_devices() if entry["max_input_channels"])
         raise AudioError(
             f"cannot listen to {name or 'the default microphone'}: {error}",
-            hint=f"name one with --input: {known}" if known else "this machine has no microphone: --input FILE or -",
+            hint=f"give another microphone with --input: {known}"
+            if known
+            else "this machine has no microphone: use --input FILE or --input -",
         ) from error
 
 

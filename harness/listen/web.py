@@ -1,7 +1,7 @@
-"""A page for this machine alone: level, probabilities, detections, a cutoff to try, sound to keep.
+"""A page for this machine only: level, probabilities, detections, a cutoff to try, recordings.
 
-One server on loopback, of the standard library. Its address holds a secret, so that neither another user of the machine
-nor a page of another site reaches it; requests with a foreign `Host` or `Origin` are refused as well.
+It is a server of the standard library on loopback. Its address contains a secret, so that neither another user of the
+machine nor a page of another site reaches it; requests with a foreign `Host` or `Origin` are refused as well.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from mww.core.errors import UsageError
 
 Event = dict[str, Any]
 Judge = Callable[[int, int], list[Event]]
-"""Takes a model's number and a cutoff byte; gives the detections that the sound so far would have had."""
+"""Takes a model's number and a cutoff byte; gives the detections with this cutoff for the sound so far."""
 
 HOST: Final = "127.0.0.1"
 _PAGE: Final = Path(__file__).parent / "templates" / "listen.html"
 _LEVELS_KEPT: Final = 1200
-"""Levels, two minutes, that a page gets that is opened later."""
+"""Number of levels, two minutes, for a page that is opened later."""
 _EVENTS_KEPT: Final = 1000
 _WAITING: Final = 400
-"""Events that a page may be behind before it is cut off."""
+"""Events that may wait for a page before it is disconnected."""
 _PAGES: Final = 8
 _HEARTBEAT_SECONDS: Final = 5.0
 
 
 class ListenPage(Closing):
-    """The server, in threads of its own. `keep_requests` is what its pages ask to be kept: labels, to be taken."""
+    """The server, in its own threads. `keep_requests` holds the labels of recordings that its pages request."""
 
     def __init__(self, judge: Judge, *, saves: bool) -> None:
-        """Start to serve; `judge` is called in a thread of the server.
+        """Start the server; it calls `judge` in one of its threads.
 
         Raises:
             UsageError: No port of this machine can be opened.
@@ -68,7 +68,7 @@ class ListenPage(Closing):
         return f"http://{HOST}:{self._server.server_port}/{self._secret}/"
 
     def show(self, event: Event) -> None:
-        """Send an event to every page, and keep it for pages that are opened later."""
+        """Send an event to every page, and store it for pages that are opened later."""
         with self._lock:
             if event["event"] == "start":
                 self._start = {**event, "saves": self._saves, "labels": list(LABELS)}
@@ -99,7 +99,7 @@ class ListenPage(Closing):
         return host in own and (origin is None or origin in {f"http://{name}" for name in own})
 
     def route(self, path: str) -> str | None:
-        """What a path asks for: `""` for the page itself; None without the secret."""
+        """The resource of a path: `""` for the page itself; None without the secret."""
         secret, slash, rest = path.removeprefix("/").partition("/")
         return rest if slash and secrets.compare_digest(secret.encode(), self._secret.encode()) else None
 
@@ -108,7 +108,7 @@ class ListenPage(Closing):
         return self._judge(model, cutoff)
 
     def subscribe(self) -> queue.Queue[Event | None] | None:
-        """What a new page has missed and will get, None at the end; None where there are too many pages."""
+        """The earlier and later events for a new page, with None at the end; None where there are too many pages."""
         page: queue.Queue[Event | None] = queue.Queue(_WAITING + _LEVELS_KEPT + _EVENTS_KEPT)
         with self._lock:
             if len(self._pages) >= _PAGES:
@@ -142,17 +142,17 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that goes away in the middle is nothing to report."""
+        """Do not report a browser that disconnects."""
 
 
 class _Request(BaseHTTPRequestHandler):
-    """One request; HTTP 1.0, so that each has a connection of its own."""
+    """Serves a request; HTTP 1.0, so that each request has its own connection."""
 
     server: _Server
     timeout = 30
 
     def do_GET(self) -> None:
-        """The page, its events, or a judgement."""
+        """Answer with the page, its events, or a judgement."""
         page, what, query = self.server.page, *self._asked()
         if what == "":
             self._page()
@@ -170,7 +170,7 @@ class _Request(BaseHTTPRequestHandler):
             self._refuse(HTTPStatus.FORBIDDEN)
 
     def do_POST(self) -> None:
-        """Keep the last seconds of sound under a label."""
+        """Save the last seconds of sound under a label."""
         what, query = self._asked()
         label = query.get("label", [""])[0]
         if what != "keep":
@@ -182,10 +182,10 @@ class _Request(BaseHTTPRequestHandler):
             self._answer(b"{}", "application/json")
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests are nobody's news."""
+        """Do not log requests."""
 
     def _asked(self) -> tuple[str | None, dict[str, list[str]]]:
-        """What is asked for, None where it must not be answered, and with which values."""
+        """The requested resource, None where it must not be answered, and its parameters."""
         parts = urlsplit(self.path)
         allowed = self.server.page.allows(self.headers.get("Host"), self.headers.get("Origin"))
         return self.server.page.route(parts.path) if allowed else None, parse_qs(parts.query, max_num_fields=8)

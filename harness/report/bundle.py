@@ -29,7 +29,7 @@ OUTPUTS: Final = "outputs.npz"
 def write_report(folder: Path, results: Sequence[RunResult]) -> Path:
     """Write the report of one or more models' runs into `folder`, and return its run.json.
 
-    run.json names every other file with its sha256 and comes last; a failure leaves a report that was there before.
+    run.json lists every other file with its sha256 and is written last; a failure keeps an earlier report.
 
     Raises:
         OutputError: A file cannot be written.
@@ -48,7 +48,7 @@ def write_report(folder: Path, results: Sequence[RunResult]) -> Path:
 
 
 def _text(document: dict[str, object]) -> bytes:
-    """A document's JSON, written piece by piece: held together, the pieces take several times what they make."""
+    """A document's JSON, made piece by piece: all pieces together need several times the memory of the text."""
     stream = BytesIO()
     for piece in json.JSONEncoder(indent=2, allow_nan=False).iterencode(document):
         stream.write(piece.encode(errors="replace"))
@@ -57,7 +57,7 @@ def _text(document: dict[str, object]) -> bytes:
 
 
 def _arrays(results: Sequence[RunResult]) -> dict[str, npt.NDArray[np.generic]]:
-    """Every output by place, `RUN/CLIP/outputs`, since names of clips are not fit to be names of files."""
+    """Every output as `RUN/CLIP/outputs`, by number, since names of clips may not be valid file names."""
     arrays: dict[str, npt.NDArray[np.generic]] = {}
     for number, result in enumerate(results):
         for index, clip in enumerate(result.clips):

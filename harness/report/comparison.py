@@ -10,7 +10,7 @@ from harness.report.run_document import RecordedClip, RecordedRun
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that is not the same; None where a run does not have it."""
+    """A value that differs; None where a run does not have it."""
 
     what: str
     a: str | None
@@ -19,7 +19,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ClipChange:
-    """What changed in one clip."""
+    """The changes of a clip."""
 
     name: str
     changes: tuple[Change, ...]
@@ -27,13 +27,13 @@ class ClipChange:
 
 @dataclass(frozen=True, slots=True)
 class RunComparison:
-    """Two runs of one model.
+    """Two runs of a model.
 
     Attributes:
         model: Its name.
-        conditions: What it ran on and with: target, versions, the model itself. These explain; they are no verdict.
+        conditions: Target, versions, and the model itself. They explain differences and are not judged.
         results: Verdict, arena, recall, false accepts.
-        clips: Clips whose outputs, detections or status differ, or that only one run has.
+        clips: Clips whose outputs, detections or status differ, or that are in one run only.
         timing: What an inference costs, where that moved: median times, and instructions by operator. It never makes
             two runs unequal.
     """
@@ -46,12 +46,12 @@ class RunComparison:
 
     @property
     def equal(self) -> bool:
-        """Whether the same came out."""
+        """Whether the results are the same."""
         return not self.results and not self.clips
 
 
 def compare_runs(a: Sequence[RecordedRun], b: Sequence[RecordedRun]) -> tuple[RunComparison, ...]:
-    """Compare runs model by model: those of one sha256, then those of one name, in the order of `a`."""
+    """Compare runs model by model, by sha256 first and then by name, in the order of `a`."""
     comparisons: list[RunComparison] = []
     left = list(b)
     for run in a:
@@ -127,7 +127,7 @@ def _clip_changes(a: RecordedClip | None, b: RecordedClip | None) -> Iterator[Ch
     yield from _change("error", a.error, b.error)
     yield from _change("inferences", a.inferences, b.inferences)
     yield from _change("outputs_sha256", a.outputs_sha256, b.outputs_sha256)
-    if a.mismatches is not None and b.mismatches is not None:  # else one of them was compared with nothing
+    if a.mismatches is not None and b.mismatches is not None:  # else one of them was not compared with a golden
         yield from _change("mismatches", a.mismatches, b.mismatches)
         yield from _change("max_abs_difference", a.max_abs_difference, b.max_abs_difference)
     if a.detections != b.detections:
@@ -135,7 +135,7 @@ def _clip_changes(a: RecordedClip | None, b: RecordedClip | None) -> Iterator[Ch
 
 
 def _detections_text(clip: RecordedClip) -> str:
-    """When a clip's detections were, in words that differ wherever they do."""
+    """The times of a clip's detections, as text that differs where they differ."""
     if not clip.detections:
         return "none"
     entries = []
@@ -153,7 +153,7 @@ def _timing(pairs: Sequence[Pair]) -> Iterator[Change]:
 
 
 def _instructions(a: RecordedRun, b: RecordedRun) -> Iterator[Change]:
-    """What operators take, where both runs were profiled."""
+    """The times of operators, where both runs were profiled."""
     before, after = dict(a.instructions), dict(b.instructions)
     if before and after:
         for name in {**before, **after}:

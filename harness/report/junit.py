@@ -1,4 +1,4 @@
-"""A run as JUnit XML, `xunit1`: a suite for each model, a case for each clip and one for the tensor arena."""
+"""A run as JUnit XML, `xunit1`: a suite for each model, a case for each clip and for the tensor arena."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from harness.run.evaluation.statistics import Evaluation
 from harness.run.results import ClipResult, RunResult
 
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What no XML 1.0 document can hold, however it is escaped."""
+"""Characters that an XML 1.0 document cannot contain, even escaped."""
 
 
 def junit_xml(results: Sequence[RunResult]) -> bytes:
-    """The report of one or more models' runs."""
+    """The JUnit document of the runs of one or more models."""
     root = Element("testsuites")
     for result in results:
         root.append(_suite(result))
@@ -102,7 +102,7 @@ def _arena_case(result: RunResult) -> Element:
 
 
 def _quality_case(result: RunResult, evaluation: Evaluation) -> Element:
-    """Recall and false accepts; a failure where they miss what was asked for."""
+    """Recall and false accepts; a failure where they miss the required limits."""
     case = Element("testcase", classname=f"mww.{clean(result.model)}", name="recall and false accepts")
     problems = [problem for problem in result.problems if problem.code == "quality"]
     lines = [f"recall: {recall_account(evaluation)}", f"false accepts: {false_accepts_account(evaluation)}"]
@@ -118,5 +118,5 @@ def _quality_case(result: RunResult, evaluation: Evaluation) -> Element:
 
 
 def clean(text: str) -> str:
-    """Replace what XML cannot hold."""
+    """Replace characters that XML cannot contain."""
     return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)

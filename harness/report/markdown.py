@@ -36,7 +36,7 @@ _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~&-])")
 
 
 def markdown_summary(results: Sequence[RunResult]) -> str:
-    """The summary of one or more models' runs: the verdict, a line for each model, and what is wrong."""
+    """The summary of the runs of one or more models: the verdict, a line for each model, and the problems."""
     lines = [
         f"### Wake words: {_MARKS[overall(results)]}",
         "",
@@ -52,7 +52,7 @@ def markdown_summary(results: Sequence[RunResult]) -> str:
 
 
 def append_to_step_summary(summary: str) -> None:
-    """Show a summary on the page of the GitHub Actions job, where this is one.
+    """Add a summary to the page of the GitHub Actions job, if this process runs in a job.
 
     Raises:
         OutputError: GITHUB_STEP_SUMMARY names a file that cannot be written.
@@ -66,12 +66,12 @@ def append_to_step_summary(summary: str) -> None:
     except OutputError as error:
         raise OutputError(
             f"GITHUB_STEP_SUMMARY: {error.message}",
-            hint="let GITHUB_STEP_SUMMARY name a file that can be written, or unset it",
+            hint="set GITHUB_STEP_SUMMARY to a file that can be written, or unset it",
         ) from error
 
 
 def escape(text: str) -> str:
-    """Take every meaning from a text: Markdown's, HTML's, and that of a line's or a table cell's end."""
+    """Escape Markdown, HTML, and the ends of lines and table cells in a text."""
     return _SPECIAL.sub(r"\\\1", printable(text))
 
 

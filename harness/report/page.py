@@ -1,4 +1,4 @@
-"""The report as one self-contained HTML page: no script, no network, light and dark, a few megabytes at most."""
+"""The report as a self-contained HTML page: no script, no network, light and dark, at most a few megabytes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _OPEN: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class ClipView:
-    """A clip as the page shows it: `strip` is where target and golden differ, `open` whether it begins unfolded."""
+    """A clip on the page: `strip` marks where target and golden differ, `open` says whether it starts unfolded."""
 
     clip: ClipResult
     account: str
@@ -52,7 +52,7 @@ class ArenaMark:
 
 @dataclass(frozen=True, slots=True)
 class ArenaView:
-    """The arena's bar: how much of it is used, and the sizes to compare with."""
+    """The arena's bar: the used part, and the sizes to compare with."""
 
     arena: ArenaResult
     account: str
@@ -63,7 +63,7 @@ class ArenaView:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """One model's part of the page; charts are None where there is nothing to show."""
+    """A model's part of the page; a chart without data is None."""
 
     result: RunResult
     headline: str
@@ -84,7 +84,7 @@ class RunView:
 
 
 def html_page(results: Sequence[RunResult]) -> str:
-    """Render the page of one or more models' runs."""
+    """Render the page for the runs of one or more models."""
     share = _CHART_BYTES // max(1, len(results))
     listed = _LISTED // max(1, len(results))
     views = [_run_view(result, share, listed) for result in results]
@@ -96,7 +96,7 @@ def html_page(results: Sequence[RunResult]) -> str:
 
 
 def page_environment() -> Environment:
-    """The templates of pages; what they show is escaped."""
+    """The templates of pages; they escape all values."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(
@@ -135,7 +135,7 @@ def _run_view(result: RunResult, chart_bytes: int, listed: int) -> RunView:
 
 
 def _clip_views(result: RunResult, chart_bytes: int, listed: int) -> tuple[ClipView, ...]:
-    """The clips, the worst first, with charts as long as there is room."""
+    """The clips, the worst first, with charts until the limit of the page's size."""
     views: list[ClipView] = []
     for clip in wording.worst_first(result.clips)[:listed]:
         plot = clip_plot(result, clip) if chart_bytes > 0 else None

@@ -1,6 +1,6 @@
 """Plots and bars of the report page, as plain data for its template.
 
-Places are percent of a plot's area, so that text keeps its size at any width.
+Positions are percent of a plot's area, so that text keeps its size at any width.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from harness.run.results import ClipResult, RunResult
 from mww.esphome.detection import Detection
 
 HEIGHT: Final = 255
-"""Of a chart of outputs, in its own units: one for each value of a byte."""
+"""Height of a chart of outputs, in its own units: one for each value of a byte."""
 
 
 def downsample(values: npt.NDArray[np.uint8], columns: int) -> npt.NDArray[np.uint8]:
-    """At most `2 * columns` values that look the same: of each column its smallest and largest, in their order."""
+    """At most `2 * columns` values that look the same in a plot: the smallest and largest of each column, in order."""
     if len(values) <= 2 * columns:
         return values
     width = -(-len(values) // columns)
@@ -36,7 +36,7 @@ def downsample(values: npt.NDArray[np.uint8], columns: int) -> npt.NDArray[np.ui
 
 
 def line(values: npt.NDArray[np.uint8]) -> str:
-    """A path through bytes one unit of width apart, with 255 at the top; a run of one value is one step."""
+    """A path through bytes at a distance of one unit, with 255 at the top; equal values in sequence make one step."""
     if not len(values):
         return ""
     heights = [HEIGHT - int(value) for value in values]
@@ -59,14 +59,14 @@ def polyline(points: Iterable[tuple[float, float]]) -> str:
 
 
 def area(xs: Sequence[float], lows: Sequence[float], highs: Sequence[float]) -> str:
-    """A closed path between two lines over the same places."""
+    """A closed path between two lines with the same x positions."""
     there = list(zip(xs, lows, strict=True))
     back = list(zip(xs, highs, strict=True))[::-1]
     return polyline([*there, *back]) + "Z" if there else ""
 
 
 def columns_where(wrong: npt.NDArray[np.bool_], columns: int) -> str:
-    """Boxes one unit high at the columns, `columns` in all, that hold anything true."""
+    """Boxes of height one at those of `columns` columns that contain a true value."""
     if not len(wrong):
         return ""
     places = np.unique(np.flatnonzero(wrong) * columns // len(wrong))
@@ -74,13 +74,13 @@ def columns_where(wrong: npt.NDArray[np.bool_], columns: int) -> str:
 
 
 COLUMNS: Final = 400
-"""Of a chart: each keeps its smallest and largest output."""
+"""Columns of a chart: each shows its smallest and largest output."""
 
 _MARKS: Final = 200
 
 
 def clip_plot(result: RunResult, clip: ClipResult) -> Plot | None:
-    """Probability over time of target and golden, with detections; None where no output came."""
+    """Probability over time of target and golden, with detections; None without outputs."""
     outputs, golden = clip.trace.outputs, clip.trace.golden
     count = max(len(outputs), 0 if golden is None else len(golden))
     if count < 2:
@@ -106,7 +106,7 @@ def clip_plot(result: RunResult, clip: ClipResult) -> Plot | None:
 
 
 def _drawn(count: int) -> int:
-    """How many points a series of `count` outputs is drawn with."""
+    """The number of points for a series of `count` outputs."""
     return len(downsample(np.zeros(count, np.uint8), COLUMNS))
 
 
@@ -122,7 +122,7 @@ def _clip_curves(outputs: npt.NDArray[np.uint8], golden: npt.NDArray[np.uint8] |
 
 
 def _padded(values: npt.NDArray[np.uint8], count: int) -> npt.NDArray[np.uint8]:
-    """Draw a series that ended early on the same scale as the whole one."""
+    """Draw a series that ended early on the scale of the complete series."""
     whole = np.concatenate([values, np.zeros(count - len(values), np.uint8)])
     drawn = downsample(whole, COLUMNS)
     return drawn[: math.ceil(len(drawn) * len(values) / count)]
@@ -140,7 +140,7 @@ def _marks(detections: Sequence[Detection], kind: str, start: float, end: float)
 
 
 def _other_detections(result: RunResult, clip: ClipResult) -> Sequence[Detection]:
-    """What the target's own rule found, where that is not what ESPHome's gives."""
+    """The detections of the target's own rule, where they differ from ESPHome's."""
     reported = any(problem.code == "detection" and clip.name in problem.clips for problem in result.problems)
     return clip.device_detections or () if reported else ()
 
@@ -152,7 +152,7 @@ def _account(detection: Detection) -> str:
 
 
 def difference_strip(clip: ClipResult) -> str:
-    """A path of boxes where target and golden differ, `COLUMNS` wide and 1 high; empty where they agree."""
+    """A path of boxes where target and golden differ, `COLUMNS` wide and 1 high; empty where they are equal."""
     outputs, golden = clip.trace.outputs, clip.trace.golden
     if golden is None:
         return ""
@@ -172,7 +172,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A place on the time axis: `kind` is its class of style, `text` what pointing at it says."""
+    """A mark on the time axis: `kind` is its style class, `text` its tooltip."""
 
     at: float
     kind: str
@@ -181,7 +181,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """An SVG path in the plot's own units; several kinds draw it one over the other."""
+    """An SVG path in the plot's own units; several kinds draw it several times."""
 
     path: str
     kinds: tuple[str, ...]
@@ -192,14 +192,14 @@ class Plot:
     """Curves over an axis.
 
     Attributes:
-        width: Of the area, in the curves' units.
-        height: Likewise.
+        width: Width of the area, in the curves' units.
+        height: Height of the area, in the curves' units.
         curves: From back to front.
         x_ticks: Along the bottom.
         y_ticks: Along the left, each with a rule across.
         marks: Vertical rules with a flag.
         levels: Horizontal rules with a text.
-        label: What the picture shows, for those who cannot see it.
+        label: Description of the picture, for those who cannot see it.
         x_title: Under the axis.
     """
 
@@ -216,7 +216,7 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A bar of `height` percent; `text` is what pointing at it says."""
+    """A bar of `height` percent; `text` is its tooltip."""
 
     height: float
     text: str
@@ -224,7 +224,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """Bars side by side, labels under some, marks between them; `peak` says what the highest one stands for."""
+    """Bars side by side, with labels under some and marks between them; `peak` describes the highest bar."""
 
     bars: tuple[Bar, ...]
     ticks: tuple[Tick, ...]
@@ -246,5 +246,5 @@ def round_ticks(low: float, high: float, count: int = 6) -> list[float]:
 
 
 def percent(at: float, start: float, end: float) -> float:
-    """How far `at` is on the way from `start` to `end`."""
+    """The position of `at` between `start` and `end`, in percent."""
     return (at - start) / (end - start) * 100

@@ -1,6 +1,6 @@
-"""A run as the JSON document of `docs/reference/run.schema.json`: written, and read again.
+"""Writes and reads a run as the JSON document of `docs/reference/run.schema.json`.
 
-A run.json may come from anybody. So it is read with suspicion, and only as much of it as comparing two runs needs.
+A run.json is not trusted: the reader checks it, and reads only what a comparison of two runs needs.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mww.esphome.detection import Detection
 
 Document = dict[str, object]
 
-_DECIMALS = 6  # of seconds and rates: more are noise of binary fractions
+_DECIMALS = 6  # digits of seconds and rates: more are noise of binary fractions
 
 _MAX_BYTES: Final = 256 << 20
 _MAX_ARENA: Final = 32 << 20
@@ -30,7 +30,7 @@ _REMEDY: Final = "give a run.json, as mww run --report writes it"
 
 
 def run_document(results: Sequence[RunResult]) -> Document:
-    """The document of one run, or of several models' runs: a `mww.run-set/1` with one entry for each."""
+    """The document of a run, or of the runs of several models: a `mww.run-set/1` with an entry for each."""
     documents = [{"schema": SCHEMA, **_run_document(result)} for result in results]
     if len(documents) == 1:
         return documents[0]
@@ -147,7 +147,7 @@ def _evaluation(evaluation: Evaluation) -> Document:
 
 @dataclass(frozen=True, slots=True)
 class RecordedClip:
-    """A clip of a recorded run; the names are run.json's."""
+    """A clip of a recorded run; fields are named as in run.json."""
 
     name: str
     status: str
@@ -163,9 +163,10 @@ class RecordedClip:
 
 @dataclass(frozen=True, slots=True)
 class RecordedRun:
-    """A recorded run of one model; `versions` are the target's, `allowances` how many were in which state.
+    """A recorded run of a model.
 
-    `instructions` are those of an inference, by the operator's name; empty where they were not counted.
+    `versions` are the target's; `allowances` counts them by state. `instructions` are those of an inference, by the
+    operator's name; empty where they were not counted.
     """
 
     verdict: str
@@ -186,24 +187,24 @@ class RecordedRun:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredArena:
-    """What a device reported about its arena: `arena_used_bytes()`, and the chip, or None where the run has no name."""
+    """The arena that a device reported: `arena_used_bytes()`, and the chip, or None where the run does not name it."""
 
     used: int
     chip: str | None
 
 
 def read_runs(path: Path | str) -> tuple[RecordedRun, ...]:
-    """Read a run.json, or the one in a report's folder: one run for each model.
+    """Read a run.json, or the run.json in a report's folder: a run for each model.
 
     Raises:
-        InputError: It cannot be read, is of another schema, or names a clip or model twice.
+        InputError: It cannot be read, has another schema, or names a clip or model twice.
     """
     path = Path(path)
     return _runs(_read(path / "run.json" if path.is_dir() else path))
 
 
 def as_recorded(results: Sequence[RunResult]) -> tuple[RecordedRun, ...]:
-    """Runs of this moment as they will be read back."""
+    """The recorded form of runs, as reading their run.json gives it."""
     document: object = json.loads(json.dumps(run_document(results)))
     return _runs(Fields("run.json", document, hint=_REMEDY))
 
@@ -273,7 +274,7 @@ def _run(fields: Fields) -> RecordedRun:
 
 
 def _instructions(fields: Fields) -> tuple[tuple[str, int], ...]:
-    """What all operators of one name take together, in the order of their first."""
+    """The sum over all operators of each name, in the order of their first."""
     counts: dict[str, int] = {}
     for cost in fields.optional_items("profile"):
         count = cost.optional_whole("instructions")

@@ -1,4 +1,4 @@
-"""Charts over all clips of a run: what other cutoffs would have given, differences of outputs, inference times."""
+"""Charts over all clips of a run: the results of other cutoffs, differences of outputs, inference times."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BINS: Final = 40
 
 
 def difference_histogram(clips: Sequence[ClipResult]) -> Histogram | None:
-    """How often the outputs that differ do so by how much; None where all are equal, or nothing was compared."""
+    """A histogram of the differences of outputs; None where all are equal or were not compared."""
     results = [_differences(clip) for clip in clips]
     differences = np.concatenate(results) if results else np.empty(0, np.int64)
     if not len(differences):
@@ -60,7 +60,7 @@ def _bars(counts: npt.NDArray[np.int64], texts: Sequence[str]) -> tuple[Bar, ...
 
 
 def latency_histogram(clips: Sequence[ClipResult]) -> Histogram | None:
-    """How long inferences took on the chip; None where no chip said."""
+    """A histogram of inference times on the chip; None where no chip measured them."""
     results = [clip.trace.microseconds for clip in clips if clip.trace.microseconds is not None]
     times = np.concatenate(results) if results else np.empty(0, np.uint32)
     if not len(times):
@@ -90,7 +90,7 @@ _LOWEST: Final = 0.2  # the sweep's first cutoff
 
 
 def recall_plot(result: RunResult, evaluation: Evaluation) -> Plot | None:
-    """Recall and its interval over the cutoff; None without positive clips."""
+    """Recall and its confidence interval over the cutoff; None without positive clips."""
     points = evaluation.sweep
     if not points or evaluation.at.recall.value is None:
         return None
@@ -118,7 +118,7 @@ def _cutoff_ticks() -> tuple[Tick, ...]:
 
 
 def _place(cutoff: float) -> float:
-    """Where a cutoff is on the axis."""
+    """The position of a cutoff on the axis."""
     return max(0.0, percent(cutoff, _LOWEST, 1.0)) * _WIDTH / 100
 
 
@@ -128,12 +128,12 @@ def _own_cutoff(result: RunResult) -> tuple[Mark, ...]:
 
 
 def false_accept_plot(result: RunResult, evaluation: Evaluation) -> Plot | None:
-    """False accepts an hour and their interval over the cutoff, on a logarithmic axis; None without negative clips."""
+    """False accepts an hour with their interval over the cutoff, on a logarithmic axis; None without negative clips."""
     points = evaluation.sweep
     if not points or evaluation.at.false_accepts.rate is None:
         return None
     hours = evaluation.at.false_accepts.hours
-    floor = math.floor(math.log10(0.3 / hours))  # a decade holds what this much audio can resolve
+    floor = math.floor(math.log10(0.3 / hours))  # the lowest decade contains the rate that this much audio can resolve
     top = max(floor + 1, math.ceil(math.log10(max(point.false_accepts.high or 0 for point in points))))
 
     def height(rate: float | None) -> float:
@@ -160,7 +160,7 @@ def false_accept_plot(result: RunResult, evaluation: Evaluation) -> Plot | None:
 
 
 def detections_plot(result: RunResult) -> Plot | None:
-    """Detections of target and golden over the cutoff, for clips that nobody labelled; None without one."""
+    """Detections of target and golden over the cutoff, for clips without labels; None without such clips."""
     rule = Rule(result.sliding_window_size, result.stride, result.feature_step_size)
     traces = [clip.trace for clip in result.clips]
     target = _counts([trace.outputs for trace in traces], rule)

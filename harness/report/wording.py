@@ -1,4 +1,4 @@
-"""The sentences of a report, worded once for all its forms."""
+"""The sentences of a report, in one place for all its forms."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ _WORST_FIRST = {"error": 0, "fail": 1, "pass": 2}
 
 
 def headline(result: RunResult) -> str:
-    """What the verdict rests on, in a sentence."""
-    return "; ".join(_what_is_wrong(result)) or _all_well(result)
+    """The reason of the verdict, in a sentence."""
+    return "; ".join(_failures_of(result)) or _all_well(result)
 
 
-def _what_is_wrong(result: RunResult) -> Iterator[str]:
+def _failures_of(result: RunResult) -> Iterator[str]:
     clips, inferences = result.clips, sum(clip.inferences for clip in result.clips)
     of_clips = f"of {counted(len(clips), 'clip')}"
     errors = sum(clip.status == "error" for clip in clips)
     if errors:
-        yield f"{errors} {of_clips} could not be carried out"
+        yield f"{errors} {of_clips} ended in an error"
     differing = [clip.mismatches for clip in clips if clip.status == "fail" and clip.mismatches and not _misheard(clip)]
     if differing:
         yield f"{number(sum(differing))} of {number(inferences)} outputs differ, in {len(differing)} {of_clips}"
     for problem in result.problems:
         if problem.code == "frontend":
-            yield f"the target's front-end makes other features in {len(problem.clips)} {of_clips}"
+            yield f"the features of the target's front-end differ in {len(problem.clips)} {of_clips}"
         elif problem.code == "detection":
-            yield f"the target's own rule detects otherwise in {len(problem.clips)} {of_clips}"
+            yield f"the detections of the target's own rule differ in {len(problem.clips)} {of_clips}"
         elif problem.code == "count":
-            yield f"the target counts other inferences in {len(problem.clips)} {of_clips}"
+            yield f"the target's count of inferences differs in {len(problem.clips)} {of_clips}"
     if result.arena is not None and result.arena.fits is False:
         yield f"the tensor arena of {number(result.arena.manifest or 0)} bytes is too small"
 
@@ -50,7 +50,7 @@ def _all_well(result: RunResult) -> str:
     outputs = counted(inferences, "output")
     clips = counted(len(result.clips), "clip")
     if result.golden is None:
-        return f"{counted(inferences, 'inference')} of {clips} carried out; nothing was compared"
+        return f"{counted(inferences, 'inference')} of {clips} ran; nothing was compared"
     within = f"within {result.tolerance} of" if result.tolerance else "equal to"
     allowed = [clip.mismatches or 0 for clip in result.clips if clip.allowed]
     if not allowed:
@@ -60,13 +60,13 @@ def _all_well(result: RunResult) -> str:
 
 
 def place(result: RunResult) -> str:
-    """Where the model ran."""
+    """The target of the run, in words."""
     target = result.target
     return f"{target.engine} {spec_of_kind(target.kind).place.format(chip=target.chip)}"
 
 
 def profile_account(profile: Sequence[OperatorCost]) -> str:
-    """What an inference costs by its operators, or why that is not known."""
+    """The cost of an inference by operator, or why it is not known."""
     operators = counted(len(profile), "operator")
     rows, unit = profile_rows(profile)
     if not rows:
@@ -76,7 +76,7 @@ def profile_account(profile: Sequence[OperatorCost]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ProfileRow:
-    """The operators of one name together: how many, what they cost in an inference, and their share of the whole."""
+    """All operators of a name: their number, their cost in an inference, and their share of the whole."""
 
     operator: str
     count: int
@@ -85,7 +85,7 @@ class ProfileRow:
 
 
 def profile_rows(profile: Sequence[OperatorCost]) -> tuple[list[ProfileRow], str]:
-    """The dearest first, and the unit of their amounts; no rows where nothing was measured."""
+    """The most expensive first, and the unit of their amounts; no rows without a measurement."""
     amounts = [cost.microseconds for cost in profile], [cost.instructions for cost in profile]
     for unit, values in zip(("µs", "instructions"), amounts, strict=True):
         total = sum(value or 0 for value in values)
@@ -100,24 +100,25 @@ def profile_rows(profile: Sequence[OperatorCost]) -> tuple[list[ProfileRow], str
 
 
 def compared_with(result: RunResult) -> str:
-    """What the outputs were compared with, and how strictly."""
+    """The reference of the outputs, and the tolerance."""
     golden = result.golden
     if golden is None:
         return "nothing: the target is itself the runtime that makes goldens"
-    origin = "a recorded golden" if golden.origin == "file" else "a second interpreter on the spot"
+    origin = "a recorded golden" if golden.origin == "file" else "a second interpreter during the run"
     strictness = f"differences up to {result.tolerance} allowed" if result.tolerance else "byte for byte"
     return f"{origin} ({golden.engine} {golden.version}), {strictness}"
 
 
 def clip_account(clip: ClipResult) -> str:
-    """What came of a clip, in a sentence."""
+    """The result of a clip, in a sentence."""
     if clip.error is not None:
         at = "" if clip.error.inference is None else f" at inference {clip.error.inference}"
         return f"{clip.error.code}{at}: {clip.error.message}"
     if clip.features is not None and clip.features.first_mismatch is not None:
         mismatch = clip.features.first_mismatch
-        others = f"; {number(clip.mismatches)} outputs differ" if clip.mismatches else "; all outputs as the golden"
-        return f"{counted(clip.features.mismatches, 'slice')} of other features, the first is {mismatch.slice}{others}"
+        others = f"; {number(clip.mismatches)} outputs differ" if clip.mismatches else "; all outputs equal the golden"
+        slices = counted(clip.features.mismatches, "slice")
+        return f"{slices} with different features, the first is {mismatch.slice}{others}"
     if clip.first_mismatch is not None:
         first = clip.first_mismatch
         return (
@@ -125,15 +126,15 @@ def clip_account(clip: ClipResult) -> str:
             f"{clip.max_abs_difference}; first at inference {first.inference}: "
             f"expected {first.expected}, found {first.found}{'; allowed' if clip.allowed else ''}"
         )
-    compared = "" if clip.mismatches is None else ", all as the golden"
-    compared += ", and so are the features" if clip.features is not None else ""
+    compared = "" if clip.mismatches is None else ", all equal to the golden"
+    compared += ", with equal features" if clip.features is not None else ""
     heard = sum(not detection.vad_blocked for detection in clip.detections)
-    wrong = "; the target detects or counts otherwise" if clip.status == "fail" else ""
+    wrong = "; the target's detections or count of inferences differ" if clip.status == "fail" else ""
     return f"{counted(clip.inferences, 'output')}{compared}; {counted(heard, 'detection')}{wrong}"
 
 
 def problem_account(problem: Problem) -> str:
-    """A problem, and the clips that it is behind."""
+    """A problem, and the clips that it explains."""
     if not problem.clips:
         return problem.message
     at = "" if problem.inference is None else f" from inference {problem.inference} on"
@@ -142,46 +143,46 @@ def problem_account(problem: Problem) -> str:
 
 
 def allowance_account(use: AllowanceUse) -> str:
-    """An allowance, and what became of it."""
+    """An allowance, and its effect."""
     allowance = use.allowance
     who = f"{allowance.by or 'nobody'}, {allowance.date}: {allowance.reason or 'no reason given'}"
-    return f"{use.state}: {what_became(use)}; {terms(allowance)} ({who})"
+    return f"{use.state}: {allowance_effect(use)}; {terms(allowance)} ({who})"
 
 
 def terms(allowance: Allowance) -> str:
-    """What an allowance allows, and where."""
+    """The differences that an allowance accepts, and where."""
     versions = ", ".join(f"{name} {version}" for name, version in allowance.versions.items())
     outputs = f"{counted(sum(allowance.clips.values()), 'output')} of {counted(len(allowance.clips), 'clip')}"
     return f"{outputs} may differ by up to {allowance.max_difference}, on {allowance.chip} with {versions}"
 
 
-def what_became(use: AllowanceUse) -> str:
-    """What an allowance did in a run."""
+def allowance_effect(use: AllowanceUse) -> str:
+    """The effect of an allowance in a run."""
     if use.why is not None:
         return use.why
     there = {clip: entry for clip, entry in use.found.items() if entry is not None}
     differing = sum(entry > 0 for entry in there.values())
     if use.state == "unused":
         seen = counted(len(there), "clip of it", "clips of it")
-        return f"{seen} here, and no output differs" if there else "none of its clips is here"
+        return f"the run has {seen} of its clips, and no output differs" if there else "the run has none of its clips"
     over = [clip for clip, entry in there.items() if entry > use.allowance.clips[clip]]
     if use.state == "exceeded":
         return f"{over[0]} differs in {there[over[0]]} outputs" if over else "an output differs by more"
-    return f"it takes {counted(sum(there.values()), 'output')} of {counted(differing, 'clip')}"
+    return f"it accepts {counted(sum(there.values()), 'output')} of {counted(differing, 'clip')}"
 
 
 def detections_agree(clip: ClipResult) -> bool:
-    """Whether target and golden detect the same; so does a clip that was compared with nothing."""
+    """Whether target and golden have the same detections; also true for a clip without a comparison."""
     return clip.golden_detections is None or clip.detections == clip.golden_detections
 
 
 def worst_first(clips: tuple[ClipResult, ...]) -> list[ClipResult]:
-    """Errors, then failures, then what passed, each in their given order."""
+    """Errors, then failures, then passes, each in the given order."""
     return sorted(clips, key=lambda clip: _WORST_FIRST[clip.status])
 
 
 def arena_account(arena: ArenaResult) -> str:
-    """The arena against the manifest and the prediction."""
+    """The arena compared with manifest and prediction."""
     words = [f"{number(arena.used)} of {number(arena.size)} bytes used ({arena.source})"]
     if arena.predicted is not None and arena.source == "measured":
         off = arena.used - arena.predicted
@@ -204,11 +205,11 @@ def instructions_account(result: RunResult) -> str | None:
 
 
 def latency_account(latency: Spread, result: RunResult) -> str:
-    """Microseconds an inference against the time that the microphone leaves for one."""
+    """Microseconds of an inference, compared with the time available for it."""
     budget = result.stride * result.feature_step_size * 1000
     return (
         f"median {number(latency.p50)} us, 95 % within {number(latency.p95)} us, longest {number(latency.max)} us: "
-        f"{latency.max / budget:.0%} of the {budget // 1000} ms that an inference may take"
+        f"{latency.max / budget:.0%} of the {budget // 1000} ms available for an inference"
     )
 
 
@@ -226,12 +227,12 @@ def false_accepts_account(evaluation: Evaluation) -> str:
 
 
 def zero_account(accepts: Rate) -> str:
-    """What hours without a false accept say: the rule of three."""
-    return f"none in {duration(accepts.hours)} says no more than: below {short(3 / accepts.hours)} an hour"
+    """The meaning of hours without a false accept: the rule of three."""
+    return f"none in {duration(accepts.hours)}; the rate can be up to {short(3 / accepts.hours)} an hour"
 
 
 def near_misses_account(evaluation: Evaluation) -> str:
-    """Near misses that wake the device, which say nothing of false accepts an hour."""
+    """Near misses that wake the device; they are not false accepts an hour."""
     near = evaluation.at.near_misses
     return f"{near.hits} of {counted(near.trials, 'clip')} wake it, {proportion(near)}"
 
@@ -240,7 +241,7 @@ _LISTED: Final = 10
 
 
 def names_account(names: Sequence[str]) -> str:
-    """Some clips by their names, all where they are few."""
+    """The names of some clips, or of all where they are few."""
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(names[:_LISTED]) + more
 
@@ -256,7 +257,7 @@ def sound_account(sound: Sound) -> str:
 
 
 def delay_account(delay: Delay) -> str:
-    """Seconds from the end of the word to the detection."""
+    """Latency: seconds from the end of the word to the detection."""
     return (
         f"median {delay.p50:.2f} s after the word's end, 95 % within {delay.p95:.2f} s, longest {delay.max:.2f} s "
         f"({counted(delay.clips, 'clip')})"
@@ -264,28 +265,28 @@ def delay_account(delay: Delay) -> str:
 
 
 def proportion(value: Proportion) -> str:
-    """A proportion and its 95 % interval in percent."""
+    """A proportion and its 95 % confidence interval, in percent."""
     if value.value is None:
         return "no positive clips"
     return f"{value.value:.1%}, 95 % interval {value.low:.1%} to {value.high:.1%}"
 
 
 def rate(value: Rate) -> str:
-    """A rate and its 95 % interval."""
+    """A rate and its 95 % confidence interval."""
     if value.rate is None or value.low is None or value.high is None:
         return "no negative clips"
     return f"{short(value.rate)} an hour, 95 % interval {short(value.low)} to {short(value.high)}"
 
 
 def duration(hours: float) -> str:
-    """Hours, or the smaller unit that reads better."""
+    """A duration in hours, or in a smaller unit that reads better."""
     if hours >= 1:
         return f"{short(hours)} h"
     return f"{short(hours * 60)} min" if hours >= 1 / 60 else f"{short(hours * 3600)} s"
 
 
 def short(value: float) -> str:
-    """Three digits, and never an exponent."""
+    """A number with three digits and without an exponent."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}" if value >= 0.001 or not value else f"{value:.4f}"
 
 

@@ -1,1 +1,1 @@
-"""The parts of a run: options, targets, streaming, judgement, causes, results. `harness.check` puts them together."""
+"""The parts of a run: options, targets, streaming, judgement, causes, results. `harness.check` combines them."""

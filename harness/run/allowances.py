@@ -1,6 +1,6 @@
-"""Allowances: differences of a chip from the golden outputs that its users accept, in a YAML file of their repository.
+"""Allowances: accepted differences between a chip and the golden outputs, in a YAML file of the user's repository.
 
-The file is parsed once, and written whole.
+The file is read once, and written completely or not at all.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from mww.core.yaml_reader import read_yaml
 from mww.esphome.chips import CHIP_NAMES
 
 State = Literal["used", "unused", "exceeded", "lapsed"]
-"""`used`: it took a difference; `unused`: it holds, and nothing needed it; `exceeded`: a clip differs by more;
-`lapsed`: the model or a version is another than it was given for."""
+"""`used`: it accepted a difference; `unused`: it is valid but was not needed; `exceeded`: a clip differs by more;
+`lapsed`: it was given for another model or version.
+"""
 
 LIKELY_ROUNDING: Final = 1
-"""Steps of an output byte: kernels that round otherwise differ by no more, and a run proposes an allowance for them."""
+"""Steps of an output byte: rounding in kernels differs by no more, and a run proposes an allowance for it."""
 
 DEFAULT_NAME: Final = "mww-allowances.yaml"
-"""Where a run looks by default: beside the golden, then in the current folder."""
+"""The default file name, beside the golden or in the current folder."""
 
 _MAX_TEXT: Final = 4096
 _HINT: Final = "mww run --write-allowance makes one; docs/allowances.md has an example"
@@ -33,7 +34,7 @@ _QUOTES: Final = "put it in quotes: YAML reads bare digits as a number"
 _TEXTS: Final = ("model", "model_sha256", "chip", "reason", "by", "date")
 _KEYS: Final = (*_TEXTS, "versions", "max_difference", "clips")
 _LINE_ENDS: Final = "\x85\u2028\u2029"
-"""Characters that YAML takes for the end of a line; PyYAML escapes them only where it escapes all but ASCII."""
+"""Characters that end a line in YAML; PyYAML escapes them only where it escapes everything but ASCII."""
 _HEADER: Final = """\
 # Differences from the golden outputs that were judged and accepted, each for one model on one chip with one runtime.
 # Made by `mww run --write-allowance`; comments are not kept, so say why under `reason`.
@@ -42,7 +43,7 @@ _HEADER: Final = """\
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How a clip's outputs differ from the golden ones: how many of them, and by how much at most."""
+    """The differences of a clip's outputs from the golden outputs: their number and the largest."""
 
     clip: str
     differing: int
@@ -51,13 +52,14 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """Differences that were accepted.
+    """An accepted difference.
 
     Attributes:
-        model: Its name, for people, and to tell an allowance that has lapsed from one of another model.
+        model: The model's name, for people, and to separate an allowance that has lapsed from an allowance for another
+            model.
         model_sha256: Of the `.tflite`.
         chip: As `mww.esphome.chips` spells it.
-        versions: What the target must say of itself, by name: runtime, kernels, firmware.
+        versions: Versions that the target must report, by name: runtime, kernels, firmware.
         max_difference: The largest difference of an output byte.
         clips: How many outputs of each clip may differ.
         reason: Why it was accepted.
@@ -76,12 +78,12 @@ class Allowance:
     date: str
 
     def concerns(self, model: str, model_sha256: str, chip: str, versions: Collection[str]) -> bool:
-        """Whether it is about this model, or one of its name, on a target with this chip that says these versions."""
+        """Whether it concerns this model, or a model of this name, on a target with this chip and these versions."""
         same_model = self.model == model or self.model_sha256 == model_sha256
         return same_model and self.chip == chip and set(self.versions) <= set(versions)
 
     def lapse(self, model_sha256: str, info: TargetInfo) -> str | None:
-        """Why it holds no more; None where it does."""
+        """Why it has lapsed; None where it is valid."""
         if self.model_sha256 != model_sha256:
             return f"the model is {model_sha256[:12]}, not {self.model_sha256[:12]}"
         reported = dict(info.versions)
@@ -103,9 +105,9 @@ class AllowanceUse:
     """An allowance in a run.
 
     Attributes:
-        allowance: What was allowed.
-        state: What became of it.
-        why: Why it has lapsed; None where it holds.
+        allowance: The allowance itself.
+        state: Its effect.
+        why: Why it has lapsed; None where it is valid.
         found: How many outputs of each of its clips differ; None for a clip that was not compared.
     """
 
@@ -116,7 +118,7 @@ class AllowanceUse:
 
 
 def usage(allowance: Allowance, why: str | None, seen: Sequence[Difference]) -> AllowanceUse:
-    """What became of an allowance in a run over those clips; `why` is what `Allowance.lapse` says."""
+    """The effect of an allowance in a run over those clips; `why` is the result of `Allowance.lapse`."""
     compared = {item.clip: item for item in seen}
     result = {clip: compared[clip].differing if clip in compared else None for clip in allowance.clips}
     if why is not None:
@@ -129,7 +131,7 @@ def usage(allowance: Allowance, why: str | None, seen: Sequence[Difference]) -> 
 def propose(
     model: str, model_sha256: str, info: TargetInfo, seen: Sequence[Difference], *, reason: str, by: str, date: str
 ) -> Allowance:
-    """The allowance that takes exactly what was seen."""
+    """The allowance that accepts exactly the differences of a run."""
     differing = [item for item in seen if item.differing]
     return Allowance(
         model=model,
@@ -152,7 +154,7 @@ class AllowanceError(InputError):
 
 @dataclass(frozen=True, slots=True)
 class AllowanceFile:
-    """Allowances, and the file that they came from."""
+    """Allowances, and their file."""
 
     path: Path
     sha256: str
@@ -160,7 +162,7 @@ class AllowanceFile:
 
 
 def find_allowances(given: Path | None, *folders: Path) -> Path | None:
-    """The file to read: the one given, else the first in one of `folders`; None without one."""
+    """The file to read: the given file, else the first that exists in `folders`; None without a file."""
     paths = [folder / DEFAULT_NAME for folder in folders]
     return given or next((path for path in paths if path.is_file()), None)
 
@@ -169,7 +171,7 @@ def read_allowances(path: Path | str) -> AllowanceFile:
     """Read a file of allowances.
 
     Raises:
-        AllowanceError: It cannot be read, or says something that is not an allowance.
+        AllowanceError: It cannot be read, or an entry is not an allowance.
     """
     path = Path(path)
     value, content = read_yaml(path, AllowanceError, _HINT)
@@ -185,7 +187,7 @@ def render(allowances: Iterable[Allowance]) -> str:
 
 
 def render_entries(allowances: Iterable[Allowance]) -> str:
-    """The same without its first lines."""
+    """The file's text without its first lines."""
     import yaml
 
     document = {"allowances": [allowance_fields(item) for item in allowances]}
@@ -196,9 +198,9 @@ def render_entries(allowances: Iterable[Allowance]) -> str:
 
 
 def merged(former: Sequence[Allowance], new: Allowance, compared: Iterable[str]) -> tuple[Allowance, ...]:
-    """The allowances with a new one for clips that were `compared`, in place of what it supersedes.
+    """The allowances with a new allowance for clips that were `compared`, which replaces earlier ones.
 
-    That is every former one for the same model and chip; what one with the same versions says of other clips stays.
+    It replaces every allowance for the same model and chip; an allowance with the same versions keeps its other clips.
     """
     others = [item for item in former if not item.concerns(new.model, new.model_sha256, new.chip, new.versions)]
     seen, clips, largest = set(compared), dict(new.clips), new.max_difference
@@ -210,7 +212,7 @@ def merged(former: Sequence[Allowance], new: Allowance, compared: Iterable[str])
 
 
 def allowance_fields(allowance: Allowance) -> dict[str, object]:
-    """An allowance by the names that the file has."""
+    """An allowance with the names of the file."""
     return asdict(replace(allowance, versions=dict(allowance.versions), clips=dict(allowance.clips)))
 
 

@@ -1,4 +1,4 @@
-"""Allowances in a run: which of a file apply to a model on a target, and which were used."""
+"""Allowances in a run: which allowances of a file apply to a model on a target, and which were used."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NO_ROUNDING = {"frontend", "reset", "slice-order", "output", "arithmetic"}
 
 
 def read_allowance_file(file: AllowanceFile | Path | str | None) -> AllowanceFile | None:
-    """The file, read if it is not yet.
+    """The file, read if necessary.
 
     Raises:
         AllowanceError: It cannot be used.
@@ -32,7 +32,7 @@ def read_allowance_file(file: AllowanceFile | Path | str | None) -> AllowanceFil
 
 
 def allowing(file: AllowanceFile | None, model: Model, info: TargetInfo) -> Callable[[ClipResult], bool]:
-    """Whether an allowance that holds for this model on this target takes a clip's mismatches."""
+    """Whether a valid allowance for this model and target accepts a clip's mismatches."""
     if file is None:
         return lambda clip: False
     folder = file.path.absolute().parent
@@ -48,7 +48,7 @@ def allowing(file: AllowanceFile | None, model: Model, info: TargetInfo) -> Call
 def account(
     file: AllowanceFile | None, model: Model, info: TargetInfo, clips: Sequence[ClipResult]
 ) -> AllowanceAccount | None:
-    """What became of every allowance for this model, or one of its name, on this chip; None without a file."""
+    """The effect of every allowance for this model, or a model of its name, on this chip; None without a file."""
     if file is None:
         return None
     seen = differences(clips, file.path.absolute().parent)
@@ -59,7 +59,7 @@ def account(
 def proposal(
     model: Model, info: TargetInfo, clips: Sequence[ClipResult], problems: Sequence[Problem]
 ) -> Allowance | None:
-    """What would take every mismatch of a run that fails, where all look like rounding; else None."""
+    """The allowance that accepts every mismatch of a failed run, where all look like rounding; else None."""
     failing = [clip for clip in clips if clip.status == "fail" and clip.mismatches]
     if not failing or any(problem.code in _NO_ROUNDING for problem in problems):
         return None
@@ -70,12 +70,12 @@ def proposal(
 
 
 def today() -> str:
-    """The date in UTC, as an allowance has it."""
+    """The date in UTC, in the format of an allowance."""
     return datetime.now(timezone.utc).date().isoformat()
 
 
 def differences(clips: Sequence[ClipResult], folder: Path) -> list[Difference]:
-    """How each clip that was compared differs; an absolute path below `folder` is named from there on."""
+    """The differences of each compared clip; an absolute path below `folder` becomes relative to it."""
     return [item for item in (_difference(clip, folder) for clip in clips) if item is not None]
 
 

@@ -33,30 +33,30 @@ from mww.esphome.frontend_errors import FrontendError, known_errors
 from mww.esphome.model import Model
 
 _SEARCHED_FEATURES: Final = 3
-"""Clips for which every error is tried; the others are taken to have the cause of one of them."""
+"""Clips for which every front-end error is tried; the other clips are assumed to have the same cause."""
 _SHOWN: Final = 3_000
-"""Slices of a clip that must be the same: half a minute."""
+"""Slices of a clip that must be equal: half a minute."""
 _FEATURE_HISTORY: Final = 60
-"""Seconds of sound before a clip: more than a noise estimate remembers."""
+"""Seconds of sound before a clip: more than the noise estimate remembers."""
 
 Search: TypeAlias = "Callable[[Wrong], Found | None]"
-"""Looks for the operator behind a clip's wrong outputs."""
+"""Searches the operator that causes a clip's wrong outputs."""
 
 _SEARCHED: Final = 2
-"""Clips for which every fault is tried; for the others only a reset that keeps the state, which is quick."""
+"""Clips for which every fault is tried; for other clips only a reset that keeps the state, which is quick."""
 _LONGEST: Final = 60_000
 """Slices, ten minutes, beyond which a clip is not run again."""
 _EXAMINED: Final = 20
-"""Clips that are looked at one by one; where one cause is behind all of them, the others are taken to have it too."""
+"""Clips that are examined one by one; where all have the same cause, the other clips are assumed to have it too."""
 _HISTORY: Final = 3_000
-"""Slices of earlier clips that are run before one: far more than any model remembers."""
+"""Slices of earlier clips that run before a clip: far more than any model remembers."""
 
 _CODES: Final[Mapping[str, ProblemCode]] = {"reset": "reset", "slice-order": "slice-order", "output": "output"}
 
 
 @dataclass(frozen=True, slots=True)
 class Misheard:
-    """A clip whose features the target made otherwise, after the clips `before` since its front-end began."""
+    """A clip with different features on the target, after the clips `before` since its front-end started."""
 
     clip: Clip
     result: ClipResult
@@ -64,12 +64,12 @@ class Misheard:
 
 
 def name_frontend_causes(model: Model, misheard: Sequence[Misheard], golden: Streamer | None) -> list[Problem]:
-    """Say what is wrong with the front-end, each cause once; without a `golden`, nothing about the model behind it."""
+    """The problems of the front-end, each cause once; without a `golden`, nothing about the model after it."""
     causes: dict[tuple[str, str], list[Misheard]] = {}
     for item in misheard[:_SEARCHED_FEATURES]:
         causes.setdefault(_cause(model, item, golden), []).append(item)
     if len(misheard) > _SEARCHED_FEATURES:
-        last = list(causes)[-1]  # only the first clip has no other before it
+        last = list(causes)[-1]  # only the first clip has none before it
         causes[last].extend(misheard[_SEARCHED_FEATURES:])
     return [
         Problem(
@@ -84,7 +84,7 @@ def name_frontend_causes(model: Model, misheard: Sequence[Misheard], golden: Str
 
 
 def _cause(model: Model, item: Misheard, golden: Streamer | None) -> tuple[str, str]:
-    """What is wrong, in a sentence, and where to look."""
+    """The problem, in a sentence, and where to look."""
     error = _recognised(model, item)
     behind = _behind(model, item, golden)
     if error is not None:
@@ -92,20 +92,20 @@ def _cause(model: Model, item: Misheard, golden: Streamer | None) -> tuple[str, 
     first = item.result.features.first_mismatch if item.result.features else None
     at = "" if first is None else f" from slice {first.slice} on"
     return (
-        f"the front-end makes other features of the same sound{at}{behind}",
-        "look at FrontendConfig, and at the samples in front of it: level, width, byte order, gaps",
+        f"the front-end gives different features for the same sound{at}{behind}",
+        "check FrontendConfig and the samples before it: level, width, byte order, gaps",
     )
 
 
 def _recognised(model: Model, item: Misheard) -> FrontendError | None:
-    """The first known error with the very same features; None without one."""
+    """The first known error that gives the same features; None without such an error."""
     slices = item.result.trace.features
     if slices is None or not isinstance(item.clip, AudioClip):
         return None
     slices = slices[:_SHOWN]
     try:
         sound, before = _sound([item.clip], len(slices)), _sound(item.before, None)
-    except MwwError:  # the clip is gone: the run stands without an explanation
+    except MwwError:  # the clip is gone: the run is complete without an explanation
         return None
     for error in known_errors(model.feature_step_size):
         made = error.features(sound, before, model.feature_step_size)[: len(slices)]
@@ -115,7 +115,7 @@ def _recognised(model: Model, item: Misheard) -> FrontendError | None:
 
 
 def _sound(clips: Iterable[Clip], slices: int | None) -> bytes:
-    """The sound of clips one behind the other, enough for so many slices; the last minute where all is wanted."""
+    """The sound of clips one after the other, enough for `slices`; the last minute where all is requested."""
     most = None if slices is None else (slices + 3) * SAMPLE_RATE * 2 * 30 // 1000
     blocks = bytearray()
     for clip in clips:
@@ -129,7 +129,7 @@ def _sound(clips: Iterable[Clip], slices: int | None) -> bytes:
 
 
 def _behind(model: Model, item: Misheard, golden: Streamer | None) -> str:
-    """What the golden engine makes of the target's own features, against what the target made."""
+    """Compare the golden engine's outputs for the target's features with the target's outputs."""
     slices, outputs = item.result.trace.features, item.result.trace.outputs
     if golden is None or slices is None:
         return ""
@@ -140,8 +140,8 @@ def _behind(model: Model, item: Misheard, golden: Streamer | None) -> str:
     except MwwError:
         return ""
     if np.array_equal(expected, outputs[: len(expected)]):
-        return "; behind it all is right: the outputs are those of the features that it made"
-    return "; behind it something is wrong too: the outputs are not those of the features that it made"
+        return "; the model is right: the outputs match these features"
+    return "; the model is wrong too: the outputs do not match these features"
 
 
 def _frames(slices: Slices, stride: int) -> Slices:
@@ -155,16 +155,16 @@ def _first_inference(model: Model, item: Misheard) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search found: in a sentence, and where to look; None where it does not say."""
+    """The result of a search: a sentence, and where to look, or None."""
 
     account: str
     look_at: str | None
 
 
 def find_operator(model: Model, clip: Clip, target: str, options: TargetOptions) -> Found | None:
-    """Search on a target that nobody has open; None where all outputs are right this time, or it cannot be searched.
+    """Search on a target that is not open; None where all outputs are right this time, or a search is not possible.
 
-    A board is given a copy of the model whose outputs are all operators' results, and its own back.
+    A board gets a copy of the model that outputs all operators' results, and afterwards its own model again.
     """
     from harness.bisect.explanation import bisect
     from harness.bisect.reenactment import suspect
@@ -175,7 +175,7 @@ def find_operator(model: Model, clip: Clip, target: str, options: TargetOptions)
             source = stack.enter_context(open_tensors(target, options, model))
             golden = stack.enter_context(golden_tensors())
             result = bisect(model, [clip], source, golden)
-    except MwwError:  # the run stands without: what went wrong now is reported by `mww bisect` itself
+    except MwwError:  # the run is complete without it: `mww bisect` itself reports this error
         return None
     if result.explanation is None:
         return None
@@ -189,9 +189,9 @@ def find_operator(model: Model, clip: Clip, target: str, options: TargetOptions)
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
-    """A clip that fails by its outputs, or by the features in front of them, on `target`.
+    """A clip that fails on `target` by its outputs or its features.
 
-    `before` are the clips that the target had run since it loaded the model.
+    `before` are the clips that the target ran since it loaded the model.
     """
 
     clip: Clip
@@ -201,7 +201,7 @@ class Wrong:
 
 
 def wrong_clips(carried_out: Sequence[tuple[Clip, Observed, ClipResult]]) -> list[Wrong]:
-    """The clips whose outputs are not the golden ones and are not allowed, or whose features are others."""
+    """The clips with differences from the golden outputs that are not allowed, or with different features."""
     there = {clip.name: (clip, observed) for clip, observed, _ in carried_out}
 
     def before(observed: Observed) -> Iterator[Clip]:
@@ -225,9 +225,9 @@ def _misheard(result: ClipResult) -> bool:
 def name_causes(
     model: Model, wrong: Sequence[Wrong], *, has_link: bool, bisect: Callable[[Wrong], str], search: Search | None
 ) -> list[Problem]:
-    """Say what lies behind wrong clips, each cause once.
+    """The causes of wrong clips, each once.
 
-    Where only a search says, `search` makes it; without one, `bisect` gives the line to type.
+    `search` runs where only a search finds the cause; without it, `bisect` gives the command to type.
     """
     misheard = [Misheard(item.clip, item.result, item.before) for item in wrong if _misheard(item.result)]
     wrong = [item for item in wrong if not _misheard(item.result)]
@@ -250,7 +250,7 @@ def name_causes(
 
 
 def _searched(problem: Problem, wrong: Sequence[Wrong], search: Search) -> Problem:
-    """The problem with what a search says of its first clip."""
+    """The problem, with the result of a search for its first clip."""
     results = search(next(item for item in wrong if item.clip.name == problem.clips[0]))
     if results is None:
         return problem
@@ -261,9 +261,9 @@ def _searched(problem: Problem, wrong: Sequence[Wrong], search: Search) -> Probl
 def _problem(code: ProblemCode, message: str, members: Sequence[Wrong], bisect: Callable[[Wrong], str]) -> Problem:
     first = members[0].result.first_mismatch
     hints = {
-        "reset": "look at what the firmware does at a reset: every resource variable goes back to its first value",
-        "slice-order": "look at how the firmware fills the model's input: slice by slice, the oldest first",
-        "output": "look at what happens to an output between the interpreter and the wire",
+        "reset": "check the firmware's reset: every resource variable must return to its initial value",
+        "slice-order": "check how the firmware fills the model's input: slice by slice, the oldest first",
+        "output": "check the way of an output from the interpreter to the wire",
         "rounding": "if these kernels are known for it, an allowance accepts it: --write-allowance FILE --reason TEXT",
     }
     return Problem(
@@ -271,12 +271,12 @@ def _problem(code: ProblemCode, message: str, members: Sequence[Wrong], bisect: 
         clips=tuple(item.clip.name for item in members),
         inference=None if first is None else first.inference,
         message=message,
-        hint=hints.get(code) or f"all about the operator: {bisect(members[0])}",
+        hint=hints.get(code) or f"for details about the operator: {bisect(members[0])}",
     )
 
 
 def _golden_engine(model: Model, stack: ExitStack) -> Streamer | None:
-    """TFLM with the model; None where it cannot be had, since a run stands without explanations."""
+    """TFLM with the model; None where it is not available: a run is complete without explanations."""
     from harness.targets.emulator import golden_tensors
 
     try:
@@ -295,14 +295,14 @@ def _explain(model: Model, item: Wrong, golden: Streamer, *, thorough: bool) -> 
         frames, before = frames_of([item.clip], model.stride), frames_of(item.before, model.stride)
         difference = Difference(item.clip.name, frames, trace.outputs, trace.golden, before)
         return explain_by_reset(difference, golden) or _elsewhere(difference, golden, thorough=thorough)
-    except MwwError:  # the clip is gone, or the engine is: the run stands without an explanation
+    except MwwError:  # the clip or the engine is gone: the run is complete without an explanation
         return None
 
 
 def _elsewhere(difference: Difference, golden: Streamer, *, thorough: bool) -> Explanation | None:
-    """A fault outside the model besides a reset.
+    """A fault outside the model other than a reset.
 
-    Not where outputs differ by 1 alone: of hundreds of orders of slices, one may give that by chance.
+    Not where outputs differ by 1 only: one of hundreds of orders of slices may give that by chance.
     """
     apart = np.abs(difference.found.astype(np.int16) - difference.expected)
     if int(apart.max()) <= LIKELY_ROUNDING:
@@ -311,15 +311,15 @@ def _elsewhere(difference: Difference, golden: Streamer, *, thorough: bool) -> E
 
 
 def _appearance(wrong: Sequence[Wrong]) -> tuple[ProblemCode, str]:
-    """What differences look like that nothing reproduces."""
+    """A description of differences that no known fault reproduces."""
     if all(map(_by_rounding, wrong)):
-        return "rounding", "no output differs by more than 1 of 255: this looks like kernels that round otherwise"
+        return "rounding", "no output differs by more than 1 of 255: this looks like kernels that round differently"
     if all(other.before and _only_at_first(other.result) for other in wrong):
         return "reset", (
             "outputs differ only at the beginning of clips that follow another one: this looks like state that a reset "
             "does not put back"
         )
-    return "arithmetic", "this looks like an operator that computes something else"
+    return "arithmetic", "this looks like an operator that computes a wrong result"
 
 
 def _by_rounding(item: Wrong) -> bool:
@@ -327,7 +327,7 @@ def _by_rounding(item: Wrong) -> bool:
 
 
 def _only_at_first(result: ClipResult) -> bool:
-    """Whether the first third of a clip has all its differences, with its first output among them or close."""
+    """Whether the first third of a clip has all its differences, and its first outputs are among them."""
     outputs, golden = result.trace.outputs, result.trace.golden
     if golden is None:
         return False
@@ -336,7 +336,7 @@ def _only_at_first(result: ClipResult) -> bool:
 
 
 def bisect_line(model: Model, target: str, options: TargetOptions) -> Callable[[Wrong], str]:
-    """Make the `mww bisect` line for a clip; `target` is used for clips whose target is not known."""
+    """The `mww bisect` command for a clip; `target` is used for clips whose target is not known."""
     known = [("--engine", options.engine), ("--chip", options.chip), ("--baud", options.baud)]
     known += [("--fault", fault) for fault in options.faults]
 

@@ -1,7 +1,7 @@
-"""The probability cutoff from labelled clips: the device's own model and rule, at every cutoff that a byte can say.
+"""Chooses the probability cutoff from labelled clips, with the device's own model and rule at every cutoff byte.
 
-The model runs once over each clip; what counts as a detection is `mww.esphome.detection`'s, what the counts say is
-`harness.run.evaluation.statistics`'s.
+The model runs once over each clip; `mww.esphome.detection` defines a detection, and `harness.run.evaluation.statistics`
+the figures.
 """
 
 from __future__ import annotations
@@ -34,21 +34,22 @@ LEAD_IN: Final = 1.0
 """Seconds of silence in front of each clip: ESPHome detects nothing in the first second."""
 
 NEEDED: Final[tuple[LabelKind, ...]] = ("positive", "negative")
-"""Clips without which no cutoff can be chosen; near misses are only counted."""
+"""The kinds of clips that are needed; near misses are only counted."""
 
 _BYTES: Final = range(256)
 _LINE: Final = 60_000
-"""Slices, ten minutes, of short clips that are run together; a clip that is longer is run block by block."""
+"""Slices of short clips that run together, ten minutes; a longer clip runs block by block."""
 
 LEVELS: Final = {"slightly": 0.0, "moderately": 0.375, "very": 0.75}
-"""Sensitivities as the Home Assistant Voice PE names them, and the most false accepts an hour that each may have: the
-figures beside okay_nabu's three cutoffs in its configuration (`home-assistant-voice.yaml`: 0, 0.376 and 0.751)."""
+"""Sensitivities with the names of the Home Assistant Voice PE, and the most false accepts an hour for each: the figures
+beside okay_nabu's three cutoffs in its configuration (`home-assistant-voice.yaml`: 0, 0.376 and 0.751).
+"""
 HOURS_FOR_LEVELS: Final = 1 / LEVELS["moderately"]
-"""Hours of negative clips in which one false accept is within the middle level's limit."""
+"""Hours of negative clips in which a single false accept is within the middle level's limit."""
 
 
 class CutoffError(MwwError):
-    """No cutoff gives what is wanted."""
+    """No cutoff meets the requirement."""
 
     code = "cutoff"
     exit_code = 1
@@ -56,13 +57,13 @@ class CutoffError(MwwError):
 
 @dataclass(frozen=True, slots=True)
 class CutoffChoice:
-    """A cutoff, and what it was chosen from.
+    """A cutoff, and the sweep behind it.
 
     Attributes:
-        cutoff: What the manifest says; `int(cutoff * 255)` is `cutoff_byte`.
-        cutoff_byte: What the device compares with.
-        target_recall: The recall that was asked for; None where false accepts were.
-        max_false_accepts_per_hour: What was asked for; None where a recall was.
+        cutoff: The value for the manifest; `int(cutoff * 255)` is `cutoff_byte`.
+        cutoff_byte: The byte that the device compares with.
+        target_recall: The required recall; None where false accepts were limited.
+        max_false_accepts_per_hour: The limit; None where a recall was.
         at: Recall and false accepts at this cutoff, with their exact intervals.
         sweep: The same at each of the 256 bytes.
     """
@@ -76,14 +77,14 @@ class CutoffChoice:
 
     @property
     def levels_differ(self) -> bool:
-        """Whether the negative clips are long enough to tell the levels apart."""
+        """Whether the negative clips are long enough to separate the levels."""
         return self.at.false_accepts.hours >= HOURS_FOR_LEVELS
 
     @property
     def levels(self) -> dict[str, SweepPoint]:
-        """For each of `LEVELS`, the lowest cutoff with no more false accepts; absent where no cutoff has so few.
+        """For each of `LEVELS`, the lowest cutoff within its limit of false accepts; absent where no cutoff is.
 
-        Negative clips that are too short say little about low cutoffs: then it is the highest of those with the
+        Negative clips that are too short say little about low cutoffs: then it is the highest of the cutoffs with the
         highest recall.
         """
         result = {name: self._level(limit) for name, limit in LEVELS.items()}
@@ -106,9 +107,9 @@ def choose_cutoff(
     lead_in: float = LEAD_IN,
     progress: Progress = no_progress,
 ) -> CutoffChoice:
-    """Choose the cutoff with the fewest false accepts among those that reach a recall; of equals, the highest.
+    """Choose the cutoff with the fewest false accepts among those that reach a recall; among equals, the highest.
 
-    With `max_false_accepts_per_hour`, it is the cutoff with the highest recall among those with no more; of equals, the
+    With `max_false_accepts_per_hour`, it is the cutoff with the highest recall within that limit; among equals, the
     highest. Without either, the recall is `DEFAULT_TARGET_RECALL`.
 
     Args:
@@ -144,9 +145,9 @@ def cutoff_chooser(
     target_recall: float = DEFAULT_TARGET_RECALL,
     progress: Progress = no_progress,
 ) -> Callable[[bytes, int, int], CutoffChoice]:
-    """Make the callable that `export_to_tflite` takes.
+    """Make the callable for `export_to_tflite`.
 
-    It is called with the bytes of the `.tflite`, the sliding window and the milliseconds a slice.
+    It takes the bytes of the `.tflite`, the sliding window and the milliseconds a slice.
     """
 
     def choose(content: bytes, sliding_window_size: int, feature_step_size: int) -> CutoffChoice:
@@ -158,7 +159,7 @@ def cutoff_chooser(
 
 def _check_wish(target_recall: float | None, max_false_accepts_per_hour: float | None) -> None:
     if target_recall is not None and max_false_accepts_per_hour is not None:
-        raise UsageError("a target recall and a limit of false accepts", hint="choose by one of them")
+        raise UsageError("a target recall and a limit of false accepts", hint="give one of them")
     if target_recall is not None and not 0 < target_recall <= 1:
         raise UsageError(f"a target recall of {target_recall}", hint="above 0, at most 1")
     if max_false_accepts_per_hour is not None and not 0 <= max_false_accepts_per_hour < inf:
@@ -171,7 +172,9 @@ def _reaching(points: Sequence[SweepPoint], target_recall: float) -> SweepPoint:
         best = max(points, key=lambda point: (point.recall.hits, point.cutoff_byte))
         message = f"no cutoff gives a recall of {target_recall}: {best.recall.hits} of {best.recall.trials} clips are "
         message += f"detected at most, at {best.cutoff}"
-        raise CutoffError(message, hint="a lower --target-recall, or clips in which the word is spoken as in training")
+        raise CutoffError(
+            message, hint="use a lower --target-recall, or clips in which the word is spoken as in training"
+        )
     return min(reaching, key=lambda point: (point.false_accepts.count, -point.cutoff_byte))
 
 
@@ -199,7 +202,7 @@ def _most_sensitive(points: Sequence[SweepPoint], limit: float) -> SweepPoint | 
 
 
 def _labelled_clips(folder: Path, lead_in: float, step_ms: int) -> list[tuple[Clip, Label]]:
-    """The clips of `positive/`, `near-miss/` and `negative/`, or of a trainer's folder by its own names."""
+    """The clips of `positive/`, `near-miss/` and `negative/`, or of a trainer's folder with its own names."""
     hint = "put clips with the wake word into positive/, others into negative/"
     if not folder.is_dir():
         raise InputError(f"the folder {folder} does not exist", hint=hint)
@@ -227,7 +230,7 @@ def _record(model: Model, clips: Sequence[tuple[Clip, Label]], progress: Progres
 
 
 def _outputs(target: EmulatorTarget, stride: int, clips: Sequence[Clip]) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
-    """How many slices each clip has, and its outputs; short clips are run together."""
+    """The number of slices of each clip, and its outputs; short clips run together."""
     line: list[Slices] = []
     for clip in clips:
         blocks, slices = clip.blocks(), np.empty((0, FEATURES), np.int8)

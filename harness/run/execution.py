@@ -1,4 +1,4 @@
-"""One model's run up to the judgement: clips opened, targets opened, everything streamed, everything measured."""
+"""A model's run up to the judgement: opens clips and targets, streams every clip, measures everything."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from mww.esphome.model import Model, load_model
 
 
 def set_up(model: Model, options: RunOptions, recorded: Golden | None) -> Setup:
-    """Say what every job of a run has in common; `recorded` is the golden to compare with, None without one."""
+    """Make the common data of all jobs of a run; `recorded` is the golden to compare with, or None."""
     engine, vad = options.chosen_engine, options.vad
     compare = recorded is None and not (engine and engine.is_exact)
     vad = vad if vad is None or isinstance(vad, Model) else load_model(vad)
@@ -50,13 +50,13 @@ def set_up(model: Model, options: RunOptions, recorded: Golden | None) -> Setup:
 
 
 def check_inputs(setup: Setup, clips: Sequence[Clip], options: RunOptions) -> None:
-    """Refuse, before anything is opened, what cannot be meant."""
+    """Check that the options make sense together, before anything is opened."""
     model, recorded, jobs = setup.model, setup.recorded, options.jobs
     several = [target_spec(name).several for name in (options.target, *options.more_targets)]
     if not clips:
-        raise UsageError("there are no clips", hint="give --wav, --features or --golden with at least one clip")
+        raise UsageError("no clips are given", hint="give --wav, --features or --golden with at least one clip")
     if jobs < 1 or (jobs > 1 and not all(several)):
-        raise UsageError(f"{jobs} jobs on the target {options.target}", hint="one board runs one clip at a time")
+        raise UsageError(f"{jobs} jobs on the target {options.target}", hint="a board runs one clip at a time")
     if options.more_targets and (any(several) or len({options.target, *options.more_targets}) != len(several)):
         raise UsageError("several targets must be different boards", hint="name each board once; or --jobs")
     if recorded is not None:
@@ -71,25 +71,25 @@ def check_inputs(setup: Setup, clips: Sequence[Clip], options: RunOptions) -> No
 
 
 def _check_source(setup: Setup, clips: Sequence[Clip], options: RunOptions) -> None:
-    """Refuse sound from clips without sound, and for targets that hear none."""
+    """Refuse `--from audio` for clips without sound, and for targets without a front-end."""
     if options.source not in get_args(Source):
         raise UsageError(f"the source {options.source!r} does not exist", hint=f"one of {', '.join(get_args(Source))}")
     if not setup.from_audio:
         if any(fault.startswith("frontend=") for fault in options.faults):
-            raise UsageError("a fault of the front-end, which is sent no sound", hint="--from audio")
+            raise UsageError("a fault of the front-end, which receives no sound", hint="--from audio")
         return
     deaf = [name for name in (options.target, *options.more_targets) if not target_spec(name).hears]
     if deaf:
         raise UsageError(
             f"--from audio with the target {deaf[0]}, which has no front-end of its own",
-            hint="--target virtual, or a board's port",
+            hint="use --target virtual, or a board's port",
         )
     if not all(isinstance(clip, AudioClip) for clip in clips):
-        raise UsageError("--from audio without sound", hint="give clips by --wav")
+        raise UsageError("--from audio without sound", hint="give clips with --wav")
 
 
 def golden_source(setup: Setup) -> GoldenSource | None:
-    """Tell where the golden outputs come from; None where nothing is compared."""
+    """The origin of the golden outputs; None where nothing is compared."""
     if setup.recorded is not None:
         provenance = setup.recorded.provenance
         spec = ENGINES.get(provenance.engine)
@@ -120,12 +120,12 @@ def sha256_of(path: Readable) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inputs:
-    """What a run works with, known before a target is opened.
+    """The inputs of a run, known before a target is opened.
 
     Attributes:
-        setup: What every bench has in common; the model is in it.
+        setup: The common data of all benches; contains the model.
         clips: In their order.
-        labels: What clips hold, as far as somebody said.
+        labels: Labels of clips, as far as they are known.
         lead_in: Seconds of silence in front of each clip.
         tolerance: The largest difference of an output byte that passes.
         golden: Where the golden outputs come from; None where nothing is compared.
@@ -147,13 +147,13 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """What came of a run.
+    """The results of a run, before the judgement.
 
     Attributes:
-        inputs: What it worked with.
-        info: What the target is.
-        arena: What the target says of its arena; None where the model could not be loaded.
-        observed: What was seen of each clip, in the order of the clips.
+        inputs: Its inputs.
+        info: Facts about the target.
+        arena: The arena that the target reports; None where the model could not be loaded.
+        observed: The observations of each clip, in the order of the clips.
         refusal: Why the model could not be loaded, or the target not be opened again; None where neither happened.
         profile: What each operator costs; None where nobody asked, or it could not be measured.
         warnings: For people.
@@ -176,7 +176,7 @@ def open_inputs(model: Model, clips: ClipSource, options: RunOptions, stack: Exi
     """Open the clips, and check that the options make sense together; `stack` closes the files.
 
     Raises:
-        MwwError: Something is wrong, or cannot be read.
+        MwwError: An option is wrong, or an input cannot be read.
     """
     allowances = read_allowance_file(options.allowances)
     chosen, recorded = open_clips(clips, options.lead_in, stack, model.feature_step_size)
@@ -211,8 +211,8 @@ def execute(
 ) -> Execution:
     """Open the targets and run every clip.
 
-    Boards that are `lost` are left out. A target that is `known` from an earlier model and cannot be opened any more is
-    an error of this model's clips, so that the earlier results are not lost.
+    Boards that are `lost` are left out. If a target is `known` from an earlier model and can no longer be opened, that
+    is an error of this model's clips, so that the earlier results are kept.
 
     Raises:
         MwwError: The target cannot be opened, and is not `known`.
@@ -228,7 +228,7 @@ def execute(
     else:
         done = _stream(benches, clips, options, share, lost)
         info = benches[0].info()
-        for bench in benches:  # a board that is asked again, why its outputs are wrong, takes one caller
+        for bench in benches:  # a board that runs clips again, to find the cause, serves one caller
             bench.close()
     return Execution(
         inputs=inputs,
@@ -245,7 +245,7 @@ def execute(
 
 @dataclass(frozen=True, slots=True)
 class _Streamed:
-    """The part of an `Execution` that the open targets give."""
+    """The part of an `Execution` that comes from the open targets."""
 
     arena: ArenaUse | None
     observed: Sequence[Observed]
@@ -261,7 +261,7 @@ def _refused(error: MwwError, clips: int) -> _Streamed:
 def _stream(
     benches: Sequence[Bench], clips: Sequence[Clip], options: RunOptions, share: ShareClips, lost: dict[str, str]
 ) -> _Streamed:
-    """Load the model on every bench, run all clips that were not finished before, then profile."""
+    """Load the model on every bench, run all clips that are not finished yet, then profile."""
     try:
         use, *_ = [bench.load() for bench in benches]
     except MwwError as error:
@@ -289,7 +289,7 @@ def _stream(
 
 
 def _profile(bench: Bench, clip: Clip) -> tuple[tuple[OperatorCost, ...] | None, tuple[str, ...]]:
-    """What each operator costs, and why that could not be measured; a run is whole without it."""
+    """The cost of each operator, or why it could not be measured; a run is complete without it."""
     try:
         return bench.profile(clip), ()
     except MwwError as error:

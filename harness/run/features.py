@@ -1,4 +1,4 @@
-"""The features that a target's own front-end made, against this computer's, as both come."""
+"""Compares the features of a target's own front-end with this computer's, block by block."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from mww.esphome.frontend import Slices
 
 _NONE: Final = np.empty((0, FEATURES), np.int8)
 _KEPT: Final = 60_000
-"""Slices, ten minutes, that are kept to find out why they differ."""
+"""Slices that are kept to find the cause of differences: ten minutes."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureMismatch:
-    """A slice that differs: its index from 0, and the 40 features of each side; None where that made no such slice."""
+    """A slice that differs: its index from 0, and the 40 features of each side, None for a missing slice."""
 
     slice: int
     expected: tuple[int, ...] | None
@@ -28,7 +28,7 @@ class FeatureMismatch:
 
 @dataclass(frozen=True, slots=True)
 class FeatureResult:
-    """What became of a clip's features: `sha256` of the target's int8 slices, and how many slices differ."""
+    """The comparison of a clip's features: `sha256` of the target's int8 slices, and how many slices differ."""
 
     sha256: str
     mismatches: int
@@ -37,16 +37,16 @@ class FeatureResult:
 
 @dataclass(frozen=True, slots=True)
 class HeardFeatures:
-    """The same, with the target's slices from the beginning where any differs, as many as are kept."""
+    """The same comparison, with the kept slices of the target from the clip's beginning if a slice differs."""
 
     result: FeatureResult
     slices: Slices = field(repr=False)
 
 
 class FeatureComparison:
-    """Compares slices that come block by block; what is kept does not grow beyond ten minutes' worth.
+    """Compares slices block by block; at most ten minutes of slices are kept.
 
-    Slices that one side is ahead wait for the other's.
+    Slices of the side that is ahead wait for the other side.
     """
 
     def __init__(self) -> None:
@@ -75,11 +75,11 @@ class FeatureComparison:
         self._waiting = host[both:], device[both:]
 
     def so_far(self) -> FeatureResult:
-        """How the slices differ that both sides have made."""
+        """The comparison of the slices that both sides have."""
         return FeatureResult(self._digest.hexdigest(), self._mismatches, self._first)
 
     def result(self) -> HeardFeatures:
-        """How all slices differ, at the end: those that one side alone has made differ too."""
+        """The comparison of all slices, at the end: slices of one side only differ too."""
         host, device = self._waiting
         alone = len(host) + len(device)
         mismatches, first = self._mismatches + alone, self._first

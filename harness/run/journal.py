@@ -1,7 +1,7 @@
 """A journal of a run's finished clips, so that an interrupted run can continue.
 
-What is kept is what was seen; it is judged anew. A clip counts as finished only for the same model on the same target
-in the same versions, compared with the same golden, and only while its file is as it was.
+It keeps observations, which are judged again. A clip counts as finished only for the same model, target, versions and
+golden, and only while its file has not changed.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from mww.esphome.contract import FEATURES
 from mww.esphome.detection import DeviceDetection
 
 NAME: Final = "unfinished.jsonl"
-"""Beside run.json; gone once that is written."""
+"""Its name, beside run.json; it is removed once that is written."""
 
 _LONGEST_LINE: Final = 64 * 1024 * 1024  # a day-long clip has 2.9 million outputs
 _ARRAYS: Final = ("outputs", "microseconds", "instructions", "golden", "vad")
 
 
 class Journal:
-    """One line a clip in a file that is appended to."""
+    """A line for each clip in a file that only grows."""
 
     def __init__(self, path: Path, setup: Setup, info: TargetInfo) -> None:
-        """Read what an earlier run left for the same setup; a line that cannot be used is taken for unfinished.
+        """Read the finished clips of an earlier run with the same setup; unusable lines are ignored.
 
         Raises:
             InputError: The file cannot be read.
@@ -52,7 +52,7 @@ class Journal:
         self._path = path
         self._run = _digest(_identity(setup, info))
         self._stride = setup.model.stride
-        self._whole = True  # whether the file ends with a line, and not where an interrupt cut one short
+        self._whole = True  # whether the file ends with a complete line, and not where an interrupt cut it
         try:
             self._known = {} if not path.exists() else self._read()
         except OSError as error:
@@ -61,12 +61,12 @@ class Journal:
             ) from error
 
     def recall(self, clip: Clip) -> Observed | None:
-        """What was seen of a clip; None where it is not finished."""
+        """The observations of a clip; None where it is not finished."""
         source = _source(clip)
         return None if source is None else self._known.get(_digest([clip.name, clip.lead_in, source]))
 
     def note(self, clip: Clip, observed: Observed) -> None:
-        """Keep a clip that is finished; errors are tried again.
+        """Add a finished clip; clips with errors run again.
 
         Raises:
             OutputError: It cannot be written.
@@ -100,7 +100,7 @@ class Journal:
                     if entry["run"] == self._run:
                         known[str(entry["clip"])] = _observed(entry, self._stride)
                 except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-                    continue  # the line that an interrupt cut short
+                    continue  # the line that an interrupt cut
         return known
 
 
@@ -116,7 +116,7 @@ def _observed(entry: dict[str, Any], stride: int) -> Observed:
     if instructions is None or len(instructions) not in (0, len(outputs)):
         raise ValueError("not as many counts as outputs")
     heard = _features(entry["features"])
-    right = heard is None or not heard.result.mismatches  # a front-end of another step makes other numbers of slices
+    right = heard is None or not heard.result.mismatches  # a front-end with another step gives another number of slices
     if right and len(outputs) != slices // stride:
         raise ValueError("not as many outputs as frames")
     if right and golden is not None and len(golden) != len(outputs):
@@ -180,7 +180,7 @@ def _identity(setup: Setup, info: TargetInfo) -> list[object]:
 
 
 def _source(clip: Clip) -> list[object] | None:
-    """Where a clip comes from, and whether it is as it was; None for arrays, which leave no trace."""
+    """The origin of a clip, in a form that shows changes; None for arrays, which have no origin."""
     if isinstance(clip, AudioClip):
         return _file(clip.path)
     if isinstance(clip, StoredClip):

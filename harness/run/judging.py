@@ -1,4 +1,4 @@
-"""The verdict over one clip: outputs, detections, number of inferences and arena, each against what is expected.
+"""The verdict for a clip: outputs, detections, number of inferences and arena, each compared with its expectation.
 
 Arithmetic only: nothing runs here.
 """
@@ -22,7 +22,7 @@ from mww.esphome.detection import Detection, DeviceDetection, Recording, Vad
 from mww.esphome.model import Model
 
 ExpectedOfDevice = Callable[[ClipResult], tuple[Detection, ...]]
-"""What ESPHome's rule, without a VAD, makes of a clip's outputs."""
+"""The detections of ESPHome's rule, without a VAD, for a clip's outputs."""
 
 Outputs = npt.NDArray[np.uint8]
 
@@ -30,7 +30,7 @@ Outputs = npt.NDArray[np.uint8]
 def plain_problems(
     arena: ArenaResult | None, clips: Sequence[ClipResult], expected: ExpectedOfDevice
 ) -> tuple[Problem, ...]:
-    """Everything that is wrong besides outputs."""
+    """All problems other than outputs."""
     result = (_arena(arena), _detection(clips, expected), _count(clips))
     return tuple(problem for problem in result if problem is not None)
 
@@ -39,11 +39,11 @@ def _arena(arena: ArenaResult | None) -> Problem | None:
     if arena is None or arena.fits is not False:
         return None
     message = (
-        f"the model takes {arena.used} bytes of arena, of {arena.size} allocated; its manifest says {arena.manifest}"
+        f"the model uses {arena.used} bytes of arena, of {arena.size} allocated; its manifest says {arena.manifest}"
     )
     if arena.predicted is not None and arena.predicted != arena.used:
         message += f", and {arena.predicted} are predicted for this chip"
-    return Problem("arena", (), None, message, "mww arena tells what each chip needs, and from what")
+    return Problem("arena", (), None, message, "mww arena shows what each chip needs, and why")
 
 
 def _detection(clips: Sequence[ClipResult], expected: ExpectedOfDevice) -> Problem | None:
@@ -58,7 +58,7 @@ def _detection(clips: Sequence[ClipResult], expected: ExpectedOfDevice) -> Probl
     reported = clip.device_detections or ()
     first = min((item.inference for item in {*reported} ^ {*rule}), default=None)
     message = f"the target's own rule detects {_places(reported)}; ESPHome's on the same outputs {_places(rule)}"
-    hint = "look at the detection rule in the firmware: cutoff byte, window, and the 100 slices before it listens"
+    hint = "check the detection rule in the firmware: cutoff byte, window, and the 100 slices before it listens"
     return Problem("detection", tuple(clip.name for clip, _ in wrong), first, message, hint)
 
 
@@ -67,12 +67,12 @@ def _count(clips: Sequence[ClipResult]) -> Problem | None:
     if not wrong:
         return None
     message = f"the target made {wrong[0].device_inferences} inferences of {wrong[0].inferences} frames"
-    hint = "frames reach the model twice, or not at all: look at how the firmware handles a request that comes again"
+    hint = "frames reach the model twice, or not at all: check how the firmware handles a repeated request"
     return Problem("count", tuple(clip.name for clip in wrong), None, message, hint)
 
 
 def miscounted(counted: int | None, outputs: int) -> bool:
-    """Whether a target counts another number of inferences than outputs came."""
+    """Whether a target's count of inferences differs from the number of outputs."""
     return counted is not None and counted != outputs
 
 
@@ -86,14 +86,14 @@ def _places(detections: Sequence[Detection]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """All that was seen of a clip.
+    """All observations of a clip.
 
     Attributes:
-        streamed: What the clip was, and why it ended early.
+        streamed: Facts about the clip, and why it ended early.
         outputs: uint8 `[n]` of the target.
         microseconds: uint32 `[n]`; empty where no chip measured them.
         instructions: uint32 `[n]`; empty where they were not counted.
-        device_inferences: What the target itself counted; None where it does not.
+        device_inferences: The number that the target itself counted; None where it does not.
         device_detections: What the target's own rule found; None without one.
         golden: uint8 `[n]`; None where nothing is compared.
         after: The clip that the target ran just before, since it loaded the model; None where that is not known.
@@ -117,7 +117,7 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """What clips are judged by: the model's rule and the VAD's, the largest difference that passes, allowances."""
+    """The criteria for clips: the rules of the model and the VAD, the tolerance, the allowances."""
 
     model: Model
     vad: Model | None
@@ -125,8 +125,8 @@ class Judge:
     allows: Callable[[ClipResult], bool] = lambda clip: False
 
     def judge(self, clip: Clip, observed: Observed) -> ClipResult:
-        """Judge what was seen of a clip; a clip that ended early says how far it came and nothing else."""
-        result, outputs = _as_far_as_it_came(clip, observed), observed.outputs
+        """Judge the observations of a clip; a clip that ended early only reports how far it got."""
+        result, outputs = _partial_result(clip, observed), observed.outputs
         if result.error is not None:
             return result
         gate = self.gate(observed)
@@ -152,15 +152,15 @@ class Judge:
         return replace(result, status="fail") if wrong else result
 
     def _allow(self, result: ClipResult) -> ClipResult:
-        """Let a clip pass whose mismatches were accepted."""
+        """Let a clip pass if an allowance accepts its mismatches."""
         return replace(result, status="pass", allowed=True) if result.mismatches and self.allows(result) else result
 
     def expected_of_device(self, result: ClipResult, lead_in: float) -> tuple[Detection, ...]:
-        """What ESPHome's rule makes of the target's own outputs without a VAD, which no target has."""
+        """The detections of ESPHome's rule for the target's own outputs, without a VAD, which no target has."""
         return self._detections(lead_in, result.trace.outputs, None)
 
     def _device_detections(self, clip: Clip, observed: Observed) -> tuple[Detection, ...] | None:
-        """What the target's own rule detected, in the words of the host's rule."""
+        """The detections of the target's own rule, in the form of the host's rule."""
         if observed.device_detections is None:
             return None
         return tuple(
@@ -185,7 +185,7 @@ class Judge:
         return tuple(results)
 
     def gate(self, observed: Observed) -> Vad | None:
-        """The VAD that gates a clip; None without one."""
+        """The VAD that gates a clip; None without a VAD."""
         model, outputs = self.vad, observed.vad
         if model is None or outputs is None:
             return None
@@ -193,19 +193,19 @@ class Judge:
 
 
 def nothing_but(error: MwwError) -> Observed:
-    """What is seen of a clip that was never begun."""
+    """The observations of a clip that never started."""
     return Observed(Streamed(0, "", error), np.empty(0, np.uint8), np.empty(0, np.uint32), None, None, None, None)
 
 
 def with_golden(recorded: Golden, name: str, observed: Observed) -> Observed:
-    """What was seen of a clip elsewhere, with the golden that is here."""
+    """The observations of a clip from another process, with the golden of this process."""
     try:
         return replace(observed, golden=recorded.outputs(name))
     except MwwError as error:
         return nothing_but(error)
 
 
-def _as_far_as_it_came(clip: Clip, observed: Observed) -> ClipResult:
+def _partial_result(clip: Clip, observed: Observed) -> ClipResult:
     error, microseconds = observed.streamed.error, observed.microseconds
     return ClipResult(
         name=clip.name,
@@ -237,7 +237,7 @@ def _compare(
     result: ClipResult, golden: Outputs, golden_detections: tuple[Detection, ...], tolerance: int
 ) -> ClipResult:
     outputs = result.trace.outputs
-    both = min(len(outputs), len(golden))  # another number of slices where a front-end has another step
+    both = min(len(outputs), len(golden))  # the number of slices differs where a front-end has another step
     difference = np.abs(outputs[:both].astype(np.int16) - golden[:both])
     wrong = np.flatnonzero(difference > tolerance)
     mismatches = len(wrong) + len(outputs) + len(golden) - 2 * both

@@ -1,8 +1,8 @@
 """The options of a run, each written once.
 
-A field of `RunOptions` is the keyword of `harness.check.check`, and by what it says about itself also the option of
-`mww run` (made by `harness.cli.run_options`) and the row of docs/reference/run-options.md (made by
-`tools.run_options`). So an option is added here, and where it has its effect.
+A field of `RunOptions` is the keyword of `harness.check.check`, and with its metadata also the option of `mww run`
+(made by `harness.cli.run_options`) and the row of docs/reference/run-options.md (made by `tools.run_options`). So an
+option is added here, and where it has its effect.
 
 What only the command line has (which files to write, how to say where clips are) is in `harness.cli.run`.
 """
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 _KEY: Final = "option"
 
 Source: TypeAlias = Literal["features", "audio"]
-"""What a target is sent."""
+"""The input of a target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """What a field of `RunOptions` says about itself.
+    """The metadata of a field of `RunOptions`.
 
     Attributes:
-        meaning: One sentence, for the reference page and `--help`.
+        meaning: A sentence for the reference page and `--help`.
         flag: The option of `mww run`; None where the command line does not have it.
-        default: What an open value means, in words; None where the default itself says it.
+        default: The meaning of a missing value, in words; None where the default itself shows it.
         metavar: How `--help` names the value.
         choices: All values there are; empty where they are not a list.
         low: The smallest number.
@@ -67,13 +67,13 @@ class Option:
 
 
 def _says(meaning: str, flag: str | None = None, **more: Any) -> Mapping[str, Option]:
-    """What a field says about itself."""
+    """The metadata of a field."""
     return {_KEY: Option(meaning=meaning, flag=flag, **more)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """How to run, the same for each model. What a field means is in its metadata."""
+    """How to run, the same for each model. The metadata of a field gives its meaning."""
 
     target: str = field(
         default=DEFAULT_TARGET,
@@ -86,7 +86,7 @@ class RunOptions:
     more_targets: tuple[str, ...] = field(
         default=(),
         metadata=_says(
-            "Other boards of the same kind, which share the clips; a board that fails is not used any more."
+            "Other boards of the same kind, which share the clips; a board that fails is left out from then on."
         ),
     )
     engine: str | None = field(
@@ -100,7 +100,7 @@ class RunOptions:
         metadata=_says("The chip.", "--chip", choices=CHIP_NAMES, default="the target's own, or its default"),
     )
     baud: int | None = field(
-        default=None, metadata=_says("Of a board's serial port.", "--baud", low=1, default=str(DEFAULT_BAUD))
+        default=None, metadata=_says("Baud rate of a board's serial port.", "--baud", low=1, default=str(DEFAULT_BAUD))
     )
     flash: bool = field(
         default=True,
@@ -108,14 +108,12 @@ class RunOptions:
     )
     faults: tuple[str, ...] = field(
         default=(),
-        metadata=_says(
-            "What goes wrong on the virtual board; see mww virtual.", "--fault", metavar="SPEC", repeats=True
-        ),
+        metadata=_says("A fault of the virtual board; see mww virtual.", "--fault", metavar="SPEC", repeats=True),
     )
     timeout: float | None = field(
         default=None,
         metadata=_says(
-            "Longest time from a request to a board to its answer, even if the board sends other data.",
+            "Longest time from a request to a board's answer, even if the board sends other data.",
             "--timeout",
             metavar="SECONDS",
             is_number=True,
@@ -127,7 +125,7 @@ class RunOptions:
     misalignment: int = field(
         default=0,
         metadata=_says(
-            "A board opens a copy of the model that begins so many bytes past a multiple of 16.",
+            "A board opens a copy of the model that begins this many bytes after a multiple of 16.",
             "--misalignment",
             metavar="BYTES",
             low=0,
@@ -147,7 +145,7 @@ class RunOptions:
     source: Source = field(
         default="features",
         metadata=_says(
-            "What a board is sent: this computer's features, or the sound, for its own front-end.",
+            "The board's input: this computer's features, or the sound, for the board's own front-end.",
             "--from",
             choices=("features", "audio"),
         ),
@@ -159,7 +157,7 @@ class RunOptions:
             "--tolerance",
             low=0,
             high=255,
-            default="0, or 1 for an engine that is not the device's",
+            default="0, or 1 for an engine other than the device's",
         ),
     )
     lead_in: float = field(
@@ -189,13 +187,13 @@ class RunOptions:
             "--labels",
             metavar="FILE.csv",
             is_path=True,
-            default="by folders named positive and negative",
+            default="folders named positive and negative",
         ),
     )
     min_recall: float | None = field(
         default=None,
         metadata=_says(
-            "Least share of the positive clips that must be detected, else the run fails.",
+            "Smallest share of positive clips that must be detected, else the run fails.",
             "--min-recall",
             metavar="R",
             is_number=True,
@@ -216,11 +214,12 @@ class RunOptions:
         ),
     )
     jobs: int = field(
-        default=1, metadata=_says("Clips at a time, where several of the target can be open.", "--jobs", low=1)
+        default=1,
+        metadata=_says("Number of clips at a time, for targets that can be open several times.", "--jobs", low=1),
     )
     cluster: str | None = field(
         default=None,
-        metadata=_says("Spread clips over a Dask scheduler's workers, or local:N.", "--cluster", metavar="ADDRESS"),
+        metadata=_says("Distribute clips over a Dask scheduler's workers, or local:N.", "--cluster", metavar="ADDRESS"),
     )
     allowances: AllowanceFile | Path | str | None = field(
         default=None,
@@ -235,7 +234,7 @@ class RunOptions:
     bisect: bool | None = field(
         default=None,
         metadata=_says(
-            "Look for a wrong operator.", "--bisect/--no-bisect", is_choice=True, default="on a virtual board"
+            "Search for a wrong operator.", "--bisect/--no-bisect", is_choice=True, default="on a virtual board"
         ),
     )
     profile: bool = field(
@@ -247,13 +246,11 @@ class RunOptions:
     )
     unfinished: Path | None = field(
         default=None,
-        metadata=_says(
-            "The file that keeps finished clips; clips that it holds already are not run again (mww run --resume)."
-        ),
+        metadata=_says("The file that keeps finished clips; clips in it do not run again (mww run --resume)."),
     )
 
     def names(self, clips: int, lost: Collection[str]) -> list[str]:
-        """The targets to open for so many clips; without those that are lost, where there are others."""
+        """The targets to open for a number of clips; without lost targets while others remain."""
         if not self.more_targets:
             return [self.target] * min(self.jobs, clips)
         names = [self.target, *self.more_targets]
@@ -261,7 +258,7 @@ class RunOptions:
 
     @property
     def target_options(self) -> TargetOptions:
-        """What the target needs to know."""
+        """The options of the target."""
         return TargetOptions(
             engine=self.engine,
             chip=self.chip,
@@ -275,7 +272,7 @@ class RunOptions:
 
     @property
     def chosen_engine(self) -> EngineSpec | None:
-        """The interpreter that the target runs, where that is the user's choice; None for other targets."""
+        """The target's interpreter, where the user chooses it; None for other targets."""
         return engine_spec(self.engine or default_engine()) if target_spec(self.target).takes_engine else None
 
     @property

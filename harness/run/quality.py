@@ -17,7 +17,7 @@ from mww.core.errors import UsageError
 def evaluate_clips(
     judge: Judge, clips: Sequence[Clip], seen: Sequence[Observed], labels: Mapping[str, Label]
 ) -> Evaluation | None:
-    """Recall and false accepts over the labelled clips that were carried out."""
+    """Recall and false accepts over the labelled clips that ran."""
     model = judge.model
     labelled = [
         LabelledOutputs(
@@ -36,10 +36,10 @@ def evaluate_clips(
 
 
 def check_gate(options: RunOptions, kinds: Collection[LabelKind]) -> None:
-    """Refuse a limit that no clip can meet or miss.
+    """Refuse a limit without clips to judge.
 
     Raises:
-        UsageError: A limit of recall without clips with the word, or of false accepts without clips without it.
+        UsageError: A limit of recall without positive clips, or of false accepts without negative clips.
     """
     limits = (
         ("--min-recall", options.min_recall),
@@ -54,7 +54,7 @@ def check_gate(options: RunOptions, kinds: Collection[LabelKind]) -> None:
 
 
 def quality_problems(options: RunOptions, evaluation: Evaluation | None) -> tuple[Problem, ...]:
-    """A problem for each limit that the run does not keep."""
+    """A problem for each limit that the run does not meet."""
     if evaluation is None:
         return ()
     recall, accepts = evaluation.at.recall, evaluation.at.false_accepts

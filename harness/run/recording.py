@@ -1,4 +1,4 @@
-"""Recording a golden: clips through the device's runtime on this computer, with the features that went in."""
+"""Records a golden: features of clips, and the outputs of the device's runtime on this computer."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from mww.esphome.model import Model
 
 @dataclass(frozen=True, slots=True)
 class RecordedSummary:
-    """One clip of a golden, without its arrays.
+    """A clip of a golden, without its arrays.
 
     Attributes:
         name: The clip's.
-        slices: Of its features.
-        inferences: Whole frames among them.
-        outputs_sha256: Of the uint8 outputs.
-        changed: Outputs that differ from those in the golden that is replaced; None where it has no such clip, of
-            that length.
+        slices: Number of slices of its features.
+        inferences: Number of whole frames.
+        outputs_sha256: sha256 of the uint8 outputs.
+        changed: Outputs that differ from those in the golden that is replaced; None where it has no such clip, of that
+            length.
     """
 
     name: str
@@ -44,7 +44,7 @@ class RecordedSummary:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """A golden that was written."""
+    """The result of a recording."""
 
     path: Path
     provenance: Provenance
@@ -59,12 +59,12 @@ def record(
     lead_in: float = 0.0,
     progress: Progress = no_progress,
 ) -> Recorded:
-    """Write the golden of a model over clips: each exactly as if it were alone.
+    """Write the golden of a model for clips: each clip runs from the initial state.
 
     Args:
-        model: What is recorded.
-        clips: As for `harness.check.check`; a golden's features are recorded anew.
-        output: Where to; a file that is there is replaced.
+        model: The model to record.
+        clips: As for `harness.check.check`; a golden's features are recorded again.
+        output: The file to write; an existing file is replaced.
         lead_in: Seconds of digital silence in front of each WAV.
         progress: Called with the model's name, clips done and clips in all.
 
@@ -102,7 +102,7 @@ def record(
 
 
 def _open_replaced(output: Path, stack: ExitStack) -> Golden | None:
-    """The golden that is about to be replaced; None where it cannot be read."""
+    """The existing golden, which will be replaced; None where it cannot be read."""
     if not output.exists():
         return None
     try:

@@ -1,7 +1,6 @@
 """The result of a run, as data: `harness.check` makes it, `harness.report` writes it, `mww compare-runs` reads it.
 
-The names and their meaning are those of `docs/reference/run.schema.json`; what is here and not there stands beside
-run.json in the report.
+Names and meanings are those of `docs/reference/run.schema.json`; additional fields go into other files of the report.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ SCHEMA: Final = "mww.run/1"
 SET_SCHEMA: Final = "mww.run-set/1"
 
 Verdict = Literal["pass", "fail", "error"]
-"""`fail`: the model or the device is wrong; `error`: it could not be carried out."""
+"""`fail`: the model or the device is wrong; `error`: the run was not possible."""
 VERDICTS: Final[tuple[str, ...]] = get_args(Verdict)
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """One output byte that is not the golden one; `inference` counts from 0."""
+    """An output byte that differs from the golden; `inference` counts from 0."""
 
     inference: int
     expected: int
@@ -41,7 +40,7 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """What an inference takes, over all of a clip: in microseconds, as the chip measured them, or in instructions."""
+    """The cost of an inference over a clip: in microseconds, as the chip measured them, or in instructions."""
 
     p50: int
     p95: int
@@ -51,7 +50,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """Every output of a clip, as far as it came.
+    """Every output of a clip, as far as it ran.
 
     Attributes:
         outputs: uint8 `[n]` of the target.
@@ -69,7 +68,7 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class VadSource:
-    """The VAD model that gates detections, and the engine that runs it: on this machine, whatever the target is."""
+    """The VAD model that gates detections, and its engine, which always runs on this machine."""
 
     model: str
     model_sha256: str
@@ -78,13 +77,13 @@ class VadSource:
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """One clip: what `docs/reference/run.schema.json` says of each, and its trace.
+    """The result of a clip, as in `docs/reference/run.schema.json`, and its trace.
 
-    `outputs_sha256` and `frames_sha256` (of the int8 slices) are None where the clip could not be carried out;
-    `allowed` says that an allowance takes the mismatches. `input` is what came in, None where nothing did;
-    `features` compares those that the target's own front-end made, where it was sent sound. `highest_average` is the
-    highest average of a sliding window that ESPHome checks, a byte, by integer division; `instructions` are those that
-    an emulated processor executed.
+    `outputs_sha256` and `frames_sha256` (of the int8 slices) are None where the clip ended in an error; `allowed` says
+    that an allowance accepts the mismatches. `input` describes its input, None without input; `features` compares those
+    that the target's own front-end made, where it was sent sound. `highest_average` is the highest average of a sliding
+    window that ESPHome checks, a byte, by integer division; `instructions` are those that an emulated processor
+    executed.
     """
 
     name: str
@@ -117,8 +116,8 @@ class ArenaResult:
     """The tensor arena, in bytes.
 
     Attributes:
-        used: By the model, on the target.
-        size: What was allocated for it.
+        used: Used by the model, on the target.
+        size: The allocated size.
         source: Whether a chip measured `used`.
         manifest: `tensor_arena_size`; None for a bare model.
         fits: Whether ESPHome can load the model with the manifest's size; None for a bare model.
@@ -135,7 +134,7 @@ class ArenaResult:
 
 @dataclass(frozen=True, slots=True)
 class GoldenSource:
-    """Where the golden outputs came from: a recorded file, with its sha256, or an engine on the spot."""
+    """The origin of the golden outputs: a recorded file, with its sha256, or an engine during the run."""
 
     origin: Literal["file", "worker"]
     engine: str
@@ -146,23 +145,23 @@ class GoldenSource:
 ProblemCode = Literal[
     "frontend", "reset", "slice-order", "output", "rounding", "arithmetic", "detection", "count", "arena", "quality"
 ]
-"""What a run can name. `frontend`: the target's own makes other features of the same sound; `reset`: state outlives a
-reset; `slice-order`: slices reach the model in another order;
-`output`: an output was damaged behind the model; `rounding`: outputs differ by 1 alone; `arithmetic`: an operator
-computes something else; `detection`: the target's rule is not ESPHome's; `count`: it made more or fewer inferences than
-it was asked for; `arena`: the manifest's arena is too small; `quality`: recall or
-false accepts miss what was asked for."""
+"""The causes that a run can name. `frontend`: the target's front-end gives different features for the same sound;
+`reset`: state survives a reset; `slice-order`: slices reach the model in another order; `output`: an output was damaged
+after the model; `rounding`: outputs differ by 1 only; `arithmetic`: an operator computes something else; `detection`:
+the target's rule is not ESPHome's; `count`: it made more or fewer inferences than it was asked for; `arena`: the
+manifest's arena is too small; `quality`: recall or false accepts miss what was asked for.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A reason why a run fails, by name.
+    """A reason why a run fails.
 
     Attributes:
         code: Stable, for scripts.
-        clips: That it is behind; empty where it is not about clips.
-        inference: The first that shows it in the first of them; None where none does.
-        message: In a sentence.
+        clips: The affected clips; empty where it is not about clips.
+        inference: The first affected inference of the first of them; None without one.
+        message: The problem, in a sentence.
         hint: What to do.
     """
 
@@ -175,7 +174,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class AllowanceAccount:
-    """The file of allowances that a run read: its path and sha256, and what became of those for its model and chip."""
+    """The file of allowances of a run: its path and sha256, and the effects of those for its model and chip."""
 
     file: str
     sha256: str
@@ -184,7 +183,7 @@ class AllowanceAccount:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """One model on one target.
+    """The result of a model on a target.
 
     Attributes:
         verdict: `error` if any clip is, else `fail` if any differs by more than the tolerance or the arena is too

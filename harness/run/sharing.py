@@ -1,4 +1,4 @@
-"""Clips shared among benches: each takes the next when it is free; the clips of a bench whose board is gone go on."""
+"""Distributes clips over benches: a free bench takes the next clip; clips of a lost board go to other benches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mww.core.errors import MwwError
 
 
 class Runner(Protocol):
-    """What runs clips: a bench here or elsewhere."""
+    """Runs clips: a bench in this or another process."""
 
     target: str
 
@@ -31,7 +31,7 @@ class Runner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A bench whose board was gone for good: the target's name, the clip that it was at, and what was wrong."""
+    """A bench whose board is lost: the target's name, its last clip, and the error."""
 
     target: str
     clip: str
@@ -41,13 +41,13 @@ class Loss:
 ShareClips: TypeAlias = Callable[
     [Sequence[Bench], Sequence[Clip], Callable[[Clip, Observed], None]], tuple[list[Observed], list[Loss]]
 ]
-"""What maps clips to what is seen of them: `run_clips` on this machine, or a cluster."""
+"""Maps clips to their observations: `run_clips` on this machine, or a cluster."""
 
 
 def run_clips(
     benches: Sequence[Runner], clips: Sequence[Clip], finished: Callable[[Clip, Observed], None]
 ) -> tuple[list[Observed], list[Loss]]:
-    """Run clips on as many benches as there are, and return what was seen, in the clips' order, and what was lost.
+    """Run clips on all benches, and return the observations, in the clips' order, and the lost benches.
 
     `finished` is called for each clip as it ends, by one thread at a time.
     """
@@ -66,7 +66,7 @@ def run_clips(
 
 
 class _Queue:
-    """The clips that wait, those that run, and those that have ended; for as many threads as there are benches."""
+    """The waiting, running and finished clips, for one thread for each bench."""
 
     def __init__(self, clips: Sequence[Clip], finished: Callable[[Clip, Observed], None], benches: int) -> None:
         self._clips, self._finished, self._benches = clips, finished, benches
@@ -79,13 +79,13 @@ class _Queue:
         self.losses: list[Loss] = []
 
     def stop(self) -> None:
-        """Have every thread end as soon as it can."""
+        """Let every thread end as soon as it can."""
         self._stopped.set()
         with self._change:
             self._change.notify_all()
 
     def work(self, bench: Runner) -> None:
-        """Run clips until the queue is empty, or the bench's board is gone and others are there."""
+        """Run clips until the queue is empty, or the bench's board is lost while others remain."""
         while (index := self._take()) is not None:
             try:
                 observed = bench.run(self._clips[index], self._stopped.is_set)
@@ -97,14 +97,14 @@ class _Queue:
                 raise
 
     def results(self) -> list[Observed]:
-        """What was seen of each clip; of those that no bench was left for, why."""
+        """The observations of each clip; for clips without a remaining bench, the error."""
         for index in self._waiting:
             self._seen[index] = nothing_but(self.losses[-1].error)
             self._finished(self._clips[index], self._seen[index])
         return [self._seen[index] for index in range(len(self._clips))]
 
     def _take(self) -> int | None:
-        """The next clip; with none left it waits, as long as a running clip may come back."""
+        """The next clip; with an empty queue it waits while a running clip may return to it."""
         with self._change:
             while not self._waiting and self._running and not self._stopped.is_set():
                 self._change.wait()
@@ -114,11 +114,11 @@ class _Queue:
             return self._waiting.popleft()
 
     def _settle(self, index: int, observed: Observed, lost: str | None) -> bool:
-        """Note a clip that has ended, or pass it on, once, where a board was lost to it; whether the bench is lost."""
+        """Note a finished clip, or queue it once more where its board was lost; returns whether it was lost."""
         with self._change:
             self._running -= 1
             self._change.notify_all()
-            if self._stopped.is_set():  # what was stopped in the middle is not a clip that ended
+            if self._stopped.is_set():  # a clip that was stopped is not a finished clip
                 return True
             error = observed.streamed.error
             if lost is not None and error is not None:

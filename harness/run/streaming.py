@@ -1,4 +1,4 @@
-"""One clip streamed through one or more targets at once, block by block."""
+"""Streams a clip through one or more targets at once, block by block."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from mww.esphome.frontend import Slices
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """What a clip was, and why it ended early where it did; `input` is None where nothing of it was read."""
+    """Facts about a streamed clip, and why it ended early; `input` is None where nothing was read."""
 
     slices: int
     frames_sha256: str
@@ -32,14 +32,14 @@ class Streamed:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Slices, and with them the sound that completes them where the clip is streamed as sound."""
+    """Slices, and the sound that completes them if the clip is streamed as sound."""
 
     slices: Slices
     samples: bytes = b""
 
 
 class Feed:
-    """A target with a loaded model, fed slices in blocks of any length; it infers whole frames of them."""
+    """A target with a loaded model that takes slices in blocks of any length, and infers whole frames."""
 
     def __init__(self, target: Target, stride: int) -> None:
         self.target = target
@@ -57,32 +57,32 @@ class Feed:
 
     @property
     def microseconds(self) -> npt.NDArray[np.uint32]:
-        """How long each took on the chip, uint32 `[n]`; empty where the target does not tell."""
+        """Microseconds of each on the chip, uint32 `[n]`; empty where the target does not measure them."""
         return np.concatenate([np.empty(0, np.uint32), *self._microseconds])
 
     @property
     def instructions(self) -> npt.NDArray[np.uint32]:
-        """How many each took, uint32 `[n]`; empty where the target does not count them."""
+        """Instructions of each, uint32 `[n]`; empty where the target does not count them."""
         return np.concatenate([np.empty(0, np.uint32), *self._instructions])
 
     @property
     def detections(self) -> tuple[DeviceDetection, ...] | None:
-        """What the target's own rule found since `start`; None without one, or nothing was inferred."""
+        """The detections of the target's own rule since `start`; None without a rule or an inference."""
         return self._detections
 
     @property
     def features(self) -> HeardFeatures | None:
-        """How the target's own features compare with this computer's; None where it was given these."""
+        """The comparison of the target's own features with this computer's; None for a target without own features."""
         return None
 
     def start(self) -> None:
-        """Begin a clip, in the model's initial state."""
+        """Start a clip, in the model's initial state."""
         self._rest, self._outputs, self._detections = self._rest[:0], [], None
         self._microseconds, self._instructions = [], []
         self._begin()
 
     def push(self, block: Block) -> None:
-        """Infer every frame that `block` completes; slices beyond the last whole one wait for the next."""
+        """Infer every frame that `block` completes; slices after the last whole frame wait for the next block."""
         slices = np.concatenate([self._rest, block.slices]) if len(self._rest) else block.slices
         whole = len(slices) - len(slices) % self._stride
         self._rest = slices[whole:]
@@ -103,7 +103,7 @@ class Feed:
 
 
 class SoundFeed(Feed):
-    """A target that hears the sound itself; what its front-end makes of it is compared with the block's slices."""
+    """A target that takes the sound itself; the features of its front-end are compared with the block's slices."""
 
     def __init__(self, target: Target, stride: int) -> None:
         super().__init__(target, stride)
@@ -115,7 +115,7 @@ class SoundFeed(Feed):
         return self._comparison.result()
 
     def push(self, block: Block) -> None:
-        """Have the target hear the block's samples."""
+        """Send the block's samples to the target."""
         heard = self.target.hear(block.samples)
         self._comparison.add(block.slices, heard.features)
         self._keep(heard.inference)
@@ -128,7 +128,7 @@ class SoundFeed(Feed):
 def stream(clip: Clip, feeds: Sequence[Feed], reader: Executor, stopped: Callable[[], bool]) -> Streamed:
     """Stream a clip through every feed, from their initial states, reading it once, a block ahead in `reader`.
 
-    A failure ends the clip and is in the result; the feeds keep the outputs that had come. `stopped` ends it too.
+    A failure ends the clip and is in the result; the feeds keep their outputs so far. `stopped` ends it too.
     """
     slices, digest, meter = 0, hashlib.sha256(), InputMeter()
     try:
@@ -161,16 +161,16 @@ def first_slices(clip: Clip, count: int) -> Slices:
 
 
 def _blocks(clip: Clip, meter: InputMeter, feeds: Sequence[Feed]) -> Iterator[Block]:
-    """A clip's blocks, with their sound where a feed wants it."""
+    """A clip's blocks, with their sound where a feed needs it."""
     if isinstance(clip, AudioClip) and any(isinstance(feed, SoundFeed) for feed in feeds):
         return (Block(slices, samples) for samples, slices in meter.sound(clip))
     return map(Block, meter.blocks(clip))
 
 
 def _ahead(blocks: Iterator[Block], reader: Executor) -> Iterator[Block]:
-    """Read the next block while the last one is inferred: the front-end costs nearly as much as a model does.
+    """Read the next block while the last block is inferred: the front-end takes nearly as long as a model.
 
-    The first one is read at once: most clips have no other.
+    The first block is read directly: most clips have only one.
     """
     block = next(blocks, None)
     while block is not None:

@@ -1,6 +1,6 @@
 """The summary of a run: every clip judged, the causes of failures, and the verdict.
 
-To these belong warnings about outputs that explain a silent model, the arena, and the environment.
+It also contains the arena, the environment, and warnings about outputs that may explain a silent model.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from mww.verification.rules import Subject
 
 
 def judge_arena(model: Model, info: TargetInfo, use: ArenaUse) -> ArenaResult:
-    """Hold a target's arena against the manifest and the prediction for its chip and the versions that it says.
+    """Compare a target's arena with the manifest and with the prediction for its chip and reported versions.
 
-    A measured use fits where it and what was allocated for it are within the manifest's size; a predicted one where
-    the predicted minimum is too.
+    A measured arena fits if use and allocation are within the manifest's size; a predicted arena if the predicted
+    minimum is also.
     """
     try:
         runtime = runtime_among(info.versions) or DEFAULT_RUNTIME
@@ -58,19 +58,19 @@ def judge_arena(model: Model, info: TargetInfo, use: ArenaUse) -> ArenaResult:
 
 
 def warnings_for(model: Model, arena: ArenaResult | None, clips: Sequence[ClipResult]) -> tuple[str, ...]:
-    """What people should know that the verdict does not say; each with what to do about it."""
+    """Warnings beside the verdict, each with a remedy."""
     results = list(model.manifest_problems)
     carried_out = [clip for clip in clips if clip.status != "error"]
     earliest = (MIN_SLICES_BEFORE_DETECTION // model.stride + 1) * model.stride
     short = [clip.name for clip in carried_out if clip.slices < earliest]
     if short:
         results.append(
-            f"{_listed(short)} too short to detect anything: ESPHome never does in the first second; "
+            f"{_listed(short)} too short for a detection: ESPHome detects nothing in the first second; "
             "--lead-in 1 puts a second of silence in front"
         )
     if arena is not None and arena.fits is False:
         results.append(
-            f"the manifest's tensor_arena_size of {arena.manifest} is too small; mww arena says what is needed"
+            f"the manifest's tensor_arena_size of {arena.manifest} is too small; mww arena shows the needed size"
         )
     if arena is not None and arena.predicted is not None and arena.used != arena.predicted:
         results.append(
@@ -100,14 +100,14 @@ def _listed(names: Sequence[str]) -> str:
 
 
 _CAUSES: Final = ("silence",)
-"""What in the input makes any model's output constant."""
+"""Warnings about the input that make any model's output constant."""
 
 
 def with_warnings(model: Model, clips: Sequence[ClipResult], positive: Collection[str]) -> tuple[ClipResult, ...]:
-    """The results with what came in and what came out that is suspicious; `positive` are the clips with the word.
+    """The results with warnings about input and outputs; `positive` are the clips with the word.
 
-    A good model gives 0 all through many a clip without the word. So a constant 0 is only suspicious where the model
-    can give nothing else, or where the word is in the clip; and any constant only where all clips agree.
+    A good model may give 0 throughout a clip without the word. So a constant 0 is only suspicious where the model
+    cannot give another output, or where the clip contains the word; and any constant only where all clips agree.
     """
     long_enough = [clip for clip in clips if clip.status != "error" and _is_long_enough(model, clip)]
     values = {value for clip in long_enough for value in (clip.trace.outputs.min(), clip.trace.outputs.max())}
@@ -134,20 +134,20 @@ def _of_outputs(model: Model, clip: ClipResult, constant: int | None) -> list[Cl
         return []
     warnings = []
     if constant is not None:
-        message = f"every output is {constant}, whatever is heard: the model is broken, mww verify may show where"
+        message = f"every output is {constant} for any input: the model is broken, mww verify may show where"
         warnings.append(ClipWarning("constant-output", message))
     lowest = int(clip.trace.outputs.min())
     if lowest >= model.cutoff_byte:
         message = (
             f"no output is below the cutoff's {model.cutoff_byte} (the lowest is {lowest}): ESPHome begins to listen "
-            f"only after {MIN_SLICES_BEFORE_DETECTION} slices below it, so that it never wakes"
+            f"only after {MIN_SLICES_BEFORE_DETECTION} slices below it, so it never wakes"
         )
         warnings.append(ClipWarning("never-below-cutoff", message))
     return warnings
 
 
 def summarize(execution: Execution, options: RunOptions) -> RunResult:
-    """Judge a run. Clips whose outputs are wrong are run again, to find out why."""
+    """Judge a run. Clips with wrong outputs run again, to find the cause."""
     inputs, info, observed = execution.inputs, execution.info, execution.observed
     model, vad, allowances = inputs.setup.model, inputs.setup.vad, inputs.allowances
     judge = Judge(model, vad, inputs.tolerance, allowing(allowances, model, info))
@@ -194,7 +194,7 @@ def _problems(
     arena: ArenaResult | None,
     carried_out: Sequence[tuple[Clip, Observed, ClipResult]],
 ) -> tuple[Problem, ...]:
-    """Everything that is wrong, by name; clips whose outputs are wrong are run again to say why."""
+    """All problems; clips with wrong outputs run again to find the cause."""
     lead_ins = {clip.name: clip.lead_in for clip, _, _ in carried_out}
     results = [result for _, _, result in carried_out]
     plain = plain_problems(arena, results, lambda item: judge.expected_of_device(item, lead_ins[item.name]))

@@ -1,4 +1,4 @@
-"""A bench: a target with its golden engine and its VAD, one set for each job."""
+"""A bench: a target with its golden engine and its VAD engine, one for each job."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from mww.tflite.model_file import read_model
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What every job of a run has in common.
+    """The common data of all jobs of a run.
 
     Attributes:
-        model: What is judged.
-        options: What was said about the target.
-        recorded: The golden to compare with; None without one.
-        golden_engine: What makes the golden outputs on the spot; None with a recorded golden, and where nothing is
-            compared.
+        model: The model under test.
+        options: The options of the target.
+        recorded: The golden to compare with, or None.
+        golden_engine: The engine that computes golden outputs during the run; None with a recorded golden, and where
+            nothing is compared.
         vad: The VAD model that gates detections; None without one.
         vad_engine: What runs it.
         from_audio: Whether the target is sent sound, for its own front-end.
@@ -47,17 +47,17 @@ class Setup:
 
 
 _PROFILED: Final = 17
-"""Frames that are profiled; the first only makes the state."""
+"""Number of profiled frames; the first only fills the state."""
 
 
 class Bench(Closing):
-    """The target and the engines of one job; for one thread at a time."""
+    """The target and the engines of a job; for one thread at a time."""
 
     def __init__(self, setup: Setup, target: str) -> None:
-        """Open all of them; `target` is the target's name.
+        """Open target and engines; `target` is the target's name.
 
         Raises:
-            MwwError: One cannot be opened.
+            MwwError: One of them cannot be opened.
         """
         self.setup = setup
         self.target = target
@@ -75,14 +75,14 @@ class Bench(Closing):
         return stack.enter_context(EmulatorTarget(name)) if name else None
 
     def info(self) -> TargetInfo:
-        """What the target is."""
+        """Facts about the target."""
         return self._target.info()
 
     def load(self) -> ArenaUse:
-        """Load the models everywhere and return the target's arena.
+        """Load the models on target and engines, and return the target's arena.
 
         Raises:
-            MwwError: One is refused.
+            MwwError: A model is refused.
         """
         model = self.setup.model
         if model.problem is not None:
@@ -101,11 +101,11 @@ class Bench(Closing):
         stride = self.setup.model.stride
         if not self.setup.from_audio:
             return Feed(self._target, stride)
-        self._target.listen()  # what cannot is refused before the first clip
+        self._target.listen()  # other models are refused before the first clip
         return SoundFeed(self._target, stride)
 
     def run(self, clip: Clip, stopped: Callable[[], bool]) -> Observed:
-        """Stream a clip until `stopped`, and tell what was seen; whatever fails is reported too."""
+        """Stream a clip until `stopped`, and return the observations, which include any failure."""
         try:
             golden = self.setup.recorded.outputs(clip.name) if self.setup.recorded else None
         except MwwError as error:
@@ -129,9 +129,9 @@ class Bench(Closing):
         )
 
     def profile(self, clip: Clip) -> tuple[OperatorCost, ...]:
-        """What each operator of the model costs on the first frames of a clip; after the last clip was run.
+        """The cost of each operator on the first frames of a clip; called after the last clip.
 
-        Where the target cannot measure it, the operators are named without a cost.
+        Where the target cannot measure it, operators have no cost.
 
         Raises:
             MwwError: The frames were not inferred, or the clip is too short.
@@ -140,7 +140,7 @@ class Bench(Closing):
         slices = first_slices(clip, _PROFILED * model.stride)
         whole = len(slices) // model.stride
         if whole < 2:
-            raise FeatureError(f"{clip.name} is too short", hint="put a clip of two frames or more first")
+            raise FeatureError(f"{clip.name} is too short", hint="give a clip of two frames or more first")
         costs = self._target.profile(slices[: whole * model.stride].reshape(whole, model.stride, FEATURES))
         if costs is not None:
             return costs
@@ -148,7 +148,7 @@ class Bench(Closing):
         return tuple(OperatorCost(operator.op, index, None, None) for index, operator in enumerate(operators))
 
     def gone(self) -> bool:
-        """Whether the target's link has failed for good: asked after a clip that was an error."""
+        """Whether the target's link has failed permanently; called after a clip with an error."""
         try:
             self._target.reset()
         except LinkError as error:
@@ -158,18 +158,18 @@ class Bench(Closing):
         return False
 
     def close(self) -> None:
-        """Close all of them."""
+        """Close target and engines."""
         self._open.close()
 
 
 def open_benches(setup: Setup, targets: Sequence[str], lost: dict[str, str] | None, stack: ExitStack) -> list[Bench]:
     """A bench for each target, closed by `stack`.
 
-    With `lost`, boards that cannot be reached are noted there and left out; without it none may be.
+    With `lost`, boards that cannot be reached are added to it and left out; without it, this is an error.
 
     Raises:
-        UsageError: The boards need not give the same outputs.
-        MwwError: One cannot be opened, or with `lost` none.
+        UsageError: The boards are too different to give the same outputs.
+        MwwError: A target cannot be opened; with `lost`, no target can.
     """
     benches: list[Bench] = []
     for index, name in enumerate(targets, start=1):
@@ -181,6 +181,6 @@ def open_benches(setup: Setup, targets: Sequence[str], lost: dict[str, str] | No
             lost[name] = f"{name} was lost before {setup.model.name}, and left out: {error.message}"
     for other in benches[1:]:
         if other.info() != benches[0].info():
-            message = f"{other.target} is not like {benches[0].target}: {other.info()} and {benches[0].info()}"
-            raise UsageError(message, hint="share clips between boards of one chip and firmware")
+            message = f"{other.target} differs from {benches[0].target}: {other.info()} and {benches[0].info()}"
+            raise UsageError(message, hint="share clips between boards with the same chip and firmware")
     return benches

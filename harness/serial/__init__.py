@@ -1,1 +1,1 @@
-"""Serial ports of this machine: found, opened, and who holds them."""
+"""Serial ports of this machine: finding them, opening them, and who holds them."""

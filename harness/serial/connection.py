@@ -1,6 +1,6 @@
-"""Opens what a user calls a port: a device path, `socket://`, `rfc2217://` or any other pyserial URL.
+"""Opens a port: a device path, `socket://`, `rfc2217://` or any other pyserial URL.
 
-A board is known by its USB serial number, not by its path, so that a board that re-enumerates is recognised again.
+A board is identified by its USB serial number, not by its path, so that it is recognised again after it re-enumerates.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     import serial
 
 DEFAULT_BAUD: Final = 921_600
-"""From here up the device, not the link, bounds the frames a second."""
+"""From this baud rate on, the device limits the frames a second, not the link."""
 
-_READ_TIMEOUT: Final = 0.1  # seconds that one read may block, and so that closing may take
-_WRITE_TIMEOUT: Final = 2.0  # seconds for a window's bytes, which even at 115200 baud are gone in a fraction of one
+_READ_TIMEOUT: Final = 0.1  # seconds that a read may block, and so also closing
+_WRITE_TIMEOUT: Final = 2.0  # seconds for a window's bytes, which take a fraction of a second even at 115200 baud
 _CONNECT_TIMEOUT: Final = 3.0
 _SEARCH_INTERVAL: Final = 0.1
-_RESET_PULSE: Final = 0.1  # seconds, as esptool has it
-_REFUSAL: Final = 128  # bytes at the beginning of a connection that may say why it ends
+_RESET_PULSE: Final = 0.1  # seconds, as in esptool
+_REFUSAL: Final = 128  # bytes at the start of a connection that may contain the reason of its end
 
 
 class Port(Protocol):
     """A byte stream to a board. `read` and `write` may run in two threads."""
 
     def read(self) -> bytes:
-        """What has arrived, or nothing after a short while.
+        """The bytes that have arrived, or none after a short time.
 
         Raises:
             PortMissingError: The port is gone.
@@ -46,22 +46,22 @@ class Port(Protocol):
         """Send all of `data`.
 
         Raises:
-            PortMissingError: The port is gone, or takes no more bytes.
+            PortMissingError: The port is gone, or no longer accepts bytes.
         """
         ...
 
     def reset_chip(self) -> bool:
-        """Pulse the board's reset by the port's control lines; False without one."""
+        """Pulse the board's reset with the port's control lines; False where the port has none."""
         ...
 
     def close(self) -> None:
-        """Let go of the port; harmless a second time."""
+        """Close the port; harmless a second time."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class PortIdentity:
-    """Where a port was, and the USB device behind it, whose `serial_number` is empty without one."""
+    """A port's place, and its USB device; `serial_number` is empty without one."""
 
     url: str
     serial_number: str = ""
@@ -70,7 +70,7 @@ class PortIdentity:
 
 
 def identify(url: str) -> PortIdentity:
-    """The identity of the port that `url` names now."""
+    """The identity of the port that `url` names at this moment."""
     from serial.tools.list_ports import comports
 
     if "://" in url:
@@ -83,7 +83,7 @@ def identify(url: str) -> PortIdentity:
 
 
 def locate(identity: PortIdentity) -> str | None:
-    """Where the device of that identity is now; None while it is away."""
+    """The current port of the device with that identity; None while it is away."""
     from serial.tools.list_ports import comports
 
     if "://" in identity.url:
@@ -108,11 +108,11 @@ def open_port(url: str, baud: int = DEFAULT_BAUD) -> Port:
 
 
 def reopen_port(identity: PortIdentity, baud: int, *, timeout: float) -> Port:
-    """Open the device of that identity, wherever it is; one with a serial number may take `timeout` seconds.
+    """Open the device of that identity at its current port; a device with a serial number may take `timeout` seconds.
 
     Raises:
         PortBusyError: Another process holds it.
-        PortMissingError: It did not come back.
+        PortMissingError: It did not appear again.
     """
     deadline = time.monotonic() + (timeout if identity.serial_number else 0)
     while True:
@@ -138,20 +138,22 @@ class SocketPort:
         except ValueError:
             host, port = "", None
         if port is None:
-            raise PortMissingError(f"{url} names no TCP port", hint="write socket://HOST:PORT")
+            raise PortMissingError(f"{url} has no TCP port", hint="write socket://HOST:PORT")
         self._url = url
         try:
             self._socket = socket.create_connection((host, port), timeout=_CONNECT_TIMEOUT)
         except OSError as error:
-            raise PortMissingError(f"cannot connect to {url}: {error}", hint="is the board's server running?") from None
+            raise PortMissingError(
+                f"cannot connect to {url}: {error}", hint="check that the board's server runs"
+            ) from None
         except ValueError:  # UnicodeError: a part of the name is empty, too long, or not text
-            raise PortMissingError(f"{url} names no host", hint="write socket://HOST:PORT") from None
+            raise PortMissingError(f"{url} has no host", hint="write socket://HOST:PORT") from None
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.settimeout(_READ_TIMEOUT)
         self._beginning = b""
 
     def read(self) -> bytes:
-        """See `Port`; where the port is in use, its server says so and hangs up."""
+        """See `Port`; where the port is in use, its server sends that text and closes the connection."""
         try:
             data = self._socket.recv(1 << 16)
         except TimeoutError:
@@ -202,7 +204,7 @@ class PyserialPort:
             self._serial: serial.Serial = serial.serial_for_url(
                 url, baudrate=baud, timeout=_READ_TIMEOUT, write_timeout=write_timeout, exclusive=exclusive
             )
-        except (OSError, ValueError, termios.error) as error:  # the last where a terminal goes away as it is opened
+        except (OSError, ValueError, termios.error) as error:  # the last where a terminal disappears while it is opened
             raise _cannot_open(url, error) from None
 
     def read(self) -> bytes:
@@ -224,7 +226,7 @@ class PyserialPort:
             raise _gone(self._url) from None
 
     def reset_chip(self) -> bool:
-        """See `Port`; the lines are those of every development board, as esptool sets them."""
+        """See `Port`; the lines are set as esptool does for every development board."""
         try:
             self._serial.dtr = False
             self._serial.rts = True
@@ -240,13 +242,13 @@ class PyserialPort:
 
 
 def port_busy(url: str) -> PortBusyError:
-    """The error for a port that another program uses, which is named where it can be seen."""
+    """The error for a port that another program uses; it names the program where possible."""
     users = " and ".join(port_users(url)) or "another program"
     return PortBusyError(f"{url} is in use by {users}", hint="close it, or wait for its lease")
 
 
 def is_refusal(beginning: bytes) -> bool:
-    """Whether the first bytes of a connection say that the port is in use, as ser2net and our virtual boards do."""
+    """Whether the first bytes of a connection say that the port is in use, as ser2net and virtual boards do."""
     return b"in use" in beginning
 
 
@@ -264,7 +266,7 @@ def _cannot_open(url: str, error: Exception) -> PortBusyError | PortMissingError
 
 
 def _refuses(url: str) -> bool:
-    """Whether a server hangs up with the words that its port is in use; pyserial does not tell."""
+    """Whether a server closes the connection with the text that its port is in use; pyserial does not report it."""
     try:
         address = urlsplit(url)
         with socket.create_connection((address.hostname or "", address.port or 0), _CONNECT_TIMEOUT) as connection:
@@ -274,8 +276,8 @@ def _refuses(url: str) -> bool:
 
 
 def _gone(url: str) -> PortMissingError:
-    return PortMissingError(f"{url} went away", hint="look at its cable and power; a crash loop looks the same")
+    return PortMissingError(f"{url} went away", hint="check its cable and power; a crash loop looks the same")
 
 
 def _stuck(url: str) -> PortMissingError:
-    return PortMissingError(f"{url} takes no more bytes", hint="unplug the board and plug it in again")
+    return PortMissingError(f"{url} no longer accepts bytes", hint="unplug the board and plug it in again")

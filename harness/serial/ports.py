@@ -50,18 +50,18 @@ UDEV_RULE: Final = (
     'SUBSYSTEM=="tty", '
     f'ATTRS{{idVendor}}=="{"|".join(f"{vendor:04x}" for vendor in _VENDORS)}", MODE="0660", TAG+="uaccess"'
 )
-"""What gives the user at the desk every such port, in /etc/udev/rules.d/60-esp32.rules."""
+"""The udev rules that give a local user every such port, for /etc/udev/rules.d/60-esp32.rules."""
 
 _BY_PATH: Final = Path("/dev/serial/by-path")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]+:")
 _TELLING: Final = 6
-"""Characters of a serial number that is a port's own: bridges fresh from the factory say `0001`."""
+"""The least characters of a unique serial number: bridges from the factory have `0001`."""
 
 
 def port_users(url: str) -> tuple[str, ...]:
-    """The processes that have a device open, or are connected to a TCP port of this machine, without ourselves.
+    """The other processes that have a device open, or are connected to a TCP port of this machine.
 
-    Each is reported as `process PID (name)`; there are none where the port is another machine's.
+    Each is given as `process PID (name)`; empty where the port is on another machine.
     """
     wanted = _connections(url) if "://" in url else {os.path.realpath(url)}
     return tuple(_name(pid) for pid in _processes() if wanted and pid != os.getpid() and _has_open(pid, wanted))
@@ -76,12 +76,12 @@ def _processes() -> Iterator[int]:
 
 
 def _has_open(pid: int, wanted: set[str]) -> bool:
-    """Whether a process has one of these open; who holds a terminal's other end is its maker, and no user of it."""
+    """Whether a process has one of these open; the holder of a terminal's other end is its maker and does not count."""
     folder = _PROC / str(pid) / "fd"
     try:
         links = {entry.name: str(entry.readlink()) for entry in folder.iterdir()}
     except OSError:
-        return False  # another user's, or gone
+        return False  # of another user, or gone
     if not wanted & set(links.values()):
         return False
     made = {_terminal(pid, name) for name, link in links.items() if link.endswith("/ptmx")}
@@ -133,19 +133,19 @@ def _name(pid: int) -> str:
 
 
 def bridge_name(vendor: int, product: int) -> str:
-    """What a port's numbers say that it is; empty where they are those of no ESP32 board."""
+    """The bridge that a port's USB numbers stand for; empty where they do not belong to an ESP32 board."""
     maker, kind = _VENDORS.get(vendor, ""), _PRODUCTS.get((vendor, product), "")
     return f"{maker} {kind}".strip() if kind else maker
 
 
 def is_url(port: str) -> bool:
-    """Whether a port is an address that only opening it can judge, and no device path."""
+    """Whether a port is an address, which only opening it can check, and not a device path."""
     return _SCHEME.match(port) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class SerialPort:
-    """A port as the system lists it; what it does not tell is empty. `bridge` is what its USB numbers stand for."""
+    """A port as the system lists it; unknown values are empty. `bridge` is the kind that its USB numbers stand for."""
 
     device: str
     serial: str
@@ -156,12 +156,12 @@ class SerialPort:
 
     @property
     def own_serial(self) -> str:
-        """The serial number, if it is likely to be this port's alone: many bridges come with the same short one."""
+        """The serial number, if it is probably unique: many bridges have the same short number."""
         return self.serial if len(self.serial) >= _TELLING else ""
 
 
 def scan() -> tuple[SerialPort, ...]:
-    """List the ports that a board may be at: all on USB, and no others."""
+    """List the ports that may have a board: all ports on USB, and no others."""
     from serial.tools.list_ports import comports
 
     result: Iterable[ListPortInfo] = comports()
@@ -181,19 +181,19 @@ def _describe(port: ListPortInfo) -> SerialPort:
 
 
 def stable_name(port: SerialPort, folder: Path = _BY_PATH) -> str:
-    """The port under a name that stays as long as the cable does, as udev makes it; its device without one."""
+    """The port's name from udev, which stays while the cable is plugged in; its device path without one."""
     links = sorted(folder.iterdir()) if folder.is_dir() else []
     return next((str(link) for link in links if same_device(str(link), port.device)), port.device)
 
 
 def same_device(device: str, hint: str) -> bool:
-    """Whether two paths are one device, links followed."""
+    """Whether two paths are the same device, with links resolved."""
     return bool(hint) and os.path.realpath(device) == os.path.realpath(hint)
 
 
 @dataclass(frozen=True, slots=True)
 class PortAccess:
-    """Whether this process may open a port, and if not why, and what to do."""
+    """Whether this process may open a port; if not, why, and what to do."""
 
     allowed: bool
     message: str
@@ -201,12 +201,12 @@ class PortAccess:
 
 
 def access(port: str) -> PortAccess:
-    """Whether this process may open a port; a URL is judged when it is opened."""
+    """Whether this process may open a port; a URL is checked when it is opened."""
     if is_url(port):
         return PortAccess(True, f"{port} is a URL")
     path = Path(port)
     if not path.exists():
-        return PortAccess(False, f"{port} does not exist", "mww boards scan lists the ports there are")
+        return PortAccess(False, f"{port} does not exist", "mww boards scan lists the existing ports")
     if os.access(path, os.R_OK | os.W_OK):
         return PortAccess(True, f"{port} can be opened")
     return PortAccess(False, f"{current_user()} may not open {port}", permission_hint(_group_of(path)))
@@ -220,7 +220,7 @@ def _group_of(path: Path) -> str:
 
 
 def current_user() -> str:
-    """The user's name; its number without one, as in some containers."""
+    """The user's name, or its number without a name, as in some containers."""
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:
@@ -228,7 +228,7 @@ def current_user() -> str:
 
 
 def permission_hint(group: str) -> str:
-    """What gives the user ports of `group` (dialout on Debian, uucp on Arch)."""
+    """The command that gives the user the ports of `group` (dialout on Debian, uucp on Arch)."""
     return (
         f"sudo usermod -aG {group} {current_user()}, then log in again; or a udev rule in "
         f"/etc/udev/rules.d/60-esp32.rules: {UDEV_RULE}"
@@ -236,7 +236,7 @@ def permission_hint(group: str) -> str:
 
 
 def in_serial_group() -> bool:
-    """Whether this process may open serial ports by its groups: it is root, or in dialout or uucp."""
+    """Whether this process' groups allow serial ports: it is root, or in dialout or uucp."""
     if os.geteuid() == 0:
         return True
     results = {*os.getgroups(), os.getegid()}

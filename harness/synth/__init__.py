@@ -1,1 +1,1 @@
-"""Clips from a phrase: the phrase, near misses of its sounds, and negatives, by speech engines of this machine."""
+"""Clips for a phrase: the phrase, near misses, and negatives, spoken by speech engines of this machine."""

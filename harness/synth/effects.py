@@ -1,7 +1,7 @@
 """Sound without speech, and effects on speech: noise, babble, tones; pitch, room, band limits, gain.
 
-The effects are mild on purpose: with them, the recall on synthetic clips of one word came within its error of the
-recall on real clips; strong noise did not.
+The effects are mild on purpose: with them, the recall on synthetic clips of a word agreed with the recall on real clips
+within its error; with strong noise it did not.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from harness.synth.speech import Samples, resample
 from mww.esphome.contract import SAMPLE_RATE
 
 _SCALES: Final = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 3, 5, 7, 10))
-"""Semitones: major, minor, pentatonic."""
+"""Scales in semitones: major, minor, pentatonic."""
 
 NoiseKind = Literal["white", "pink", "brown", "hum"]
 NOISES: Final[tuple[NoiseKind, ...]] = get_args(NoiseKind)
 
 PITCH: Final = (-2.0, 3.0)
-"""Semitones, by playing faster or slower: formants and tempo follow, as with a larger or smaller speaker."""
+"""Semitones, by playing faster or slower: formants and tempo change too, as with a larger or smaller speaker."""
 ROOM_S: Final = (0.1, 0.35)
-"""Seconds in which a room's echo falls by 60 dB: furnished rooms."""
+"""Seconds in which a room's echo falls by 60 dB, for furnished rooms."""
 ROOMS: Final = 0.7
 """Share of clips in a room; the others are dry."""
 DIRECT_DB: Final = (4.0, 14.0)
-"""The direct sound above the whole echo."""
+"""Decibels of the direct sound above the whole echo."""
 SNR_DB: Final = (15.0, 35.0)
-"""Speech above noise, both as RMS."""
+"""Decibels of speech above noise, both as RMS."""
 LOW_HZ: Final = (40.0, 200.0)
 HIGH_HZ: Final = (6000.0, 7900.0)
-"""Where the band of a microphone begins and ends, 3 dB down."""
+"""The band of a microphone, with limits at -3 dB."""
 PEAK_DBFS: Final = (-18.0, -3.0)
 
 _ORDER: Final = 4  # of the band's edges
@@ -43,7 +43,7 @@ _HARMONICS: Final = 12
 
 
 def noises(length: int, random: np.random.Generator) -> Samples:
-    """Noises after each other, each swelling and fading."""
+    """Noises in sequence, each with a rise and a fall."""
     result = np.zeros(length)
     start = 0
     while start < length:
@@ -55,7 +55,7 @@ def noises(length: int, random: np.random.Generator) -> Samples:
 
 
 def tones(length: int, random: np.random.Generator) -> Samples:
-    """Beeps, chords of two tones and sweeps, as appliances, telephones and alarms give them."""
+    """Beeps, chords of two tones and sweeps, as from appliances, telephones and alarms."""
     result = np.zeros(length)
     start = 0
     while start < length:
@@ -94,7 +94,7 @@ def music(length: int, random: np.random.Generator) -> Samples:
 
 
 def babble(voices: Sequence[Samples], length: int, random: np.random.Generator) -> Samples:
-    """Several people who speak at once, again and again from another place, all about as loud."""
+    """Several people who speak at once, each with text from random places, at similar levels."""
     result = np.zeros(length)
     for voice in voices:
         if len(voice):
@@ -121,7 +121,7 @@ def _pitch(root: float, scale: Sequence[int], degree: int) -> float:
 
 
 def _envelope(size: int, seconds: float) -> Samples:
-    """One, with edges that rise and fall in so many seconds."""
+    """The value 1, with edges that rise and fall in `seconds`."""
     edge = np.arange(1, size + 1) / (seconds * SAMPLE_RATE)
     return np.minimum(1.0, np.minimum(edge, edge[::-1]))
 
@@ -135,16 +135,16 @@ def _add(result: Samples, start: int, piece: Samples) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What a clip goes through, in this order.
+    """The effects on a clip, in this order.
 
     Attributes:
         pitch: Semitones.
         room_s: Seconds to -60 dB; 0 without a room.
-        direct_db: The direct sound above the echo.
-        noise: Its kind.
-        snr_db: Sound above noise.
-        low_hz: Where the band begins.
-        high_hz: Where it ends.
+        direct_db: Decibels of the direct sound above the echo.
+        noise: The kind of noise.
+        snr_db: Decibels of sound above noise.
+        low_hz: Lower limit of the band.
+        high_hz: Upper limit of the band.
         peak_dbfs: The largest sample at the end.
     """
 
@@ -159,7 +159,7 @@ class Effects:
 
 
 def draw_effects(random: np.random.Generator) -> Effects:
-    """Draw effects; numbers are rounded, so that clips.csv says exactly what was done."""
+    """Draw random effects; numbers are rounded, so that clips.csv gives them exactly."""
 
     def draw(span: tuple[float, float], digits: int) -> float:
         return round(float(random.uniform(*span)), digits)
@@ -178,14 +178,14 @@ def draw_effects(random: np.random.Generator) -> Effects:
 
 
 def repitch(samples: Samples, semitones: float) -> Samples:
-    """Play sound at another speed, which moves its pitch."""
+    """Play sound at another speed, which changes its pitch."""
     return resample(samples, SAMPLE_RATE * 2 ** (semitones / 12))
 
 
 def apply_effects(samples: Samples, effects: Effects, random: np.random.Generator) -> Samples:
-    """Put sound of the right pitch into a room with noise, before a microphone; the length stays.
+    """Put sound into a room with noise, before a microphone; the length stays.
 
-    Silence stays silent but for the noise, whose level then is that of speech at -26 dBFS.
+    Silence gets only the noise, at a level for speech at -26 dBFS.
     """
     result = _in_room(samples, effects, random) if effects.room_s else samples
     level = active_rms(result) or 0.05
@@ -194,7 +194,7 @@ def apply_effects(samples: Samples, effects: Effects, random: np.random.Generato
 
 
 def noise(kind: NoiseKind, length: int, random: np.random.Generator) -> Samples:
-    """Noise with an RMS of 1; `hum` is of mains, with its harmonics."""
+    """Noise with an RMS of 1; `hum` is mains hum with its harmonics."""
     if kind == "hum":
         time, mains = np.arange(length) / SAMPLE_RATE, 50.0 if random.random() < 0.5 else 60.0
         result = np.zeros(length)
@@ -218,13 +218,13 @@ def active_rms(samples: Samples) -> float:
 
 
 def at_peak(samples: Samples, dbfs: float) -> Samples:
-    """Sound whose largest sample is at a level; silence stays."""
+    """Sound scaled to a peak level; silence stays."""
     peak = float(np.abs(samples).max(initial=0.0))
     return samples * (10 ** (dbfs / 20) / peak) if peak else samples
 
 
 def _in_room(samples: Samples, effects: Effects, random: np.random.Generator) -> Samples:
-    """Sound with an echo that falls exponentially: noise, as many late echoes together are."""
+    """Sound with an echo of exponentially falling noise, which resembles many late echoes."""
     length = int(effects.room_s * SAMPLE_RATE)
     tail = random.standard_normal(length) * 10 ** (-3 * np.arange(length) / length)
     tail *= 10 ** (-effects.direct_db / 20) / math.sqrt(float(np.sum(tail**2)))

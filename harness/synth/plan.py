@@ -1,8 +1,7 @@
 """The plan of a set of clips, from a seed: each clip's words, voice and effects, before anything is spoken.
 
-A clip depends on its number, the seed, the phrase and the voices; the number of clips changes none of the earlier
-ones. Near misses follow a rule: some phonemes of the phrase are exchanged, vowels for vowels, consonants for
-consonants.
+A clip depends on its number, the seed, the phrase and the voices; the number of clips does not change earlier clips.
+Near misses follow a rule: some phonemes of the phrase are exchanged, vowels for vowels, consonants for consonants.
 """
 
 from __future__ import annotations
@@ -29,16 +28,16 @@ _LONGEST: Final = 300  # letters of a line
 _TRIES: Final = 1000
 
 STRESS: Final = "'ˈˌ,%="
-"""Marks that stand before a phoneme and stay where they are."""
+"""Marks before a phoneme, which stay in place."""
 
 EXCHANGED: Final = (0.3, 0.5)
-"""Share of the phonemes that are exchanged, and at least two; with fewer, people too take many for the phrase."""
+"""Share of the phonemes that are exchanged, at least two; with fewer, people also hear the phrase."""
 
 _ALIKE: Final = (
     *("pb", "td", "kgɡ", "fvθðTDh", "szʃʒSZ", "mnŋN", "lrɹɾw"),  # noqa: RUF001 -- IPA
     *("iɪIyj", "uʊUoɔO", "ɑaæʌV0Aɐ", "eɛEə@ɚɜ3"),  # noqa: RUF001
 )
-"""Sounds that are easily taken for each other; a phoneme is never exchanged for such."""
+"""Sounds that are easily confused; a phoneme is never exchanged for one of its group."""
 _WORDS_ALIKE: Final = (
     ("th", "dh", "f", "v", "hh"),
     ("s", "z", "sh", "zh", "ch", "jh"),
@@ -50,7 +49,7 @@ _WORDS_ALIKE: Final = (
     ("ey", "eh", "ax", "er"),
     ("ay", "oy"),
 )
-"""The same for phonemes of several letters that flite knows."""
+"""The same for flite's phonemes of several letters."""
 
 _T = TypeVar("_T")
 
@@ -59,7 +58,7 @@ Sound = Literal["speech", "babble", "noise", "tones", "music"]
 MINUTE: Final = 60
 """Seconds of a negative clip."""
 SPEEDS: Final = (0.9, 1.0, 1.12)
-"""Of the voice's own."""
+"""Speeds relative to the voice's own."""
 MOST_CLIPS: Final = 100_000
 MOST_HOURS: Final = 1000.0
 
@@ -67,7 +66,7 @@ _KINDS: Final = tuple(LABELS)
 _MINUTES: Final[tuple[Sound, ...]] = (
     *("speech", "speech", "babble", "speech", "noise", "speech", "speech", "tones", "speech", "music"),
 )
-"""What the minutes of negatives hold, in turn: six of ten are sentences."""
+"""The content of the minutes of negatives, in turn: six of ten are sentences."""
 _SENTENCES: Final = 18  # a minute, with their pauses
 _TALKERS: Final = 4
 _SENTENCES_A_TALKER: Final = 4
@@ -75,27 +74,27 @@ _SENTENCES_A_TALKER: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Sentences:
-    """Where sentences come from.
+    """The source of sentences.
 
     Attributes:
         patterns: Sentences, or patterns with names of words in braces.
-        words: Names to words.
+        words: Words by name.
     """
 
     patterns: tuple[str, ...]
     words: Mapping[str, Sequence[str]]
 
     def draw(self, random: np.random.Generator, without: str) -> str:
-        """A sentence in which a phrase does not occur.
+        """A sentence without the phrase.
 
         Raises:
-            InputError: It occurs in all.
+            InputError: All sentences contain it.
         """
         for _ in range(_TRIES):
             sentence = self._fill(_any_of(self.patterns, random), random)
             if f" {_plain(without)} " not in f" {_plain(sentence)} ":
                 return sentence
-        raise InputError(f"every sentence holds {without!r}", hint="give others with --sentences FILE")
+        raise InputError(f"every sentence contains {without!r}", hint="give other sentences with --sentences FILE")
 
     def _fill(self, pattern: str, random: np.random.Generator) -> str:
         return re.sub(r"\{(\w+)\}", lambda match: _any_of(self.words[match[1]], random), pattern)
@@ -108,10 +107,10 @@ def committed_sentences() -> Sentences:
 
 
 def read_sentences(path: Path, phrase: str) -> Sentences:
-    """The lines of a text file that can be spoken and do not hold the phrase.
+    """The lines of a text file that can be spoken and do not contain the phrase.
 
     Raises:
-        InputError: It cannot be read, or holds no such line.
+        InputError: It cannot be read, or has no such line.
     """
     try:
         with open_regular(path) as file:
@@ -120,7 +119,9 @@ def read_sentences(path: Path, phrase: str) -> Sentences:
         raise InputError(f"cannot read {path} as text in UTF-8", hint="give a text file, a sentence a line") from error
     lines = tuple(_usable(text.splitlines(), phrase))
     if not lines:
-        raise InputError(f"{path} holds no sentence", hint=f"a sentence a line, at most {_LONGEST} letters each")
+        raise InputError(
+            f"{path} does not contain a sentence", hint=f"a sentence a line, at most {_LONGEST} letters each"
+        )
     return Sentences(lines, {})
 
 
@@ -136,7 +137,7 @@ def _any_of(entries: Sequence[str], random: np.random.Generator) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text in small letters and single spaces, without punctuation."""
+    """A text in lower case with single spaces, without punctuation."""
     return " ".join(re.sub(r"[^\w\s]", " ", text.casefold()).split())
 
 
@@ -149,7 +150,7 @@ def near_miss(
         phrase: Its phonemes, with `" "` between words.
         inventory: The phonemes to choose from, as the same engine writes them.
         vowels: First letters of vowels.
-        random: Chooses.
+        random: The random generator.
 
     Returns:
         As many phonemes, the same but for those that were exchanged.
@@ -169,7 +170,7 @@ def near_miss(
 
 
 def shared(phrase: Sequence[str], other: Sequence[str]) -> float:
-    """The share of a phrase's phonemes that stand at the same place in another of the same length, 0..1."""
+    """The share of a phrase's phonemes that another phrase of the same length has at the same place, 0..1."""
     pairs = [(a, b) for a, b in zip(phrase, other, strict=True) if a != " "]
     return sum(a == b for a, b in pairs) / len(pairs) if pairs else 0.0
 
@@ -196,7 +197,7 @@ def _alike(first: str, second: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one voice says."""
+    """The part of a clip that a single voice speaks."""
 
     voice: Voice
     speed: float
@@ -210,9 +211,9 @@ class ClipPlan:
     Attributes:
         kind: Its label, and the folder that it goes to.
         name: Its path below the output folder.
-        sound: What it holds.
-        parts: What is spoken; empty for sounds that are not speech.
-        effects: What happens to it.
+        sound: The kind of its content.
+        parts: The spoken parts; empty for sounds other than speech.
+        effects: Its effects.
         entropy: Seed of the random numbers that make it.
     """
 
@@ -226,17 +227,17 @@ class ClipPlan:
 
 @dataclass(frozen=True, slots=True)
 class Amounts:
-    """How much is asked for: clips of the phrase, near misses, hours of negatives."""
+    """The requested amounts: clips of the phrase, near misses, hours of negatives."""
 
     count: int
     near_misses: int
     hours: float
 
     def check(self) -> None:
-        """Refuse what nobody can want.
+        """Check the amounts.
 
         Raises:
-            UsageError: Out of range.
+            UsageError: An amount is out of range.
         """
         for flag, value in (("--count", self.count), ("--near-misses", self.near_misses)):
             if not 0 <= value <= MOST_CLIPS:
@@ -244,19 +245,19 @@ class Amounts:
         if not (isfinite(self.hours) and 0 <= self.hours <= MOST_HOURS):
             raise UsageError(f"--negatives {self.hours}", hint=f"hours, 0 to {MOST_HOURS:.0f}")
         if not (self.count or self.near_misses or self.hours):
-            raise UsageError("there is nothing to make", hint="--count, --near-misses or --negatives above 0")
+            raise UsageError("there is nothing to make", hint="set --count, --near-misses or --negatives above 0")
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What clips are made of.
+    """The material for clips.
 
     Attributes:
         phrase: The wake word.
-        voices: Who speaks, in the order in which clips take them.
+        voices: The voices, in the order in which clips use them.
         vowels: By engine, first letters of its vowels.
-        phonemes: Of the phrase by a voice, and those that may stand in their place.
-        sentences: What negatives say.
+        phonemes: Phonemes of the phrase by a voice, and those that may replace them.
+        sentences: Sentences for the negatives.
         seed: Decides everything else.
         suffix: Of the files of negatives.
     """

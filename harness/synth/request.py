@@ -1,4 +1,4 @@
-"""From a phrase to a folder of labelled clips: the request, its checks, the clips, each written whole or not at all."""
+"""Makes a folder of labelled clips for a phrase: checks the request, then writes each clip completely or not at all."""
 
 from __future__ import annotations
 
@@ -34,30 +34,30 @@ _Spoken: TypeAlias = dict[tuple[Voice, float, Saying], Samples]
 
 _BEFORE: Final = (0.2, 0.6)
 _AFTER: Final = 0.7
-"""Seconds of the room around a word; the model needs some after it."""
+"""Seconds of room sound around a word; the model needs some after it."""
 _PAUSE: Final = (0.2, 1.2)  # between sentences
-_AT_ONCE: Final = 64  # sayings of one call, which are held in memory
+_AT_ONCE: Final = 64  # sayings of a call, which are in memory together
 _COLUMNS: Final = ("clip", "label", "sound", "engine", "voice", "language", "licence", "speed", "text")
 
 RECORD: Final = "synth.json"
-"""What the clips of a folder were made from, so that only the same goes on."""
+"""The record of a folder's request, so that only the same request continues it."""
 
 _INVENTORY: Final = 6  # sentences whose phonemes may stand in near misses
 _MOST_RECORD: Final = 16 << 20
 
 
 def make_clips(clips: Sequence[ClipPlan], engines: Mapping[str, Engine], folder: Path, progress: Progress) -> None:
-    """Make the clips that are not there yet, and the list of all.
+    """Make the missing clips, and the list of all clips.
 
     Raises:
-        UsageError: There are more clips than are asked for.
-        SpeechError: A program fails; the clips before it are whole.
+        UsageError: The folder has more clips than requested.
+        SpeechError: A program fails; earlier clips are complete.
         OutputError: A clip cannot be written.
     """
     there = {file.relative_to(folder).as_posix() for kind in LABELS for file in (folder / kind).glob("*.*")}
     if extra := {name for name in there if not Path(name).name.startswith(".")} - {clip.name for clip in clips}:
-        message = f"{folder} holds {len(extra)} clips beyond those that are asked for, such as {min(extra)}"
-        raise UsageError(message, hint="ask for as many as before or more, or give a new folder")
+        message = f"{folder} holds {len(extra)} more clips than requested, such as {min(extra)}"
+        raise UsageError(message, hint="request at least as many clips as before, or give a new folder")
     missing = [clip for clip in clips if clip.name not in there]
     done = len(clips) - len(missing)
     for batch in _batches(missing):
@@ -70,7 +70,7 @@ def make_clips(clips: Sequence[ClipPlan], engines: Mapping[str, Engine], folder:
 
 
 def _batches(clips: Sequence[ClipPlan]) -> Iterator[list[ClipPlan]]:
-    """Clips whose speech is asked for together: those of one voice and speed; all others alone."""
+    """Clips whose speech is made in the same call: those with the same voice and speed; all others alone."""
 
     def key(clip: ClipPlan) -> tuple[str, str, float]:
         if len(clip.parts) != 1 or len(clip.parts[0].sayings) != 1:
@@ -84,7 +84,7 @@ def _batches(clips: Sequence[ClipPlan]) -> Iterator[list[ClipPlan]]:
 
 
 def _speak(batch: Sequence[ClipPlan], engines: Mapping[str, Engine]) -> _Spoken:
-    """What the clips of a batch say, each saying of a voice and speed once."""
+    """The sayings of a batch of clips, each saying of a voice and speed once."""
     wanted: dict[tuple[Voice, float], dict[Saying, None]] = {}
     for part in (part for clip in batch for part in clip.parts):
         wanted.setdefault((part.voice, part.speed), {}).update(dict.fromkeys(part.sayings))
@@ -94,7 +94,7 @@ def _speak(batch: Sequence[ClipPlan], engines: Mapping[str, Engine]) -> _Spoken:
             with scratch_folder("mww-synth-") as folder:
                 samples = engines[voice.engine].speak(voice, speed, list(sayings), folder)
         except OSError as error:
-            hint = "is the disk of temporary files full? TMPDIR names another folder"
+            hint = "check that the disk of temporary files has room; TMPDIR sets another folder"
             raise OutputError(f"cannot use a temporary folder: {error.strerror}", hint=hint) from error
         spoken.update({(voice, speed, saying): sound for saying, sound in zip(sayings, samples, strict=True)})
     return spoken
@@ -118,7 +118,7 @@ def _sound(clip: ClipPlan, spoken: _Spoken) -> Samples:
 
 
 def _talk(sentences: Sequence[Samples], effects: Effects, length: int | None, random: np.random.Generator) -> Samples:
-    """Sentences with pauses; cut or filled to a length in samples, or as long as they are."""
+    """Sentences with pauses, cut or filled to a length in samples where it is given."""
     pieces: list[Samples] = []
     for sentence in sentences:
         pieces += [repitch(sentence, effects.pitch), np.zeros(int(random.uniform(*_PAUSE) * SAMPLE_RATE))]
@@ -132,7 +132,7 @@ def _encoded(samples: Samples, suffix: str) -> bytes:
     """Sound as 16-bit WAV or FLAC.
 
     Raises:
-        MissingPackageError: FLAC is asked for, and its package is gone.
+        MissingPackageError: FLAC is requested, and its package is not installed.
     """
     whole = np.rint(np.clip(samples, -1, 1) * 32767).astype("<i2")
     stream = io.BytesIO()
@@ -152,7 +152,7 @@ def _encoded(samples: Samples, suffix: str) -> bytes:
 
 
 def _list(clips: Sequence[ClipPlan]) -> str:
-    """The CSV file: where each clip comes from, and what was done to it."""
+    """The CSV file: the origin and effects of each clip."""
     stream = io.StringIO()
     rows = csv.writer(stream, lineterminator="\n")
     rows.writerow((*_COLUMNS, *asdict(clips[0].effects)) if clips else _COLUMNS)
@@ -174,15 +174,15 @@ def _list(clips: Sequence[ClipPlan]) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SynthRequest:
-    """What is asked for.
+    """A request for clips.
 
     Attributes:
-        phrase: The wake word as it is spoken.
-        folder: Where the clips go.
-        engines: Names; empty for those that are installed.
-        voices: Names and files; empty for those that the engines offer.
-        amounts: How many clips.
-        seed: Decides everything that is drawn.
+        phrase: The wake word, as it is spoken.
+        folder: The output folder.
+        engines: Names; empty for the installed engines.
+        voices: Names and files; empty for the voices that the engines offer.
+        amounts: The number of clips.
+        seed: Decides all random choices.
         sentences: A text file with a sentence a line for the negatives; None for the committed English ones.
         resume: Whether to keep the clips that are in the folder.
     """
@@ -199,14 +199,14 @@ class SynthRequest:
 
 @dataclass(frozen=True, slots=True)
 class SynthResult:
-    """What was made.
+    """The result of a request.
 
     Attributes:
-        folder: Where the clips are.
-        engines: Names and versions of those that spoke.
-        voices: Voices that spoke the phrase, and how many clips each.
+        folder: The folder with the clips.
+        engines: Names and versions of the engines.
+        voices: Voices of the phrase, with their number of clips.
         clips: Number of clips by label.
-        hours: Of negatives.
+        hours: Hours of negatives.
     """
 
     folder: Path
@@ -220,7 +220,7 @@ def synthesize(request: SynthRequest, progress: Progress = no_progress) -> Synth
     """Make the clips of a phrase.
 
     Raises:
-        UsageError: What is asked for makes no sense, or is not what the folder's clips were made from.
+        UsageError: The request makes no sense, or differs from the request of the folder's clips.
         SpeechError: An engine or a voice is missing, or fails.
         InputError: The sentences cannot be read.
         OutputError: A clip cannot be written.
@@ -260,7 +260,7 @@ def _material(request: SynthRequest, voices: Sequence[Voice]) -> Material:
             with scratch_folder("mww-synth-") as folder:
                 phrase, *others = _engine(voice).phonemes(voice, texts, folder)
         except OSError as error:
-            hint = "is the disk of temporary files full? TMPDIR names another folder"
+            hint = "check that the disk of temporary files has room; TMPDIR sets another folder"
             raise OutputError(f"cannot use a temporary folder: {error.strerror}", hint=hint) from error
         return phrase, sorted({phoneme for line in others for phoneme in line})
 
@@ -292,15 +292,15 @@ def _record(request: SynthRequest, material: Material, versions: Mapping[str, st
 
 
 def _open_folder(request: SynthRequest, record: Mapping[str, Any]) -> None:
-    """Take an empty folder, or one whose clips were made from the same.
+    """Accept an empty folder, or a folder with clips of the same request.
 
     Raises:
-        UsageError: It holds others.
+        UsageError: It holds other files.
     """
     folder, path = request.folder, request.folder / RECORD
     try:
         if folder.is_dir() and any(folder.iterdir()) and not request.resume:
-            hint = "--resume keeps its clips and goes on; or give a new folder"
+            hint = "--resume keeps its clips and continues; or give a new folder"
             raise UsageError(f"{folder} is not empty", hint=hint)
         if path.exists():
             _compare(path, record)
@@ -312,5 +312,5 @@ def _open_folder(request: SynthRequest, record: Mapping[str, Any]) -> None:
 def _compare(path: Path, record: Mapping[str, Any]) -> None:
     former = Fields.read(path, hint="give a new folder", most_bytes=_MOST_RECORD)
     if different := [key for key in record if former.value(key) != record[key]]:
-        message = f"the clips of {path.parent} were made with other {' and '.join(different)}"
-        raise UsageError(message, hint="--resume needs the same request; more clips may be asked for")
+        message = f"the clips of {path.parent} were made with a different {' and '.join(different)}"
+        raise UsageError(message, hint="--resume needs the same request; only the amounts may grow")

@@ -1,7 +1,7 @@
 """Speech: voices, the texts that they speak, and the calls of their programs.
 
-An engine is a program of its own, called and never imported: piper-tts and espeak-ng are under the GPL, which what they
-speak is not.
+An engine is a separate program, which is called and never imported: piper-tts and espeak-ng are under the GPL, their
+sound is not.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ Samples = npt.NDArray[np.float64]
 
 _LONGEST_TEXT: Final = 200  # characters of a phrase
 _LONGEST_SPEECH: Final = 120
-"""Seconds that a program may speak in one file."""
+"""The longest file of a program, in seconds."""
 _TIMEOUT: Final = 120.0
-_TIMEOUT_A_SAYING: Final = 30.0  # seconds; Piper needs 0.15, on a machine under load more
+_TIMEOUT_A_SAYING: Final = 30.0  # seconds; Piper needs 0.15, and more on a machine under load
 _SCRIPTS: Final = {
     **dict.fromkeys(("ru", "uk", "bg", "be", "mk", "sr", "kk", "ky", "mn", "tt", "ba", "cv"), ("CYRILLIC",)),
     **dict.fromkeys(("ar", "fa", "ur", "ug", "sd"), ("ARABIC",)),
@@ -39,19 +39,19 @@ _SCRIPTS: Final = {
     **{"ka": ("GEORGIAN",), "hy": ("ARMENIAN",), "am": ("ETHIOPIC",), "bn": ("BENGALI",), "ta": ("TAMIL",)},
     **{"te": ("TELUGU",), "kn": ("KANNADA",), "ml": ("MALAYALAM",), "gu": ("GUJARATI",), "pa": ("GURMUKHI",)},
 }
-"""First words of the Unicode names of letters, by language; all others are written in Latin letters."""
+"""First words of the Unicode names of letters, by language; all other languages use Latin letters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """Who speaks.
+    """A voice.
 
     Attributes:
         engine: Name of the engine.
-        name: What the user and clips.csv call it.
-        handle: What the program calls it: a name, or the path of a file.
+        name: Its name for the user and in clips.csv.
+        handle: Its name for the program, or the path of a file.
         language: A code such as `en-us`.
-        licence: Of the voice, as its maker states it; `unknown` where nobody does.
+        licence: The voice's licence, as its maker states it, or `unknown`.
         speaker: Number of the speaker in a file of several; None for a single one.
     """
 
@@ -65,18 +65,18 @@ class Voice:
 
 @dataclass(frozen=True, slots=True)
 class Saying:
-    """What is said: a text, or phonemes as the engine writes them, with `" "` between words."""
+    """A text to speak, or phonemes in the engine's notation, with `" "` between words."""
 
     text: str
     phonemes: tuple[str, ...] = ()
 
 
 class Engine(Protocol):
-    """A program that speaks."""
+    """A speech program."""
 
     name: str
     vowels: str
-    """First letters of its vowels' names, behind a stress mark."""
+    """First letters of its vowels' names, after a stress mark."""
 
     def version(self) -> str | None:
         """Its version, for clips.csv; None where the program is not installed."""
@@ -87,7 +87,7 @@ class Engine(Protocol):
         ...
 
     def voices(self) -> tuple[Voice, ...]:
-        """Those that are used where none are named; the program must be installed."""
+        """The default voices; the program must be installed."""
         ...
 
     def find(self, name: str) -> tuple[Voice, ...]:
@@ -95,15 +95,15 @@ class Engine(Protocol):
         ...
 
     def speak(self, voice: Voice, speed: float, sayings: Sequence[Saying], folder: Path) -> list[Samples]:
-        """Say each; `speed` 1 is the voice's own, 2 is twice as fast. Its files go into `folder`, which is empty.
+        """Speak each text; `speed` 1 is the voice's own, 2 is twice as fast. Files go into `folder`, which is empty.
 
         Raises:
-            SpeechError: The program fails, or says nothing.
+            SpeechError: The program fails, or is silent.
         """
         ...
 
     def phonemes(self, voice: Voice, texts: Sequence[str], folder: Path) -> list[tuple[str, ...]]:
-        """The phonemes of each text, as `Saying` takes them.
+        """The phonemes of each text, in the form of `Saying`.
 
         Raises:
             SpeechError: The program fails.
@@ -114,7 +114,7 @@ class Engine(Protocol):
 def call(
     command: Sequence[str], *, text: str = "", sayings: int = 1, codes: Sequence[int] = (0,)
 ) -> subprocess.CompletedProcess[str]:
-    """Run a program of speech to its end, with one of the exit `codes` that mean success.
+    """Run a speech program to its end; the exit `codes` mean success.
 
     Raises:
         SpeechError: It cannot be started, fails, or takes too long.
@@ -130,23 +130,23 @@ def call(
             timeout=_TIMEOUT + _TIMEOUT_A_SAYING * sayings,
         )
     except subprocess.TimeoutExpired as error:
-        hint = "is the machine under heavy load? Go on with --resume"
+        hint = "if the machine is under heavy load, continue with --resume"
         raise SpeechError(f"{command[0]} took more than {error.timeout:.0f} s", hint=hint) from error
     except OSError as error:
-        hint = "is the program for this machine, and may you run it?"
+        hint = "check that the program is for this machine and that you may run it"
         raise SpeechError(f"cannot start {command[0]}: {error.strerror}", hint=hint) from error
     if result.returncode not in codes:
-        lines = (result.stderr.strip() or result.stdout.strip() or "it gives no reason").splitlines()
-        hint = "call it by hand to see more; is the disk full, or the voice of another version?"
+        lines = (result.stderr.strip() or result.stdout.strip() or "without a message").splitlines()
+        hint = "run it by hand to see more; the disk may be full, or the voice may be for another version"
         raise SpeechError(f"{command[0]} failed ({result.returncode}): {lines[-1][:200]}", hint=hint)
     return result
 
 
 def read_speech(path: Path, engine: str) -> Samples:
-    """What a program spoke into a file, 16-bit mono of any rate, without silence at both ends, at 16 kHz.
+    """The sound that a program wrote into a file, 16-bit mono of any rate: at 16 kHz, without silence at the ends.
 
     Raises:
-        SpeechError: The file is missing, or holds no sound.
+        SpeechError: The file is missing or silent.
     """
     try:
         with wave.open(str(path), "rb") as file:
@@ -155,23 +155,23 @@ def read_speech(path: Path, engine: str) -> Samples:
                 raise wave.Error(f"{rate} Hz, {file.getnchannels()} channels")
             content = file.readframes(min(count, _LONGEST_SPEECH * rate))
     except (OSError, EOFError, wave.Error) as error:
-        hint = "does the voice read this language, and is there room for temporary files?"
-        raise SpeechError(f"{engine} left no sound that can be read: {error}", hint=hint) from error
+        hint = "check that the voice reads this language, and that there is room for temporary files"
+        raise SpeechError(f"{engine} wrote a file that cannot be read: {error}", hint=hint) from error
     samples = trimmed(np.frombuffer(content, "<i2").astype(np.float64) / 32768)
     if not len(samples):
-        hint = "a phrase in the letters of the voice's language; --voice chooses another voice"
+        hint = "give a phrase in the letters of the voice's language; --voice chooses another voice"
         raise SpeechError(f"{engine} said nothing", hint=hint)
     return resample(samples, rate)
 
 
 def trimmed(samples: Samples) -> Samples:
-    """Sound without what is quieter than 1 % of its peak at both ends; empty where all is silent."""
+    """Sound without parts below 1 % of its peak at both ends; empty where all is silent."""
     loud = np.flatnonzero(np.abs(samples) > 0.01 * np.abs(samples).max(initial=0.0))
     return samples[loud[0] : loud[-1] + 1] if len(loud) else samples[:0]
 
 
 def resample(samples: Samples, rate: float) -> Samples:
-    """Bring sound of a rate in Hz to 16 kHz, through its spectrum: the same bytes with every version of numpy's FFT."""
+    """Resample sound from a rate in Hz to 16 kHz through its spectrum, with the same bytes for every numpy."""
     if rate == SAMPLE_RATE or not len(samples):
         return samples
     padded = np.concatenate([samples, np.zeros(256)])
@@ -185,19 +185,21 @@ def resample(samples: Samples, rate: float) -> Samples:
 
 
 def check_script(text: str, voice: Voice) -> None:
-    """Refuse a text in letters that a voice does not read; phonemes between `[[` and `]]` are the engine's business.
+    """Refuse a text in letters that a voice does not read; phonemes between `[[` and `]]` are not checked.
 
     Raises:
-        UsageError: It has such letters, or none at all.
+        UsageError: It has such letters, or no letters.
     """
     if not any(letter.isalpha() for letter in text) or not text.isprintable():
-        raise UsageError(f"{text[:60]!r} is not a phrase to speak", hint="give words, in one line")
+        raise UsageError(f"{text[:60]!r} is not a phrase to speak", hint="give words, in a single line")
     if len(text) > _LONGEST_TEXT:
         message = f"a text of {len(text)} characters is too long to speak"
-        raise UsageError(message, hint=f"{_LONGEST_TEXT} characters at most; a wake word has some ten")
+        raise UsageError(message, hint=f"use at most {_LONGEST_TEXT} characters; a wake word has about ten")
     scripts = ("LATIN", *_SCRIPTS.get(voice.language.partition("-")[0].partition("_")[0], ()))
     for letter in filter(str.isalpha, re.sub(r"\[\[.*?\]\]", "", text)):
         script = unicodedata.name(letter, "unknown").partition(" ")[0]
         if script not in scripts:
             message = f"the voice {voice.name} ({voice.language}) does not read {script.capitalize()} letters: {letter}"
-            raise UsageError(message, hint="name a voice of the phrase's language with --voice, or spell it in Latin")
+            raise UsageError(
+                message, hint="give a voice of the phrase's language with --voice, or spell the phrase in Latin letters"
+            )

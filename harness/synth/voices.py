@@ -20,12 +20,12 @@ _NAME: Final = re.compile(r"[A-Za-z0-9-]+(\+[A-Za-z0-9_-]+)?")
 _ESPEAK_LICENCE: Final = "GPL-3.0-or-later"
 
 _LEFT_OUT: Final = ("kal", "awb_time")
-"""Voices of 8 kHz, and of times alone."""
+"""Voices with 8 kHz, and voices that only tell the time."""
 _FLITE_LICENCE: Final = "MIT-like (CMU)"
 _PAUSE: Final = "pau"
 
 FEW_VOICES: Final = 10
-"""Below so many, a recall says more of the voices than of the word."""
+"""With fewer voices, a recall describes the voices more than the word."""
 
 _SHOWN: Final = 12
 
@@ -93,7 +93,7 @@ def _espeak_voice(name: str) -> Voice:
 
 
 def printed_phonemes(output: str) -> tuple[str, ...]:
-    """Phonemes of the program's mnemonics, `h_'eI dZ_'A@_v_I_s`; a foreign word stands between `(en)` and `(de)`."""
+    """Phonemes from the program's mnemonics, `h_'eI dZ_'A@_v_I_s`; a foreign word is between `(en)` and `(de)`."""
     spoken = re.sub(r"\([a-z-]+\)", "_", output)
     words = [word for word in ([part for part in word.split("_") if part] for word in spoken.split()) if word]
     return tuple(part for number, word in enumerate(words) for part in ([" "] if number else []) + word)
@@ -155,14 +155,14 @@ def _flite_voice(name: str, handle: str, licence: str) -> Voice:
 
 
 ENGINES: Final[Mapping[str, Engine]] = {engine.name: engine for engine in (Piper(), Flite(), Espeak())}
-"""By name, the best for a wake word first."""
+"""All engines by name, the best for a wake word first."""
 
 
 def choose_engines(names: Sequence[str]) -> tuple[Engine, ...]:
-    """The engines of these names; without any, all that are installed, espeak-ng only where it is the only one.
+    """The engines with these names; without names all installed engines, espeak-ng only without another.
 
     Raises:
-        SpeechError: One of them is not installed, or not any.
+        SpeechError: A named engine is not installed, or no engine is.
     """
     if names:
         chosen = [ENGINES[name] for name in dict.fromkeys(names)]
@@ -173,15 +173,15 @@ def choose_engines(names: Sequence[str]) -> tuple[Engine, ...]:
     here = [engine for engine in ENGINES.values() if engine.version() is not None]
     if not here:
         hint = f"{ENGINES['piper'].missing().hint}; or sudo apt-get install flite"
-        raise SpeechError("no engine of speech is installed: piper, flite or espeak-ng", hint=hint)
+        raise SpeechError("no speech engine is installed: piper, flite or espeak-ng", hint=hint)
     return tuple(engine for engine in here if engine.name != "espeak-ng") or tuple(here)
 
 
 def choose_voices(engines: Sequence[Engine], names: Sequence[str], phrase: str) -> tuple[Voice, ...]:
-    """The voices of these names, of one of the engines each; without any, those that the engines offer for the phrase.
+    """The voices with these names, each of one of the engines; without names those that the engines offer.
 
     Raises:
-        SpeechError: A voice does not exist, or an engine has none.
+        SpeechError: A voice does not exist, or an engine has no voice.
         UsageError: A voice does not read the phrase's letters.
     """
     if names:
@@ -191,7 +191,7 @@ def choose_voices(engines: Sequence[Engine], names: Sequence[str], phrase: str) 
         return voices
     offered = [voice for engine in engines for voice in engine.voices()]
     if not offered:
-        hint = f"name one with --voice FILE, or install one: pip install {PACKAGES} beside the program"
+        hint = f"give a voice with --voice FILE, or install one: pip install {PACKAGES} beside the program"
         raise SpeechError(f"{' and '.join(engine.name for engine in engines)} has no voice", hint=hint)
     reading = tuple(voice for voice in offered if _reads(voice, phrase))
     if not reading:
@@ -206,8 +206,8 @@ def _named(engines: Sequence[Engine], name: str) -> tuple[Voice, ...]:
     known = [voice.name for engine in engines for voice in engine.voices()]
     more = f", and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
     where = " and ".join(engine.name for engine in engines)
-    hint = f"there are {', '.join(known[:_SHOWN])}{more}; or give a voice's file, .onnx or .flitevox"
-    raise SpeechError(f"{where} has no voice {name[:80]!r}", hint=hint)
+    hint = f"its voices are {', '.join(known[:_SHOWN])}{more}; or give a voice file, .onnx or .flitevox"
+    raise SpeechError(f"{where} does not have the voice {name[:80]!r}", hint=hint)
 
 
 def _reads(voice: Voice, phrase: str) -> bool:

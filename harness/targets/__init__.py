@@ -1,1 +1,1 @@
-"""The places a model can run, each behind the one protocol of `harness.targets.base`."""
+"""The places where a model can run, all with the interface of `harness.targets.base`."""

@@ -1,6 +1,6 @@
 """The interface of every target, emulator or board, and the data that passes through it.
 
-What is known of a target before it is opened, by its name, is in `harness.targets.registry`.
+`harness.targets.registry` has what is known about a target before it is opened.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from mww.esphome.model import Model
 from mww.tflite.model_file import Tensor
 
 TargetKind: TypeAlias = str
-"""What a target is, as results name it: the `kind` of an entry in `harness.targets.registry.TARGETS`."""
+"""The kind of a target in results: the `kind` of an entry in `harness.targets.registry.TARGETS`."""
 
 MAX_EXPOSED: Final = 255
-"""Inner tensors that a copy of a model can have as outputs: ReadOutput counts them in a byte."""
+"""The most inner tensors that a copy of a model can have as outputs: ReadOutput counts them in a byte."""
 MAX_EXPOSED_BYTES: Final = 256 * 1024
-"""And their bytes; more than any board has room for beside the rest."""
+"""The most bytes of these tensors; more than fits beside the rest on any board."""
 
 
 @dataclass(frozen=True, slots=True)
 class TargetInfo:
-    """What a target says of itself.
+    """Facts that a target reports about itself.
 
     Attributes:
-        kind: The sort of place.
+        kind: The kind of target.
         chip: As `mww.esphome.chips` spells it; for the emulator the chip whose arena is predicted.
-        engine: What computes: `tflm`, `tflite-runtime`, `litert`, or the firmware's own name for its interpreter.
+        engine: The interpreter: `tflm`, `tflite-runtime`, `litert`, or the firmware's own name for its interpreter.
         versions: Names and versions of everything that could change an output: runtime, kernels, firmware, ESPHome.
     """
 
@@ -48,7 +48,7 @@ class TargetInfo:
 
 @dataclass(frozen=True, slots=True)
 class ArenaUse:
-    """The tensor arena in bytes: used, of the size that was allocated; `predicted` where no chip measured it."""
+    """The tensor arena in bytes: the used part and the allocated size; `predicted` where no chip measured it."""
 
     used: int
     size: int
@@ -57,12 +57,12 @@ class ArenaUse:
 
 @dataclass(frozen=True, slots=True)
 class Inference:
-    """What a batch of frames gave.
+    """The results of a batch of frames.
 
     Attributes:
         outputs: uint8 `[n]`.
         microseconds: uint32 `[n]` where they are the chip's own, else None.
-        detections: What the target's own rule found, at the loaded model's cutoff and window; None without one.
+        detections: Detections of the target's own rule, with the loaded model's cutoff and window; None without a rule.
         instructions: uint32 `[n]` that the processor executed where it counts them, else None.
     """
 
@@ -74,7 +74,7 @@ class Inference:
 
 @dataclass(frozen=True, slots=True)
 class Hearing:
-    """What samples gave: the features that the target's own front-end made, int8 `[n, 40]`, and what the model did."""
+    """The results of samples: features of the target's own front-end, int8 `[n, 40]`, and the model's results."""
 
     features: npt.NDArray[np.int8]
     inference: Inference
@@ -82,7 +82,7 @@ class Hearing:
 
 @dataclass(frozen=True, slots=True)
 class OperatorCost:
-    """What an operator of the model costs in one inference.
+    """The cost of an operator in an inference.
 
     Attributes:
         operator: Its name, such as `CONV_2D`.
@@ -98,25 +98,25 @@ class OperatorCost:
 
 
 class TensorSource(Closing):
-    """A place where a model runs and its inner tensors can be read. A context manager; `load` before all else.
+    """A place where a model runs and its inner tensors can be read.
 
-    `close` leaves the place with the model that it had.
+    A context manager; call `load` first. `close` restores the model that the place had.
     """
 
     @abstractmethod
     def versions(self) -> dict[str, str]:
-        """What it is, and the versions of everything that computes."""
+        """Its name, and the versions of everything that computes."""
 
     def remarks(self) -> tuple[str, ...]:
-        """What was noticed beside outputs and tensors, such as an arena of another size than predicted."""
+        """Remarks, such as an arena that differs from the prediction."""
         return ()
 
     @abstractmethod
     def load(self, content: bytes, exposed: Sequence[Tensor] = ()) -> None:
-        """Open a `.tflite` in its initial state: as it is, for `outputs`; or to read `exposed` tensors of it.
+        """Open a `.tflite` in its initial state: unchanged, for `outputs`, or to read `exposed` tensors of it.
 
         Raises:
-            MwwError: It is refused, for example because many tensors must live to the end and memory runs out.
+            MwwError: It is refused, for example because the exposed tensors need too much memory.
         """
 
     @abstractmethod
@@ -129,7 +129,7 @@ class TensorSource(Closing):
 
     @abstractmethod
     def skip(self, frames: npt.NDArray[np.int8]) -> None:
-        """Run frames whose tensors nobody wants."""
+        """Run frames without reading tensors."""
 
     @abstractmethod
     def tensors(self, frames: npt.NDArray[np.int8]) -> Iterator[Sequence[bytes]]:
@@ -137,18 +137,19 @@ class TensorSource(Closing):
 
 
 class Target(Closing):
-    """A place where a model can run. A context manager; `load` before `infer`, as often as wanted.
+    """A place where a model can run.
 
-    A capability that only some targets have is a method with a default here: a target that has it overrides it.
+    A context manager; call `load` before `infer`; both may be called repeatedly. A capability of some targets only is a
+    method with a default here, which such a target overrides.
     """
 
     @abstractmethod
     def info(self) -> TargetInfo:
-        """What this target is."""
+        """Facts about this target."""
 
     @abstractmethod
     def load(self, model: Model) -> ArenaUse:
-        """Make `model` the model that `infer` runs, from its initial state.
+        """Load the model that `infer` runs, in its initial state.
 
         Raises:
             MwwError: The target cannot take the model, or failed.
@@ -163,35 +164,36 @@ class Target(Closing):
         """Run frames `[n, stride, 40]`, each advancing the streaming state, in order.
 
         Raises:
-            MwwError: Not every frame was inferred; its `inference` counts from the last `reset` or `load`. The state
-                is undefined until the next one.
+            MwwError: Not every frame was inferred; its `inference` counts from the last `reset` or `load`. The state is
+                undefined until the next `reset` or `load`.
         """
 
     def listen(self) -> None:
-        """Put the target's own front-end and the streaming state into their initial states, for `hear`.
+        """Reset the target's own front-end and the streaming state, for `hear`.
 
         Raises:
             UsageError: The target has no front-end.
-            MwwError: It cannot begin.
+            MwwError: It cannot start.
         """
         raise UsageError(f"{self.info().kind} has no front-end of its own", hint="--from features")
 
     def hear(self, samples: bytes) -> Hearing:
-        """Have the front-end take little-endian int16 samples, 16 kHz mono, and the model what it makes of them.
+        """Pass little-endian int16 samples, 16 kHz mono, through the front-end, and its features to the model.
 
         Raises:
-            MwwError: As for `infer`; `listen` begins anew.
+            MwwError: As for `infer`; `listen` starts again.
         """
         raise UsageError(f"{self.info().kind} has no front-end of its own", hint="--from features")
 
     def inferences(self) -> int | None:
-        """How many inferences the target has counted since `reset`, `listen` or `load`; None if unknown."""
+        """The target's count of inferences since `reset`, `listen` or `load`; None if unknown."""
         return None
 
     def profile(self, frames: npt.NDArray[np.int8]) -> tuple[OperatorCost, ...] | None:
-        """What each operator of the loaded model costs, from its initial state over `frames` `[n, stride, 40]`, n >= 2.
+        """The cost of each operator of the loaded model over `frames` `[n, stride, 40]`, from its initial state.
 
-        None where this target cannot measure it. The streaming state is undefined until the next `reset`.
+        At least two frames are needed. None where this target cannot measure it. The streaming state is undefined until
+        the next `reset`.
 
         Raises:
             MwwError: Not every frame was inferred.

@@ -1,4 +1,4 @@
-"""A board whose inner tensors can be read, by copies of the model that take its place for a while."""
+"""Reads inner tensors on a board, with copies of the model that replace it temporarily."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from mww.tflite.model_file import Tensor, exposing
 from mww.tflm.arena import ArenaPrediction, predict_arena
 
 _RECOVERY: Final = Timing(hello=5.0)
-"""For a board that was lost, and may be booting."""
+"""Seconds for a lost board, which may be booting."""
 _log = logging.getLogger(__name__)
 
 
 class BoardTensors(TensorSource):
-    """A board; changed copies of the model take its place there over the link, and it comes back at the end."""
+    """A board; changed copies of the model replace it over the link, and it is restored at the end."""
 
     def __init__(self, client: LinkClient, kind: TargetKind, model: Model, progress: Progress = no_progress) -> None:
-        """Find the model on the board; the session `client` stays the caller's."""
+        """Find the model on the board; the caller keeps the session `client`."""
         self._client = client
         self._kind = kind
         self._model = model
@@ -70,7 +70,7 @@ class BoardTensors(TensorSource):
         return (message,)
 
     def load(self, content: bytes, exposed: Sequence[Tensor] = ()) -> None:
-        """See `TensorSource`; a copy with more outputs than its model is given the arena that it needs."""
+        """See `TensorSource`; a copy with more outputs than the model gets the arena that it needs."""
         self._exposed = tuple(exposed)
         copy = exposing(content, exposed)
         own = copy == self._model.content
@@ -92,14 +92,14 @@ class BoardTensors(TensorSource):
         self._client.infer(frames, self._slot)
 
     def tensors(self, frames: npt.NDArray[np.int8]) -> Iterator[Sequence[bytes]]:
-        """See `TensorSource`; a frame is run when its tensors are asked for."""
+        """See `TensorSource`; a frame runs when its tensors are requested."""
         sizes = [tensor.nbytes for tensor in self._exposed]
         for frame in frames:
             self._client.infer(frame[np.newaxis], self._slot)
             yield self._client.read_outputs(sizes, self._slot)
 
     def close(self) -> None:
-        """Leave the board with the model that it is asked about."""
+        """Restore the model on the board."""
         with uninterrupted():
             if self._borrowed:
                 self._borrowed = False
@@ -112,9 +112,9 @@ class BoardTensors(TensorSource):
         super().__exit__(kind, error, trace)
 
     def _find_slot(self) -> tuple[int, int]:
-        """The slot that holds the model, or else the first, as for `mww run`; and the arena that goes with the model.
+        """The slot that holds the model, or else the first slot, as for `mww run`; and the arena for the model.
 
-        A bare `.tflite` says nothing of an arena, so what the board was given with it stays.
+        A bare `.tflite` has no arena, so the arena stored on the board stays.
         """
         arena = self._model.tensor_arena_size
         for slot in range(min(MAX_MODELS, self._client.board.models)):
@@ -133,7 +133,7 @@ class BoardTensors(TensorSource):
         self._borrowed = borrowed
 
     def _give_back(self) -> None:
-        """Put the model back in its place, in a new session where the last one failed, as when the board rebooted."""
+        """Restore the model, in a new session if the last session failed, for example when the board rebooted."""
         record = ModelRecord(self._model.content, self._arena)
         try:
             if self._lost:
@@ -148,7 +148,7 @@ class BoardTensors(TensorSource):
 
 
 def _predicted(content: bytes, chip: str) -> ArenaPrediction | None:
-    """The arena on a chip; None for a chip or model without a prediction."""
+    """The predicted arena on a chip; None for a chip or model without a prediction."""
     try:
         return predict_arena(content, chip)
     except (UnknownRuntimeError, UnsupportedModelError):
@@ -156,14 +156,14 @@ def _predicted(content: bytes, chip: str) -> ArenaPrediction | None:
 
 
 def _needed_arena(content: bytes, chip: str) -> int:
-    """What a copy needs, and a tenth; 0, which leaves it to the board, where nobody knows."""
+    """The arena of a copy with a tenth more; 0, which lets the board decide, where it is unknown."""
     predicted = _predicted(content, chip)
     return predicted.minimum + predicted.minimum // 10 if predicted else 0
 
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold Ctrl-C and SIGTERM back until the end; signals reach the main thread alone."""
+    """Delay Ctrl-C and SIGTERM until the end of the block; signals reach only the main thread."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""A board at any port: the link's client as a target. Firmware is never written here, models are, over the link."""
+"""A board at any port: the link's client as a target. It uploads models over the link, and never writes firmware."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ from mww.esphome.model import Model
 _SLOT: Final = 0
 _NO_PROFILE: Final = "no-profile"
 _LARGEST_WINDOW: Final = 255
-"""Outputs: a byte of the message `Detect`."""
+"""The largest window in outputs: a byte of the message `Detect`."""
 _RECOVERY: Final = Timing(hello=2.0)
-"""For a board that was there a moment ago."""
+"""Seconds for a board that answered a moment ago."""
 _RESTARTS: Final = 2
-"""Resets of a board that hangs, until it is given up: each time costs ten seconds, and there may be many clips."""
+"""Resets of a board that hangs, before it is given up: each takes ten seconds, and there may be many clips."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Housing:
-    """What is known of a board by who started it, where that is this program.
+    """Facts about a board that this program started.
 
     Attributes:
-        kind: The target's kind; None for what the board itself says.
-        versions: Of what runs the firmware, where that could change an output.
+        kind: The target's kind; None for the kind that the board reports.
+        versions: Versions of what runs the firmware, where they could change an output.
         has_clock: Whether the microseconds that the firmware counts are a chip's.
     """
 
@@ -59,7 +59,7 @@ class Housing:
 
 
 class DeviceTarget(Target):
-    """One board; a clip that its link fails in is an error, and the next begins with a new session if there is one."""
+    """A board; a failure of its link is an error of the clip, and the next clip starts a new session if possible."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class DeviceTarget(Target):
         timeout: float = DEFAULT_TIMEOUT,
         on_log: LogSink | None = None,
     ) -> None:
-        """Open the port and greet the board; `called` is what the user named, where that is another address.
+        """Open the port and start a session; `called` is the address that the user gave, if it differs.
 
         A board must answer each request within `options.timeout` seconds, by default within `timeout`.
 
@@ -105,13 +105,13 @@ class DeviceTarget(Target):
         self._owned.push(stack)
 
     def info(self) -> TargetInfo:
-        """What the board says of itself."""
+        """The facts that the board reports."""
         board = self._client.board
         versions = (*_versions(board), *self._housing.versions)
         return TargetInfo(self._housing.kind or _kind_of(board), board.chip, board.engine, versions)
 
     def load(self, model: Model) -> ArenaUse:
-        """Open the model on the board, uploading it first if the board has another.
+        """Open the model on the board, after an upload if the board has a different model.
 
         Raises:
             ModelMissingError: The board has another model, and may not be given this one.
@@ -124,7 +124,7 @@ class DeviceTarget(Target):
         if not is_whole or stored.sha256.hex() != model.sha256 or stored.manifest_arena != arena:
             if not self._may_upload:
                 raise ModelMissingError(
-                    f"the board at {self._called} has another model than {model.name}",
+                    f"the board at {self._called} has a different model than {model.name}",
                     hint=f"mww flash --port {self._called} --model {model.path}",
                 )
             self._client.upload(_SLOT, ModelRecord(model.content, arena))
@@ -136,7 +136,7 @@ class DeviceTarget(Target):
         return ArenaUse(opened.arena_used, opened.arena_size, "predicted" if virtual else "measured")
 
     def reset(self) -> None:
-        """Put the streaming state back; after a failure of the link, in a new session."""
+        """Reset the streaming state; after a failure of the link, in a new session."""
         self._begin(lambda: self._client.reset(_SLOT))
 
     def listen(self) -> None:
@@ -151,7 +151,7 @@ class DeviceTarget(Target):
         self._begin(lambda: self._client.listen((_SLOT,), step_ms=step_ms))
 
     def _begin(self, request: Callable[[], None]) -> None:
-        """Begin a clip."""
+        """Start a clip."""
         if self._lost is not None:
             raise self._lost
         if self._broken:
@@ -161,7 +161,7 @@ class DeviceTarget(Target):
             self._counted_before = self._client.stats().inferences
 
     def infer(self, frames: npt.NDArray[np.int8]) -> Inference:
-        """Stream frames `[n, stride, 40]`; the time is the chip's own, or that which a virtual board simulates."""
+        """Stream frames `[n, stride, 40]`; times are the chip's own, or simulated by a virtual board."""
         with self._watched():
             streamed = self._client.infer(frames, _SLOT)
         return self._inference(streamed)
@@ -182,7 +182,7 @@ class DeviceTarget(Target):
         )
 
     def inferences(self) -> int | None:
-        """What the board has counted; None if its link has failed."""
+        """The board's count of inferences; None if its link has failed."""
         if self._broken or self._lost is not None:
             return None
         try:
@@ -192,7 +192,7 @@ class DeviceTarget(Target):
             return None
 
     def profile(self, frames: npt.NDArray[np.int8]) -> tuple[OperatorCost, ...] | None:
-        """See `Target`; each operator's median over all frames but the first, which also makes the state."""
+        """See `Target`; each operator's median over all frames except the first, which also fills the state."""
         if not self._has_clock and not self._counts_instructions:
             return None
         self.reset()
@@ -219,17 +219,17 @@ class DeviceTarget(Target):
         )
 
     def tensors(self, model: Model, progress: Progress = no_progress) -> BoardTensors:
-        """See `Target`; copies of the model are uploaded, and the board gets the model back at the end."""
+        """See `Target`; it uploads copies of the model, and restores the model at the end."""
         return BoardTensors(self._client, self.info().kind, model, progress)
 
     def close(self) -> None:
-        """Say goodbye and let go of the port, then of the board."""
+        """End the session, then close the port and the board."""
         with self._owned:
             self._client.close()
 
     @property
     def _counts_instructions(self) -> bool:
-        """Whether the firmware counts instructions where others have microseconds."""
+        """Whether the firmware counts instructions instead of microseconds."""
         return bool(self._client.board.flags & FLAG_INSTRUCTIONS)
 
     @property
@@ -244,7 +244,7 @@ class DeviceTarget(Target):
         try:
             return LinkClient.connect(self._url, baud=self._baud, timing=timing, on_log=self._on_log)
         except BootLoopError as error:
-            raise BootLoopError(error.message, hint=f"to write its firmware anew: {line}; {error.hint}") from error
+            raise BootLoopError(error.message, hint=f"to write its firmware again: {line}; {error.hint}") from error
         except WrongFirmwareError as error:
             raise WrongFirmwareError(
                 error.message, hint=f"{line}   (mww firmware BOARD says how to make it)"
@@ -253,7 +253,7 @@ class DeviceTarget(Target):
             raise NoReplyError(error.message, hint=f"{error.hint} If it has other firmware: {line}") from error
 
     def _arm(self) -> None:
-        """Have the board detect by the model's own cutoff and window, where the link can say that window."""
+        """Let the board detect with the model's own cutoff and window, if the link can carry that window."""
         assert self._model is not None
         window = self._model.sliding_window_size
         self._armed = window <= _LARGEST_WINDOW
@@ -262,7 +262,7 @@ class DeviceTarget(Target):
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
-        """Note what ends the session; a board that hangs is reset where its port can, and the error says so."""
+        """Note an error that ends the session; a board that hangs is reset if its port can, and the error says so."""
         try:
             yield
         except DeviceError:
@@ -275,22 +275,22 @@ class DeviceTarget(Target):
             raise
 
     def _restarted(self, error: HungError) -> str:
-        """Reset a board that hangs, at most `_RESTARTS` times, and tell the result."""
+        """Reset a board that hangs, at most `_RESTARTS` times, and return the result as text."""
         if self._restarts == _RESTARTS:
             self._lost = error
-            return f"it hung {_RESTARTS + 1} times, and is given up: reset it, and look at its log"
+            return f"it hung {_RESTARTS + 1} times and is given up: reset it, and read its log"
         self._restarts += 1
         try:
             story = self._client.restart()
         except LinkError as gone:
             self._lost = error
-            return f"it was reset by its control lines, and did not come back: {gone.message}"
+            return f"it was reset with its control lines, and did not answer again: {gone.message}"
         if story is None:
-            return f"{error.hint}; its port has no control lines to do that by"
-        return f"it was reset by its control lines, and came back; {story}"
+            return f"{error.hint}; its port has no control lines to reset it"
+        return f"it was reset with its control lines, and answers again; {story}"
 
     def _recover(self) -> None:
-        """Begin a new session with the model as it is stored; a board that is gone is not waited for again."""
+        """Start a new session with the stored model; a board that is gone is not waited for again."""
         try:
             self._client.reconnect(_RECOVERY)
             self._client.open_model(_SLOT, misalignment=self._misalignment)
@@ -302,13 +302,13 @@ class DeviceTarget(Target):
 
 
 def check_engine(options: TargetOptions) -> None:
-    """Refuse an engine: a board has its own.
+    """Refuse an engine, since a board has its own.
 
     Raises:
-        UsageError: One was named.
+        UsageError: An engine was given.
     """
     if options.engine is not None:
-        raise UsageError("a board brings its own interpreter", hint="leave --engine out")
+        raise UsageError("a board has its own interpreter", hint="leave --engine out")
 
 
 def _is_virtual(board: Welcome) -> bool:
@@ -320,7 +320,7 @@ def _kind_of(board: Welcome) -> TargetKind:
 
 
 def _versions(board: Welcome) -> tuple[tuple[str, str], ...]:
-    """All that could change an output."""
+    """All versions that could change an output."""
     runtime = "tflite-micro" if _is_virtual(board) else "esp-tflite-micro"
     esp_nn, _, kernels = board.kernels.partition(" ")
     versions = (
@@ -339,7 +339,7 @@ def open_target(name: str, options: TargetOptions) -> DeviceTarget:
     """Lease and open the board at a port, for this process alone until it is closed.
 
     Raises:
-        BoardBusyError: Somebody else uses it.
+        BoardBusyError: Another process uses it.
         LinkError: It cannot be opened.
     """
     with ExitStack() as stack:

@@ -1,6 +1,6 @@
-"""The emulator: a model in an interpreter on this machine, bit for bit as the device's with the default engine.
+"""The emulator: a model in an interpreter on this machine, with the device's outputs bit for bit by default.
 
-Its arena is predicted for a chip, never the interpreter's own: a 64-bit host needs another one.
+Its arena is predicted for a chip and never the interpreter's own: a 64-bit host needs a different size.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _KIND: Final = "emulator"
 
 
 class EngineTensors(TensorSource):
-    """An interpreter on this machine, and the tensors inside the model that it runs."""
+    """An interpreter on this machine, with the tensors inside its model."""
 
     def __init__(self, engine: Engine) -> None:
-        """Take over an engine, and end it at the end."""
+        """Take an engine, and close it at the end."""
         self._engine = engine
         self._exposed: tuple[Tensor, ...] = ()
 
@@ -71,23 +71,23 @@ class EngineTensors(TensorSource):
 
 
 def golden_tensors() -> EngineTensors:
-    """The engine that makes goldens, for the inner tensors that others are compared with.
+    """The engine that makes goldens, as the reference for inner tensors.
 
     Raises:
-        MissingPackageError: Its package is absent.
+        MissingPackageError: Its package is not installed.
     """
     return EngineTensors(open_engine(None))
 
 
 class EmulatorTarget(Target):
-    """One engine as a target."""
+    """An engine as a target."""
 
     def __init__(self, engine: str | None = None, chip: str = DEFAULT_CHIP) -> None:
         """Open the engine; None is the default of this machine.
 
         Raises:
             UsageError: The engine or chip is unknown.
-            MissingPackageError: The engine's package is absent.
+            MissingPackageError: The engine's package is not installed.
             EngineError: It is a version of TFLM that does not compute what the device does.
         """
         self._chip = find_chip(chip).name
@@ -108,23 +108,21 @@ class EmulatorTarget(Target):
 
         Raises:
             UnsupportedModelError: ESPHome's runtime would refuse the model.
-            EngineError: The engine refused it, or crashed on it.
+            EngineError: The engine refused it or crashed.
         """
         predicted = predict_arena(model.content, self._chip, manifest_size=model.tensor_arena_size)
         self._engine.load(model.content)
         if (self._engine.frame_size, self._engine.output_size) != (model.stride * 40, 1):
             sizes = f"frames of {self._engine.frame_size} bytes and outputs of {self._engine.output_size}"
-            raise EngineError(
-                f"engine {self._engine.engine} sees {sizes} in {model.name}", hint="use another engine: --engine tflm"
-            )
+            raise EngineError(f"engine {self._engine.engine} sees {sizes} in {model.name}", hint="use --engine tflm")
         return ArenaUse(predicted.used, predicted.probe or predicted.minimum, "predicted")
 
     def reset(self) -> None:
-        """Make a new interpreter: exact for every engine, where their own resets are not."""
+        """Make a new interpreter: exact for every engine, while their own resets are not."""
         self._engine.reset()
 
     def infer(self, frames: npt.NDArray[np.int8]) -> Inference:
-        """Run frames `[n, stride, 40]`; without times, since they would not be the chip's."""
+        """Run frames `[n, stride, 40]`; without times, which would not be the chip's."""
         return Inference(np.frombuffer(self._engine.infer(frames.tobytes()), np.uint8), None)
 
     def infer_clips(self, clips: Sequence[npt.NDArray[np.int8]]) -> list[npt.NDArray[np.uint8]]:
@@ -133,7 +131,7 @@ class EmulatorTarget(Target):
         return [np.frombuffer(content, np.uint8) for content in outputs]
 
     def inferences(self) -> int | None:
-        """What the engine's process has counted."""
+        """The engine's count of inferences."""
         return self._engine.inferences
 
     def tensors(self, model: Model, progress: Progress = no_progress) -> EngineTensors:
@@ -146,7 +144,7 @@ class EmulatorTarget(Target):
 
 
 def open_target(name: str, options: TargetOptions) -> EmulatorTarget:
-    """Open an emulator; a baud rate and a board's model have no meaning for it."""
+    """Open an emulator; it has no baud rate and no stored model."""
     if options.baud is not None:
         raise UsageError(f"the target {name} has no baud rate", hint="leave --baud out")
     return EmulatorTarget(options.engine, options.chip or DEFAULT_CHIP)

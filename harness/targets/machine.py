@@ -1,6 +1,7 @@
 """The firmware's machine code on an emulated processor of each instruction set, without a chip around it.
 
-`firmware/machine` has the program, docs/machine-code.md how it is made. The emulators are QEMU as Debian packages it.
+`firmware/machine` has the program; docs/machine-code.md shows how to build it. The emulators are Debian's packages of
+QEMU.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _IMAGE: Final = "firmware.elf"
 _LINK_FAULTS: Final = ("corrupt", "drop", "duplicate", "log", "detect", "seed")
 _VARIABLE: Final = "MWW_MACHINE_IMAGE"
 _MOST_BYTES: Final = 32 << 20
-"""Of an ELF file; with debugging information it has less than a tenth."""
+"""The largest ELF file; with debugging information it needs less than a tenth."""
 _MEMORY: Final = 16 << 20
 """Bytes, from the machine's `memory` on."""
 _ELF_HEADER: Final = struct.Struct("<4sBB10xHHIIIIIHHHHHH")
@@ -44,9 +45,9 @@ class BareMachine:
     """A processor with memory and a serial port, as QEMU emulates it.
 
     Attributes:
-        name: Of its instruction set, as the toolchain files of `firmware/machine` are named.
+        name: Its instruction set, named like the toolchain files of `firmware/machine`.
         elf_machine: `e_machine` of its programs.
-        memory: Where its memory begins.
+        memory: Address of its memory.
         program: QEMU's executable.
         words: Which machine, how the program `{image}` comes into its memory, and what an instruction takes:
             `firmware/machine` reads its counter by that.
@@ -66,13 +67,13 @@ class BareMachine:
 
     @property
     def apt_line(self) -> str:
-        """The command that installs everything it needs, of Debian's packages."""
+        """The command that installs everything that it needs, from Debian's packages."""
         version = self._compiler_version()
         headers = "g++" if version is None else f"libstdc++-{version}-dev"
         return f"sudo apt-get install {' '.join(self.packages)} {headers}"
 
     def missing(self) -> tuple[str, ...]:
-        """Programs and files that it needs and this computer does not have."""
+        """Programs and files that are missing on this computer."""
         missing = [name for name in (self.compiler, self.program) if shutil.which(name) is None]
         headers, version = [self.library], self._compiler_version()
         if version is not None:
@@ -80,14 +81,14 @@ class BareMachine:
         return tuple(missing + [path for path in headers if not Path(path).exists()])
 
     def _compiler_version(self) -> str | None:
-        """The major version; the cross compiler needs the C++ library's headers of the same one. None if missing."""
+        """The cross compiler's major version, which the C++ library's headers must have too; None if it is missing."""
         if shutil.which(self.compiler) is None:
             return None
         version = subprocess.run([self.compiler, "-dumpversion"], capture_output=True, text=True, check=False)
         return version.stdout.partition(".")[0].strip()
 
     def command(self, program: str, folder: Path, port: int) -> list[str]:
-        """The words that start it, with its serial port at a port of the loopback interface."""
+        """The command line that starts it, with its serial port at a port of the loopback interface."""
         words = [word.format(image=folder / _IMAGE) for word in self.words]
         serial = f"tcp:127.0.0.1:{port},server=on,wait=off,nodelay=on"
         return [program, *words, "-m", f"{_MEMORY >> 20}M", "-nodefaults", "-display", "none", "-serial", serial]
@@ -152,7 +153,7 @@ def open_target(name: str, options: TargetOptions) -> DeviceTarget:
         if faults.noisy:
             spoil = Noise(faults, "there").spoil, Noise(faults, "back").spoil
             port = stack.enter_context(BadLine(process.port, *spoil)).port
-        target = greet(process, options, housing, f"is {image} the mww_machine of this version?", port)
+        target = greet(process, options, housing, f"check that {image} is the mww_machine of this version", port)
         target.own(stack.pop_all())
         return target
 
@@ -193,13 +194,13 @@ def find_program(machine: BareMachine) -> str:
 
 
 def _read(path: Path, machine: BareMachine) -> bytes:
-    """The program, which must be for this machine."""
+    """Read the program, which must be for this machine."""
     try:
         with open_regular(path) as stream:
             content = stream.read(_MOST_BYTES + 1)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", hint="give the mww_machine.elf") from error
-    hint = "give the mww_machine.elf that cmake made; docs/machine-code.md"
+    hint = "give the mww_machine.elf that cmake built; see docs/machine-code.md"
     made_for = _machine_of(content)
     if made_for is None:
         raise ImageError(f"{path} is not a program for a bare machine", hint=hint)
@@ -210,12 +211,12 @@ def _read(path: Path, machine: BareMachine) -> bytes:
             f"{path} is {which}, not {machine.name}", hint=f"--target {_KIND}:{other.name}" if other else hint
         )
     if not _fits_memory(content, machine):
-        raise ImageError(f"{path} is cut short, or not for the memory of {machine.name}", hint=hint)
+        raise ImageError(f"{path} is truncated, or not for the memory of {machine.name}", hint=hint)
     return content
 
 
 def _machine_of(content: bytes) -> int | None:
-    """`e_machine` of a 32-bit program; None where it is not one."""
+    """`e_machine` of a 32-bit program; None for another file."""
     if not _ELF_HEADER.size <= len(content) <= _MOST_BYTES:
         return None
     *kind, file_type, elf_machine = _ELF_HEADER.unpack_from(content)[:5]
@@ -223,7 +224,7 @@ def _machine_of(content: bytes) -> int | None:
 
 
 def _fits_memory(content: bytes, machine: BareMachine) -> bool:
-    """Whether what is to be loaded is in the file, and has a place in the machine's memory."""
+    """Whether all segments are in the file and fit into the machine's memory."""
     _, entry, at, _, _, _, size, count, *_ = _ELF_HEADER.unpack_from(content)[5:]
     if size != _ELF_SEGMENT.size or at + size * count > len(content):
         return False

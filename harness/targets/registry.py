@@ -1,7 +1,7 @@
-"""The targets by the names that users type, and what is known of each before it is opened.
+"""The targets by the names that users type, and what is known about each before it is opened.
 
-A new target is one entry of `TARGETS` and the module that it names. Code elsewhere asks an entry what its target can
-do, and never which target it is.
+A new target is an entry of `TARGETS` and the module that it names. Code elsewhere asks an entry for its target's
+capabilities, never for its kind.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetOptions:
-    """What may be said about a target; a target refuses what has no meaning for it.
+    """The options of a target; a target refuses options that have no meaning for it.
 
     Attributes:
-        engine: The emulator's interpreter; None for the default.
-        chip: The chip; None for the default, or for the chip that a board says it has.
-        baud: Of a serial port; None for the default.
+        engine: The emulator's interpreter, or None for the default.
+        chip: The chip; None for the default, or for the chip that a board reports.
+        baud: Baud rate of a serial port; None for the default.
         flash: Whether a board may be given the model when it has another.
         faults: What goes wrong on a virtual board that is started; see `harness.virtual.faults`.
         timeout: Seconds from a request to a board to its answer; None for the default of the kind of board.
@@ -52,7 +52,7 @@ class TargetOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSpec:
-    """One kind of target, and what holds of every target of that kind.
+    """A kind of target, and the facts about every target of that kind.
 
     Attributes:
         kind: Its name: in `run.json`, and on the command line but for a device, which is named by its port.
@@ -147,11 +147,11 @@ _PORT: Final = _KINDS["device"]
 _NAMED: Final = {kind: spec for kind, spec in _KINDS.items() if spec is not _PORT}
 _UNKNOWN: Final = TargetSpec(kind="unknown", module="", place="on {chip}")
 TARGET_NAMES: Final = ", ".join(_NAMED)
-"""What `--target` takes besides a port."""
+"""The values of `--target` besides a port."""
 
 
 def target_spec(name: str) -> TargetSpec:
-    """The kind of target that a name stands for: a kind with or without its argument, or a port.
+    """The kind of target for a name: a kind with or without its argument, or a port.
 
     Raises:
         UsageError: It is neither.
@@ -167,7 +167,7 @@ def target_spec(name: str) -> TargetSpec:
 
 
 def spec_of_kind(kind: str) -> TargetSpec:
-    """What holds of a target that a result names by its kind; a result of a later version may name another kind."""
+    """The facts about a target whose kind is in a result; a result of a later version may have another kind."""
     return _KINDS.get(kind, _UNKNOWN)
 
 
@@ -180,16 +180,18 @@ def open_target(name: str, options: TargetOptions) -> Target:
     """
     spec = target_spec(name)
     if options.faults and not spec.takes_faults:
-        hint = "--target virtual and machine:NAME take faults; a board of mww virtual is given its own when it starts"
+        hint = "--target virtual and machine:NAME accept faults; a board of mww virtual gets its faults when it starts"
         raise UsageError(f"--fault for the target {name}", hint=hint)
     if options.misalignment and not spec.has_link:
-        raise UsageError(f"--misalignment for the target {name}", hint="a board opens a model so: --target PORT")
+        raise UsageError(
+            f"--misalignment for the target {name}", hint="only a board can open a model in this way: --target PORT"
+        )
     opener: Callable[[str, TargetOptions], Target] = import_module(spec.module).open_target
     return opener(name, options)
 
 
 def firmware_of(name: str) -> Callable[[str], bytes] | None:
-    """What makes the factory image for a chip; None where `name` is not a target with firmware of this project."""
+    """The function that makes a chip's factory image; None where the target has no firmware of this project."""
     spec = _KINDS.get(name)
     if spec is None or spec.firmware is None:
         return None
@@ -201,15 +203,17 @@ def firmware_of(name: str) -> Callable[[str], bytes] | None:
 def open_tensors(
     name: str, options: TargetOptions, model: Model, progress: Progress = no_progress
 ) -> Iterator[TensorSource]:
-    """Open a target to read the inner tensors of a model there; a board gets its own model back at the end.
+    """Open a target to read the inner tensors of a model; a board's own model is restored at the end.
 
     Raises:
-        UsageError: No target has that name, an option has no meaning for it, or it cannot give inner tensors.
+        UsageError: No target has that name, an option has no meaning for it, or its inner tensors cannot be read.
         MwwError: It cannot be opened.
     """
     with open_target(name, replace(options, purpose="mww bisect")) as target:
         source = target.tensors(model, progress)
         if source is None:
-            raise UsageError(f"the target {name} cannot give inner tensors", hint=f"--target {TARGET_NAMES}, or a port")
+            raise UsageError(
+                f"the inner tensors of the target {name} cannot be read", hint=f"--target {TARGET_NAMES}, or a port"
+            )
         with source:
             yield source

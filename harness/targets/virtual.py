@@ -1,4 +1,4 @@
-"""A virtual board for one run: started, flashed by esptool, used over the link, and removed."""
+"""A virtual board for a run: it is started, flashed by esptool, used over the link, and removed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mww.esphome.chips import DEFAULT_CHIP
 
 
 def open_target(name: str, options: TargetOptions) -> DeviceTarget:
-    """Start a virtual board, which simulates the baud rate if there is one, and flash its firmware.
+    """Start a virtual board, which simulates a given baud rate, and flash its firmware.
 
     Raises:
         UsageError: An option has no meaning for a virtual board.

@@ -1,1 +1,1 @@
-"""The virtual ESP32: bootloader, flash, boot, the firmware's C++ session, faults; a process of its own, on loopback."""
+"""The virtual ESP32: bootloader, flash, boot, the firmware's C++ session, faults; a separate process, on loopback."""

@@ -1,7 +1,7 @@
 """The virtual board: a chip with its flash, its UART and its reset circuit, behind a transport.
 
-One thread runs one loop: wait for the host or for a time, pass bytes on, let the chip work. A `Program` is what the
-chip runs; the board only starts it.
+A single thread runs a loop: wait for the host or a time, pass bytes on, let the chip work. The chip runs a `Program`;
+the board only starts it.
 """
 
 from __future__ import annotations
@@ -21,23 +21,24 @@ from harness.virtual.protocol import SYNC_PACKET, slip_frame
 from harness.virtual.transports import MAX_READ, Closed, Event, Lines, Received, Transport
 
 _LATCH: Final = 0.025
-"""Seconds from EN's rise to the reading of IO0."""
+"""Seconds from the rise of EN to the sampling of IO0."""
 _HALF_WAY: Final = 0.5
-"""Seconds to wait where EN has risen because both lines are asserted: the host is between two steps, and over a network
-the second comes tens of milliseconds later."""
+"""Seconds to wait where EN rose because both lines are asserted: the host is between two steps, and over a network the
+second step arrives tens of milliseconds later.
+"""
 
 _BITS: Final = 10  # start, eight, stop
-_PIECE: Final = 64  # bytes that come out together
+_PIECE: Final = 64  # bytes that arrive together
 
 _SYNC: Final = slip_frame(SYNC_PACKET)
 _UART_BUFFER: Final = 4096  # bytes on a simulated wire, ESPHome's `rx_buffer_size` for the link
-_MAX_UNREAD: Final = 1 << 20  # bytes that the host has not read, above which the board reads no more either
+_MAX_UNREAD: Final = 1 << 20  # bytes that the host has not read; with more, the board stops reading too
 
 StartFirmware = Callable[[Application, ResetCause], Program]
 
 
 class ResetCircuit:
-    """Follows the lines. Times are seconds of one monotonic clock."""
+    """Follows the control lines. Times are seconds of a monotonic clock."""
 
     def __init__(self) -> None:
         self._dtr = self._rts = False
@@ -46,16 +47,16 @@ class ResetCircuit:
 
     @property
     def held(self) -> bool:
-        """Whether the chip is in reset, or has not yet read IO0."""
+        """Whether the chip is in reset, or has not sampled IO0 yet."""
         return self._held or self._boots_at is not None
 
     @property
     def boots_at(self) -> float | None:
-        """When the chip reads IO0 and boots; None if it is held in reset or has long booted."""
+        """When the chip samples IO0 and boots; None if it is held in reset or has booted."""
         return self._boots_at
 
     def set(self, dtr: bool, rts: bool, now: float) -> None:
-        """Follow the host's lines."""
+        """Take the state of the host's lines."""
         was_held = self._held
         self._dtr, self._rts = dtr, rts
         self._held = rts and not dtr
@@ -65,7 +66,7 @@ class ResetCircuit:
             self._boots_at = now + (_HALF_WAY if dtr and rts else _LATCH)
 
     def latch(self, now: float) -> bool | None:
-        """Read IO0 if it is time: True for the bootloader, False for what is in flash, None if it is not time."""
+        """Sample IO0 if it is time: True for the bootloader, False for the application, None if it is not time."""
         if self._boots_at is None or now < self._boots_at:
             return None
         self._boots_at = None
@@ -73,7 +74,7 @@ class ResetCircuit:
 
 
 class UartLine:
-    """A queue of bytes; without a rate they come out at once. Times are seconds of one monotonic clock."""
+    """A queue of bytes; without a rate they arrive at once. Times are seconds of a monotonic clock."""
 
     def __init__(self, baud: int | None) -> None:
         self._byte_time = _BITS / baud if baud else 0.0
@@ -82,7 +83,7 @@ class UartLine:
         self.size = 0
 
     def set_baud(self, baud: int) -> None:
-        """Change the rate of a wire that has one, from the next byte on."""
+        """Change the rate of a wire with a rate, from the next byte on."""
         if self._byte_time:
             self._byte_time = _BITS / baud
 
@@ -97,7 +98,7 @@ class UartLine:
         self.size += len(data)
 
     def take(self, now: float) -> bytes:
-        """Return what has arrived."""
+        """Return the bytes that have arrived."""
         arrived = bytearray()
         while self._queue and self._queue[0][0] <= now:
             arrived += self._queue.popleft()[1]
@@ -106,11 +107,11 @@ class UartLine:
 
     @property
     def next_at(self) -> float | None:
-        """When more arrives; None if nothing is on the wire."""
+        """When more bytes arrive; None if the wire is empty."""
         return self._queue[0][0] if self._queue else None
 
     def clear(self) -> None:
-        """Lose what is on the wire."""
+        """Drop the bytes on the wire."""
         self._queue.clear()
         self.size = 0
         self._free_at = 0.0
@@ -118,7 +119,7 @@ class UartLine:
 
 @dataclass(frozen=True, slots=True)
 class BoardSettings:
-    """What a board is: its chip, MAC, burnt eFuses, and the baud rate to simulate, None for as fast as it goes."""
+    """A board's properties: chip, MAC, set eFuses, and the simulated baud rate, None for no limit."""
 
     chip: VirtualChip
     mac: bytes
@@ -127,7 +128,7 @@ class BoardSettings:
 
 
 class Board:
-    """A powered board; `start_firmware` makes the program of an application that is the virtual firmware."""
+    """A board with power; `start_firmware` makes the program for the virtual firmware's application."""
 
     def __init__(
         self, settings: BoardSettings, flash: Flash, transport: Transport, start_firmware: StartFirmware
@@ -146,12 +147,12 @@ class Board:
         self._start(ResetCause.POWER_ON)
 
     def run(self) -> None:
-        """Serve until an exception from the transport or a signal ends it."""
+        """Run until an exception from the transport or a signal."""
         while True:
             self._step()
 
     def _step(self) -> None:
-        """Send what is due, wait for the next event, and deal with it."""
+        """Send bytes that are due, wait for the next event, and handle it."""
         self._transport.send(self._to_host.take(time.monotonic()))
         for event in self._transport.poll(self._timeout(time.monotonic()), self._limit()):
             self._handle(event, time.monotonic())
@@ -164,7 +165,7 @@ class Board:
             self._work(now)
 
     def close(self) -> None:
-        """Take the power away."""
+        """Switch the power off."""
         self._program.close()
         self._program = Halt()
 
@@ -191,9 +192,9 @@ class Board:
             self._hang_up(now)
 
     def _open(self, data: bytes) -> bytes:
-        """Take the first bytes of a connection: where there are no control lines, the bootloader's SYNC finds it.
+        """Take the first bytes of a connection.
 
-        It is as if someone had reset the board with BOOT held.
+        Without control lines, a SYNC for the bootloader starts it, as if a user had reset the board with BOOT held.
         """
         self._first_bytes = (self._first_bytes or b"") + data
         if not self._transport.has_lines:
@@ -240,7 +241,7 @@ class Board:
         self._to_host.clear()
 
     def _start(self, cause: ResetCause, *, quiet: bool = False) -> None:
-        """Start the chip in the latched mode; `quiet` where the host missed what the console said."""
+        """Start the chip in the latched mode; `quiet` where the host missed the console's output."""
         chip = self._settings.chip
         self._program.close()
         self._again_at = time.monotonic()
@@ -260,7 +261,7 @@ class Board:
     def _program_of(self, application: Application | None, cause: ResetCause) -> Program:
         if application is None:
             return BootLoop()
-        return self._start_firmware(application, cause) if application.is_ours else Halt()
+        return self._start_firmware(application, cause) if application.is_virtual_firmware else Halt()
 
     def _set_baud(self, baud: int) -> None:
         self._to_chip.set_baud(baud)

@@ -1,4 +1,4 @@
-"""From reset to firmware: how the ROM and the second stage bootloader read the flash, and what they print."""
+"""From reset to firmware: how the ROM and the second stage bootloader read the flash, and their output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mww.images import partition_table as table
 from mww.images.esp_image import AppDescriptor, EspImage, is_image, parse_image
 from mww.images.partition_table import PARTITION_TABLE_OFFSET, Partition, find_model_partition, parse_partition_table
 
-_INVALID_HEADERS: Final = 3  # lines that the ROM prints before its watchdog bites
+_INVALID_HEADERS: Final = 3  # lines that the ROM prints before its watchdog resets the chip
 _KINDS: Final = {
     (table.APP, table.APP_FACTORY): "factory app",
     (table.DATA, table.DATA_OTA): "OTA data",
@@ -23,7 +23,7 @@ _KINDS: Final = {
 
 
 class ResetCause(Enum):
-    """Why a chip starts; the value is what the firmware calls it."""
+    """Why a chip starts; the value is the firmware's name of the reason."""
 
     POWER_ON = "power-on"
     WATCHDOG = "watchdog"
@@ -32,27 +32,27 @@ class ResetCause(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """An application that was found whole, and the partition that it takes its models from."""
+    """A valid application, and the partition of its models."""
 
     app: AppDescriptor | None
     models: Partition | None
 
     @property
-    def is_ours(self) -> bool:
+    def is_virtual_firmware(self) -> bool:
         """Whether this is the virtual firmware."""
         return self.app is not None and self.app.project == PROJECT
 
 
 @dataclass(frozen=True, slots=True)
 class BootResult:
-    """What the console shows, and the application; None without one, in which case the chip starts over."""
+    """The console's output, and the application; None without an application: then the chip starts again."""
 
     log: bytes
     application: Application | None
 
 
 def download_log(chip: VirtualChip, cause: ResetCause) -> bytes:
-    """What the ROM prints when it starts as bootloader."""
+    """The ROM's output when it starts as bootloader."""
     return (_banner(chip, cause, chip.boot.download_mode) + "waiting for download\r\n").encode()
 
 
@@ -75,7 +75,7 @@ def _banner(chip: VirtualChip, cause: ResetCause, mode: str) -> str:
 
 
 def _load_bootloader(chip: VirtualChip, flash: Flash, log: list[str]) -> EspImage | None:
-    """Be the ROM: check and load the second stage."""
+    """Do the ROM's work: check and load the second stage."""
     data = flash.read(chip.bootloader_offset, PARTITION_TABLE_OFFSET - chip.bootloader_offset)
     if not is_image(data):
         log.append(f"invalid header: {int.from_bytes(data[:4], 'little'):#010x}\r\n" * _INVALID_HEADERS)
@@ -97,7 +97,7 @@ def _load_bootloader(chip: VirtualChip, flash: Flash, log: list[str]) -> EspImag
 
 
 def _second_stage(chip: VirtualChip, flash: Flash, log: list[str]) -> Application | None:
-    """Be the bootloader: read the partition table, choose an application, check it, start it."""
+    """Do the bootloader's work: read the partition table, choose an application, check it, start it."""
     report = _Report(log)
     report.info("boot", "2nd stage bootloader")
     report.info("boot", f"chip: {chip.title}, SPI flash: {flash.size >> 20}MB")
@@ -127,7 +127,7 @@ def _second_stage(chip: VirtualChip, flash: Flash, log: list[str]) -> Applicatio
 
 
 def _candidates(flash: Flash, partitions: tuple[Partition, ...]) -> list[Partition]:
-    """Application partitions in the order of trial: the partition that OTA data chooses, then the others."""
+    """Application partitions in the order of attempts: the partition that OTA data chooses, then the others."""
     slots = sorted(
         (part for part in partitions if part.type == table.APP and part.subtype >= table.APP_OTA_0),
         key=lambda part: part.subtype,
@@ -142,7 +142,7 @@ def _candidates(flash: Flash, partitions: tuple[Partition, ...]) -> list[Partiti
 
 
 def _ota_sequence(flash: Flash, partition: Partition) -> int:
-    """The highest sequence number in the two sectors of OTA data; 0 if neither holds one."""
+    """The highest sequence number in the two sectors of OTA data; 0 if neither has a number."""
     sequences = [0]
     for sector in range(partition.offset, partition.offset + partition.size - 31, 0x1000):
         number = int.from_bytes(flash.read(sector, 4), "little")
@@ -152,7 +152,7 @@ def _ota_sequence(flash: Flash, partition: Partition) -> int:
 
 
 class _Report:
-    """Log lines with the milliseconds since reset that a chip would show."""
+    """Log lines with plausible milliseconds since reset."""
 
     def __init__(self, log: list[str]) -> None:
         self._log = log
@@ -175,13 +175,13 @@ class _Report:
         self.info("boot", "End of partition table")
 
     def application(self, application: Application) -> None:
-        """Print what the application says of itself first."""
+        """Print the application's first lines."""
         app = application.app
         if app is not None:
             self.info("app_init", f"Project name:     {app.project}")
             self.info("app_init", f"App version:      {app.version}")
             self.info("app_init", f"ESP-IDF:          {app.idf_version}")
-        if not application.is_ours:
+        if not application.is_virtual_firmware:
             self.error("virtual", "this application is code for a chip; a virtual board runs only its own firmware")
         elif application.models is None:
             self.error("mww", f"no partition {table.MODEL_PARTITION_NAME}")

@@ -1,6 +1,6 @@
 """The ROM bootloader of a chip and esptool's stub: commands in, responses out, flash written and read.
 
-The only side effect is on the flash. Each response says by its `Action` what the board does next, such as a reset.
+The only side effect is on the flash. The `Action` of a response is the board's next step, such as a reset.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ _SECURE_DOWNLOAD: Final = frozenset(
         Command.GET_SECURITY_INFO,
     }
 )
-"""What is left in secure download mode."""
+"""The commands that remain in secure download mode."""
 
 
 class Download:
-    """Takes blocks in order. The ROM erases all at the beginning, the stub the sectors that it comes to."""
+    """Takes blocks in order. The ROM erases all sectors at the start, the stub each sector when it reaches it."""
 
     def __init__(self, flash: Flash, offset: int, size: int, blocks: int, *, compressed: bool, erase_now: bool) -> None:
-        """Begin a write of `size` bytes (inflated, where compressed) in `blocks` blocks.
+        """Start a write of `size` bytes (uncompressed) in `blocks` blocks.
 
         Raises:
             CommandError: It does not fit into the flash.
@@ -80,7 +80,7 @@ class Download:
             self._erase_to(self._erase_end)
 
     def take(self, sequence: int, data: bytes) -> None:
-        """Write one block; a block that esptool sends again, because it missed the answer, is not written twice."""
+        """Write a block; a block that esptool repeats, because it missed the answer, is not written twice."""
         if sequence == self._sequence - 1:
             return
         if sequence != self._sequence or sequence >= self._blocks:
@@ -92,7 +92,7 @@ class Download:
         """End the write.
 
         Raises:
-            CommandError: A compressed stream is not whole.
+            CommandError: A compressed stream is incomplete.
         """
         if self._inflate is not None and self._sequence and not self._inflate.eof:
             raise CommandError(Failure.NOT_ENOUGH)
@@ -109,7 +109,7 @@ class Download:
         return inflated
 
     def _program(self, data: bytes) -> None:
-        """Program at the next address; padding that would stick out of the flash is not data."""
+        """Program at the next address; padding beyond the end of the flash is dropped."""
         data = data[: max(0, self._flash.size - self._next)] + data[max(0, self._flash.size - self._next) :].rstrip(
             b"\xff"
         )
@@ -128,13 +128,13 @@ class Download:
 
 
 class FlashReader:
-    """One READ_FLASH; the host acknowledges with the number of bytes that it has."""
+    """A READ_FLASH command; the host acknowledges with the number of bytes that it has."""
 
     def __init__(self, flash: Flash, offset: int, length: int, block_size: int, in_flight: int) -> None:
         """Prepare to send `length` bytes from `offset`.
 
         Raises:
-            CommandError: They are not all in the flash, or the blocks are of no sensible size.
+            CommandError: They are not all in the flash, or the size of blocks makes no sense.
         """
         if not 1 <= block_size <= _MAX_BLOCK or not 1 <= in_flight <= _MAX_IN_FLIGHT:
             raise CommandError(Failure.READ_LENGTH)
@@ -174,18 +174,18 @@ class FlashReader:
 
 
 class Action(Enum):
-    """What a command makes of the chip."""
+    """The effect of a command on the chip."""
 
     STAY = auto()
     RESET = auto()
-    """Reset; the boot mode is the one latched before."""
+    """Reset; the latched boot mode stays."""
     BOOT = auto()
-    """Leave the bootloader for what is in flash."""
+    """Leave the bootloader and run the application in flash."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command gives: the response's value and body, frames that come after it, and what the chip does then."""
+    """The result of a command: the response's value and body, frames after it, and the chip's next step."""
 
     value: int = 0
     body: bytes = b""
@@ -195,7 +195,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
-    """What bytes from the host give: bytes for it, what becomes of the chip, and the new baud rate where it changed."""
+    """The result of bytes from the host: bytes for the host, the chip's next step, and a new baud rate."""
 
     output: bytes
     action: Action
@@ -203,7 +203,7 @@ class Reaction:
 
 
 class Bootloader:
-    """A chip in download mode, from one reset to the next."""
+    """A chip in download mode, until the next reset."""
 
     def __init__(self, chip: VirtualChip, flash: Flash, mac: bytes, security: Security) -> None:
         self._chip = chip
@@ -242,7 +242,7 @@ class Bootloader:
         }
 
     def feed(self, data: bytes) -> Reaction:
-        """Take bytes from the host; what comes after a command that leaves the bootloader is dropped."""
+        """Take bytes from the host; bytes after a command that leaves the bootloader are dropped."""
         output = bytearray()
         self._new_baud = None
         for packet in self._decoder.feed(data):
@@ -263,8 +263,8 @@ class Bootloader:
         return Reaction(bytes(output), Action.STAY, self._new_baud)
 
     def _answer(self, request: Request, output: bytearray) -> Answer:
-        """Carry a command out and add the response to `output`."""
-        in_stub = self._in_stub  # the response to what starts the stub is still the ROM's
+        """Run a command and add the response to `output`."""
+        in_stub = self._in_stub  # the response to the command that starts the stub still comes from the ROM
         try:
             answer = self._handler(request)(request)
             body = answer.body + b"\0\0"
@@ -277,7 +277,7 @@ class Bootloader:
         return answer
 
     def _jumps_to_stub(self, request: Request) -> bool:
-        """Whether this is esptool's way around an S3's secure boot: a read through a pointer that leads to its stub."""
+        """Whether this is esptool's way around secure boot of an S3: a read through a pointer to its stub."""
         return (
             not self._in_stub
             and request.opcode == Command.READ_FLASH_SLOW
@@ -323,7 +323,7 @@ class Bootloader:
         return Answer()
 
     def _end_ram(self, request: Request) -> Answer:
-        """Run what was loaded, which from esptool is its stub; without an entry point, just end the download."""
+        """Run the loaded program, which is esptool's stub; without an entry point, only end the download."""
         _, entry = request.words(2)
         if self._ram_left:
             raise CommandError(Failure.NOT_ENOUGH)
@@ -352,7 +352,7 @@ class Bootloader:
         return Answer()
 
     def _end_flash(self, request: Request) -> Answer:
-        """The stub stays for 1 and resets for 0; the ROM runs what is in flash for 1 and resets for 0."""
+        """The stub stays for 1 and resets for 0; the ROM runs the application in flash for 1 and resets for 0."""
         (flag,) = request.words(1)
         download, self._download = self._download, None
         if download is not None:

@@ -1,6 +1,6 @@
 """The tables of functions that the C++ session calls: engine, front-end, microphone, flash, UART.
 
-No exception passes through C++: the first is kept in `failure`, after which every function fails and nothing is sent.
+No exception passes through C++: the first is stored in `failure`; after it every function fails and nothing is sent.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from mww.images.partition_table import Partition
 
 _OK: Final = 0
 _ONE_SAMPLE: Final = 1
-"""What a front-end that has failed says that it took: the session goes on to the end of the sound."""
+"""The count that a failed front-end returns, so that the session continues to the end of the sound."""
 
 
 class Bridge:
-    """One session's callbacks; `inference_us` is how long an inference is said to take, 0 where nobody measured."""
+    """A session's callbacks; `inference_us` is the reported time of an inference, 0 where it is not measured."""
 
     def __init__(
         self,
@@ -78,12 +78,12 @@ class Bridge:
         self.platform = abi.Platform(None, abi.TRANSMIT(self._guarded(self._transmit, None)), abi.MEMORY())
 
     def taken_messages(self) -> list[str]:
-        """Return what the engine had to say about refusals, once."""
+        """Return the engine's messages about refusals, once."""
         messages, self._messages = self._messages, []
         return messages
 
     def taken_inferences(self) -> int:
-        """Return how many inferences were made since the last call."""
+        """Return the number of inferences since the last call."""
         inferences, self._inferences = self._inferences, 0
         return inferences
 

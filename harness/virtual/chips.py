@@ -1,7 +1,7 @@
-"""A virtual chip: its row in `mww.esphome.chips`, its registers, and what esptool reads of one common part of it.
+"""A virtual chip: its row in `mww.esphome.chips`, its registers, and the values that esptool reads from it.
 
-Addresses are those of esptool's chip definitions, which `chip_addresses` has. The values at these addresses, and the
-lines that the ROM prints, are written here.
+Addresses come from esptool's chip definitions, which `chip_addresses` holds. The values at these addresses, and the
+lines that the ROM prints, are here.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _MAX_WRITTEN: Final = 4096  # distinct addresses; esptool writes a dozen
 _READ_ID: Final = 0x9F
 _READ_SFDP: Final = 0x5A
 _SFDP_HEADER: Final = b"SFDP" + bytes([6, 1, 0, 0xFF, 0, 6, 1, 16, 0x80, 0, 0, 0xFF])
-"""Revision 1.6 and one parameter header: enough to see that a flash is there, and not of XMC's making."""
+"""Revision 1.6 and one parameter header: enough to see a flash chip that is not XMC's."""
 
 SECURITY_FEATURES: Final = ("secure-boot", "flash-encryption", "secure-download")
 
 MAC_PREFIX: Final = bytes.fromhex("024d5757")
-"""Locally administered, so no real chip has it: how `mww flash` knows a virtual board."""
+"""A locally administered MAC, which no real chip has; it identifies a virtual board for `mww flash`."""
 
 SECTOR: Final = 0x1000
-"""Bytes; the smallest part of the flash that can be erased."""
+"""Bytes of the smallest part of the flash that can be erased."""
 
 _ESP32_WATCHDOG: Final = 0x3FF4808C  # RTC_CNTL_WDTCONFIG0_REG, which esptool has for later chips only
 _MEBIBYTE: Final = 1 << 20
@@ -43,7 +43,7 @@ _BLOCK1: Final = "EFUSE_BLOCK1_ADDR"
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """Which of a chip's security features are burnt."""
+    """The security features of a chip whose eFuses are set."""
 
     secure_boot: bool = False
     flash_encryption: bool = False
@@ -59,7 +59,7 @@ UNSECURED: Final = Security()
 
 
 def security_of(features: tuple[str, ...]) -> Security:
-    """Read feature names, as the command line gives them.
+    """Read feature names from the command line.
 
     Raises:
         UsageError: One of them is not in `SECURITY_FEATURES`.
@@ -71,7 +71,7 @@ def security_of(features: tuple[str, ...]) -> Security:
 
 
 class Registers:
-    """The register file of one chip; addresses that nothing is known of read as what was last written, else 0."""
+    """The registers of a chip; an unknown address reads as its last written value, else 0."""
 
     def __init__(self, chip: VirtualChip, mac: bytes, security: Security) -> None:
         self._chip = chip
@@ -83,7 +83,7 @@ class Registers:
         self._fixed[low] = int.from_bytes(mac[2:], "big")
         self._fixed[high] = int.from_bytes(mac[:2], "big")
         if chip.eui64:
-            self._fixed[high] |= 0xFFFE << 16  # the extension that makes an EUI-64 of a MAC
+            self._fixed[high] |= 0xFFFE << 16  # the extension that turns a MAC into an EUI-64
         if security.flash_encryption:
             address, mask = fuses.crypt_count
             self._burn(address, mask & -mask)
@@ -91,7 +91,7 @@ class Registers:
             self._burn(*fuses.secure_boot)
 
     def set_baud(self, baud: int) -> None:
-        """Follow the UART's rate, from which esptool works out the crystal."""
+        """Follow the UART's rate, from which esptool computes the crystal's frequency."""
         self._baud = baud
 
     def read(self, address: int) -> int:
@@ -103,7 +103,7 @@ class Registers:
         return self._written.get(address, 0)
 
     def write(self, address: int, value: int, mask: int) -> bool:
-        """Write the bits in `mask`; True if that armed the watchdog, which then resets the chip."""
+        """Write the bits in `mask`; True if this starts the watchdog, which then resets the chip."""
         if address not in self._written and len(self._written) >= _MAX_WRITTEN:
             return False
         self._written[address] = self._written.get(address, 0) & ~mask | value & mask
@@ -115,7 +115,7 @@ class Registers:
         self._fixed[address] = self._fixed.get(address, 0) | bits
 
     def _run_spi_command(self) -> None:
-        """Do the flash command in USR2 and put the answer into W0: identity, SFDP and a status of 0."""
+        """Run the flash command in USR2 and put the answer into W0: identity, SFDP and a status of 0."""
         spi = self._chip.spi
         get = self._written.get
         command = get(spi.base + spi.usr2, 0) & 0xFF
@@ -132,7 +132,7 @@ class Registers:
 
 @dataclass(frozen=True, slots=True)
 class SpiPeripheral:
-    """Where the SPI flash controller's "user command" registers are, as offsets from `base`."""
+    """The SPI flash controller's "user command" registers, as offsets from `base`."""
 
     base: int
     usr: int
@@ -145,7 +145,7 @@ class SpiPeripheral:
 
 @dataclass(frozen=True, slots=True)
 class Efuses:
-    """Where a chip keeps the fuses that esptool reads.
+    """The addresses of the fuses that esptool reads.
 
     Attributes:
         mac: Addresses of the words with the lower four and upper two bytes of the MAC.
@@ -160,7 +160,7 @@ class Efuses:
 
 @dataclass(frozen=True, slots=True)
 class BootText:
-    """What the ROM prints: its banner, boot modes, reset causes, and its lines before it loads segments."""
+    """The ROM's output: its banner, boot modes, reset causes, and the lines before it loads segments."""
 
     banner: str
     flash_mode: str
@@ -173,13 +173,13 @@ class BootText:
 
 @dataclass(frozen=True, slots=True)
 class VirtualChip(Chip):
-    """One chip as a virtual board has it.
+    """A chip of a virtual board.
 
     Attributes:
         security_info: Whether the ROM answers GET_SECURITY_INFO.
-        flash_size: Bytes.
-        drom: Where constants of an application are mapped; app descriptors go there.
-        iram: Where code is loaded.
+        flash_size: Bytes of its flash.
+        drom: Address where an application's constants are mapped, with its descriptor.
+        iram: Address where code is loaded.
         uart_divider: Address of UART0's clock divider.
         crystal_hz: The clock that it divides.
         watchdog: Address of the RTC watchdog's first configuration register.
@@ -206,13 +206,13 @@ class VirtualChip(Chip):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a chip.
+    """A part number of a chip.
 
     Attributes:
-        flash: MiB.
-        boot: What its ROM prints.
-        values: What esptool reads at the names of its definition, plus an offset in bytes.
-        crystal_mhz: Of its crystal.
+        flash: MiB of flash.
+        boot: The output of its ROM.
+        values: The values that esptool reads at the names of its definition, plus an offset in bytes.
+        crystal_mhz: Frequency of its crystal.
     """
 
     flash: int
@@ -272,7 +272,7 @@ PARTS: Final = {
         BootText(
             "ESP-ROM:esp32c5-eco2-20250121\r\nBuild:Jan 21 2025\r\n",
             "0x18 (SPI_FAST_FLASH_BOOT)",
-            "0x8 (DOWNLOAD(USB/UART0))",  # GPIO28 is low: worked out from the strapping bits, seen in no log
+            "0x8 (DOWNLOAD(USB/UART0))",  # GPIO28 is low: derived from the strapping bits, not from a log
             watchdog="0x10 (LP_WDT_SYS)",
             software="0xc (SW_CPU)",
             loading="SPI mode:DIO, clock div:1\r\n",
@@ -294,13 +294,13 @@ PARTS: Final = {
 
 @cache
 def find_chip(name: str) -> VirtualChip:
-    """The virtual chip of a name.
+    """The virtual chip with a name.
 
     Raises:
-        UsageError: The chip has no virtual board.
+        UsageError: The chip does not have a virtual board.
     """
     if name not in VIRTUAL_CHIPS:
-        raise UsageError(f"{name} has no virtual board", hint=f"chips: {', '.join(VIRTUAL_CHIPS)}")
+        raise UsageError(f"{name} does not have a virtual board", hint=f"chips: {', '.join(VIRTUAL_CHIPS)}")
     return _virtual(find_row(name), PARTS[name], CHIP_ADDRESSES[name])
 
 
@@ -331,7 +331,7 @@ def _virtual(chip: Chip, part: Part, rom: Mapping[str, int]) -> VirtualChip:
 
 
 def _efuses(rom: Mapping[str, int]) -> Efuses:
-    """The addresses; the ESP32's eFuses have another layout than all later chips'."""
+    """The addresses of the fuses; the ESP32's layout differs from all later chips'."""
     crypt_count = (rom["EFUSE_SPI_BOOT_CRYPT_CNT_REG"], rom["EFUSE_SPI_BOOT_CRYPT_CNT_MASK"])
     if "MAC_EFUSE_REG" not in rom:
         mac = rom["EFUSE_RD_REG_BASE"] + 4

@@ -1,4 +1,4 @@
-"""The virtual board's interpreters: one TFLM worker process a model slot, and an arena as its chip would have it."""
+"""The virtual board's interpreters: a TFLM worker process for each model slot, and an arena like the chip's."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mww.tflite.model_file import ModelFile, read_model
 from mww.tflm.arena import predict_arena
 
 _DEADLINE: Final = 3.0
-"""Seconds for an inference: less than the silence after which a host gives a board up, so that it hears the reason."""
+"""Seconds for an inference: less than the silence after which a host gives a board up, so that it gets the reason."""
 
 
 class RefusedError(Exception):
-    """The engine cannot do what was asked; `code` is the link's, `detail` what that code says of it."""
+    """The engine refuses a request; `code` is the link's, and `detail` has the meaning that the code gives it."""
 
     def __init__(self, code: LinkCode, text: str, detail: int = 0) -> None:
         super().__init__(text)
@@ -30,7 +30,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What an engine says of a model that it has loaded; the arena in bytes, on the board's chip."""
+    """An engine's facts about a loaded model; the arena in bytes, on the board's chip."""
 
     stride: int
     outputs: int
@@ -49,37 +49,37 @@ class Facts:
 
 
 class Engine(Protocol):
-    """What the firmware's session needs of an interpreter; every method may raise `RefusedError`."""
+    """The interpreter that the firmware's session needs; every method may raise `RefusedError`."""
 
     def load(self, slot: int, content: bytes, manifest_arena: int, *, any_output: bool) -> Facts:
-        """Load a model, in its initial state; a `manifest_arena` of 0 stands for none."""
+        """Load a model, in its initial state; a `manifest_arena` of 0 means none."""
         ...
 
     def unload(self, slot: int) -> None:
-        """Forget a model."""
+        """Unload a model."""
         ...
 
     def reset(self, slot: int) -> None:
-        """Put a model's streaming state back."""
+        """Reset a model's streaming state."""
         ...
 
     def infer(self, slot: int, frames: bytes, count: int) -> bytes:
-        """Run `count` frames; returns the output of each, zeros where it may be any."""
+        """Run `count` frames; returns the output of each, or zeros for a model with any output."""
         ...
 
     def output(self, slot: int, index: int) -> bytes:
-        """Return an output tensor as the last inference left it; empty if the model does not have the output."""
+        """Return an output tensor after the last inference; empty if the model does not have the output."""
         ...
 
 
 class TflmEngine:
-    """Interpreters for a board of one chip. The first one is opened at once: importing TFLM takes a second.
+    """Interpreters for a board: TFLM where it is installed, else the exact engine.
 
-    TFLM where it is installed, else the exact engine.
+    The first is opened at once: importing TFLM takes a second.
     """
 
     def __init__(self, chip: str, alter: Callable[[bytes], bytes] = bytes) -> None:
-        """Start; `alter` changes the model that is interpreted, not what is reported of it."""
+        """Start; `alter` changes the model that is interpreted, but not the reported facts."""
         self._chip = chip
         self._alter = alter
         self._spare: Interpreter | None = open_engine(deadline=_DEADLINE)
@@ -143,7 +143,7 @@ class TflmEngine:
         self._slots.clear()
 
     def _facts(self, model: ModelFile, manifest_arena: int) -> Facts:
-        """Describe a model, with its arena as ESPHome would allocate it on this chip."""
+        """Describe a model, with the arena that ESPHome would allocate on this chip."""
         arena = predict_arena(model, self._chip, manifest_size=manifest_arena or None)
         size = arena.minimum if arena.probe is None else arena.probe
         if size == 0:
@@ -168,7 +168,7 @@ def _output_sizes(model: ModelFile) -> tuple[int, ...]:
 
 
 def _check(model: ModelFile, *, any_output: bool) -> None:
-    """Refuse what `StreamingModel::load_model_` refuses."""
+    """Refuse a model that `StreamingModel::load_model_` refuses."""
     main = model.main
     unknown = {operator.op for graph in model.subgraphs for operator in graph.operators} - set(contract.REGISTERED_OPS)
     if unknown:

@@ -1,7 +1,7 @@
-"""The virtual firmware as files: bootloader, partition table and application, made here, the same on every machine.
+"""The virtual firmware as files: bootloader, partition table and application, with the same bytes on every machine.
 
-What is in the images is for a chip's eyes only: headers, checksums and descriptors are real, the code is an endless
-loop. A virtual board that boots the application runs the firmware's C++ session in its place.
+Headers, checksums and descriptors are real; the code is an endless loop. A virtual board that boots the application
+runs the firmware's C++ session in its place.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from mww.images.partition_table import (
 )
 
 PROJECT: Final = "mww-harness-virtual"
-"""The application's project name, by which a virtual board knows what it can run."""
+"""The application's project name, from which a virtual board recognises it."""
 
 _NVS: Final = Partition("nvs", table.DATA, table.DATA_NVS, 0x9000, 0x6000)
 _APP: Final = Partition("factory", table.APP, table.APP_FACTORY, 0x10000, 0x100000)
 _MODELS: Final = Partition(MODEL_PARTITION_NAME, table.DATA, table.DATA_MODEL, 0x110000, 0x200000)
 PARTITIONS: Final = (_NVS, _APP, _MODELS)
-"""The layout; the model partition takes four models and an upload of a fifth."""
+"""The partitions; the model partition has room for four models and an upload of a fifth."""
 
 _LOOP_XTENSA: Final = bytes.fromhex("06ffff00")  # j .
 _LOOP_RISCV: Final = bytes.fromhex("6f000000")  # j .
@@ -56,7 +56,7 @@ def factory_image_for(chip: str) -> bytes:
     """The virtual firmware for a chip by its name.
 
     Raises:
-        UsageError: No virtual board has that chip.
+        UsageError: The chip does not have a virtual board.
     """
     return factory_image(find_chip(chip))
 

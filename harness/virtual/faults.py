@@ -1,6 +1,6 @@
 """Faults of a virtual board: their names on the command line, the bad cable, and the wrong kernel.
 
-A wrong kernel is a change to the model: an addition behind each operator of one kind alters its results.
+A wrong kernel is a change to the model: an addition after each operator of a kind alters its results.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from mww.esphome.contract import REGISTERED_OPS
 from mww.esphome.frontend_errors import ERROR_KINDS
 
 ALTERABLE: Final = tuple(operator for operator in REGISTERED_OPS if operator != "VAR_HANDLE")
-"""Operators that compute or move data. VAR_HANDLE only names a variable; CALL_ONCE stands for the initial state."""
+"""Operators that compute or move data. VAR_HANDLE only names a variable; CALL_ONCE means the initial state."""
 
 _OFFSET: Final = 8
-"""Steps of the output's quantisation by which a result is off."""
+"""The error of a result, in steps of its quantisation."""
 _SCHEMA: Final = ("tensorflow", "lite", "micro", "python", "schema_py_generated.py")
 
 _TEXT: Final = b"[W][wifi:123]: beacon timeout, reconnecting\r\n"
-_MAX_HELD: Final = 1 << 18  # bytes without a zero, after which they are passed on as they are
+_MAX_HELD: Final = 1 << 18  # bytes without a zero, after which they are passed on unchanged
 
 _MOST_BYTES: Final = 0x7FFFFFFF
-"""An arena and as much again still fit the 32 bits that the link has for them."""
+"""Twice this arena still fits the 32 bits of the link."""
 
 _TAKES: Final = {
     "RATE": "RATE is a share of link frames, from 0 to below 1",
     "N": "N is a whole number from 0",
     "BYTES": "BYTES is a whole number from 0 to 0x7fffffff",
-    "OP": f"OP is one of {', '.join(ALTERABLE)}; VAR_HANDLE computes nothing",
+    "OP": f"OP is one of {', '.join(ALTERABLE)}; VAR_HANDLE has no result",
     "KIND": f"KIND is one of {', '.join(ERROR_KINDS)}",
 }
 
 
 def alter_kernel(content: bytes, operator: str, *, only: int | None = None) -> bytes:
-    """Return the model with the results of every `operator` in its main subgraph altered, or of the one at `only`.
+    """Return the model with altered results of every `operator` in its main subgraph, or of the operator at `only`.
 
-    A state that is assigned is altered before the assignment; a state that CALL_ONCE initialises, in its constant.
+    An assigned state is altered before the assignment; a state that CALL_ONCE initialises is altered in its constant.
 
     Raises:
         RefusedError: The model has no such operator, or none whose results are int8 (or QUANTIZE's uint8).
@@ -76,7 +76,9 @@ def alter_kernel(content: bytes, operator: str, *, only: int | None = None) -> b
         elif operator == "QUANTIZE" and not behind:
             altered += _shift_zero_point(schema, graph.tensors[entry.outputs[0]])
     if not altered:
-        message = f"the model's {operator} has no int8 result" if present else f"the model has no {operator}"
+        message = (
+            f"the result of the model's {operator} is not int8" if present else f"the model does not have {operator}"
+        )
         raise RefusedError(LinkCode.FAULT, f"kernel={operator}, but {message}")
     graph.operators = operators
     builder = flatbuffers.Builder(len(content) + 4096)
@@ -91,7 +93,7 @@ def _name(schema: Any, model: Any, entry: Any) -> str:
 
 
 def _additions(schema: Any, model: Any, operator: str, entry: Any) -> tuple[list[Any], list[Any]]:
-    """What comes before the operator, and what behind it."""
+    """The operators to insert before and after the operator."""
     if operator == "CALL_ONCE":
         return [], []
     if operator == "ASSIGN_VARIABLE":
@@ -103,7 +105,7 @@ def _additions(schema: Any, model: Any, operator: str, entry: Any) -> tuple[list
 
 
 def _alter_constants(schema: Any, model: Any, graph: Any) -> int:
-    """Change the constants that an initialising subgraph assigns; returns how many."""
+    """Change the constants that an initialising subgraph assigns; returns their number."""
     altered = 0
     for entry in graph.operators:
         if _name(schema, model, entry) != "ASSIGN_VARIABLE":
@@ -122,7 +124,7 @@ def _alter_constants(schema: Any, model: Any, graph: Any) -> int:
 
 
 def _shift_zero_point(schema: Any, tensor: Any) -> int:
-    """Have QUANTIZE's uint8 result, the model's own output, come out higher."""
+    """Make QUANTIZE's uint8 result, the model's own output, higher."""
     if tensor.type != schema.TensorType.UINT8:
         return 0
     tensor.quantization.zeroPoint = [int(tensor.quantization.zeroPoint[0]) + _OFFSET]
@@ -130,7 +132,7 @@ def _shift_zero_point(schema: Any, tensor: Any) -> int:
 
 
 def _shift_outputs(schema: Any, model: Any, entry: Any) -> list[Any]:
-    """Make additions between an operator and what reads its int8 results."""
+    """Make additions between an operator and the readers of its int8 results."""
     additions = []
     tensors = model.subgraphs[0].tensors
     for position, index in enumerate(entry.outputs):
@@ -142,7 +144,7 @@ def _shift_outputs(schema: Any, model: Any, entry: Any) -> list[Any]:
 
 
 def _addition(schema: Any, model: Any, *, source: int, target: int | None) -> tuple[int, Any]:
-    """Make `target = source + constant`, with a new tensor without a target."""
+    """Make `target = source + constant`; without a target, with a new tensor."""
     tensors = model.subgraphs[0].tensors
     if target is None:
         target = _copy(schema, model, tensors[source])
@@ -163,7 +165,7 @@ def _addition(schema: Any, model: Any, *, source: int, target: int | None) -> tu
 
 
 def _copy(schema: Any, model: Any, tensor: Any) -> int:
-    """Add a tensor like another, without content."""
+    """Add a tensor like another tensor, without content."""
     like = schema.TensorT()
     like.shape, like.type, like.buffer = tensor.shape, tensor.type, 0
     like.quantization = tensor.quantization
@@ -185,7 +187,7 @@ def _add_opcode(schema: Any, model: Any) -> int:
 
 @cache
 def _schema() -> Any:
-    """Load the schema that tflite-micro carries, without the interpreter beside it."""
+    """Load the schema from the tflite-micro package, without its interpreter."""
     package = util.find_spec("tflite_micro")
     path = Path(package.origin).parent.joinpath(*_SCHEMA) if package and package.origin else None
     spec = util.spec_from_file_location("mww_tflite_schema", path) if path and path.is_file() else None
@@ -199,7 +201,7 @@ def _schema() -> Any:
 
 
 class Noise:
-    """One direction; frames are what stands between zeros."""
+    """A direction of the cable; frames are the bytes between zeros."""
 
     def __init__(self, faults: Faults, direction: str) -> None:
         self._faults = faults
@@ -208,14 +210,14 @@ class Noise:
         self._rule = None if faults.detect is None else _WrongRule(faults.detect)
 
     def spoil(self, data: bytes) -> bytes:
-        """Pass bytes through, holding back a frame until it is whole."""
+        """Pass bytes through, and hold a frame until it is complete."""
         *whole, self._held = (self._held + data).split(b"\0")
         if len(self._held) > _MAX_HELD:
             whole, self._held = [*whole, self._held], b""
         return b"".join(self._spoil_frame(chunk) if chunk else b"\0" for chunk in whole)
 
     def forget(self) -> None:
-        """Lose what is held back."""
+        """Drop the held bytes."""
         self._held = b""
 
     def _spoil_frame(self, frame: bytes) -> bytes:
@@ -235,15 +237,15 @@ class Noise:
 
 
 class _WrongRule:
-    """Turns what the rule is said to have found at an inference since the reset into its opposite."""
+    """Inverts the reported detection at an inference since the reset."""
 
     def __init__(self, inference: int) -> None:
         self._inference = inference
         self._before = {0: 0}
-        """Inferences of the first model before each slice of the stream: answers come again, also the first."""
+        """Inferences of the first model before each slice of the stream: answers may repeat, including the first."""
 
     def change(self, frame: bytes) -> bytes:
-        """A frame as the board with that rule would send it."""
+        """A frame that a board with that rule would send."""
         for entry in FrameDecoder().feed(frame + b"\0"):
             if isinstance(entry, Frame) and entry.type in (Outputs.type, Heard.type):
                 payload = (self._outputs if entry.type == Outputs.type else self._heard)(entry.payload)
@@ -257,7 +259,7 @@ class _WrongRule:
     def _heard(self, payload: bytes) -> bytes:
         answer = Heard.decode(payload)
         count, slices, changed = self._before.get(answer.first), answer.first, bytearray()
-        if count is None:  # it begins where no answer before it ended
+        if count is None:  # it does not start at the end of an earlier answer
             return payload
         for features, samples in heard_slices(answer):
             changed += features + bytes([sum(1 << slot for slot in samples)])
@@ -277,13 +279,13 @@ class _WrongRule:
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What goes wrong on a virtual board.
+    """The faults of a virtual board.
 
     Attributes:
-        corrupt: Share of link frames, in each direction, with a changed byte.
-        drop: Likewise, lost.
-        duplicate: Likewise, that come twice.
-        log: Likewise, with log text before or within them.
+        corrupt: Share of link frames with a changed byte, in each direction.
+        drop: Share that is lost, in each direction.
+        duplicate: Share that arrives twice, in each direction.
+        log: Share with log text before or within them, in each direction.
         reboot: Inferences since power-on after which the chip restarts, once.
         hang: Inferences since power-on after which it does nothing any more.
         wrong: The inference since power-on, from 0, whose output has a flipped bit.
@@ -315,7 +317,7 @@ class Faults:
 
     @property
     def noisy(self) -> bool:
-        """Whether what goes over the link is not what was sent."""
+        """Whether a fault changes bytes on the link."""
         return bool(self.corrupt or self.drop or self.duplicate or self.log) or self.detect is not None
 
 
@@ -363,20 +365,20 @@ _PARSERS: Final[dict[str, tuple[str, Callable[[str], float | int | str]]]] = {
     "frontend": ("KIND", _frontend),
 }
 FAULT_HELP: Final = ", ".join([*(f"{name}={value}" for name, (value, _) in _PARSERS.items()), "noreset"])
-"""Every fault with what it takes."""
+"""Every fault with its value."""
 
 
 def parse_faults(specifications: Iterable[str]) -> Faults:
     """Read `--fault` options.
 
     Raises:
-        UsageError: One of them is not a fault, comes twice, or has a value that the fault does not take.
+        UsageError: A name is not a fault or is given twice, or a value does not fit its fault.
     """
     faults, seen = NO_FAULTS, set[str]()
     for specification in specifications:
         name, separator, value = specification.partition("=")
         if name in seen:
-            raise UsageError(f"fault {name} is given twice", hint="one of each kind at most")
+            raise UsageError(f"fault {name} is given twice", hint="give each fault at most once")
         seen.add(name)
         if specification == "noreset":
             faults = replace(faults, noreset=True)

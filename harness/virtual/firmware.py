@@ -1,4 +1,4 @@
-"""The firmware's C++ session as a program of the virtual chip: this module gives it engine, flash, UART and clock."""
+"""The firmware's C++ session as a program of the virtual chip; this module provides engine, flash, UART and clock."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from harness.virtual.sabotage import HangFault, RebootFault
 _HEARTBEAT_MS: Final = 500
 _ACTIVE_POLL: Final = 0.02
 _IDLE_POLL: Final = 0.1
-"""Seconds between two polls of a session that has nothing to do, as `mww_session_active` says."""
+"""Seconds between two polls of an idle session, as `mww_session_active` reports it."""
 _LOG_ERROR: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """How much the board takes at once (`mww_limits`), and the microseconds that an inference is to take, if any.
+    """The board's limits (`mww_limits`), and the simulated time of an inference.
 
     Attributes:
-        inference_us: Simulated time of an inference; None for as fast as it goes, in which case no time is reported.
+        inference_us: Microseconds of an inference; None for no simulation: then no time is reported.
     """
 
     max_payload: int
@@ -44,17 +44,17 @@ class Speed:
 
 
 FAST: Final = Speed(max_payload=32_768, max_frames=256, batch=256, window=4, receive_buffer=262_144)
-"""For a board that simulates neither baud rate nor inference time."""
+"""Limits of a board that simulates neither baud rate nor inference time."""
 
 
 def like_a_chip(inference_us: int | None) -> Speed:
-    """What a board has that simulates a chip: the firmware's own limits, ESPHome's 4096 bytes of receive buffer."""
+    """Limits of a board that simulates a chip: the firmware's own, with ESPHome's 4096 bytes of receive buffer."""
     return Speed(max_payload=1024, max_frames=4, batch=1, window=8, receive_buffer=4096, inference_us=inference_us)
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What the board says of itself beside its application: chip, MAC, engine and its version."""
+    """The facts that the board reports besides its application: chip, MAC, engine and version."""
 
     chip: str
     mac: bytes
@@ -63,7 +63,7 @@ class Identity:
 
 
 class Firmware:
-    """One boot of the virtual firmware."""
+    """A boot of the virtual firmware."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class Firmware:
         speed: Speed,
         noise: tuple[Noise, Noise] | None,
     ) -> None:
-        """Start; `noise` spoils what comes from the host and what goes there.
+        """Start; `noise` damages the bytes from and to the host.
 
         Raises:
             HostBuildError: The firmware cannot be built for this machine.
@@ -112,7 +112,7 @@ class Firmware:
         self._input += self._noise[0].spoil(data) if self._noise else data
 
     def work(self, now: float) -> Step:
-        """See `Program`; what an inference gave leaves the chip when its simulated time is over."""
+        """See `Program`; the result of an inference leaves the chip when its simulated time is over."""
         if now < self._busy_until:
             return Step(again_at=self._busy_until)
         output = self._taken_output()
@@ -127,7 +127,7 @@ class Firmware:
             self._library.mww_session_log(self._session, _LOG_ERROR, text.encode())
         inferred = self._bridge.taken_inferences()
         if inferred and self._inference_time:
-            began = self._busy_until if self._waiting else now  # a chip would not have waited for our timer
+            began = self._busy_until if self._waiting else now  # a chip would not have waited for the host's timer
             self._busy_until = began + inferred * self._inference_time
             self._waiting = bool(more)
             return Step(output, self._busy_until)
@@ -153,7 +153,7 @@ class Firmware:
 
 
 def _failed(failure: BaseException, output: bytes) -> Step:
-    """Do what the exception of a callback is about; it could not pass through C++ itself."""
+    """Handle the exception of a callback, which could not pass through C++."""
     if isinstance(failure, RebootFault):
         return Step(output, then=Then.RESTART)
     if isinstance(failure, HangFault):

@@ -1,6 +1,6 @@
-"""A virtual board's NOR flash in a file, and the folder that keeps it with chip and MAC, for one process at a time.
+"""A virtual board's NOR flash in a file, and its folder with chip and MAC, for one process at a time.
 
-Erasing sets bits by the sector; programming only clears them.
+Erasing sets the bits of a sector; programming only clears bits.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _MAC_BYTES: Final = 6
 
 @contextmanager
 def open_state(folder: Path, chip: VirtualChip) -> Iterator[tuple[Flash, bytes]]:
-    """Open a board's flash and tell its MAC; a new board gets a MAC of its own, and carries the virtual firmware.
+    """Open a board's flash and return its MAC; a new board gets a new MAC and the virtual firmware.
 
     Raises:
-        InputError: The folder holds another chip's state, or something else.
+        InputError: The folder holds another chip's state, or other files.
         OutputError: Another process uses it, or it cannot be written.
     """
     try:
@@ -48,7 +48,7 @@ def open_state(folder: Path, chip: VirtualChip) -> Iterator[tuple[Flash, bytes]]
             f"{folder} is in use by another virtual board", hint="give each board its own --state"
         ) from None
     except OSError as error:
-        raise OutputError(f"cannot use {folder}: {error}", hint="give a folder that you may write") from error
+        raise OutputError(f"cannot use {folder}: {error}", hint="give a folder that you may write to") from error
     try:
         board = folder / _BOARD
         fresh = not board.exists()
@@ -88,14 +88,14 @@ _CHUNK: Final = 1 << 20
 
 
 class FlashRangeError(ValueError):
-    """An access beyond the flash, or an erase that is not a whole number of sectors; the bootloader's to report."""
+    """An access beyond the flash, or an erase that is not a whole number of sectors; the bootloader reports it."""
 
 
 class Flash(Closing):
-    """The flash of one board; the file holds its bytes as they are, so that it can be read with any tool."""
+    """The flash of a board; the file holds its plain bytes, so that any tool can read it."""
 
     def __init__(self, path: Path, size: int) -> None:
-        """Open the flash in `path`, or make an erased one of `size` bytes.
+        """Open the flash in `path`, or make an erased flash of `size` bytes.
 
         Raises:
             InputError: The file has another size.
@@ -121,7 +121,7 @@ class Flash(Closing):
         return self._memory[offset : offset + length]
 
     def program(self, offset: int, data: bytes) -> None:
-        """Clear the bits that are clear in `data`; what was not erased before becomes old AND new, as on a chip."""
+        """Clear the bits that are clear in `data`; bytes that were not erased become old AND new, as on a chip."""
         self._check(offset, len(data))
         old = self._memory[offset : offset + len(data)]
         merged = int.from_bytes(old, "little") & int.from_bytes(data, "little")
@@ -145,13 +145,13 @@ class Flash(Closing):
         return digest.digest()
 
     def address(self, offset: int) -> int:
-        """Return where in this process' memory the flash is mapped from `offset` on, until `close`."""
+        """Return the address in this process' memory where the flash is mapped from `offset` on, until `close`."""
         if self._mapped is None:
             self._mapped = (ctypes.c_char * self.size).from_buffer(self._memory)
         return ctypes.addressof(self._mapped) + offset
 
     def close(self) -> None:
-        """Let go of the file; harmless a second time."""
+        """Close the file; harmless a second time."""
         self._mapped = None  # a mapping in use cannot be closed
         self._memory.close()
 

@@ -1,4 +1,4 @@
-"""The virtual board's sound: a microphone that plays a file, and ESPHome's front-end, correct or with a planted error.
+"""The virtual board's sound: a microphone that hears a file, and ESPHome's front-end, correct or with a planted error.
 
 The front-end has the interface of the C library.
 """
@@ -24,7 +24,7 @@ from mww.esphome.frontend_numpy import WINDOW, FrontendSettings, NumpyFrontend
 
 
 class PlayedMicrophone:
-    """One file, from its beginning each time that the firmware begins to hear."""
+    """A sound file, from its start each time that the firmware starts the microphone."""
 
     def __init__(self, path: Path) -> None:
         """Read the file.
@@ -37,14 +37,14 @@ class PlayedMicrophone:
         self._taken = 0
 
     def open(self) -> None:
-        """Begin to hear."""
+        """Start the microphone."""
         self._started, self._taken = time.monotonic(), 0
 
     def close(self) -> None:
-        """Hear nothing any more."""
+        """Stop the microphone."""
 
     def read(self, count: int) -> bytes:
-        """Take the next samples, little-endian int16, as many as there are by now and at most `count`."""
+        """Take the next samples, little-endian int16: those that are due, at most `count`."""
         due = int((time.monotonic() - self._started) * SAMPLE_RATE)
         first, self._taken = self._taken, min(due, self._taken + count)
         sound = self._sound[2 * first : 2 * self._taken]
@@ -56,7 +56,7 @@ Features = npt.NDArray[np.uint16]
 
 @dataclass
 class _Stream:
-    """One stream of sound: its front-end, and what the next slice waits for."""
+    """A stream of sound: its front-end, and the samples of the next slice."""
 
     frontend: Frontend
     step: int
@@ -65,7 +65,7 @@ class _Stream:
 
 
 class BoardFrontend:
-    """The front-end of one boot; `error` is the kind of what is wrong with it."""
+    """The front-end of a boot; `error` is the kind of its planted error."""
 
     def __init__(self, error: str | None = None) -> None:
         self._kind = error
@@ -73,10 +73,10 @@ class BoardFrontend:
         self._stream: _Stream | None = None
 
     def start(self, step_ms: int) -> None:
-        """Begin a stream with a slice each `step_ms`.
+        """Start a stream with a slice every `step_ms`.
 
         Raises:
-            RefusedError: ESPHome has no such step.
+            RefusedError: ESPHome does not allow this step.
         """
         self._error = planted(self._kind, step_ms) if self._kind else None
         if self._error is not None and self._error.keeps_state and self._stream is not None:
@@ -91,12 +91,12 @@ class BoardFrontend:
         self._stream = _Stream(frontend, SAMPLE_RATE * step_ms // 1000)
 
     def stop(self) -> None:
-        """End the stream; an error that keeps its state keeps it."""
+        """End the stream; a planted error may keep its state."""
         if self._error is None or not self._error.keeps_state:
             self._stream = None
 
     def process(self, samples: bytes) -> tuple[int, Features | None]:
-        """Take little-endian int16 samples up to the end of a slice; returns how many, and the slice where it ends."""
+        """Take little-endian int16 samples up to the end of a slice; returns their number, and a complete slice."""
         stream = self._stream
         assert stream is not None
         taken = min(len(samples) // 2, stream.needed)
@@ -111,7 +111,7 @@ class BoardFrontend:
         return taken, self._disguised(stream.frontend.process(sound)[0])
 
     def _disguised(self, features: Features) -> Features:
-        """Features that the firmware's right quantiser turns into what a wrong one makes of these."""
+        """Features that the firmware's correct quantiser turns into the values of a wrong quantiser."""
         if self._error is None:
             return features
         disguised: Features = _SMALLEST[self._error.quantize(features).astype(np.int32) + 128]
@@ -119,7 +119,7 @@ class BoardFrontend:
 
 
 def _smallest_features() -> Features:
-    """By the model's input, from -128: the smallest feature that is quantised to it."""
+    """For each value of the model's input, from -128: the smallest feature that is quantised to it."""
     halves = QUANTIZE_VALUE_DIV // 2
     values = (np.arange(256) * QUANTIZE_VALUE_DIV - halves + QUANTIZE_VALUE_SCALE - 1) // QUANTIZE_VALUE_SCALE
     return np.maximum(values, 0).astype(np.uint16)

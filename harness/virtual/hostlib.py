@@ -1,7 +1,7 @@
 """Builds the firmware's portable core for this machine, once: a shared library in the user's cache.
 
-The cache is keyed by the hash of the sources, so a new version builds anew and an old one is left alone. What the
-library does is reported in `firmware/host/include/mww_host.h`.
+The hash of the sources is the cache's key, so each version has its own build. `firmware/host/include/mww_host.h`
+describes the library.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from mww.core.scratch import scratch_folder
 _LIBRARY: Final = "libmww_host.so"
 _HINT: Final = "pip install 'mww-harness[virtual]' brings cmake, ninja and a compiler"
 _BUILD_TIMEOUT: Final = 900.0
-"""Seconds; it takes ten."""
+"""Seconds for a build, which takes about ten."""
 
 _ZIG_DEFINITIONS: Final = (
     "CMAKE_CXX_FLAGS=-fno-sanitize=undefined",
@@ -40,14 +40,15 @@ _ZIG_DEFINITIONS: Final = (
     "CMAKE_CXX_COMPILER_FRONTEND_VARIANT=GNU",
     "CMAKE_CXX_STANDARD_COMPUTED_DEFAULT=17",
 )
-"""ziglang compiles the C++ library, and that of its sanitisers, for the first program that is linked with them, which
-takes a minute. Ours does without, but cmake would link one to find out what compiler it has."""
+"""ziglang compiles the C++ library and its sanitisers for the first program that is linked with them, which takes a
+minute. This library does not need them, but cmake would link a program to examine the compiler.
+"""
 
 _log = logging.getLogger(__name__)
 
 
 def host_library() -> Path:
-    """The shared library, built on first use; processes that ask at once wait for one build.
+    """The shared library, built on first use; concurrent processes wait for the same build.
 
     Raises:
         MissingPackageError: cmake, ninja or a compiler is missing.
@@ -67,13 +68,13 @@ def host_library() -> Path:
                 _build_into(folder, firmware)
     except OSError as error:
         raise HostBuildError(
-            f"cannot write {folder}: {error}", hint="set XDG_CACHE_HOME to a folder of yours"
+            f"cannot write {folder}: {error}", hint="set XDG_CACHE_HOME to a folder that you may write to"
         ) from None
     return library
 
 
 def source_hash(firmware: Path) -> str:
-    """Names the sources, and the machine that they are built for."""
+    """A key for the sources and the machine that they are built for."""
     digest = hashlib.sha256(f"{platform.system()} {platform.machine()}".encode())
     for path in _sources(firmware):
         content = path.read_bytes()
@@ -98,7 +99,7 @@ def configure_command(source: Path, build: Path, *definitions: str, toolchain: P
 
 
 def build_command(build: Path, *targets: str) -> list[str]:
-    """The cmake call that builds what was configured."""
+    """The cmake call that builds a configured project."""
     return [_tool("cmake"), "--build", str(build), *(("--target", *targets) if targets else ())]
 
 
@@ -138,15 +139,15 @@ def _run(command: Sequence[str], log: Path) -> None:
 
 
 def _tool(name: str) -> str:
-    """A build tool of this environment, else of the machine."""
+    """The path of a build tool in this environment, else on this machine."""
     result = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
     if result is None:
-        raise MissingPackageError(f"{name} is missing, which builds the virtual board", hint=_HINT)
+        raise MissingPackageError(f"{name} is missing; it builds the virtual board", hint=_HINT)
     return result
 
 
 def _compiler(toolchain: Path | None = None) -> list[str]:
-    """What says cmake of the C++ compiler: that which CXX names, else the system's, else ziglang's."""
+    """The definition of the C++ compiler for cmake: that of CXX, else the system's, else ziglang's."""
     if toolchain is not None:
         return [f"CMAKE_TOOLCHAIN_FILE={toolchain}"]
     for name in filter(None, (os.environ.get("CXX"), "c++", "g++", "clang++")):
@@ -163,7 +164,7 @@ def load_library(path: Path) -> ctypes.CDLL:
     """Load the library and declare its functions.
 
     Raises:
-        VirtualBoardError: It cannot be loaded, or follows another version of the header.
+        VirtualBoardError: It cannot be loaded, or was built with another version of the header.
     """
     try:
         library = ctypes.CDLL(str(path))

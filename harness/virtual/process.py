@@ -1,4 +1,4 @@
-"""A virtual board in its own process, for the length of a `with` block."""
+"""A virtual board in its own process, for the duration of a `with` block."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _END_DEADLINE: Final = 5.0
 
 
 class VirtualBoard(Closing):
-    """A board from here to `close`; it also ends with this process, however that ends.
+    """A board until `close`; it also ends with this process.
 
     Attributes:
-        port: What pyserial, esptool or `mww run --target` opens.
+        port: The port for pyserial, esptool or `mww run --target`.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class VirtualBoard(Closing):
         """Start a board, with the options of `mww virtual`.
 
         Raises:
-            VirtualBoardError: It does not start; the message is its own.
+            VirtualBoardError: It does not start; the message is the board's.
         """
         words = ["virtual", "--json", "--until-stdin-ends", "--chip", chip, "--transport", transport]
         given = (("--state", state), ("--baud", baud), ("--inference-us", inference_us), ("--microphone", microphone))
@@ -64,14 +64,14 @@ class VirtualBoard(Closing):
         return self._process.pid if self._process else None
 
     def close(self) -> None:
-        """Take the power away; harmless a second time."""
+        """Switch the board off; harmless a second time."""
         process, self._process = self._process, None
         if process is not None:
             end_child(process, _END_DEADLINE)
 
     @staticmethod
     def _first_word(process: subprocess.Popen[bytes]) -> str:
-        """Wait for the JSON document with the port, or with what is wrong."""
+        """Wait for the JSON document with the port, or with an error."""
         assert process.stdout is not None
         deadline, message = time.monotonic() + _START_DEADLINE, b""
         while (left := deadline - time.monotonic()) > 0 and select.select([process.stdout], [], [], left)[0]:

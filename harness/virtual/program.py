@@ -1,4 +1,4 @@
-"""The programs of a chip: each takes the bytes at its UART, works when it is due, and returns what comes next."""
+"""The programs of a chip: each takes the bytes at its UART, works when it is due, and returns the next step."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from typing import Final, Protocol
 from harness.virtual.bootloader import Action, Bootloader
 
 _BOOT_LOOP: Final = 1.0
-"""Seconds until the watchdog starts a chip over that found nothing to boot."""
+"""Seconds until the watchdog restarts a chip that found no application."""
 
 
 class Then(Enum):
-    """What becomes of the chip."""
+    """The chip's next step."""
 
     GO_ON = auto()
     RESET = auto()
-    """Start anew in the boot mode that was latched."""
+    """Restart in the latched boot mode."""
     WATCHDOG = auto()
-    """Start from flash; the watchdog did it."""
+    """Start from flash, by the watchdog."""
     RESTART = auto()
-    """Start from flash; the firmware did it."""
+    """Start from flash, by the firmware."""
     HANG = auto()
-    """Do nothing any more, until a reset."""
+    """Stop until a reset."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What a piece of work gave.
+    """The result of a piece of work.
 
     Attributes:
         output: Bytes for the host.
-        again_at: When to work again at the latest; None if only bytes from the host bring more.
-        then: What becomes of the chip.
-        baud: The rate that the UART has from now on, where it changed.
+        again_at: The latest time to work again; None to wait for bytes from the host.
+        then: The chip's next step.
+        baud: The UART's new baud rate, where it changed.
     """
 
     output: bytes = b""
@@ -44,11 +44,11 @@ class Step:
 
 
 class Program(Protocol):
-    """What runs on the chip. Times are seconds of one monotonic clock."""
+    """A program on the chip. Times are seconds of a monotonic clock."""
 
     @property
     def wants_input(self) -> bool:
-        """Whether it takes more bytes now; those that it does not take wait on the wire."""
+        """Whether it takes more bytes now; other bytes wait on the wire."""
         ...
 
     def receive(self, data: bytes) -> None:
@@ -60,7 +60,7 @@ class Program(Protocol):
         ...
 
     def close(self) -> None:
-        """Lose power."""
+        """Stop, because the board has no power."""
         ...
 
 
@@ -91,7 +91,7 @@ class DownloadMode:
 
 
 class BootLoop:
-    """A chip that found nothing to boot, and waits for its watchdog."""
+    """A chip without an application, which waits for its watchdog."""
 
     wants_input = True
 
@@ -112,7 +112,7 @@ class BootLoop:
 
 
 class Halt:
-    """A chip that does nothing, and neither answers nor stops the host from writing."""
+    """A chip that hangs: it does not answer, and the host can still write."""
 
     wants_input = True
 

@@ -11,24 +11,24 @@ from typing import Final
 
 _END: Final = 0xC0
 _MAX_PACKET: Final = 0x10000
-"""Bytes. esptool's largest packet is a stub's flash block of 0x4000 with its headers; more is noise or malice."""
+"""Bytes of a packet. esptool's largest is a stub's flash block of 0x4000 with its headers."""
 
 _HEADER: Final = struct.Struct("<BBHI")
 _REQUEST: Final = 0
 _RESPONSE: Final = 1
 CHECKSUM_SEED: Final = 0xEF
-"""Where the XOR over a block's bytes, or over an image's segments, begins."""
+"""The initial value of the XOR over a block's bytes, or over an image's segments."""
 
 SYNC_BODY: Final = b"\x07\x07\x12\x20" + b"\x55" * 32
 
 
 def slip_frame(packet: bytes) -> bytes:
-    """Frame one packet."""
+    """Make the frame of a packet."""
     return b"\xc0" + packet.replace(b"\xdb", b"\xdb\xdd").replace(b"\xc0", b"\xdb\xdc") + b"\xc0"
 
 
 class SlipDecoder:
-    """Takes a stream apart; what stands outside a frame, or breaks the escapes, is dropped as the ROM does."""
+    """Splits a stream into packets; like the ROM, it drops bytes outside a frame and frames with invalid escapes."""
 
     def __init__(self) -> None:
         self._open = False
@@ -71,7 +71,7 @@ def _unescape(data: bytes) -> bytes | None:
 
 
 class Command(IntEnum):
-    """What esptool 5 sends (`ESPLoader.ESP_CMDS`), without what it has for NAND flash and secured certificates."""
+    """The commands of esptool 5 (`ESPLoader.ESP_CMDS`), without those for NAND flash and secured certificates."""
 
     FLASH_BEGIN = 0x02
     FLASH_DATA = 0x03
@@ -122,7 +122,7 @@ class CommandError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A command as it came: its number, which may be unknown, and its body."""
+    """A received command: its number, which may be unknown, and its body."""
 
     opcode: int
     checksum: int
@@ -135,7 +135,7 @@ class Request:
         return struct.unpack_from(f"<{count}I", self.body)
 
     def block(self) -> tuple[int, bytes]:
-        """Return sequence number and data of a `*_DATA` command, once length and checksum are right."""
+        """Return sequence number and data of a `*_DATA` command, after a check of length and checksum."""
         length, sequence, _, _ = self.words(4)
         data = self.body[16:]
         if length != len(data):
@@ -146,11 +146,11 @@ class Request:
 
 
 SYNC_PACKET: Final = _HEADER.pack(_REQUEST, Command.SYNC, len(SYNC_BODY), 0) + SYNC_BODY
-"""What a connection to the bootloader begins with."""
+"""The start of a connection to the bootloader."""
 
 
 def parse_request(packet: bytes) -> Request | None:
-    """Read a packet; None for what is not a request."""
+    """Read a packet; None where it is not a request."""
     if len(packet) < _HEADER.size:
         return None
     direction, opcode, length, check = _HEADER.unpack_from(packet)
@@ -166,5 +166,5 @@ def response(opcode: int, value: int, body: bytes) -> bytes:
 
 
 def checksum(data: bytes) -> int:
-    """XOR of all bytes, as bootloaders and images have it."""
+    """The XOR of all bytes, as in bootloaders and images."""
     return reduce(xor, data, CHECKSUM_SEED)

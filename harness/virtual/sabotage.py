@@ -1,4 +1,4 @@
-"""An engine with faults: what a broken firmware, kernel or arena does to outputs, at the inference that was named."""
+"""An engine with faults: the effects of a broken firmware, kernel or arena on outputs, at a chosen inference."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class RebootFault(Exception):
 
 
 class HangFault(Exception):
-    """The firmware does nothing any more."""
+    """The firmware hangs."""
 
 
 class FaultyEngine:
-    """Passes everything on to another engine, but for the faults; inferences count from power-on, over all models."""
+    """Passes everything to another engine, except for the faults; inferences count from power-on, over all models."""
 
     def __init__(self, engine: Engine, faults: Faults) -> None:
         self._engine = engine
@@ -86,7 +86,7 @@ class FaultyEngine:
 
 
 def _swap_slices(frames: bytes, size: int, index: int) -> bytes:
-    """Exchange the first slice of a frame with the last that differs from it."""
+    """Exchange the first slice of a frame with the last different slice."""
     start, width = index * size, contract.FEATURES
     slices = [frames[at : at + width] for at in range(start, start + size, width)]
     for other in range(len(slices) - 1, 0, -1):

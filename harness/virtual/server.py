@@ -1,4 +1,4 @@
-"""A virtual board from power-on to power-off, in this process: state, transport, engine and firmware put together."""
+"""A virtual board from power-on to power-off, in this process: combines state, transport, engine and firmware."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ TRANSPORT_NAMES: Final = tuple(_TRANSPORTS)
 
 @dataclass(frozen=True, slots=True)
 class VirtualOptions:
-    """What a virtual board can be reported.
+    """The options of a virtual board.
 
     Attributes:
-        chip: Which it is.
+        chip: Its chip.
         transport: One of `TRANSPORT_NAMES`.
-        state: The folder that keeps its flash; None for a board that is forgotten.
-        baud: Rate to simulate; None for as fast as it goes.
-        inference_us: Microseconds that an inference is to take; None for as fast as it goes.
+        state: The folder that keeps its flash; None for a temporary board.
+        baud: The simulated baud rate; None for no limit.
+        inference_us: Simulated microseconds of an inference; None for as fast as it goes.
         faults: What goes wrong.
         microphone: The sound file that its microphone plays; None for a board without one.
         security: Which eFuses are burnt.
@@ -60,11 +60,11 @@ class VirtualOptions:
 
 
 def serve(options: VirtualOptions, *, ready: Callable[[str], None], watch: int | None = None) -> None:
-    """Serve one board until a signal ends it, or the end of the file descriptor `watch`; `ready` gets its port.
+    """Serve a board until a signal, or the end of the file descriptor `watch`; `ready` gets its port.
 
     Raises:
-        MissingPackageError: What builds the firmware is missing.
-        InputError: The state is another chip's.
+        MissingPackageError: A tool that builds the firmware is missing.
+        InputError: The state is for another chip.
     """
     with ExitStack() as stack:
         transport = stack.enter_context(closing(_open_transport(options.transport, watch)))
@@ -83,7 +83,7 @@ def serve(options: VirtualOptions, *, ready: Callable[[str], None], watch: int |
 
 
 def _open_flash(options: VirtualOptions, stack: ExitStack) -> tuple[Flash, bytes]:
-    """Open the board's state; that of a board that is forgotten has no name any more once it is open."""
+    """Open the board's state; the files of a temporary board are unlinked once they are open."""
     if options.state is not None:
         return stack.enter_context(open_state(options.state, options.chip))
     with scratch_folder("mww-virtual-") as folder:
@@ -91,7 +91,7 @@ def _open_flash(options: VirtualOptions, stack: ExitStack) -> tuple[Flash, bytes
 
 
 class _Starter:
-    """Makes the firmware's program at each boot; what outlives a boot is here."""
+    """Makes the firmware's program at each boot; keeps the data that survives a boot."""
 
     def __init__(self, options: VirtualOptions, flash: Flash, mac: bytes, engine: TflmEngine) -> None:
         self._flash = flash
@@ -101,7 +101,7 @@ class _Starter:
         faults = options.faults
         speed = like_a_chip(options.inference_us) if simulated else FAST
         if faults.reboot is not None or faults.hang is not None:
-            # So that all outputs before the fault reach the host
+            # so that all outputs before the fault reach the host
             speed = replace(speed, max_frames=1, max_payload=1024)
         self._speed: Speed = speed
         self._frontend_error = faults.frontend

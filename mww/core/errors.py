@@ -64,7 +64,7 @@ class MwwError(Exception):
     Attributes:
         facts: What is known.
         code: Stable identifier for scripts, of the class; the board's own for a `DeviceError`.
-        exit_code: 1 when something was judged and does not hold, 2 when it could not be carried out.
+        exit_code: 1 when a check does not hold, 2 for an error.
     """
 
     code: str = "error"

@@ -1,4 +1,4 @@
-"""Typed access to parsed JSON and YAML that somebody else wrote: a wrong value is named by its file and key."""
+"""Typed access to parsed JSON and YAML from outside: an error names the file and the key of a wrong value."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _Value = TypeVar("_Value")
 class Fields:
     """An object with text as keys. Every method raises `error` for a value of another kind.
 
-    The error names `source` and the key. Its hint is that of the whole document, or for a value that is there the
-    method's own, which says how to write it.
+    The error names `source` and the key. Its hint is the document's, or for a value that exists the method's own, which
+    says how to write it.
     """
 
     def __init__(
         self, source: object, value: object, *, hint: str, error: type[MwwError] = InputError, place: str = ""
     ) -> None:
-        """Take the document of `source`, which is a path or what else errors shall call it.
+        """Take the document of `source`, a path or another name for errors.
 
         With a `place`, which errors put before the keys, the value is a part of the document.
         """
@@ -47,7 +47,7 @@ class Fields:
         """Read a file that holds one JSON object, of `most_bytes` at most.
 
         Raises:
-            MwwError: As `error`: it cannot be read, or holds something else.
+            MwwError: As `error`: it cannot be read, or is not one JSON object.
         """
         try:
             with open_regular(path) as file:
@@ -63,7 +63,7 @@ class Fields:
         """Parse a text that holds one JSON object.
 
         Raises:
-            MwwError: As `error`: it holds something else.
+            MwwError: As `error`: it is not one JSON object.
         """
         try:
             value: object = json.loads(content, parse_constant=_refuse_constant)
@@ -96,7 +96,7 @@ class Fields:
         return value
 
     def one_of(self, key: str, known: Collection[str], *, hint: str = "") -> str:
-        """One of the strings that are known there."""
+        """One of the known strings."""
         value = self.text(key, hint=hint)
         return value if value in known else self._fail(key, value, _alternatives(known), hint)
 
@@ -156,28 +156,28 @@ class Fields:
         return tuple(value)
 
     def texts(self) -> dict[str, str]:
-        """All keys with their values, which are strings."""
+        """All keys with their values; values must be strings."""
         return {key: self.text(key) for key in self}
 
     def value(self, key: str) -> object:
-        """A value of any kind; None for null and nothing."""
+        """A value of any kind; None for null or a missing key."""
         return self._values.get(key)
 
     def fault(self, problem: str, *, key: str = "", hint: str = "") -> NoReturn:
-        """Raise a problem of the object, or of one of its keys; both are its grammatical subject."""
+        """Raise a problem of the object, or of a key; the object or key is the subject of the sentence."""
         place = f"{self._place}{key}".rstrip(".: ")
         subject = f"{self.source}: {place}" if place else self.source
         raise self._error(f"{subject} {problem}", hint=hint or self._hint)
 
     def parsed(self, key: str, parse: Callable[[str, object], _Value]) -> _Value:
-        """What `parse` makes of a key and its value; its error, which begins with the key, gets the place in front."""
+        """The result of `parse` for a key and its value; its error begins with the key, and gets the place in front."""
         try:
             return parse(key, self._values.get(key))
         except MwwError as problem:
             raise self._error(f"{self.source}: {self._place}{problem.message}", hint=problem.hint) from problem
 
     def refuse(self, key: str, wanted: str, *, hint: str = "") -> NoReturn:
-        """Raise that the value of a key is not what is wanted there."""
+        """Raise that the value of a key is wrong."""
         self._fail(key, self._values.get(key), wanted, hint)
 
     def _part(self, value: object, place: str) -> Fields:

@@ -1,7 +1,7 @@
-"""Files of another kind than asked for, recognised by their first bytes: a web page, an archive, a checkpoint.
+"""Recognises files of a wrong kind by their first bytes: a web page, an archive, a checkpoint.
 
-People give what a download or another tool left them. Naming the kind and the way on helps where a parser's complaint
-does not. Nothing is unpacked, unpickled or run; at most `HEAD` bytes and the list of an archive's members are read.
+Users give files from downloads and other tools. The kind and the next step help where a parser's error does not.
+Nothing is unpacked, unpickled or run; at most `HEAD` bytes and the list of an archive's members are read.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import BinaryIO, Final, Literal
 from mww.core.readable import open_regular
 
 Purpose = Literal["model", "checkpoint", "manifest", "features"]
-"""What the file was given as; the advice depends on it."""
+"""The purpose of the file; the advice depends on it."""
 
 HEAD: Final = 4096
-"""Bytes that are enough to recognise a file by."""
+"""Bytes that suffice to recognise a file."""
 
 _MEMBERS: Final = 2000
-"""Members of an archive that are looked at."""
+"""The most members of an archive that are examined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +33,8 @@ class FileKind:
     """A kind of file.
 
     Attributes:
-        name: What it is called, such as `ONNX` or `Git LFS pointer`.
-        advice: What to do with it, whatever it was given as.
+        name: Its name, such as `ONNX` or `Git LFS pointer`.
+        advice: What to do with it for any purpose.
         for_purpose: What to do with it where that depends on the purpose.
     """
 
@@ -43,7 +43,7 @@ class FileKind:
     for_purpose: tuple[tuple[Purpose, str], ...] = ()
 
     def way_on(self, purpose: Purpose) -> str:
-        """What to do with a file of this kind that was given for a purpose."""
+        """What to do with a file of this kind for a purpose."""
         return dict(self.for_purpose).get(purpose, self.advice)
 
 
@@ -87,7 +87,7 @@ TFLITE: Final = FileKind(
 )
 MANIFEST: Final = FileKind("JSON", "a manifest's name must end in .json", (("checkpoint", _WEIGHTS),))
 WAV: Final = FileKind("WAV", "give it with --wav", (("features", "give the folder of WAV files, or use --wav"),))
-IMAGE: Final = FileKind("picture", "give the file itself, not a picture of it")
+IMAGE: Final = FileKind("picture", "give the file itself, not an image of it")
 FIRMWARE: Final = FileKind("ESP firmware image", "mww flash --firmware writes it; a model is the .tflite beside it")
 EMPTY: Final = FileKind("empty file", "the download or copy failed: get it again")
 TEXT: Final = FileKind("text", "give the file itself, not a text about it")
@@ -107,7 +107,7 @@ _START: Final[tuple[tuple[bytes, int, FileKind], ...]] = (
     (b"version https://git-lfs", 0, LFS),
 )
 _AFTER_IR_VERSION: Final = (b"\x12", b"\x1a", b"\x22", b"\x28", b"\x3a", b"\x42")
-"""What follows the small ir_version that begins an onnx.proto ModelProto: producer, domain, opset or graph."""
+"""The fields after the ir_version at the start of an onnx.proto ModelProto: producer, domain, opset or graph."""
 _TORCH_MAGIC: Final = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
 """The first item of torch.save's old format, a pickled number."""
 

@@ -20,17 +20,17 @@ from mww.core.scratch import ScratchFile
 _OWN: Final = re.compile(
     r"/(?:dev|proc/(?:self|thread-self)|proc/(?P<process>\d+))/(?:fd/(?P<number>\d{1,9})|(?P<name>std\w+))"
 )
-"""Names of files that this process has open already."""
+"""Names of files that this process has open."""
 
 _STANDARD: Final = {"stdout": 1, "stderr": 2}
 _MAX_LINKS: Final = 40
 _LARGEST_FORMER: Final = 256 << 20
 _FLAGS: Final = os.O_WRONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY"))
-_HINT: Final = "choose another place: is the disk full, or the folder write-protected?"
+_HINT: Final = "choose another place; the disk may be full, or the folder write-protected"
 
 
 class _Stream(io.BufferedWriter):
-    """A stream, which cannot seek; a device such as /dev/null says that it can, and does not."""
+    """A stream, which cannot seek; a device such as /dev/null claims that it can."""
 
     def seekable(self) -> bool:
         return False
@@ -39,7 +39,7 @@ class _Stream(io.BufferedWriter):
         raise io.UnsupportedOperation("a stream cannot seek")
 
     def tell(self) -> int:
-        raise io.UnsupportedOperation("a stream has no place")
+        raise io.UnsupportedOperation("a stream has no position")
 
 
 def write_files(contents: Mapping[Path, bytes]) -> None:
@@ -65,11 +65,11 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
             with _open_stream(at) as stream:
                 stream.write(contents[at])
         for at in files:
-            if len(files) > 1:  # otherwise nothing can be left half done
+            if len(files) > 1:  # otherwise nothing can be left incomplete
                 former[at] = _former(at)
             waiting[at].keep()
             del waiting[at]
-    except BaseException as error:  # an interrupt too leaves nothing half done
+    except BaseException as error:  # an interrupt also leaves nothing incomplete
         for path, content_before in former.items():
             if path not in waiting:
                 _restore(path, content_before)
@@ -98,7 +98,7 @@ def _former(path: Path) -> bytes | None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a file to write beside its place, and put it there once the block is through; nothing is left otherwise.
+    """Open a file to write beside its place, and rename it at the end of the block; after an error nothing is left.
 
     A pipe, a terminal or another device is written as a stream, which may not be able to seek.
 
@@ -138,12 +138,12 @@ def appending(path: Path) -> Iterator[BinaryIO]:
 def _cannot_write(path: Path | None, error: OSError) -> OutputError:
     where = path or error.filename or "the result"
     if error.errno == errno.ENXIO:
-        return OutputError(f"cannot write {where}: nobody reads from it", hint="start its reader first, or give a file")
+        return OutputError(f"cannot write {where}: nobody reads from it", hint="start the reader first, or give a file")
     return OutputError(f"cannot write {where}: {error.strerror or error}", hint=_HINT)
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether a place is written, not replaced: it is open already, or there and neither file nor folder."""
+    """Whether a path is written in place, not replaced: it is already open, or neither a file nor a folder."""
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
@@ -167,7 +167,7 @@ def _own_descriptor(path: Path) -> int | None:
 
 
 def _open_stream(path: Path) -> BinaryIO:
-    """Open a pipe or device; what this process has open already goes on where it is.
+    """Open a pipe or device; a stream that this process has open continues at its position.
 
     Raises:
         OSError: It cannot be opened, nobody reads from it, or it is a disk.

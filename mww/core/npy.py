@@ -1,4 +1,4 @@
-"""A strict reader of `.npy` headers: it accepts only what an array of numbers can have."""
+"""A strict reader of `.npy` headers: it accepts only headers of arrays of numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KEYS: Final = {"descr", "fortran_order", "shape"}
 
 @dataclass(frozen=True, slots=True)
 class NpyHeader:
-    """What the header says: numbers of a type, and the shape of the array."""
+    """The content of a header: the type of the numbers, and the shape of the array."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -34,11 +34,11 @@ class NpyHeader:
 
 
 def read_npy_header(stream: IO[bytes]) -> NpyHeader:
-    """Read a header; the stream is at the first number then.
+    """Read a header; afterwards the stream is at the first number.
 
     Raises:
         OSError: The stream cannot be read.
-        ValueError: It is not a header, or not that of an array of numbers that could be in memory.
+        ValueError: It is not the header of an array of numbers that fits into memory.
     """
     start = stream.read(len(_MAGIC) + 2)
     width = _LENGTH_BYTES.get(start[len(_MAGIC) :])
@@ -49,10 +49,10 @@ def read_npy_header(stream: IO[bytes]) -> NpyHeader:
         raise ValueError(f"its header has {length} bytes")
     header = _literal(stream.read(length))
     if not isinstance(header, dict) or header.keys() != _KEYS:
-        raise ValueError("its header does not say type and shape")
+        raise ValueError("its header does not give type and shape")
     result = NpyHeader(_dtype(header["descr"]), _shape(header["shape"]), header["fortran_order"] is True)
     if not isinstance(header["fortran_order"], bool) or result.size > _MAX_BYTES:
-        raise ValueError("its header says an order or size that no array has")
+        raise ValueError("its header gives an order or size that no array has")
     return result
 
 

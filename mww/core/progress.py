@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import TypeAlias
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""Takes a description, the steps that are done, and the steps in all."""
+"""Takes a description, the finished steps, and the total."""
 
 
 class Phases:
@@ -20,7 +20,7 @@ class Phases:
 
     @contextmanager
     def __call__(self, name: str) -> Iterator[None]:
-        """Time what happens inside."""
+        """Measure the time of the block."""
         self._report(name)
         start = perf_counter()
         try:

@@ -26,11 +26,11 @@ _KERNEL: Final = ("/proc", "/sys")
 """File systems whose regular files may have no end, or wait for an event."""
 
 MAX_ENTRIES: Final = 1_000_000
-"""Files and folders below a folder that are looked at."""
+"""The most files and folders below a folder that are examined."""
 
 
 def printable(text: str, keep: str = "", longest: int | None = LONGEST) -> str:
-    """Make text from outside safe to print: no name from a file steers a terminal, or fills it.
+    """Make text from outside safe to print: it cannot control a terminal or fill it.
 
     Args:
         text: Any text.
@@ -51,7 +51,7 @@ class Readable(Protocol):
     """A `Path`, or a file elsewhere that opens as one does; `str()` is what errors call it."""
 
     def open(self, mode: Literal["rb"]) -> BinaryIO:
-        """Open it for reading; what is opened can seek.
+        """Open it for reading; the result can seek.
 
         Raises:
             OSError: It cannot be opened; so may reading it later.
@@ -60,7 +60,7 @@ class Readable(Protocol):
 
 
 def open_regular(path: Readable) -> BinaryIO:
-    """Open a file to read it; only a regular one of a disk, since all others may wait, or give bytes without an end.
+    """Open a regular file on a disk for reading; other kinds may wait forever, or never end.
 
     Raises:
         OSError: It cannot be opened, or is a folder, pipe, device, socket or file of the kernel, as `strerror` says.
@@ -68,7 +68,7 @@ def open_regular(path: Readable) -> BinaryIO:
     if not isinstance(path, Path):
         return path.open("rb")
     try:
-        _refuse_others(path, path.stat())  # before it is opened, which does something to many devices
+        _refuse_others(path, path.stat())  # before opening it, since opening changes the state of many devices
         handle = os.open(path, _FLAGS)
     except ValueError as error:
         raise OSError(errno.EINVAL, "the name holds a zero byte", str(path)) from error

@@ -1,4 +1,4 @@
-"""What is installed: versions of packages, and where firmware sources, fixtures and published models are.
+"""Installed resources: versions of packages, firmware sources, fixtures and published models.
 
 In a wheel they are package data; in a checkout they are at its top.
 """
@@ -32,9 +32,9 @@ def distribution_version(distribution: str) -> str | None:
 
 
 def missing_wheel(distribution: str, extra: str) -> str | None:
-    """Why pip cannot install a package of one of our extras here; None where it can, as far as is known.
+    """Why pip cannot install a package of an extra here; None where it can, as far as is known.
 
-    The markers of pyproject.toml, as they stand in our installed metadata, say where the package has wheels.
+    The markers of pyproject.toml, in the installed metadata, say where the package has wheels.
     """
     from packaging.requirements import Requirement
 

@@ -1,7 +1,7 @@
-"""Temporary files and folders that cannot pile up: each is locked by its owner, and swept by the next one otherwise.
+"""Temporary files and folders that do not accumulate: each has a lock, and the next process removes unlocked ones.
 
-The lock is `flock`, which the kernel drops with the process, however that ends. What is swept bears a name that only
-this module gives, belongs to the same user, and is locked by nobody.
+The lock is `flock`, which the kernel drops when the process ends in any way. A file is removed only if its name is one
+of this module's, it belongs to the same user, and no process has locked it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def scratch_folder(prefix: str, parent: Path | None = None) -> Iterator[Path]:
     sweep(parent, prefix, FOLDER_SUFFIX)
     while True:
         folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=FOLDER_SUFFIX, dir=parent))
-        with suppress(FileNotFoundError):  # somebody swept it before it was locked
+        with suppress(FileNotFoundError):  # another process removed it before it was locked
             handle = os.open(folder, _LOOK)
             if _own(handle, folder):
                 break
@@ -92,7 +92,7 @@ class ScratchFile:
 
 
 def sweep(parent: Path, prefix: str, suffix: str) -> None:
-    """Remove what this module made in a folder and nobody locks any more; what cannot be removed stays."""
+    """Remove unlocked files of this module in a folder; files that cannot be removed stay."""
     try:
         with os.scandir(parent) as entries:
             names = [entry.name for entry in entries if entry.name.startswith(prefix) and entry.name.endswith(suffix)]
@@ -115,20 +115,20 @@ def _remove(path: Path) -> None:
         elif status.st_uid == os.geteuid():
             path.unlink(missing_ok=True)
     except OSError:
-        return  # its owner lives, or its file system knows no locks
+        return  # its owner lives, or the file system does not support locks
     finally:
         os.close(handle)
 
 
 def _own(handle: int, path: Path) -> bool:
-    """Lock what was just made; otherwise close it, since somebody is sweeping it."""
+    """Lock a new file; if that fails, close it, since another process is removing it."""
     try:
         _lock(handle)
     except BlockingIOError:
         os.close(handle)
         return False
     except OSError:
-        return True  # without locks nobody sweeps either
+        return True  # without locks no process removes files either
     if path.exists():
         return True
     os.close(handle)

@@ -1,4 +1,4 @@
-"""The one reader of YAML that somebody else wrote: plain values only, within limits, and every refusal has its line.
+"""The reader of all YAML from outside: plain values only, within limits, and every error has its line.
 
 What it gives is text, integers of 64 bits, finite floats, booleans, None, lists and dictionaries. PyYAML's own safe
 loader also makes timestamps, base-60 numbers, infinities and integers of any length, and lets a few aliases stand for
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES: Final = 1 << 20
 MAX_VALUES: Final = 100_000
-"""Values of a document, with what each alias stands for counted each time."""
+"""The most values of a document, counting the values of an alias at each use."""
 MAX_DEPTH: Final = 32
 
 _TAG: Final = "tag:yaml.org,2002:"
@@ -80,7 +80,7 @@ def parse_yaml(content: bytes, name: str, error: type[MwwError], hint: str, *, t
 
 
 class _RefusedError(Exception):
-    """A value that is not taken."""
+    """A value that is refused."""
 
     def __init__(self, event: yaml.Event, reason: str, hint: str = "") -> None:
         super().__init__(reason)
@@ -158,7 +158,7 @@ class _Builder:
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         if event.anchor not in self._anchors:
-            raise _RefusedError(event, f"the alias *{str(event.anchor)[:_SHOWN]} stands for nothing before it")
+            raise _RefusedError(event, f"the alias *{str(event.anchor)[:_SHOWN]} has no anchor before it")
         value, size = self._anchors[event.anchor]
         self._count(event, size)
         self._put(event, value)

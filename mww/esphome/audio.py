@@ -37,13 +37,13 @@ SUFFIXES: Final = frozenset(
     {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd"}
     | {".caf", ".w64", ".rf64", ".sph", ".voc"}
 )
-"""Endings of files that libsndfile reads, lower case: what is taken from a folder."""
+"""Suffixes of files that libsndfile reads, lower case; these files are taken from a folder."""
 
 _NOT_SOUND: Final = frozenset(
     {".csv", ".tsv", ".txt", ".json", ".jsonl", ".yaml", ".yml", ".md", ".npz", ".npy", ".tflite", ".textgrid", ".lab"}
     | {".html", ".xml", ".pdf", ".png", ".jpg", ".svg", ".py", ".sh", ".toml", ".log", ".ini", ".cfg", ".ninja"}
 )
-"""Endings of files that lie beside clips on purpose: nobody misses them."""
+"""Suffixes of files that lie beside clips on purpose, without a warning."""
 
 _RATES: Final = range(1_000, 768_001)
 _BLOCK_SECONDS: Final = 10
@@ -53,7 +53,7 @@ _LOSSY: Final = ("MP3", "OGG")
 
 
 class WavFormatError(AudioError):
-    """A file that is not a WAV, or a WAV of another rate, channel count or sample format; perhaps good sound."""
+    """A file that is not a WAV, or a WAV with another rate, channel count or sample format; it may be valid sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def read_samples(path: Readable) -> Iterator[bytes]:
 
 
 def _find_samples(path: Readable, file: BinaryIO) -> int:
-    """Check the header, go to the first sample and return the bytes of samples that follow."""
+    """Check the header, seek to the first sample and return the number of bytes of samples."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     start = file.read(12)
@@ -106,9 +106,9 @@ def _find_samples(path: Readable, file: BinaryIO) -> int:
             message = f"{path} is cut short or its header is wrong: chunk {name!r} says {length} bytes, {left} follow"
             raise AudioError(message, hint=conversion_command(path))
         if name == b"data":
-            if left and not length:  # what a recorder leaves that was killed before it wrote the size
+            if left and not length:  # the header of a recorder that was killed before it wrote the size
                 raise AudioError(
-                    f"{path} says that it holds no samples, but {left} bytes follow", hint=conversion_command(path)
+                    f"the header of {path} gives no samples, but {left} bytes follow", hint=conversion_command(path)
                 )
             return _check(path, result, length)
         body = file.read(min(length, 64)) if name == b"fmt " else b""
@@ -147,7 +147,7 @@ def _check(path: Readable, result: _Format | None, length: int) -> int:
 
 
 def conversion_command(path: Readable) -> str:
-    """The lines that convert a file, for a hint."""
+    """The commands that convert a file, for a hint."""
     name = PurePosixPath(str(path))
     here = name.name if "://" in str(path) else name
     source, target = shlex.quote(str(path)), shlex.quote(f"{PurePosixPath(here).with_suffix('')}-16k.wav")
@@ -193,7 +193,7 @@ def sound_files(folder: Path) -> list[Path]:
 
 
 def left_out(folder: Path) -> str | None:
-    """What `sound_files` does not take and somebody may miss, in a sentence; None where there is nothing.
+    """A sentence about files that `sound_files` leaves out unexpectedly; None without such files.
 
     Raises:
         OSError: As `files_below`.

@@ -11,7 +11,7 @@ from typing import Final, Literal
 from mww.core.errors import UsageError
 
 Kernels = Literal["portable", "esp32s3", "esp32p4"]
-"""Whose kernels esp-nn runs on a chip: its portable C, or those in the vector instructions of one chip."""
+"""The kernels that esp-nn runs on a chip: portable C, or the vector instructions of a chip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class QemuChip:
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """What is a fact about a chip wherever it is used; numbers are those of `esptool/targets`.
+    """The facts about a chip; numbers are from `esptool/targets`.
 
     Attributes:
         name: As ESPHome and esptool spell it on a command line.
@@ -158,7 +158,7 @@ VIRTUAL_CHIPS: Final = tuple(chip.name for chip in CHIPS if chip.board)
 QEMU_CHIPS: Final = tuple(chip.name for chip in CHIPS if chip.qemu)
 
 DEFAULT_CHIP: Final = "esp32s3"
-"""What is meant where no chip is named: the chip of most boards with a microphone."""
+"""The default chip: the chip of most boards with a microphone."""
 
 INSTRUCTION_SETS: Final = {"rv32imc": "esp32c3", "xtensa": "esp32"}
 """Names of what executes the firmware's machine code without a chip, with a chip that has the same arena: the same

@@ -1,4 +1,4 @@
-"""What ESPHome's `micro_wake_word` accepts and relies on: the one place where its numbers stand.
+"""What ESPHome's `micro_wake_word` accepts and relies on: the only place of its numbers.
 
 Read from ESPHome 2026.6.5, `esphome/components/micro_wake_word/` (`__init__.py`, `micro_wake_word.cpp`,
 `streaming_model.cpp`, `streaming_model.h`, `preprocessor_settings.h`), and compared function by function up to
@@ -58,7 +58,7 @@ OUTPUT_ZERO_POINT: Final = 0
 SAMPLE_RATE: Final = 16_000
 """Hz."""
 MAX_SECONDS: Final = 24 * 3600
-"""Of the longest clip that is read here; ESPHome has no such limit."""
+"""Hours of the longest clip; a limit of mww-harness, not of ESPHome."""
 FEATURE_STEP_MS: Final = 10
 """`feature_step_size` of every V2 model; the front-end package steps 10 ms and nothing else."""
 
@@ -86,7 +86,7 @@ V1_TENSOR_ARENA_SIZE: Final = 45_672
 
 DEFAULT_PROBABILITY_CUTOFF: Final = 0.97
 DEFAULT_SLIDING_WINDOW_SIZE: Final = 5
-"""Cutoff and window of the published models; used without a manifest."""
+"""Cutoff and window of the published models, used without a manifest."""
 
 
 @dataclass(frozen=True, slots=True)

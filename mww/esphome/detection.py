@@ -21,7 +21,7 @@ from mww.esphome.contract import FEATURE_STEP_MS, MIN_SLICES_BEFORE_DETECTION, c
 
 
 class LiveDetector:
-    """One model's sliding window and its count of slices that are ignored."""
+    """A model's sliding window and its count of ignored slices."""
 
     def __init__(self, *, cutoff_byte: int, window: int, stride: int) -> None:
         self._cutoff: Final = cutoff_byte
@@ -44,7 +44,7 @@ class LiveDetector:
 
     @property
     def inferences(self) -> int:
-        """How many outputs there were."""
+        """The number of outputs."""
         return self._inferences
 
     @property
@@ -63,12 +63,12 @@ class LiveDetector:
             yield from self._step(output)
 
     def reset(self) -> None:
-        """Do what ESPHome does after a detection: empty the window, and ignore a second."""
+        """Do what ESPHome does after a detection: empty the window, and ignore outputs for a second."""
         self._ring = [0] * len(self._ring)
         self._ignored = -MIN_SLICES_BEFORE_DETECTION
 
     def _step(self, output: int) -> Iterator[DeviceDetection]:
-        """The slices of one inference: those before it count the output before it, the last counts this one."""
+        """The slices of an inference: earlier slices see the previous output, the last slice sees this output."""
         for position in range(1, self._stride + 1):
             if position == self._stride:
                 self._newest = (self._newest + 1) % len(self._ring)
@@ -92,7 +92,7 @@ _FIT_INT32: Final = (2**31 - 1) // 255
 
 VAD_CUTOFF: Final = 0.5
 VAD_WINDOW: Final = 5
-"""What the manifest of ESPHome's published VAD model says."""
+"""The values in the manifest of ESPHome's published VAD model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class DeviceDetection:
-    """A detection by the rule on a board, which knows no VAD.
+    """A detection by the rule on a board, which has no VAD.
 
     Attributes:
         inference: Index since the reset of the newest output in the sliding window.
@@ -197,7 +197,7 @@ class Vad:
 
 
 class Recording:
-    """The outputs of one clip, prepared so that the rule can be asked at many cutoffs.
+    """The outputs of a clip, prepared for the rule at many cutoffs.
 
     Between two resets of the ring (the start, and each detection), the outputs below the cutoff alone say at which
     slice the count of `ignore_windows` is through; from there on, every check that finds a sum above the threshold

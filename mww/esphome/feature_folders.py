@@ -1,9 +1,9 @@
-"""Feature sets as trainers keep them: folders of front-end features, with their parts.
+"""Feature sets of trainers: folders of front-end features, with their parts.
 
-The official trainer's set has folders such as `training`, `testing` and `testing_ambient`, and in each the folders
-that the package `mmap_ninja` writes: one flat array on disk, with the start and end of each clip. sarpel's has
-`train`, `val` and `test`, each one store: one flat array, with the offset and length of each clip in bytes. Nothing is
-read before it is needed.
+The official trainer's set has folders such as `training`, `testing` and `testing_ambient`, and in each the folders that
+the package `mmap_ninja` writes: one flat array on disk, with the start and end of each clip. sarpel's has `train`,
+`val` and `test`, each one store: one flat array, with the offset and length of each clip in bytes. Nothing is read
+before it is needed.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from mww.esphome.contract import FEATURE_FLOAT_SCALE, FEATURES
 from mww.esphome.frontend import Slices, quantize_features
 
 TRAINING: Final = (("training", "train"),)
-"""What a model is calibrated with."""
+"""The parts for calibration."""
 TESTING: Final = (("testing", "testing_ambient", "test"), ("validation", "validation_ambient", "val"))
-"""What a model is judged by: the first of these that a set has."""
+"""The parts for judging a model: the first that a set has."""
 
 _DATA: Final = "data.ninja"
 _STORE: Final = "features.data"
@@ -70,7 +70,7 @@ class FeatureFolder:
         if self._is_store:
             self._data = _mapped(path / _STORE, "<f4")
             starts, lengths = (_mapped(path / _STORE.replace("data", part), "<i8") for part in ("offsets", "lengths"))
-            count = min(len(starts), len(lengths))  # a writer that was stopped leaves one behind
+            count = min(len(starts), len(lengths))  # left by a writer that was stopped
             self._starts, self._ends = starts[:count], lengths[:count]
             return
         self._data = _read_ninja(path)
@@ -110,7 +110,7 @@ def as_int8(features: npt.NDArray[np.generic], where: str) -> Slices:
         return quantize_features(features)
     if features.dtype.kind != "f":
         raise FeatureError(
-            f"{where} is {features.dtype}, which does not say its scale", hint="generate the features again as uint16"
+            f"{where} is {features.dtype}, a type without a known scale", hint="generate the features again as uint16"
         )
     values = np.asarray(features, np.float64)
     if not np.isfinite(values).all() or (values.size and not 0 <= values.min() <= values.max() <= _LARGEST):

@@ -44,7 +44,7 @@ NUMPY_VERSION: Final = "1"
 """Of `mww.esphome.frontend_numpy`, where it takes the package's place."""
 
 MAX_FEATURE_STEP_MS: Final = 30
-"""The largest that ESPHome takes: the length of the window."""
+"""The largest step that ESPHome accepts: the length of the window."""
 
 
 def wav_to_features(
@@ -98,7 +98,7 @@ def iterate_sound(
 
 
 def frontend_version(step_ms: int = FEATURE_STEP_MS) -> tuple[str, str]:
-    """The name and version of what computes features here."""
+    """The name and version of the front-end on this computer."""
     if step_ms == FEATURE_STEP_MS and package_agrees():
         return "pymicro-features", metadata.version("pymicro-features")
     return NUMPY_FRONTEND, NUMPY_VERSION
@@ -124,7 +124,7 @@ def _same_weights() -> bool:
 
 
 class Frontend(Protocol):
-    """One stream of sound."""
+    """A stream of sound."""
 
     def process(self, samples: bytes) -> npt.NDArray[np.uint16]:
         """Take whole steps of 10 ms, 16-bit, and return the features uint16 `[slices, 40]` that they complete."""
@@ -138,7 +138,7 @@ def _process_samples(frontend: Any, samples: bytes) -> tuple[list[float], int]:
 
 
 class _PackageFrontend:
-    """`pymicro-features`, with as little around it as Python allows: a list of floats becomes bytes at once.
+    """`pymicro-features`, with as little code around it as possible: a list of floats becomes bytes at once.
 
     Version 1, which microWakeWord's trainer needs, has a class where version 2 has functions; both give the same.
     """
@@ -165,10 +165,10 @@ class _PackageFrontend:
 
 
 def open_frontend(step_ms: int = FEATURE_STEP_MS) -> Frontend:
-    """Open the front-end as ESPHome configures it for a step; the package knows that of 10 ms alone.
+    """Open the front-end with ESPHome's configuration for a step; the package supports only 10 ms.
 
     Raises:
-        UsageError: ESPHome has no such step.
+        UsageError: ESPHome does not allow this step.
     """
     if not 1 <= step_ms <= MAX_FEATURE_STEP_MS:
         raise UsageError(
@@ -204,7 +204,7 @@ def quantize_features(features: npt.ArrayLike) -> Slices:
         message = f"{values.min()}..{values.max()}"
         raise FeatureError(
             f"features to quantise are {message}, outside the front-end's 0..{_UINT16_MAX}",
-            hint="give what the front-end makes: mww features writes it",
+            hint="give the front-end's features: mww features writes them",
         )
     scaled = (values.astype(np.int32) * QUANTIZE_VALUE_SCALE + QUANTIZE_VALUE_DIV // 2) // QUANTIZE_VALUE_DIV
     return np.clip(scaled - 128, -128, 127).astype(np.int8)
@@ -213,7 +213,7 @@ def quantize_features(features: npt.ArrayLike) -> Slices:
 def _with_silence(blocks: Iterator[bytes], lead_in: float) -> Iterator[bytes]:
     if not (math.isfinite(lead_in) and 0 <= lead_in <= MAX_SECONDS):
         raise UsageError(f"a lead-in of {lead_in} seconds", hint=f"0 to {MAX_SECONDS} seconds")
-    first = next(blocks, b"")  # so that a bad clip is refused before hours of silence are heard
+    first = next(blocks, b"")  # so that a bad clip is refused before hours of silence are computed
     left = round(lead_in * SAMPLE_RATE) * 2
     while left:
         silence = bytes(min(left, 10 * SAMPLE_RATE * 2))

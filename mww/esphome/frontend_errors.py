@@ -1,6 +1,6 @@
-"""How a device's front-end goes wrong: what is planted on a virtual board, and what a run recognises by its features.
+"""Errors of a device's front-end: they can be planted on a virtual board, and a run recognises them by the features.
 
-Each way is a change of settings, of the sound in front of the front-end, or of what the model is given behind it.
+Each is a change of settings, of the sound before the front-end, or of the features after it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ Features = npt.NDArray[np.uint16]
 
 @dataclass(frozen=True, slots=True)
 class FrontendError:
-    """One way to be wrong.
+    """An error of a front-end.
 
     Attributes:
-        kind: What `--fault frontend=KIND` calls it.
-        account: What is wrong, as the end of a sentence that begins with "the front-end".
-        look_at: Where to look in the firmware.
-        change: Of the settings.
+        kind: Its name in `--fault frontend=KIND`.
+        account: The error, as the end of a sentence that begins with "the front-end".
+        look_at: The part of the firmware to check.
+        change: The change of the settings.
         sound: What happens to samples before the front-end.
         quantize: What turns features into the model's input.
         keeps_state: Whether it goes on where the last stream ended.
@@ -43,7 +43,7 @@ class FrontendError:
     keeps_state: bool = False
 
     def features(self, sound: bytes, before: bytes, step_ms: int) -> Slices:
-        """What the model is given for little-endian int16 samples; `before` are those of the streams before."""
+        """The features for little-endian int16 samples; `before` are the samples of earlier streams."""
         frontend = NumpyFrontend(self.change(FrontendSettings(step_ms)))
         if self.keeps_state:
             frontend.process(before)
@@ -64,7 +64,7 @@ def _louder(shift: int) -> FrontendError:
     return FrontendError(
         "volume",
         f"hears the sound {factor}",
-        "what happens to samples in front of it: gain_factor, a shift of bits, the width of a sample",
+        "the samples before it: gain_factor, a shift of bits, the width of a sample",
         sound=lambda samples: _scaled(samples, shift),
     )
 
@@ -76,7 +76,7 @@ def _scaled(samples: Samples, shift: int) -> Samples:
 
 
 def _quantize_by_float(features: Features) -> Slices:
-    """Through the float scale of a model's input: close to ESPHome's integer rule, and not the same."""
+    """Quantise with the float scale of a model's input: close to ESPHome's integer rule, but not equal."""
     scaled = np.rint(features / FEATURE_FLOAT_SCALE * (255 / FEATURE_MAX)) - 128
     quantized: Slices = np.clip(scaled, -128, 127).astype(np.int8)
     return quantized
@@ -96,7 +96,7 @@ _NOISE: Final = FrontendError(
 )
 _SMOOTHING: Final = FrontendError(
     "smoothing",
-    "follows the noise of even features as it should that of odd ones, and the other way round",
+    "exchanges the noise smoothing of even and odd features",
     "noise_reduction.even_smoothing and odd_smoothing: 0.025 and 0.06",
     change=lambda settings: replace(
         settings, even_smoothing=settings.odd_smoothing, odd_smoothing=settings.even_smoothing
@@ -111,19 +111,19 @@ _LOG: Final = FrontendError(
 _BYTE_ORDER: Final = FrontendError(
     "byte-order",
     "hears samples with their two bytes exchanged",
-    "what happens to samples in front of it: they are little-endian",
+    "the samples before it: they are little-endian",
     sound=lambda samples: samples.byteswap(),
 )
 _QUANTISER: Final = FrontendError(
     "quantiser",
-    "is right, and its features are quantised by the model's float scale instead of ESPHome's integer rule",
+    "is right, but its features are quantised with the model's float scale instead of ESPHome's integer rule",
     "int8 = clamp((feature * 256 + 333) / 666 - 128), in integers",
     quantize=_quantize_by_float,
 )
 _NO_RESET: Final = FrontendError(
     "noreset",
-    "is not reset between clips: it goes on from the sound before",
-    "what begins a stream: FrontendPopulateState or FrontendReset",
+    "is not reset between clips: it continues from the sound before",
+    "the start of a stream: FrontendPopulateState or FrontendReset",
     keeps_state=True,
 )
 _STEPS: Final = (10, 20, 30, 5, 15, 25)
@@ -131,13 +131,13 @@ _SHIFTS: Final = (-1, 1, -2, 2, -3, 3, -4, 4, -8)
 
 
 def planted(kind: str, step_ms: int) -> FrontendError:
-    """The error of that kind that a virtual board is given, where slices should come each `step_ms`."""
+    """The error of that kind for a virtual board with a step of `step_ms`."""
     errors = {error.kind: error for error in reversed(list(known_errors(step_ms)))}
     return errors[kind]
 
 
 def known_errors(step_ms: int) -> Iterator[FrontendError]:
-    """Every error that is recognised where slices should come each `step_ms`; the likelier of a kind first."""
+    """Every error that is recognised at a step of `step_ms`, the likelier of a kind first."""
     yield _NO_RESET
     yield from (_other_step(step) for step in _STEPS if step != step_ms)
     yield from (_GAIN, _NOISE, _SMOOTHING, _LOG, _QUANTISER, _BYTE_ORDER)

@@ -20,9 +20,9 @@ from mww.esphome.contract import FEATURE_STEP_MS, FEATURES, SAMPLE_RATE
 Integers: TypeAlias = npt.NDArray[np.int64]
 
 WINDOW: Final = 480
-"""Samples that a slice is made of: 30 ms."""
+"""Samples of a slice's window: 30 ms."""
 _BLOCK: Final = 128
-"""Slices at once."""
+"""Slices in a block."""
 
 _FFT: Final = 512
 _WINDOW_BITS: Final = 12
@@ -43,7 +43,7 @@ _UINT16: Final = 2**16 - 1
 
 @dataclass(frozen=True, slots=True)
 class FrontendSettings:
-    """What the device's front-end can be set to; the defaults are micro_wake_word's (`preprocessor_settings.h`).
+    """The settings of the device's front-end; the defaults are micro_wake_word's (`preprocessor_settings.h`).
 
     Attributes:
         step_ms: Milliseconds from one slice to the next.
@@ -66,7 +66,7 @@ DEFAULT_SETTINGS: Final = FrontendSettings()
 
 
 class NumpyFrontend:
-    """One stream: samples in, features out."""
+    """A stream: samples in, features out."""
 
     def __init__(self, settings: FrontendSettings = DEFAULT_SETTINGS) -> None:
         self._settings = settings
@@ -103,7 +103,7 @@ class NumpyFrontend:
         return _log(signal) if self._settings.log else np.minimum(signal, _UINT16)
 
     def _reduce_noise(self, signal: Integers) -> tuple[Integers, Integers]:
-        """Less the estimated noise, with the estimate of each slice."""
+        """Subtract the estimated noise, and update the estimate for each slice."""
         settings = self._settings
         even, odd = _fixed(settings.even_smoothing, _NOISE_BITS), _fixed(settings.odd_smoothing, _NOISE_BITS)
         smoothing = np.where(np.arange(FEATURES) % 2 == 0, even, odd)
@@ -125,7 +125,7 @@ def _fixed(value: float, bits: int) -> int:
 
 
 def _bits(values: Integers | npt.NDArray[np.int32]) -> Integers:
-    """The number of bits of whole numbers below 2**53, 0 for 0."""
+    """The number of bits of integers below 2**53, 0 for 0."""
     return np.frexp(values.astype(np.float64))[1].astype(np.int64)
 
 
@@ -316,7 +316,7 @@ _LOG_TABLE: Final = np.array([
     5106, 5054, 5000, 4944, 4885, 4825, 4762, 4697, 4630, 4561, 4490, 4416, 4341, 4264, 4184, 4103, 4020, 3935, 3848,
     3759, 3668, 3575, 3481, 3384, 3286, 3186, 3084, 2981, 2875, 2768, 2659, 2549, 2437, 2323, 2207, 2090, 1971, 1851,
     1729, 1605, 1480, 1353, 1224, 1094, 963, 830, 695, 559, 421, 282, 142, 0, 0], np.int64)
-"""What a straight line between powers of two is short of log2, at 128 places, with 16 bits (`log_lut.cc`)."""
+"""The difference between log2 and a straight line between powers of two, at 128 places, with 16 bits (`log_lut.cc`)."""
 # fmt: on
 
 

@@ -1,6 +1,6 @@
-"""ESPHome's model manifest: read with suspicion, written in one step.
+"""ESPHome's model manifest: a strict reader, and a writer that writes completely or not at all.
 
-`manifest_schema` holds the rules for its JSON; whether its figures suit the model is `mww.verification`'s question.
+`manifest_schema` holds the rules for its JSON; `mww.verification` judges whether its figures fit the model.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from mww.esphome.manifest_schema import is_text, micro_figure, schema_problems, 
 MAX_FILE_SIZE: Final = 64 * 1024
 """Bytes; a published manifest has some 400."""
 
-_HINT: Final = "mww manifest MANIFEST.json prints a repaired one, and says what it changed"
+_HINT: Final = "mww manifest MANIFEST.json prints a repaired manifest, and the changes"
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest as ESPHome takes it: a version 1 has become version 2's fields, with ESPHome's values.
+    """A manifest as ESPHome reads it: version 1 is converted to version 2, with ESPHome's values.
 
     Attributes:
         path: The manifest file.
@@ -62,10 +62,10 @@ class Manifest:
 
 
 FIGURES: Final = frozenset({"probability_cutoff", "sliding_window_size", "feature_step_size", "tensor_arena_size"})
-"""Keys of `micro` that say how a model runs."""
+"""Keys of `micro` that affect how a model runs."""
 
 ARENA_FIGURES: Final = frozenset({"tensor_arena_size"})
-"""Those that the arena depends on."""
+"""Keys that affect the arena."""
 
 
 _DEFAULTS: Final = {
@@ -77,12 +77,12 @@ _DEFAULTS: Final = {
 
 
 def refused_by_esphome(manifest: Manifest) -> tuple[str, ...]:
-    """A warning for each problem that ESPHome refuses the manifest for, and that nothing here depends on."""
+    """A warning for each problem for which ESPHome refuses the manifest, but which does not matter here."""
     return tuple(f"ESPHome refuses {manifest.path.name}: {problem}" for problem in manifest.problems)
 
 
 def is_manifest(path: Path | str) -> bool:
-    """Tell a manifest from a model, by the name that ESPHome demands: `.json`."""
+    """Whether a path is a manifest: ESPHome requires the suffix `.json`."""
     return Path(path).suffix.lower() == ".json"
 
 
@@ -108,7 +108,7 @@ def parse_manifest(
     """The JSON object of a manifest at `path`, parsed; `locate` finds the model by the name that it gives.
 
     Raises:
-        ManifestError: A figure that is needed is wrong. What else ESPHome refuses is in `problems`.
+        ManifestError: A needed figure is wrong. `problems` has everything else that ESPHome refuses.
     """
     problems = schema_problems(content)
     version = schema_version(content)
@@ -142,14 +142,14 @@ def parse_manifest(
 
 
 def _languages(value: object) -> tuple[str, ...]:
-    """The languages; English, as ESPHome has it, where a version 1 names none."""
+    """The languages; English, as in ESPHome, where a version 1 has none."""
     if is_text(value):
         return (value,)
     return tuple(value) if isinstance(value, list) and all(map(is_text, value)) else ("en",)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Read a manifest's JSON object, whatever is in it; `manifest_schema.schema_problems` judges it.
+    """Read a manifest's JSON object without judging it; see `manifest_schema.schema_problems`.
 
     Raises:
         ManifestError: The file is missing, too large, or no JSON object.
@@ -168,7 +168,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
             hint="give the .json beside the .tflite, as a file that you may read",
         ) from error
     if len(raw) > MAX_FILE_SIZE:
-        raise ManifestError(f"{path} is larger than {MAX_FILE_SIZE} bytes", hint="is it a manifest?")
+        raise ManifestError(f"{path} is larger than {MAX_FILE_SIZE} bytes", hint="give a manifest")
     try:
         content = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
     except RecursionError as error:
@@ -179,7 +179,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
             raise ManifestError(f"{path} is not a manifest but {kind.name}", hint=kind.way_on("manifest")) from error
         raise ManifestError(f"{path} is not JSON: {error}", hint=_HINT) from error
     if not isinstance(content, dict):
-        raise ManifestError(f"{path} holds no JSON object", hint=_HINT)
+        raise ManifestError(f"{path} does not hold a JSON object", hint=_HINT)
     return content
 
 
@@ -194,7 +194,7 @@ def model_path(manifest: Path, name: str) -> Path:
         ForeignModelError: It lies outside the manifest's own folder, links followed.
         ManifestError: It is missing, or no file.
     """
-    hint = "a manifest names a file that lies beside it"
+    hint = "put the model beside the manifest"
     parts = (*PurePosixPath(name).parts, *PureWindowsPath(name).parts)
     absolute = PurePosixPath(name).is_absolute() or bool(PureWindowsPath(name).anchor)
     if absolute or ".." in parts or ":" in name or not name.isprintable():
@@ -238,7 +238,7 @@ def manifest_file(manifest: Mapping[str, Any]) -> bytes:
 
 
 def write_micro(manifest: Manifest, key: str, value: float) -> Path:
-    """Put another value of `micro` into a version 2 manifest file, all else as it was.
+    """Change a value of `micro` in a version 2 manifest file, and nothing else.
 
     Raises:
         ManifestError: A version 1 has other keys, or the file can no longer be read.
@@ -247,8 +247,8 @@ def write_micro(manifest: Manifest, key: str, value: float) -> Path:
     content = read_manifest(manifest.path)
     if manifest.version != 2:
         hint = (
-            "mww manifest MANIFEST.json --in-place makes it one; a version 1 always gets ESPHome's 45672 bytes of arena"
+            "mww manifest MANIFEST.json --in-place converts it; a version 1 always gets ESPHome's 45672 bytes of arena"
         )
-        raise ManifestError(f"{manifest.path} is not a version 2 manifest, which {key} belongs to", hint=hint)
+        raise ManifestError(f"{manifest.path} is not a version 2 manifest, which alone has {key}", hint=hint)
     content["micro"][key] = value
     return save_manifest(content, manifest.path)

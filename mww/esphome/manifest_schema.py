@@ -21,7 +21,7 @@ _URL: Final = re.compile(r"file:.*|[A-Za-z][A-Za-z0-9+.-]*://[^/?#\s]+\S*")
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One key: what it must be, in words and as a test."""
+    """A key: its required value, in words and as a test."""
 
     must_be: str
     accepts: Callable[[object], bool]
@@ -116,11 +116,11 @@ _OF_VERSION_2: Final = frozenset(_MICRO[2]) - frozenset(_MICRO[1])
 
 @dataclass(frozen=True, slots=True)
 class SchemaProblem:
-    """Something in a manifest that ESPHome refuses.
+    """A part of a manifest that ESPHome refuses.
 
     Attributes:
-        key: Where, such as `micro.tensor_arena_size`.
-        message: What is wrong, and where one cure alone helps, that.
+        key: The key, such as `micro.tensor_arena_size`.
+        message: The problem, and its cure where there is only one.
     """
 
     key: str
@@ -128,7 +128,7 @@ class SchemaProblem:
 
 
 def micro_figure(content: Mapping[str, object], key: str) -> object:
-    """A value of `micro` under its name, or under another tool's or version's; None where ESPHome could not take it."""
+    """A value of `micro` under its name, or a name of another tool or version; None where ESPHome would refuse it."""
     micro, rule = content.get("micro"), {**_MICRO[1], **_MICRO[2]}[key]
     names = (key, *(name for name, right in OTHER_NAMES.items() if right == key))
     values = (micro[name] for name in names if isinstance(micro, dict) and name in micro)
@@ -136,7 +136,7 @@ def micro_figure(content: Mapping[str, object], key: str) -> object:
 
 
 def schema_version(content: Mapping[str, object]) -> int:
-    """The version whose keys a manifest has, whatever it calls itself."""
+    """The version to which a manifest's keys belong, which may differ from its `version`."""
     version, micro = content.get("version"), content.get("micro")
     keys = micro.keys() if isinstance(micro, dict) else ()
     if any(key in keys for key in _OF_VERSION_2):

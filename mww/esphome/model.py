@@ -1,4 +1,4 @@
-"""A model as it is deployed: the `.tflite`, with the values of its manifest that a run needs.
+"""A deployed model: the `.tflite`, with the values of its manifest that a run needs.
 
 Models of other wake word engines are recognised by their inputs. `mww.verification` judges whether ESPHome loads it.
 """
@@ -16,16 +16,14 @@ from mww.esphome import contract
 from mww.esphome.manifest import is_manifest, load_manifest, refused_by_esphome
 from mww.tflite.model_file import ModelFile, Tensor, read_model
 
-_TRAIN: Final = (
-    "train the word again for microWakeWord, then mww export; ESPHome cannot run it, whatever the manifest says"
-)
+_TRAIN: Final = "train the word again for microWakeWord, then mww export; ESPHome cannot run it with any manifest"
 
 _MAX_UNREADABLE = 16 * 1024 * 1024  # bytes of a file to name it by
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignModel:
-    """What a model is, and what to do with it; `name` is the engine's."""
+    """The kind of a model, and what to do with it; `name` is the engine's."""
 
     name: str
     message: str
@@ -119,7 +117,7 @@ def load_model(path: Path | str) -> Model:
 
 
 def unreadable_model(path: Path, problem: MwwError) -> Model:
-    """What stands for a file that is there and that `load_model` refused, so that a run can say why beside others."""
+    """A placeholder for a file that `load_model` refused, so that a run can report it beside other models."""
     try:
         with open_regular(path) as file:
             content = file.read(_MAX_UNREADABLE)
@@ -141,7 +139,7 @@ def unreadable_model(path: Path, problem: MwwError) -> Model:
 
 
 def model_of(content: bytes, *, sliding_window_size: int, feature_step_size: int) -> Model:
-    """A model that is not in a file yet, as its manifest will have it but for cutoff and arena.
+    """A model that is not in a file yet, with its future manifest's values except cutoff and arena.
 
     Raises:
         ModelFileError: `content` cannot be read as a model.

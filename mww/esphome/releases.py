@@ -1,4 +1,4 @@
-"""The known releases of ESPHome: what each builds with, and what its own source says about micro_wake_word.
+"""The known releases of ESPHome: their libraries, and the facts about micro_wake_word in their source.
 
 `releases.toml` holds them; `python -m tools.update_releases` reads the source of new ones and adds them.
 """
@@ -38,7 +38,7 @@ _FINAL: Final = 1000  # after every beta
 
 @dataclass(frozen=True, slots=True)
 class ReleaseFacts:
-    """What a release fixes.
+    """The facts that a release fixes.
 
     Attributes:
         esp_tflite_micro: The version of espressif/esp-tflite-micro.
@@ -131,7 +131,7 @@ def newest_release(python: tuple[int, int] | None = None) -> str:
 
 
 def entry_of(release: str) -> Release | None:
-    """The entry that holds for a release; None for one before the first entry."""
+    """The entry for a release; None for a release before the first entry."""
     entries = [entry for entry in known_releases() if release_key(entry.since) <= release_key(release)]
     return entries[-1] if entries else None
 

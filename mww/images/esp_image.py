@@ -1,4 +1,4 @@
-"""An image as a chip boots it: header, segments, checksum, digest, and the descriptor by which an application is known.
+"""An image that a chip boots: header, segments, checksum, digest, and the application's descriptor.
 
 Format: ESP-IDF's `esp_app_format.h` and `esp_app_desc.h`.
 """
@@ -31,7 +31,7 @@ _DESCRIPTOR_MAGIC: Final = 0xABCD5432
 
 @dataclass(frozen=True, slots=True)
 class AppDescriptor:
-    """What an application says of itself (`esp_app_desc_t`)."""
+    """The description of an application (`esp_app_desc_t`)."""
 
     project: str
     version: str
@@ -55,7 +55,7 @@ class AppDescriptor:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """Bytes that are loaded, or mapped, at an address."""
+    """A segment: bytes that are loaded, or mapped, at an address."""
 
     address: int
     data: bytes
@@ -72,7 +72,7 @@ class EspImage:
 
 
 def is_image(data: bytes) -> bool:
-    """Whether `data` begins as an image does."""
+    """Whether `data` begins like an image."""
     return data[:1] == bytes([_MAGIC])
 
 
@@ -119,22 +119,22 @@ def parse_image(data: bytes, where: int = 0) -> EspImage:
     if not 1 <= count <= _MAX_SEGMENTS:
         raise ImageError(
             f"image at {where:#x} segment count {count} exceeds max {_MAX_SEGMENTS}",
-            hint="was the file copied whole? build the firmware again",
+            hint="the file may be incomplete: build the firmware again",
         )
     segments, position = _parse_segments(data, count)
     position += 15 - position % 16
     if position >= len(data):
-        raise ImageError(f"image at {where:#x} is cut off", hint="was the file copied whole? build the firmware again")
+        raise ImageError(f"image at {where:#x} is cut off", hint="the file may be incomplete: build the firmware again")
     checksum = reduce(xor, b"".join(segment.data for segment in segments), _CHECKSUM_SEED)
     if checksum != data[position]:
         raise ImageError(
             f"Checksum failed. Calculated {checksum:#x} read {data[position]:#x}",
-            hint="was the file copied whole? build the firmware again",
+            hint="the file may be incomplete: build the firmware again",
         )
     position += 1
     if digest_follows and hashlib.sha256(data[:position]).digest() != data[position : position + 32]:
         raise ImageError(
-            "Image hash failed - image is corrupt", hint="was the file copied whole? build the firmware again"
+            "Image hash failed - image is corrupt", hint="the file may be incomplete: build the firmware again"
         )
     return EspImage(chip_id, entry, segments, _find_descriptor(segments[0].data))
 
@@ -144,12 +144,14 @@ def _parse_segments(data: bytes, count: int) -> tuple[tuple[Segment, ...], int]:
     position = HEADER_SIZE
     for number in range(count):
         if position + _SEGMENT.size > len(data):
-            raise ImageError(f"segment {number} is cut off", hint="was the file copied whole? build the firmware again")
+            raise ImageError(
+                f"segment {number} is cut off", hint="the file may be incomplete: build the firmware again"
+            )
         address, length = _SEGMENT.unpack_from(data, position)
         position += _SEGMENT.size
         if length % 4 or position + length > len(data):
             raise ImageError(
-                f"invalid segment length {length:#x}", hint="was the file copied whole? build the firmware again"
+                f"invalid segment length {length:#x}", hint="the file may be incomplete: build the firmware again"
             )
         segments.append(Segment(address, data[position : position + length]))
         position += length

@@ -134,20 +134,20 @@ def parse_partition_table(data: bytes, flash_size: int) -> tuple[Partition, ...]
         if entry.startswith(_MD5_ENTRY[:2]):
             if entry[16:] != hashlib.md5(data[:start], usedforsecurity=False).digest():
                 raise ImageError(
-                    "partition table MD5 does not match", hint="was the file copied whole? build the firmware again"
+                    "partition table MD5 does not match", hint="the file may be incomplete: build the firmware again"
                 )
         elif entry == ERASED_ENTRY and partitions:
             return tuple(partitions)
         elif not entry.startswith(_MAGIC):
             raise ImageError(
                 f"partition {number} invalid magic number {int.from_bytes(entry[:2], 'little'):#x}",
-                hint="was the file copied whole? build the firmware again",
+                hint="the file may be incomplete: build the firmware again",
             )
         else:
             partitions.append(_parse_entry(entry, number, flash_size))
     raise ImageError(
         f"partition table has no end after {len(partitions)} partitions",
-        hint="was the file copied whole? build the firmware again",
+        hint="the file may be incomplete: build the firmware again",
     )
 
 

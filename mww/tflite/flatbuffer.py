@@ -1,4 +1,4 @@
-"""Reading flatbuffer tables with every offset checked, from a file that nobody vouches for.
+"""Reads flatbuffer tables of an untrusted file, with every offset checked.
 
 The generated readers of the `flatbuffers` package follow any offset they find. These few accessors bound each one, and
 bound the number of elements that a vector may claim, so that garbage ends in one error and never in a long loop.
@@ -145,11 +145,11 @@ class Table:
         return (self._vtable_size - 4) // 2
 
     def has(self, number: int) -> bool:
-        """Tell whether the field is present."""
+        """Whether the field is present."""
         return bool(self._field(number))
 
     def position(self, number: int) -> int:
-        """Absolute position of a field's own bytes, for who changes a copy; 0 when absent."""
+        """Absolute position of a field's own bytes, for changing a copy; 0 when absent."""
         return self._field(number)
 
     def span(self, number: int) -> tuple[int, int]:

@@ -196,7 +196,7 @@ class ModelFile:
         if data.size != tensor.nbytes:
             raise ModelFileError(
                 f"tensor {tensor.index} carries {data.size} bytes, its shape asks for {tensor.nbytes}",
-                hint="is it a .tflite file, and was it copied whole?",
+                hint="check that it is a complete .tflite file",
             )
         values = np.frombuffer(self.content, _NUMPY_TYPES[tensor.dtype], tensor.elements, data.offset)
         return values.reshape(tensor.shape)
@@ -217,7 +217,7 @@ def read_model(source: Path | str | bytes) -> ModelFile:
         if kind is not None and kind is not TFLITE:
             message = f"{name} is not a TFLite model but {kind.name}"
             raise WrongKindError(message, hint=kind.way_on("model")) from error
-        hint = "was it downloaded or copied whole? get it again"
+        hint = "the download or copy may be incomplete: get it again"
         raise ModelFileError(f"{name} is not a readable TFLite model: {error}", hint=hint) from error
 
 

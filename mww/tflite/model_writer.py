@@ -1,6 +1,6 @@
 """Writing a `.tflite`: the same dataclasses that `mww.tflite.model_file` reads, as a flatbuffer.
 
-The `flatbuffers` package writes the tables; whether the model makes sense is the caller's business.
+The `flatbuffers` package writes the tables; the caller ensures that the model makes sense.
 """
 
 from __future__ import annotations

@@ -21,10 +21,10 @@ from mww.tflm.micro_allocator import MicroAllocator, PlacedBuffer
 from mww.tflm.runtime import find_runtime
 
 DEFAULT_MARGIN: Final = 0.10
-"""Part of the largest minimum that is added to it, as room for the next release of the runtime."""
+"""Share of the largest minimum that is added to it, as a margin for later releases of the runtime."""
 
 HEAD_KIND: Final = "memory_plan"
-"""The one kind of `breakdown` that lies in the head; all others lie in the tail."""
+"""The only kind of `breakdown` in the head; all others are in the tail."""
 
 TAIL_KINDS: Final = {
     "infrastructure": "allocator and planner",
@@ -157,7 +157,7 @@ def fits(minimum: int, manifest_size: int) -> bool:
 
 
 def probe_arena_size(manifest_size: int, used: int, minimum: int) -> int:
-    """What ESPHome's `probe_arena_size_` settles on (`streaming_model.cpp`), bytes; 0 when all its attempts fail.
+    """The result of ESPHome's `probe_arena_size_` (`streaming_model.cpp`), bytes; 0 when all its attempts fail.
 
     It tries the manifest's size, 1.5 and 2 times that, then looks for less within the size that worked.
     """
@@ -209,6 +209,6 @@ def with_margin(size: int, margin: float = DEFAULT_MARGIN) -> int:
         ConfigurationError: The margin is negative, or no number.
     """
     if not is_number(margin) or not 0 <= margin <= 10:
-        raise ConfigurationError(f"the arena margin is {margin}", hint="give the part to add, such as 0.10")
+        raise ConfigurationError(f"the arena margin is {margin}", hint="give the share to add, such as 0.10")
     millionths = round(margin * 1_000_000)  # in integers: 1.1 times 1600 is 1760, not 1760.0000000000002
     return align_up(-(-size * (1_000_000 + millionths) // 1_000_000))

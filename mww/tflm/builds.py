@@ -23,7 +23,7 @@ _OLDEST_WITH_DEFAULT: Final = "1.1.0"
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What building with an ESPHome release gives.
+    """The libraries of a build with an ESPHome release.
 
     Attributes:
         esphome: The release, or `from` the first of those that give the same.
@@ -64,8 +64,8 @@ def parse_runtime(text: str) -> RuntimeVersions:
     parts = [_PART.fullmatch(part.strip()) for part in text.split(",")]
     named = {part[1] or ESP_NN: part[2] for part in parts if part}
     if len(named) < len(parts):
-        hint = "esp-nn=VERSION, esp-tflite-micro=VERSION, both with a comma, or all"
-        raise UsageError(f"{text[:80]!r} names no runtime", hint=hint)
+        hint = "give esp-nn=VERSION, esp-tflite-micro=VERSION, both with a comma, or all"
+        raise UsageError(f"{text[:80]!r} is not a runtime", hint=hint)
     versions = RuntimeVersions(
         named.get(ESP_TFLITE_MICRO, DEFAULT_RUNTIME.esp_tflite_micro), named.get(ESP_NN, DEFAULT_RUNTIME.esp_nn)
     )
@@ -122,7 +122,7 @@ def builds_with(release: str) -> tuple[Build, ...]:
 
 
 def assumed_warning(builds: Iterable[Build]) -> str | None:
-    """What to tell a user about releases that are newer than the data; None where every release is known."""
+    """A note about releases that are newer than the data; None where every release is known."""
     assumed = sorted({build.esphome for build in builds if build.assumed})
     if not assumed:
         return None

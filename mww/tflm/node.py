@@ -53,7 +53,7 @@ class Node:
     def refuse(self, reason: str) -> NoReturn:
         """Raise that TFLM cannot prepare this operator."""
         place = f"operator {self.operator.index} of subgraph {self.subgraph.index}"
-        hint = "export the model again; `mww verify` says what ESPHome's runtime accepts"
+        hint = "export the model again; mww verify explains what ESPHome's runtime accepts"
         raise UnsupportedModelError(f"{self.operator.op} ({place}) cannot be prepared: {reason}", hint=hint)
 
     def ensure(self, condition: bool, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""Between which bytes the output can lie at all, whatever is heard: the range of each tensor, followed from the input.
+"""The range of output bytes for any input, from the range of each tensor, followed from the model's input.
 
 Ranges are of stored integers and never too narrow: what an operator is not known to give is all that its type holds. A
 sum over weights is bounded by its largest and smallest addends, so that a bias which drowns the weights shows.
@@ -34,17 +34,17 @@ _SAME: Final = frozenset(
 _CEILINGS: Final = {"RELU6": 6.0, "RELU_N1_TO_1": 1.0}
 _FLOORS: Final = {"RELU": 0.0, "RELU6": 0.0, "RELU_N1_TO_1": -1.0}
 _STEPS: Final = 8
-"""Rounds after which a state that still grows is taken to reach everything."""
+"""Rounds after which a growing state counts as unlimited."""
 
 
 def output_bounds(subject: Subject) -> Range:
-    """The lowest and the highest output byte that the model can give; 0 and 255 where nothing narrower is known."""
+    """The lowest and highest output byte that the model can give; 0 and 255 where no narrower range is known."""
     output = subject.output
     if output is None or output.dtype != "UINT8":
         return _BYTES
     try:
         return _Walk(subject).output(output)
-    except (ModelFileError, ValueError, OverflowError, IndexError):  # a broken model: other rules say where
+    except (ModelFileError, ValueError, OverflowError, IndexError):  # a broken model: other rules report where
         return _BYTES
 
 
@@ -72,7 +72,7 @@ class _Walk:
         return self._step()[0].get(tensor.index, _BYTES)
 
     def _step(self) -> tuple[dict[int, Range], bool]:
-        """The ranges of one inference, and whether a state has grown by it."""
+        """The ranges of an inference, and whether a state has grown."""
         ranges: dict[int, Range] = {}
         grown = False
         for operator in self._graph.subgraph.operators:
@@ -88,7 +88,7 @@ class _Walk:
         return ranges, grown
 
     def _made(self, operator: Operator, output: Tensor, ranges: dict[int, Range]) -> Range:
-        """What an operator can give."""
+        """The range of an operator's result."""
         limits = _LIMITS.get(output.dtype, _ANY)
         if operator.index in self._reads:
             return self._states.get(self._reads[operator.index], limits)
@@ -101,7 +101,7 @@ class _Walk:
         return self._computed(operator, inputs, output, ranges)
 
     def _computed(self, operator: Operator, inputs: list[Tensor], output: Tensor, ranges: dict[int, Range]) -> Range:
-        """What an operator can give that computes with real values."""
+        """The range of the result of an operator that computes with real values."""
         reals = _reals(inputs[0], self._range(inputs[0], ranges))
         if operator.op == "QUANTIZE":
             return _stored(reals, output)
@@ -116,7 +116,7 @@ class _Walk:
         return _LIMITS[output.dtype]
 
     def _summed(self, operator: Operator, inputs: list[Tensor], reals: _Reals, output: Tensor) -> Range:
-        """What a sum over constant weights can give, over all channels."""
+        """The range of a sum over constant weights, over all channels."""
         options = operator.options
         assert isinstance(options, Conv2D | DepthwiseConv2D | FullyConnected)
         weights, bias = inputs[1], inputs[2] if len(inputs) > 2 else None
@@ -172,7 +172,7 @@ def _reals(tensor: Tensor, stored: Range) -> _Reals:
 
 
 def _stored(reals: _Reals, tensor: Tensor, slack: int = 0, activation: str = "NONE") -> Range:
-    """The stored values of a range, `slack` wider where the device may round otherwise, behind an activation."""
+    """The stored values of a range, after an activation, `slack` wider where the device may round differently."""
     lowest, highest = _LIMITS[tensor.dtype]
     lowest = max(lowest, _unlimited(_FLOORS.get(activation, -inf), tensor))
     highest = min(highest, _unlimited(_CEILINGS.get(activation, inf), tensor))
@@ -198,7 +198,7 @@ def _sigmoid(value: float) -> float:
 
 
 def _first(tensor: Tensor) -> Range:
-    """What a state can hold before anything was assigned: zero, as a number or as a stored integer."""
+    """The values of a state before the first assignment: zero, as a number or as a stored integer."""
     zero = tensor.quantization.zero_point if tensor.quantization is not None else 0
     return min(0, zero), max(0, zero)
 

@@ -77,7 +77,7 @@ def esphome_version(subject: Subject) -> Iterator[Finding]:
         message = f"minimum_esphome_version is {minimum!r}, which ESPHome reads as {as_read}: every release passes"
         yield Finding(message, "2024.7.0 or later, with three numbers", minimum, "warn", _THREE_NUMBERS)
     elif _release(minimum) > _release(newest):
-        message = f"minimum_esphome_version is {minimum}, and {newest} is the newest release that is known here"
+        message = f"minimum_esphome_version is {minimum}, but the newest known release is {newest}"
         yield Finding(message, f"<= {newest}", minimum, "warn")
 
 

@@ -35,7 +35,7 @@ class Check:
     Attributes:
         id: Stable name of the rule, unique within a report.
         status: Whether it holds, holds with a doubt, or is broken.
-        message: What was found to be so, in one line.
+        message: The result, in one line.
         hint: What to do about it; None when the check passes.
         expected: What the rule asks for, where that is a value.
         found: What the file holds instead.
@@ -86,7 +86,7 @@ class VerificationReport:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One place where a rule is broken, or in doubt ("warn"), or what it found to hold ("pass").
+    """A place where a rule is broken, in doubt ("warn"), or holds ("pass").
 
     `hint` replaces the rule's own.
     """

@@ -313,7 +313,7 @@ def highest_output(subject: Subject) -> Iterator[Finding]:
             message = f"the output can never exceed {shown}, and the cutoff is {cutoff}: the model never wakes; {cause}"
             yield Finding(message, f"> {cutoff}", str(highest), hint=hint)
     elif lowest == highest:
-        message = f"the output is {shown} whatever is heard: the model never wakes"
+        message = f"the output is {shown} for any input: the model never wakes"
         yield Finding(message, "more than one value", str(highest), hint=_BROKEN_HINT)
     elif highest / 255 < REACHABLE:
         message = f"the output can never exceed {shown}; {cause}"
@@ -335,6 +335,6 @@ def lowest_output(subject: Subject) -> Iterator[Finding]:
     if 0 < cutoff <= lowest and (manifest is not None or lowest < highest):
         message = (
             f"the output can never fall below {lowest} of 255, and the cutoff is {cutoff}: ESPHome ignores outputs "
-            f"until {MIN_SLICES_BEFORE_DETECTION} slices were below it, so that the model never wakes"
+            f"until {MIN_SLICES_BEFORE_DETECTION} slices were below it, so the model never wakes"
         )
         yield Finding(message, f"< {cutoff}", str(lowest), status="warn" if manifest is None else "fail")

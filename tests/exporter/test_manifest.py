@@ -214,7 +214,7 @@ def test_a_number_that_is_none_is_refused(value: str, folder: Path) -> None:
     "text, reason",
     [
         ("", "not a manifest but empty file"),
-        ("[]", "no JSON object"),
+        ("[]", "not hold a JSON object"),
         ("[" * 60_000, "nested too deeply"),
         ('{"version": ' + "9" * 50_000 + "}", "not JSON"),
         (" " * 70_000, "larger than"),

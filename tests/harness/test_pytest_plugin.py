@@ -96,7 +96,7 @@ def test_markers_choose_by_target_and_chip(folder: Path) -> None:
     assert "needs a board: --mww-boards" in emulated.stdout
     boards = _run(folder, tests, "--mww-boards", "boards.yaml")
     assert "2 passed, 1 skipped" in boards.stdout
-    assert "needs esp32c3, and there is esp32, esp32s3" in boards.stdout
+    assert "needs esp32c3, but the target has esp32, esp32s3" in boards.stdout
 
 
 def test_what_cannot_be_meant_is_a_usage_error(folder: Path) -> None:

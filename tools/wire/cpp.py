@@ -40,7 +40,7 @@ def header() -> str:
         _error_codes(),
         *(_struct(item) for item in (registry.Sample, registry.OpTime, *TABLE_RECORDS)),
         *(_struct(item) for item in messages().values()),
-        "/// Whether a request changes nothing, so that a repeated one may be carried out afresh.\n"
+        "/// Whether a request changes nothing, so that a repeated one may be processed again.\n"
         "constexpr bool is_repeatable(uint8_t type) {\n  switch (type) {\n",
         *(f"    case {item.__name__}::TYPE:\n" for item in messages().values() if item.repeatable),
         "      return true;\n    default:\n      return false;\n  }\n}\n\n",

@@ -66,7 +66,7 @@ def _section(item: type[Record]) -> str:
         title += f" (0x{item.type:02X})"
     lines = [title, "", inspect.cleandoc(item.__doc__ or "")]
     if issubclass(item, Message) and item.reply is not None:
-        again = " Repeatable: may be carried out afresh." if item.repeatable else ""
+        again = " Repeatable: the board may process it again." if item.repeatable else ""
         lines += ["", f"Answered by {item.reply} or Error.{again}"]
     if item.layout:
         rows = ((f"`{field.name}`", _kind(field.kind), field.doc) for field in item.layout)

@@ -1,7 +1,7 @@
-"""The streaming network as a float `.tflite`, laid out as TensorFlow's converter lays it out.
+"""The streaming network as a float `.tflite`, in the form that TensorFlow's converter gives it.
 
-`exporter.conversion.topology` says what the network is made of; here is what the converter makes of each layer:
-ReLU becomes part of the operator before it, channels come first in weights, and every convolution has a bias.
+`exporter.conversion.topology` defines the network; this module gives each layer the converter's form: ReLU becomes part
+of the operator before it, channels come first in weights, and every convolution has a bias.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from mww.tflite.schema import (
 def as_converted(
     architecture: Architecture, operators: Sequence[Operator], tensors: Sequence[Tensor]
 ) -> list[Operator]:
-    """Put the operators of a main graph into the converter's order; tensors are named by their roles."""
+    """Put the operators of the main graph into the converter's order; tensors have the names of their roles."""
     alone = [operator for operator in operators if operator.op == "CALL_ONCE"]
     handles = [operator for operator in operators if operator.op == "VAR_HANDLE"]
     reads = [operator for operator in operators if operator.op == "READ_VARIABLE"]
@@ -49,11 +49,11 @@ def as_converted(
 
 
 def _read_names(architecture: Architecture, states: int) -> list[str]:
-    """What the reads of the states are called, in the order of the states.
+    """The names of the reads of the states, in the order of the states.
 
-    A ring buffer's scope is opened twice, and takes the next free name each time. That of the first one, `stream`,
-    becomes that of a later one, which then has to take a third: the next in the order in which Keras runs the layers,
-    and the first ring buffer of an Inception block comes third there.
+    A ring buffer's scope is opened twice, and takes the next free name each time. The second name of the first buffer
+    may be that of a later buffer, which then takes a third: the next in the order in which Keras runs the layers, and
+    the first ring buffer of an Inception block comes third there.
     """
     streamed_stem = isinstance(architecture, Inception) and any(stem.kernel > 1 for stem in architecture.stems)
     in_block = isinstance(architecture, Inception) and not streamed_stem and states > 1
@@ -63,7 +63,7 @@ def _read_names(architecture: Architecture, states: int) -> list[str]:
 
 
 def _consumers(operators: Sequence[Operator], tensors: Sequence[Tensor]) -> Callable[[Operator], list[Operator]]:
-    """What follows an operator, the last name first; a ring buffer is used after it was kept."""
+    """The operators that follow an operator, the last name first; a ring buffer is read after it is assigned."""
     readers: dict[int, list[Operator]] = {}
     for operator in operators:
         for tensor in operator.inputs:
@@ -92,7 +92,7 @@ def _consumers(operators: Sequence[Operator], tensors: Sequence[Tensor]) -> Call
 
 
 def _postorder(roots: Sequence[Operator], consumers: Callable[[Operator], list[Operator]]) -> list[Operator]:
-    """The operators that are reached, each after all that it reaches."""
+    """The reachable operators, each after all that it reaches."""
     results: list[Operator] = []
     seen: set[int] = set()
     for root in roots:
@@ -110,20 +110,20 @@ def _postorder(roots: Sequence[Operator], consumers: Callable[[Operator], list[O
 
 
 _INITIALISER: Final = 1
-"""The subgraph that fills the states."""
+"""The subgraph that initialises the states."""
 
 _FROM_TIME_STEP: Final = StridedSlice(0b1101, 0b1111, 0, 0, 0, offset=False)
-"""All of every dimension but time, where the slice says where it begins."""
+"""The slice of all dimensions in full, except time, which starts at `begin`."""
 
 _TIME, _CHANNELS = 1, -1
 
 
 def float_model(architecture: Architecture, weights: Weights) -> bytes:
-    """Put the streaming network together: float32 [1, stride, 40] to [1, 1], with ring buffers that start at zero.
+    """Build the streaming network: float32 [1, stride, 40] to [1, 1], with ring buffers that start at zero.
 
     Args:
         architecture: The network.
-        weights: With norms folded, by `exporter.conversion.folding`.
+        weights: Its weights, with norms folded by `exporter.conversion.folding`.
     """
     buffers = Buffers()
     layers = _Layers(weights, GraphBuilder(buffers), GraphBuilder(buffers))
@@ -138,7 +138,7 @@ def float_model(architecture: Architecture, weights: Weights) -> bytes:
 
 
 class _Layers:
-    """The layers of `exporter.conversion.topology`; data is a tensor of the main graph by its number."""
+    """The layers of `exporter.conversion.topology`; data is the number of a tensor in the main graph."""
 
     def __init__(self, weights: Weights, main: GraphBuilder, initialiser: GraphBuilder) -> None:
         self.main = main
@@ -202,10 +202,10 @@ class _Layers:
         return self._elementwise("ADD", scaled, self._constant(shift, f"{role}_shift"), role)
 
     def relu(self, data: int, role: str) -> int:
-        """The operator that gave the data gives it without what is below zero."""
+        """Fuse the ReLU into the operator that made the data."""
         operators = self.main.operators
         last = operators[-1]
-        if last.op == "RESHAPE":  # which moves the data on as it is
+        if last.op == "RESHAPE":  # which only moves the data
             last = operators[-2]
         assert isinstance(last.options, (Conv2D, Elementwise))
         operators[last.index] = replace(last, options=replace(last.options, activation="RELU"))
@@ -215,7 +215,7 @@ class _Layers:
         return self._same_shape("LOGISTIC", data, role)
 
     def add(self, data: int, other: int, role: str) -> int:
-        """The converter gives a second summand of many channels one dimension, in the hope that it is a bias."""
+        """The converter gives a second summand with many channels one dimension, assuming that it is a bias."""
         shape = self.main.tensors[other].shape
         flat = self._reshaped(other, shape[-1:] if shape[-1] > 1 else shape, f"{role}_second")
         return self._elementwise("ADD", data, flat, role)
@@ -250,7 +250,7 @@ class _Layers:
         return output
 
     def dense(self, data: int, role: str) -> int:
-        """The converter flattens only what has more than one time step, and leaves out a bias of zero."""
+        """The converter flattens only data with more than one time step, and leaves out a bias of zero."""
         kernel, bias = self._weights[role]
         if self.shape(data)[0] > 1:
             data = self._reshaped(data, (1, kernel.shape[0]), "flatten")
@@ -261,7 +261,7 @@ class _Layers:
         return self._same_shape("LOGISTIC", logit, "probability")
 
     def _state(self, role: str, shape: tuple[int, ...]) -> int:
-        """A state that starts at zero; return its handle."""
+        """Add a state that starts at zero; return its handle."""
         if not self.initialiser.operators:
             self.main.operator("CALL_ONCE", (), (), CallOnce(_INITIALISER))
         name = VarHandle("", f"{role}/states_1")
@@ -289,7 +289,7 @@ class _Layers:
         return output
 
     def _reshaped(self, data: int, shape: tuple[int, ...], role: str) -> int:
-        """See values in another shape; the same shape of the same values is one tensor."""
+        """Reshape values; the same values in the same shape share a tensor."""
         if shape == self.main.tensors[data].shape:
             return data
         if (data, shape) not in self._reshapes:

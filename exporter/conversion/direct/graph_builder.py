@@ -1,4 +1,4 @@
-"""A subgraph under construction: tensors, constants and operators, numbered in the order of their making."""
+"""A subgraph under construction: tensors, constants and operators, numbered in the order of their creation."""
 
 from __future__ import annotations
 
@@ -30,28 +30,28 @@ _VERSIONS: Final = {
     "DEPTHWISE_CONV_2D": 3,
     "FULLY_CONNECTED": 4,
 }
-"""Of the operators on int8 (tensorflow 2.19.1, `op_version.cc`)."""
+"""Versions of the operators on int8 (tensorflow 2.19.1, `op_version.cc`)."""
 
 _MULTIPLYING_UP: Final = 3
-"""Of MUL on int8, where the product of the scales is at least the output's scale."""
+"""Version of MUL on int8, where the product of the scales is at least the output's scale."""
 
 _TYPES: Final = {"FLOAT32": "<f4", "INT32": "<i4", "INT8": "i1"}
 
 
 class Buffers:
-    """The data of constants, the first empty; every subgraph of a model names its own by number."""
+    """The data of constants, the first empty; subgraphs refer to their constants by number."""
 
     def __init__(self) -> None:
         self.contents: list[bytes] = [b""]
 
     def add(self, content: bytes) -> int:
-        """Keep data; return its number."""
+        """Store data; return its number."""
         self.contents.append(content)
         return len(self.contents) - 1
 
 
 class GraphBuilder:
-    """Collects what a subgraph is made of."""
+    """Collects the parts of a subgraph."""
 
     def __init__(self, buffers: Buffers) -> None:
         self.tensors: list[Tensor] = []
@@ -85,7 +85,7 @@ class GraphBuilder:
     def constant(
         self, values: npt.ArrayLike, dtype: str, *, name: str = "", quantization: Quantization | None = None
     ) -> int:
-        """Add a tensor with data; equal ones are one tensor."""
+        """Add a tensor with data; equal data share a tensor."""
         array = np.ascontiguousarray(values, _TYPES[dtype]).reshape(np.shape(values))
         key = (dtype, array.shape, array.tobytes(), quantization)
         if key not in self._constants:
@@ -95,12 +95,12 @@ class GraphBuilder:
     def initial(
         self, values: npt.NDArray[np.generic], dtype: str, *, name: str, quantization: Quantization | None = None
     ) -> int:
-        """Add a tensor with data of its own, as the converter gives each state."""
+        """Add a tensor with its own data, as the converter does for each state."""
         buffer = self._buffers.add(values.astype(_TYPES[dtype]).tobytes())
         return self.tensor(values.shape, dtype, name=name, quantization=quantization, buffer=buffer)
 
     def numbers(self, values: npt.ArrayLike) -> int:
-        """Add int32 numbers that say how an operator works."""
+        """Add int32 numbers that configure an operator."""
         return self.constant(values, "INT32", name="numbers")
 
     def operator(
@@ -121,7 +121,7 @@ class GraphBuilder:
         self.operators.append(operator)
 
     def _multiplies_up(self, op: str, inputs: Sequence[int], outputs: Sequence[int]) -> bool:
-        """Whether a product has to be scaled up to fit the output's scale."""
+        """Whether a product must be scaled up to the output's scale."""
         scales = [np.float32(q.scale) for t in (*inputs, *outputs) if (q := self.tensors[t].quantization)]
         return op == "MUL" and len(scales) == 3 and bool(scales[0] * scales[1] / scales[2] >= 1)
 

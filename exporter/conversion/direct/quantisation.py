@@ -1,6 +1,6 @@
-"""Makes the int8 model that devices run from a float streaming model and the known ranges of its tensors.
+"""Makes the int8 model for devices from a float streaming model and the ranges of its tensors.
 
-Operators that only move data keep its scale; all else has its own. The arithmetic is in
+Operators that only move data keep its scale; every other result has its own scale. The arithmetic is in
 `exporter.conversion.direct.scales`.
 """
 
@@ -35,18 +35,18 @@ _SAME_SCALE: Final = frozenset(
     {"RESHAPE", "STRIDED_SLICE", "SPLIT_V", "CONCATENATION", "AVERAGE_POOL_2D", "MAX_POOL_2D"}
 )
 _PROBABILITY: Final = Quantization((1 / 256,), (-128,), 0)
-"""Of LOGISTIC's output, which the runtime fixes."""
+"""Scale and zero point of LOGISTIC's output, which the runtime fixes."""
 
 _CHANNEL: Final[Mapping[str, int | None]] = {"CONV_2D": 0, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": None}
-"""Dimension of the weights along which each entry has its own scale."""
+"""The dimension of the weights along which each entry has its own scale."""
 
 
 def quantise(model: ModelFile, ranges: Ranges) -> bytes:
     """Make the int8 model: int8 in, uint8 out, int8 states that start at their zero point.
 
     Args:
-        model: As `exporter.conversion.direct.float_graph` makes it.
-        ranges: Of every tensor that is computed.
+        model: A float model from `exporter.conversion.direct.float_graph`.
+        ranges: The range of every computed tensor.
     """
     buffers = Buffers()
     main = _Quantiser(model, ranges, buffers)
@@ -78,7 +78,7 @@ class _Quantiser:
         return builder.subgraph(0, self._graph.name, [self._activation(t) for t in self._graph.inputs], [result])
 
     def states(self) -> Mapping[str, Quantization]:
-        """How each state is quantised, by its shared name."""
+        """The quantisation of each state, by its shared name."""
         names = _state_names(self._graph)
         reads = (operator for operator in self._graph.operators if operator.op == "READ_VARIABLE")
         return {names[read.inputs[0]]: self._scales[read.outputs[0]] for read in reads}
@@ -141,7 +141,7 @@ class _Quantiser:
 
 
 def _initialiser(graph: Subgraph, states: Mapping[str, Quantization], buffers: Buffers) -> Subgraph:
-    """The subgraph that fills the states, with int8 values that stand for zero."""
+    """The subgraph that initialises the states, with the int8 values for zero."""
     names = _state_names(graph)
     builder = GraphBuilder(buffers)
     for operator in graph.operators:
@@ -157,7 +157,7 @@ def _initialiser(graph: Subgraph, states: Mapping[str, Quantization], buffers: B
 
 
 def _state_names(graph: Subgraph) -> Mapping[int, str]:
-    """Handles of states to the names that subgraphs share."""
+    """The shared names of states, by handle."""
     return {
         operator.outputs[0]: operator.options.shared_name
         for operator in graph.operators
@@ -166,7 +166,7 @@ def _state_names(graph: Subgraph) -> Mapping[int, str]:
 
 
 def _moved_together(graph: Subgraph, model: ModelFile) -> list[set[int]]:
-    """The computed tensors in sets that must have one scale, for only moves lie between them."""
+    """The computed tensors in sets that must share a scale, since only moves lie between them."""
     sets: list[set[int]] = []
     for operator in graph.operators:
         floats = {t for t in (*operator.inputs, *operator.outputs) if t >= 0 and _is_computed(graph, model, t)}
@@ -182,9 +182,9 @@ def _is_computed(graph: Subgraph, model: ModelFile, index: int) -> bool:
 
 
 def _governor(graph: Subgraph, moved: set[int]) -> int:
-    """The tensor whose range all of a set take: of the last tensor that was joined from others, else of the first.
+    """The tensor whose range applies to a whole set: the last concatenated tensor, else the first.
 
-    The converter carries ranges forward through moves, and back through concatenations (`RemoveRedundantStatsOps`).
+    The converter propagates ranges forward through moves, and back through concatenations (`RemoveRedundantStatsOps`).
     """
     outputs = [operator.outputs[0] for operator in graph.operators if operator.op == "CONCATENATION"]
     joined = [output for output in outputs if output in moved]

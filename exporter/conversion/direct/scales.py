@@ -1,7 +1,7 @@
 """The converter's arithmetic of quantisation, to the last bit: scales, zero points, and rounded constants.
 
-Of tensorflow 2.19.1, `mlir/lite/quantization/common/quantization_lib/quantization_utils.cc` with `legacy_float_scale`,
-and `mlir/tools/optimize/quantization_utils.cc`.
+From tensorflow 2.19.1, `mlir/lite/quantization/common/quantization_lib/quantization_utils.cc` with
+`legacy_float_scale`, and `mlir/tools/optimize/quantization_utils.cc`.
 """
 
 from __future__ import annotations
@@ -23,16 +23,18 @@ _NARROWEST: Final = 1e-6
 """Ranges of constants up to this are widened to it (`ExpandVerySmallRange`), of activations by it to both sides."""
 
 _SAME_SCALE: Final = 1e-3
-"""A dense layer's scale that grew by no more than this is taken for that of its range (`QuantizeLegacy`)."""
+"""A dense layer's scale that grew by at most this much counts as the scale of its range (`QuantizeLegacy`)."""
 
 _GREATEST_BIAS: Final = 2**30 - 1
-"""What leaves an accumulator room; scales grow where a bias would be larger (`SetBiasParamsWithAdjustments`)."""
+"""The largest bias, so that an accumulator does not overflow; scales grow where a bias would be larger
+(`SetBiasParamsWithAdjustments`).
+"""
 
 _GREATEST_INT32: Final = 2**31 - 1
 
 
 def activation_scale(low: float, high: float) -> Quantization:
-    """Scale and zero point of a calibrated range, which is made to hold zero (`ConvertStatsToQDQs`)."""
+    """Scale and zero point of a calibrated range, which is extended to contain zero (`ConvertStatsToQDQs`)."""
     low, high = min(float(np.float32(low)), 0.0), max(float(np.float32(high)), 0.0)
     if high - low < _NARROWEST:
         low, high = low - _NARROWEST, high + _NARROWEST
@@ -40,7 +42,7 @@ def activation_scale(low: float, high: float) -> Quantization:
 
 
 def weight_scales(weights: FloatArray, dimension: int | None) -> Doubles:
-    """Symmetric scales of weights, one an entry of a dimension, or one in all; float32 numbers."""
+    """Symmetric scales of weights, one for each entry of a dimension, or a single one; float32 numbers."""
     axes = tuple(axis for axis in range(weights.ndim) if axis != dimension)
     greatest = np.abs(weights).max(axis=axes).astype(np.float64).reshape(-1)
     greatest = np.where(2 * greatest > _NARROWEST, greatest, np.maximum(greatest, _NARROWEST / 2))
@@ -49,7 +51,7 @@ def weight_scales(weights: FloatArray, dimension: int | None) -> Doubles:
 
 
 def bias_scales(bias: FloatArray, input_scale: float, scales: Doubles) -> tuple[Doubles, Doubles]:
-    """Scales of a bias, and those of the weights, which grow where a bias would leave no room in an accumulator."""
+    """Scales of a bias and of the weights, which grow where a bias would overflow an accumulator."""
     product = (input_scale * scales).astype(np.float32).astype(np.float64)
     greatest = np.abs(bias).astype(np.float64)
     if len(product) == 1:
@@ -60,7 +62,7 @@ def bias_scales(bias: FloatArray, input_scale: float, scales: Doubles) -> tuple[
 
 
 def quantised_weights(weights: FloatArray, scales: Doubles, dimension: int | None) -> npt.NDArray[np.int8]:
-    """Weights by their scales, by the rounded reciprocal as the converter does it."""
+    """Quantise weights with their scales, using the rounded reciprocal as the converter does."""
     if dimension is None:
         scaled = _scaled_dense(weights, float(scales[0]))
     else:
@@ -86,13 +88,13 @@ def _reciprocal(scales: Doubles) -> FloatArray:
 
 
 def quantised_bias(bias: FloatArray, scales: Doubles) -> npt.NDArray[np.int32]:
-    """A bias by its scales."""
+    """Quantise a bias with its scales."""
     rounded = _rounded(bias * _reciprocal(scales)).astype(np.float64)
     return np.clip(rounded, -_GREATEST_INT32, _GREATEST_INT32).astype(np.int32)
 
 
 def quantised_operand(values: FloatArray) -> tuple[npt.NDArray[np.int8], Quantization]:
-    """The constant operand of an addition or multiplication, by its own range."""
+    """Quantise the constant operand of an addition or multiplication, with its own range."""
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
     if high - low <= _NARROWEST:
         low, high = min(low, -_NARROWEST / 2), max(high, _NARROWEST / 2)
@@ -109,7 +111,7 @@ def _asymmetric(low: float, high: float) -> Quantization:
 
 
 def _rounded(values: Floats) -> Floats:
-    """To the nearest integer, halves away from zero, as `std::round`."""
+    """Round to the nearest integer, halves away from zero, as `std::round`."""
     whole = np.trunc(values)
     rounded: Floats = np.where(np.abs(values - whole) >= 0.5, whole + np.sign(values), whole)
     return rounded

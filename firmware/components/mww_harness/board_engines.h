@@ -22,10 +22,10 @@ namespace esphome::mww_harness {
 
 #if defined(USE_ESP32) || defined(MWW_HARNESS_TFLM)
 
-/// Where the tensor arena goes; ANY is micro_wake_word's choice: PSRAM, or internal RAM where PSRAM has no room.
+/// The memory of the tensor arena; ANY is micro_wake_word's choice: PSRAM, or internal RAM where PSRAM has no room.
 enum class ArenaMemory : uint8_t { ANY, INTERNAL, PSRAM };
 
-/// The interpreters of this board, one for each model slot, and its front-end. They take memory when they begin.
+/// The interpreters of this board, one for each model slot, and its front-end. They allocate memory when they start.
 class BoardEngines final : public EngineHost {
  public:
   void set_arena(ArenaSource source, ArenaMemory memory) {

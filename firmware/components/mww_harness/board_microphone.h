@@ -13,15 +13,15 @@ class BoardMicrophone {
  public:
   virtual ~BoardMicrophone() = default;
 
-  /// Begins to hear; it may allocate here, and nowhere else.
+  /// Starts the microphone; it may allocate here, and nowhere else.
   virtual Outcome start() = 0;
-  /// Harmless when it does not hear.
+  /// Stops the microphone; harmless when it is stopped.
   virtual void stop() = 0;
-  /// Memory of `Recording::SIZE` bytes that is there from start() to stop().
+  /// Memory of `Recording::SIZE` bytes, valid from start() to stop().
   virtual uint8_t *memory() = 0;
   /// Takes the next samples, at most `count`; returns how many.
   virtual size_t read(int16_t *samples, size_t count) = 0;
-  /// Samples since start() that nobody took in time.
+  /// Samples since start() that were not taken in time.
   virtual uint32_t lost() const = 0;
 };
 
@@ -31,7 +31,7 @@ template<uint32_t CAPACITY> class SampleQueue {
   static_assert((CAPACITY & (CAPACITY - 1)) == 0, "indices wrap at 2^32");
 
  public:
-  /// Forgets everything; only while nobody writes.
+  /// Drops all samples; only to be called while nothing writes.
   void clear() {
     this->read_.store(this->written_.load(std::memory_order_acquire), std::memory_order_release);
     this->lost_.store(0, std::memory_order_relaxed);

@@ -46,7 +46,7 @@ void Detector::push_(uint8_t output) {
 }
 
 void Detector::count_() {
-  // The model cools off: only slices after which the newest output is below the cutoff count.
+  // The cooldown: only slices whose newest output is below the cutoff count.
   if (this->recent_[this->newest_] < this->cutoff_ && this->ignore_windows_ < 0) {
     this->ignore_windows_++;
   }

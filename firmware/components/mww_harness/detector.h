@@ -5,7 +5,7 @@
 
 namespace esphome::mww_harness {
 
-/// What one frame's slices brought; `slice` is 0 without a detection.
+/// The result of a frame's slices; `slice` is 0 without a detection.
 struct Detection {
   uint8_t slice{0};
   uint8_t average{0};
@@ -18,9 +18,9 @@ class Detector {
  public:
   /// Starts from the rule's initial state; a window of 0 disarms it.
   void arm(uint8_t cutoff, uint8_t window);
-  /// Back to the initial state, with cutoff and window as they are.
+  /// Returns to the initial state, and keeps cutoff and window.
   void reset();
-  /// Takes one frame of `stride` slices; the last slice gave `output`.
+  /// Takes a frame of `stride` slices; its inference gave `output`.
   Detection frame(uint8_t stride, uint8_t output);
 
  protected:

@@ -19,7 +19,7 @@ static constexpr size_t VARIABLE_ARENA_SIZE = 1024 * (sizeof(void *) / sizeof(ui
 static constexpr int MAX_VARIABLES = 20;
 static constexpr int FEATURES = wire::FEATURES;
 static constexpr size_t MAX_TENSOR_ARENA_SIZE = 32 * 1024 * 1024;  // more than any board has
-static constexpr size_t V1_TENSOR_ARENA_SIZE = 45672;              // what a model without a version 2 manifest is given
+static constexpr size_t V1_TENSOR_ARENA_SIZE = 45672;              // the arena of a model without a version 2 manifest
 
 // For the temporary tensors of one operator, should they not fit an arena that is tried.
 static constexpr size_t SPILL_SIZE = 8 * 1024;
@@ -151,7 +151,7 @@ bool TflmEngine::start_() {
 }
 
 Outcome TflmEngine::check_graph_() {
-  // TensorFlow Lite Micro takes all of this for granted, and input(0) and output(0) are what a frame goes through.
+  // TensorFlow Lite Micro does not check this, and a frame uses input(0) and output(0).
   const auto *subgraphs = this->model_->subgraphs();
   if (this->model_->operator_codes() == nullptr || this->model_->buffers() == nullptr || subgraphs == nullptr ||
       subgraphs->size() == 0) {
@@ -262,7 +262,7 @@ Outcome TflmEngine::probe_(size_t manifest_arena) {
 Outcome TflmEngine::too_small_() const { return {ErrorCode::ARENA_TOO_SMALL, static_cast<uint32_t>(this->needed_)}; }
 
 size_t TflmEngine::shrink_(uint8_t *arena, size_t size, size_t used) {
-  // Planning needs more than what is used in the end: from there up, the first midpoint that does.
+  // Planning needs more memory than the final use: try midpoints upwards from there.
   size_t lower = align16(used + 16);
   while (lower < size) {
     if (this->try_arena_(arena, lower, &used)) {
@@ -352,7 +352,7 @@ ByteView TflmEngine::output(uint8_t index) {
 
 Outcome TflmEngine::reset() {
   // A new interpreter in the same arena. MicroInterpreter::Reset() sets variables to their zero points, and CALL_ONCE
-  // does not run again behind it: an initial state of any other value would not come back.
+  // does not run again after it: an initial state of any other value would not be restored.
   this->interpreter_.reset();
   this->reset_variables_();
   if (!this->start_()) {

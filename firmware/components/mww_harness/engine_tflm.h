@@ -15,22 +15,22 @@
 
 namespace esphome::mww_harness {
 
-/// Where the size of the tensor arena comes from: the manifest as it stands, or the smallest that a trial finds from
+/// The origin of the tensor arena's size: the manifest's value, or the smallest that a trial finds, starting
 /// there, as micro_wake_word does.
 enum class ArenaSource : uint8_t { MANIFEST, PROBE };
 
-/// What the engine asks of the board around it.
+/// The services that the engine needs from the board.
 class EngineHost {
  public:
   virtual ~EngineHost() = default;
 
-  /// Memory for an arena; null without one left.
+  /// Memory for an arena; null if there is not enough.
   virtual uint8_t *allocate(size_t size) = 0;
   virtual void deallocate(uint8_t *memory, size_t size) = 0;
   virtual uint32_t micros() = 0;
 };
 
-/// Times operators while it is on, in memory that it is given.
+/// Times operators while it is on, in memory from its owner.
 class OpProfiler final : public tflite::MicroProfilerInterface {
  public:
   struct Event {
@@ -42,7 +42,7 @@ class OpProfiler final : public tflite::MicroProfilerInterface {
 
   /// Makes room for a model's operators; `count` 0 frees it.
   bool reserve(size_t count);
-  /// Forgets what was timed, and begins anew.
+  /// Drops all times, and starts again.
   void start();
   void stop() { this->enabled_ = false; }
   uint16_t size() const { return this->size_; }
@@ -102,7 +102,7 @@ class TflmEngine final : public Engine {
   uint8_t *variable_arena_{nullptr};
   uint8_t *arena_{nullptr};
   size_t arena_size_{0};
-  size_t needed_{0};  // what the model uses, if there was memory to find out
+  size_t needed_{0};  // bytes that the model uses, if there was memory to measure it
   size_t frame_size_{0};
   ArenaSource arena_source_;
   bool any_output_{false};

@@ -8,7 +8,7 @@ using wire::ErrorCode;
 
 static constexpr uint32_t ACTIVE_MS = 5000;  // a host that waits repeats its request far more often
 static constexpr size_t SHORT_FRAME = wire_size(wire::Error::FIXED_SIZE + 1 + 255);
-static constexpr size_t ERROR_TEXT = 96;  // fits what is remembered
+static constexpr size_t ERROR_TEXT = 96;  // fits a stored answer
 
 // --- Reply ---
 
@@ -144,7 +144,7 @@ void Link::hello_(const Frame &frame) {
   wire::Hello hello;
   WireReader payload(frame.payload.data, frame.payload.size);
   if (!hello.decode(payload)) {
-    return;  // no Hello of any version is shorter or longer
+    return;  // every version's Hello has this length
   }
   if (hello.protocol_min > wire::PROTOCOL_VERSION || hello.protocol_max < wire::PROTOCOL_VERSION) {
     wire::Error error;
@@ -202,7 +202,7 @@ void Link::beat_() {
 }
 
 template<typename Message> void Link::send_(const Message &message, uint16_t sequence) {
-  // A buffer of its own, since an answer may be half written.
+  // A separate buffer, since an answer may be half written.
   uint8_t buffer[SHORT_FRAME];
   FrameWriter writer(buffer, sizeof(buffer));
   writer.begin(Message::TYPE, sequence);

@@ -23,13 +23,13 @@ constexpr size_t remembered_payload(size_t max_payload, size_t max_frames) {
   return most > least ? most : least;
 }
 
-/// An answer that was given: the frame as it was sent, and nothing for a request that may be carried out afresh.
+/// A sent answer: its frame, or nothing for a request that may be processed again.
 struct Answer {
   uint8_t *frame{nullptr};
   size_t size{0};
 };
 
-/// The memory of a link, which allocates none itself.
+/// The memory of a link, which never allocates.
 struct LinkBuffers {
   uint8_t *receive;     // max_payload + 7 bytes
   uint8_t *transmit;    // wire_size(max_payload) bytes
@@ -55,17 +55,17 @@ template<uint16_t MAX_PAYLOAD, uint16_t MAX_FRAMES, uint8_t WINDOW> class Static
   Answer answers_[WINDOW];
 };
 
-/// Where frames leave the board.
+/// The way of frames out of the board.
 class Transmitter {
  public:
   virtual ~Transmitter() = default;
-  /// Sends one whole frame.
+  /// Sends a complete frame.
   virtual void transmit(const uint8_t *data, size_t size) = 0;
 };
 
 class Link;
 
-/// The answer to the request at hand: exactly one of its functions finishes it, now or in a later poll.
+/// The answer to the current request: exactly one of its functions finishes it, now or in a later poll.
 class Reply {
  public:
   explicit Reply(Link *link) : link_(link) {}
@@ -75,38 +75,38 @@ class Reply {
     this->finish();
   }
   void error(wire::ErrorCode code, uint32_t detail = 0, std::string_view text = {});
-  /// For answers that are made in pieces; calling it again starts over.
+  /// For answers that are made in pieces; a second call starts again.
   FrameWriter &begin(uint8_t type);
   void finish();
-  /// Payload that an answer may have.
+  /// The largest payload of an answer.
   size_t room() const;
 
  protected:
   Link *link_;
 };
 
-/// What a session is for.
+/// Handles the requests of a session.
 class RequestHandler {
  public:
   virtual ~RequestHandler() = default;
-  /// A session begins or has ended: nothing of the last one counts any more.
+  /// A session starts or has ended: the state of the last session is invalid.
   virtual void on_session() = 0;
   /// The next request of the session. `payload` stays until the reply is finished.
   virtual void on_request(uint8_t type, WireReader &payload, Reply &reply) = 0;
 };
 
-/// The board's end of the link: hands each request on exactly once and in order, answers repeated ones from memory,
-/// refuses those that follow a gap. The rules are reported in docs/firmware-core.md.
+/// The board's end of the link: passes each request on exactly once and in order, answers repeated ones from memory,
+/// refuses those that follow a gap. The rules are in docs/firmware-core.md.
 class Link {
  public:
-  /// `identity` is Welcome with all that does not depend on buffers or session.
+  /// `identity` is a Welcome with all fields that do not depend on buffers or session.
   Link(const wire::Welcome &identity, const LinkBuffers &buffers, Transmitter *transmitter, RequestHandler *handler);
   Link(const Link &) = delete;
   Link &operator=(const Link &) = delete;
 
-  /// Takes bytes up to the end of a frame, and none while a request is at hand; returns how many.
+  /// Takes bytes up to the end of a frame, and none while a request is in progress; returns how many.
   size_t feed(const uint8_t *data, size_t size);
-  /// Hands on the request that feed() completed, and sends a Heartbeat when it is due.
+  /// Passes on the request that feed() completed, and sends a Heartbeat when it is due.
   void poll(uint32_t now_ms);
   /// Whether a request waits for poll(), or for its answer.
   bool busy() const { return this->received_ || this->answering_; }
@@ -136,13 +136,13 @@ class Link {
   Reply reply_{this};
   FrameWriter writer_;
   wire::Stats stats_;
-  Answer *answer_{nullptr};  // where the answer at hand is remembered; null if it may be made afresh
+  Answer *answer_{nullptr};  // storage of the current answer; null if it may be made again
   uint32_t now_{0};
   uint32_t last_heard_{0};
   uint32_t last_beat_{0};
   uint16_t expected_{0};  // sequence number of the next request
   uint16_t answering_to_{0};
-  uint8_t next_answer_{0};  // where its answer will be remembered
+  uint8_t next_answer_{0};  // where its answer will be stored
   bool booted_{false};
   bool session_{false};
   bool received_{false};

@@ -7,13 +7,13 @@
 
 namespace esphome::mww_harness::wire {
 
-/// Raised when an older host or board would misunderstand.
+/// To be raised on a change that an older host or board would misunderstand.
 static constexpr uint8_t PROTOCOL_VERSION = 1;
 /// A measurement that the board cannot make.
 static constexpr uint32_t UNKNOWN = 0xFFFFFFFF;
 /// Model.state: no record.
 static constexpr uint8_t ABSENT = 0;
-/// Model.state: a whole record.
+/// Model.state: a complete record.
 static constexpr uint8_t STORED = 1;
 /// Model.state: a record that the engine has loaded.
 static constexpr uint8_t OPEN = 2;
@@ -21,7 +21,7 @@ static constexpr uint8_t OPEN = 2;
 static constexpr uint8_t CORRUPT = 3;
 /// Open.flags: accept any output tensors, for ReadOutput.
 static constexpr uint8_t OPEN_ANY_OUTPUT = 1;
-/// Open.flags: from this bit on, how many bytes past a multiple of 16 a copy of the model begins; 0: no copy.
+/// Open.flags: from this bit on, how many bytes after a multiple of 16 a copy of the model begins; 0: no copy.
 static constexpr uint8_t OPEN_MISALIGNMENT_SHIFT = 4;
 /// Infer.flags: time each operator of the last frame.
 static constexpr uint8_t INFER_PROFILE = 1;
@@ -86,7 +86,7 @@ enum class ErrorCode : uint16_t {
   NEEDS_RESET = 16,
   /// More frames than the board takes at once.
   TOO_MANY_FRAMES = 17,
-  /// The model has moved on since the inference asked for.
+  /// The model has run again since the requested inference.
   STALE_OUTPUT = 18,
   /// The model has no such output.
   NO_SUCH_OUTPUT = 19,
@@ -94,11 +94,11 @@ enum class ErrorCode : uint16_t {
   NO_PROFILE = 20,
   /// The firmware has no model partition.
   NO_PARTITION = 21,
-  /// The model partition has no room for the model beside those it holds.
+  /// The model partition has no room for another model of this size.
   NO_ROOM = 22,
   /// The upload is out of order.
   UPLOAD_ORDER = 23,
-  /// What arrived does not match its digest.
+  /// The uploaded bytes do not match their digest.
   UPLOAD_DIGEST = 24,
   /// The flash could not be erased or written.
   STORAGE = 25,
@@ -118,7 +118,7 @@ enum class ErrorCode : uint16_t {
   TOO_MUCH_SOUND = 31,
 };
 
-/// What one frame gave.
+/// The result of a frame.
 struct Sample {
   static constexpr size_t FIXED_SIZE = 8;
 
@@ -180,7 +180,7 @@ struct TableHeader {
   uint16_t version{};
   /// Entries that follow.
   uint16_t slots{};
-  /// One more than the table that this one replaces.
+  /// One more than the table that this table replaces.
   uint32_t generation{};
 
   void encode(WireWriter &writer) const {
@@ -262,7 +262,7 @@ struct Bye {
   bool decode(WireReader &reader) { return reader.finish(); }
 };
 
-/// Asks what a model slot holds.
+/// Asks for the content of a model slot.
 struct Describe {
   static constexpr uint8_t TYPE = 0x10;
   static constexpr size_t FIXED_SIZE = 1;
@@ -277,7 +277,7 @@ struct Describe {
   }
 };
 
-/// Loads a stored model, in its initial state, with detection disarmed; an open one is closed first.
+/// Loads a stored model, in its initial state, with detection disarmed; an open model is closed first.
 struct Open {
   static constexpr uint8_t TYPE = 0x11;
   static constexpr size_t FIXED_SIZE = 2;
@@ -298,7 +298,7 @@ struct Open {
   }
 };
 
-/// Frees what Open took; harmless for a model that is not open.
+/// Frees the memory of an open model; harmless for a model that is not open.
 struct Close {
   static constexpr uint8_t TYPE = 0x12;
   static constexpr size_t FIXED_SIZE = 1;
@@ -313,7 +313,7 @@ struct Close {
   }
 };
 
-/// Puts the streaming state and the armed rule back to their initial ones, and the count of inferences to 0.
+/// Resets the streaming state and the armed rule, and sets the count of inferences to 0.
 struct Reset {
   static constexpr uint8_t TYPE = 0x13;
   static constexpr size_t FIXED_SIZE = 1;
@@ -378,7 +378,7 @@ struct Infer {
   }
 };
 
-/// Asks for a piece of an output tensor as the latest inference left it.
+/// Asks for a piece of an output tensor after the latest inference.
 struct ReadOutput {
   static constexpr uint8_t TYPE = 0x16;
   static constexpr size_t FIXED_SIZE = 10;
@@ -387,7 +387,7 @@ struct ReadOutput {
   uint8_t model{};
   /// Which output tensor, from 0.
   uint8_t output{};
-  /// Inferences since Reset; refused as stale if the model has moved on.
+  /// Inferences since Reset; refused as stale if the model has run again since.
   uint32_t inferences{};
   /// First byte wanted.
   uint32_t offset{};
@@ -414,7 +414,7 @@ struct ReadProfile {
 
   /// Model slot.
   uint8_t model{};
-  /// First operator wanted, in order of execution.
+  /// First requested operator, in order of execution.
   uint16_t first{};
 
   void encode(WireWriter &writer) const {
@@ -428,15 +428,15 @@ struct ReadProfile {
   }
 };
 
-/// Begins a stream of sound with the front-end, the models and their armed rules in their initial state.
-/// A model listens until Open, Close, Reset or Infer takes it out of the stream, or the next Listen does.
+/// Starts a stream of sound with the front-end, the models and their armed rules in their initial state.
+/// A model listens until Open, Close, Reset or Infer, or the next Listen, takes it out of the stream.
 struct Listen {
   static constexpr uint8_t TYPE = 0x18;
   static constexpr size_t FIXED_SIZE = 3;
 
   /// The open models that listen, bit 0 for slot 0; 0 ends the stream.
   uint8_t models{};
-  /// From one slice to the next: the manifest's feature_step_size.
+  /// Milliseconds from one slice to the next: the manifest's feature_step_size.
   uint8_t step_ms{};
   /// SOUND_OF_HOST or SOUND_OF_MICROPHONE.
   uint8_t source{};
@@ -454,7 +454,7 @@ struct Listen {
   }
 };
 
-/// Takes the next samples of the stream; every model that listens takes each slice that they complete.
+/// Takes the next samples of the stream; every listening model takes each slice that they complete.
 struct Hear {
   static constexpr uint8_t TYPE = 0x19;
   static constexpr size_t FIXED_SIZE = 0;
@@ -469,12 +469,12 @@ struct Hear {
   }
 };
 
-/// Asks for what the microphone heard; the board keeps the last second.
+/// Asks for the microphone's samples; the board keeps the last second.
 struct ReadSound {
   static constexpr uint8_t TYPE = 0x1A;
   static constexpr size_t FIXED_SIZE = 4;
 
-  /// The first sample wanted, since Listen.
+  /// First requested sample, counted from Listen.
   uint32_t first{};
 
   void encode(WireWriter &writer) const { writer.u32(this->first); }
@@ -484,12 +484,12 @@ struct ReadSound {
   }
 };
 
-/// Asks for what front-end and models made of what the microphone heard.
+/// Asks for the results of front-end and models for the microphone's sound.
 struct ReadHeard {
   static constexpr uint8_t TYPE = 0x1B;
   static constexpr size_t FIXED_SIZE = 4;
 
-  /// The first slice wanted, since Listen.
+  /// First requested slice, counted from Listen.
   uint32_t first{};
 
   void encode(WireWriter &writer) const { writer.u32(this->first); }
@@ -499,12 +499,12 @@ struct ReadHeard {
   }
 };
 
-/// Finds room for a record beside all that the partition holds; an earlier upload without commit is forgotten.
+/// Finds room for a record beside all others in the partition; an earlier upload without commit is dropped.
 struct UploadBegin {
   static constexpr uint8_t TYPE = 0x20;
   static constexpr size_t FIXED_SIZE = 41;
 
-  /// Model slot that the record will be.
+  /// Model slot for the record.
   uint8_t model{};
   /// Bytes of the .tflite.
   uint32_t size{};
@@ -549,7 +549,7 @@ struct UploadPiece {
   }
 };
 
-/// Checks the digest of what was written, then makes it the slot's record, at once or not at all.
+/// Checks the digest of the written bytes, then makes them the slot's record, completely or not at all.
 struct UploadCommit {
   static constexpr uint8_t TYPE = 0x22;
   static constexpr size_t FIXED_SIZE = 32;
@@ -573,20 +573,20 @@ struct ReadStats {
   bool decode(WireReader &reader) { return reader.finish(); }
 };
 
-/// What the board is, and how much it takes at once.
+/// What the board is, and its limits.
 struct Welcome {
   static constexpr uint8_t TYPE = 0x81;
   static constexpr size_t FIXED_SIZE = 34;
 
-  /// Version spoken from here on.
+  /// Protocol version from here on.
   uint8_t protocol{};
-  /// Requests that may be unanswered, which is also how many answers are remembered.
+  /// Requests that may be unanswered; also the number of answers that the board remembers.
   uint8_t window{};
   /// Model slots.
   uint8_t models{};
   /// FLAG_VIRTUAL, FLAG_INSTRUCTIONS, FLAG_FRONTEND, FLAG_MICROPHONE.
   uint8_t flags{};
-  /// Bytes of the largest payload it takes.
+  /// Bytes of the largest payload that the board takes.
   uint16_t max_payload{};
   /// Frames that one Infer may carry.
   uint16_t max_frames{};
@@ -620,7 +620,7 @@ struct Welcome {
   std::string_view idf;
   /// esp-tflite-micro version.
   std::string_view runtime;
-  /// esp-nn version, after a space which of its kernels; empty for reference kernels.
+  /// esp-nn version, a space, and its kernels; empty for reference kernels.
   std::string_view kernels;
   /// Why it booted.
   std::string_view reset_reason;
@@ -678,7 +678,7 @@ struct Welcome {
   }
 };
 
-/// The request was carried out.
+/// The request succeeded.
 struct Done {
   static constexpr uint8_t TYPE = 0x82;
   static constexpr size_t FIXED_SIZE = 0;
@@ -687,7 +687,7 @@ struct Done {
   bool decode(WireReader &reader) { return reader.finish(); }
 };
 
-/// What a model slot holds; from `stride` on, zero unless the model is open.
+/// The content of a model slot; from `stride` on, zero unless the model is open.
 struct Model {
   static constexpr uint8_t TYPE = 0x83;
   static constexpr size_t FIXED_SIZE = 73;
@@ -708,7 +708,7 @@ struct Model {
   uint8_t outputs{};
   /// Resource variables.
   uint8_t variables{};
-  /// The model's own; the runtime never reads it.
+  /// The model's own value; the runtime never reads it.
   int32_t input_zero_point{};
   /// Likewise.
   int32_t output_zero_point{};
@@ -760,7 +760,7 @@ struct Model {
   }
 };
 
-/// What the frames of one Infer gave.
+/// The results of an Infer's frames.
 struct Outputs {
   static constexpr uint8_t TYPE = 0x84;
   static constexpr size_t FIXED_SIZE = 5;
@@ -835,7 +835,7 @@ struct Profile {
   }
 };
 
-/// Memory and link counters; UNKNOWN if the board does not have the counter.
+/// Memory and link counters; UNKNOWN where the board does not have the counter.
 struct Stats {
   static constexpr uint8_t TYPE = 0x87;
   static constexpr size_t FIXED_SIZE = 48;
@@ -854,7 +854,7 @@ struct Stats {
   uint32_t psram_free{};
   /// PSRAM, low-water mark since boot.
   uint32_t psram_smallest_free{};
-  /// Stack of the inferring task, low-water mark.
+  /// Stack of the inference task, low-water mark.
   uint32_t stack_free{};
   /// Whole frames from the host.
   uint32_t frames_received{};
@@ -862,7 +862,7 @@ struct Stats {
   uint32_t frames_rejected{};
   /// Requests refused because an earlier one was missing.
   uint32_t gaps{};
-  /// Requests that were answered again.
+  /// Requests that were answered a second time.
   uint32_t repeats{};
 
   void encode(WireWriter &writer) const {
@@ -896,12 +896,12 @@ struct Stats {
   }
 };
 
-/// What the samples of one Hear gave, or as much as fits of what ReadHeard asks for.
+/// The results of a Hear's samples, or as much as fits of those that ReadHeard asks for.
 struct Heard {
   static constexpr uint8_t TYPE = 0x88;
   static constexpr size_t FIXED_SIZE = 4;
 
-  /// Slices since Listen before the first of these; more than asked where some are gone.
+  /// Slices since Listen before the first of these; more than requested where some are gone.
   uint32_t first{};
   /// For each slice its 40 features, int8 as a model takes them; a byte with the bit of each model that it completes
   /// a frame of; and the Sample of each of these, in the order of the slots.
@@ -918,12 +918,12 @@ struct Heard {
   }
 };
 
-/// What the microphone heard, as much as there is and fits.
+/// The microphone's samples, as many as exist and fit.
 struct Sound {
   static constexpr uint8_t TYPE = 0x89;
   static constexpr size_t FIXED_SIZE = 8;
 
-  /// Samples since Listen before the first of these; more than asked where some are gone.
+  /// Samples since Listen before the first of these; more than requested where some are gone.
   uint32_t first{};
   /// Samples since Listen that the board lost, because its models took too long.
   uint32_t lost{};
@@ -948,9 +948,9 @@ struct Error {
   static constexpr uint8_t TYPE = 0x90;
   static constexpr size_t FIXED_SIZE = 6;
 
-  /// Stable; see the error codes.
+  /// A stable code; see the error codes.
   uint16_t code{};
-  /// A number that the code explains.
+  /// A number; the error code defines its meaning.
   uint32_t detail{};
   /// The board's message.
   std::string_view text;
@@ -988,7 +988,7 @@ struct Heartbeat {
   static constexpr uint8_t TYPE = 0xA0;
   static constexpr size_t FIXED_SIZE = 12;
 
-  /// As in Welcome; another one means a reboot.
+  /// As in Welcome; a different value means a reboot.
   uint32_t boot_id{};
   /// Since boot.
   uint32_t uptime_ms{};
@@ -1013,7 +1013,7 @@ struct Log {
   static constexpr uint8_t TYPE = 0xA1;
   static constexpr size_t FIXED_SIZE = 1;
 
-  /// As ESPHome: 1 error, 2 warning, 3 info, 4 config, 5 debug.
+  /// As in ESPHome: 1 error, 2 warning, 3 info, 4 config, 5 debug.
   uint8_t level{};
   /// The line.
   std::string_view text;
@@ -1029,7 +1029,7 @@ struct Log {
   }
 };
 
-/// Whether a request changes nothing, so that a repeated one may be carried out afresh.
+/// Whether a request changes nothing, so that a repeated one may be processed again.
 constexpr bool is_repeatable(uint8_t type) {
   switch (type) {
     case Hello::TYPE:

@@ -12,7 +12,7 @@
 
 namespace esphome::mww_harness {
 
-/// An ESPHome microphone, with channel and gain as micro_wake_word would have them. Its samples come from its own task.
+/// An ESPHome microphone, with micro_wake_word's channel and gain. Its samples come from its own task.
 class MicrophoneInput final : public BoardMicrophone {
  public:
   void set_source(microphone::MicrophoneSource *source) { this->source_ = source; }
@@ -28,7 +28,7 @@ class MicrophoneInput final : public BoardMicrophone {
   using Queue = SampleQueue<4096>;  // a quarter of a second
 
   microphone::MicrophoneSource *source_{nullptr};
-  Queue *queue_{nullptr};  // made once: the microphone's task may still write when it was stopped
+  Queue *queue_{nullptr};  // made once: the microphone's task may still write after the stop
   uint8_t *memory_{nullptr};
 };
 

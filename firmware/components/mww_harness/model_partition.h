@@ -7,7 +7,7 @@ namespace esphome::mww_harness {
 /// The model partition of this board, mapped into the address space: in flash, or in a file on the host platform.
 class MappedPartition final : public ModelPartition {
  public:
-  /// Finds and maps it; `size` is what the configuration asks for. Returns null, or what went wrong.
+  /// Finds and maps it; `size` is the configured size. Returns null, or an error text.
   const char *open(const char *name, uint32_t size);
 
   const uint8_t *data() const override { return this->data_; }
@@ -18,7 +18,7 @@ class MappedPartition final : public ModelPartition {
  protected:
   const uint8_t *data_{nullptr};
   uint32_t size_{0};
-  const void *partition_{nullptr};  // the platform's own idea of it
+  const void *partition_{nullptr};  // the platform's own handle
 };
 
 }  // namespace esphome::mww_harness

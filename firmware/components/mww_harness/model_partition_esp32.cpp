@@ -14,7 +14,7 @@ const char *MappedPartition::open(const char *name, uint32_t /*size*/) {
     return "not in the partition table; flash the whole image, not the app alone";
   }
   const void *data = nullptr;
-  esp_partition_mmap_handle_t handle;  // it stays mapped for good
+  esp_partition_mmap_handle_t handle;  // it stays mapped
   if (esp_partition_mmap(found, 0, found->size, ESP_PARTITION_MMAP_DATA, &data, &handle) != ESP_OK) {
     return "cannot be mapped";
   }

@@ -11,7 +11,7 @@
 
 namespace esphome::mww_harness {
 
-/// A slot of the model partition at work: its interpreter, its detection rule, and where both are in a stream.
+/// A slot of the model partition in use: its interpreter, its detection rule, and their position in a stream.
 struct ModelSlot {
   Engine *engine{nullptr};
   wire::Model facts;
@@ -21,7 +21,7 @@ struct ModelSlot {
   bool needs_reset{false};
   std::unique_ptr<uint8_t, decltype(&std::free)> copy{nullptr, std::free};
 
-  /// A copy of the model that begins `misalignment` bytes past a multiple of 16, and lasts until close(). Without data
+  /// A copy of the model that begins `misalignment` bytes after a multiple of 16, until close(). Without data
   /// if memory is short.
   StoredModel misaligned(const StoredModel &model, uint8_t misalignment) {
     static constexpr size_t ALIGNMENT = 16;
@@ -42,7 +42,7 @@ struct ModelSlot {
     }
     this->copy.reset();
   }
-  /// Puts model and rule back to their initial states.
+  /// Resets model and rule to their initial states.
   Outcome reset() {
     const Outcome outcome = this->engine->reset();
     this->needs_reset = !outcome.ok();
@@ -50,7 +50,7 @@ struct ModelSlot {
     this->detector.reset();
     return outcome;
   }
-  /// Counts an inference and has the rule look at it.
+  /// Counts an inference and passes its output to the rule.
   wire::Sample judge(const InferenceResult &result) {
     const Detection detection = this->detector.frame(this->facts.stride, result.output);
     this->inferences++;

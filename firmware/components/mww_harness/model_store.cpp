@@ -102,7 +102,7 @@ Outcome ModelStore::write(const wire::UploadPiece &piece) {
   if (!upload.active || piece.offset != upload.written || piece.data.size > upload.entry.length - upload.written) {
     return {ErrorCode::UPLOAD_ORDER, upload.active ? upload.written : 0};
   }
-  // Sector by sector as the bytes come: erasing all at once would keep the board busy for a second.
+  // Sector by sector as the bytes arrive: erasing all at once would block the board for a second.
   const uint32_t end = upload.written + static_cast<uint32_t>(piece.data.size);
   const uint32_t erased = whole_sectors(end);
   if (erased > upload.erased) {

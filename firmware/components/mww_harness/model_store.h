@@ -9,21 +9,21 @@
 
 namespace esphome::mww_harness {
 
-/// The flash partition that models live in.
+/// The flash partition of the models.
 class ModelPartition {
  public:
   virtual ~ModelPartition() = default;
 
-  /// Where the partition is mapped; shows what erase() and write() did.
+  /// The address of the mapped partition, which shows the effect of erase() and write().
   virtual const uint8_t *data() const = 0;
   virtual uint32_t size() const = 0;
   /// Erases whole sectors.
   virtual bool erase(uint32_t offset, uint32_t size) = 0;
-  /// Writes bytes that are erased.
+  /// Writes to erased bytes.
   virtual bool write(uint32_t offset, const uint8_t *data, size_t size) = 0;
 };
 
-/// The models in the partition, and how one is replaced without ever losing it: see "Model partition" in the wire
+/// The models in the partition, and how a model is replaced without losing it: see "Model partition" in the wire
 /// protocol's reference.
 class ModelStore {
  public:
@@ -32,14 +32,14 @@ class ModelStore {
 
   /// Bytes of the partition; 0 without one.
   uint32_t partition_size() const { return this->partition_ == nullptr ? 0 : this->partition_->size(); }
-  /// What the table says of a slot; length 0 if it is empty.
+  /// The table's entry of a slot; length 0 if it is empty.
   const wire::TableEntry &entry(uint8_t slot) const { return this->table_[slot]; }
-  /// Whether the slot's bytes match their digest; reads them all the first time.
+  /// Whether the slot's bytes match their digest; the first call reads all of them.
   bool verify(uint8_t slot);
-  /// The slot's model, which stays mapped until another one is committed in its place.
+  /// The slot's model, which stays mapped until another model replaces it.
   StoredModel model(uint8_t slot) const;
 
-  /// Finds room for a new model. Any earlier upload is forgotten.
+  /// Finds room for a new model. An earlier upload is dropped.
   Outcome begin(const wire::UploadBegin &upload);
   /// Writes the next bytes.
   Outcome write(const wire::UploadPiece &piece);

@@ -76,7 +76,7 @@ void MwwHarness::receive_() {
     const size_t taken =
         this->session_->feed(this->received_ + this->received_begin_, this->received_end_ - this->received_begin_);
     if (taken == 0) {
-      return;  // a request is being carried out
+      return;  // a request is in progress
     }
     this->received_begin_ += taken;
   }

@@ -15,7 +15,7 @@
 
 namespace esphome::mww_harness {
 
-/// Serves the link on a UART: bytes in to the session, frames out, and one piece of work each time round the loop.
+/// Serves the link on a UART: bytes to the session, frames to the host, and one piece of work in each loop.
 class MwwHarness final : public Component, public uart::UARTDevice, public Platform {
  public:
   void setup() override;
@@ -62,7 +62,7 @@ class MwwHarness final : public Component, public uart::UARTDevice, public Platf
   std::optional<Session> session_;
   HighFrequencyLoopRequester high_frequency_;
 
-  // What the UART gave and the session has not taken yet
+  // Bytes of the UART that the session has not taken yet
   uint8_t received_[64];
   size_t received_begin_{0};
   size_t received_end_{0};

@@ -8,7 +8,7 @@
 
 namespace esphome::mww_harness {
 
-/// The last second of what a microphone heard, and of what the models made of it, for a host that asks for it.
+/// The last second of a microphone's samples and of the models' results, for a host that requests them.
 class Recording {
  public:
   static constexpr uint32_t SAMPLES = 16384;
@@ -16,20 +16,20 @@ class Recording {
   static constexpr size_t MAX_SLICE = wire::FEATURES + 1 + wire::MAX_MODELS * wire::Sample::FIXED_SIZE;
   static constexpr size_t SIZE = SAMPLES * sizeof(int16_t) + SLICES * (MAX_SLICE + 1);
 
-  /// Begins anew in `memory`, SIZE bytes at an even address; null ends it.
+  /// Starts again in `memory`, SIZE bytes at an even address; null ends it.
   void start(uint8_t *memory);
   uint32_t slices() const { return this->slices_; }
   bool running() const { return this->memory_ != nullptr; }
 
   void add(const int16_t *samples, size_t count);
-  /// Where the next slice is written, and how large it became.
+  /// The buffer of the next slice, and the size of a written slice.
   uint8_t *slice() { return this->row_(this->slices_) + 1; }
   void add_slice(size_t size);
 
-  /// `first`, or the oldest that is still there.
+  /// `first`, or the oldest that is still stored.
   uint32_t first_sample(uint32_t first) const { return first_(first, this->samples_, SAMPLES); }
   uint32_t first_slice(uint32_t first) const { return first_(first, this->slices_, SLICES); }
-  /// Writes samples from `first` on, as many as there are and fit `room` bytes.
+  /// Writes samples from `first` on, as many as exist and fit `room` bytes.
   void write_samples(uint32_t first, size_t room, WireWriter *to) const;
   void write_slices(uint32_t first, size_t room, WireWriter *to) const;
 
@@ -37,7 +37,7 @@ class Recording {
   static uint32_t first_(uint32_t first, uint32_t count, uint32_t kept) {
     const uint32_t behind = count - first;  // counts wrap, after three days of samples
     if (behind > INT32_MAX) {
-      return count;  // still to come
+      return count;  // not written yet
     }
     return behind > kept ? count - kept : first;
   }

@@ -7,7 +7,7 @@ namespace esphome::mww_harness {
 using wire::ErrorCode;
 
 static constexpr size_t SAMPLE_SIZE = 2;
-static constexpr size_t PIECE = 160;  // samples that the front-end is given at once: ESPHome's 10 ms
+static constexpr size_t PIECE = 160;  // samples in a call of the front-end: ESPHome's 10 ms
 
 static wire::Welcome with_ears(wire::Welcome identity, const Frontend *frontend, const BoardMicrophone *microphone) {
   identity.flags |= frontend == nullptr ? 0 : wire::FLAG_FRONTEND;
@@ -272,7 +272,7 @@ void Session::handle_(const wire::Listen &request, Reply &reply) {
   finish(outcome, reply);
 }
 
-/// Ends a stream, whoever hears it.
+/// Ends a stream of any kind.
 void Session::end_sound_() {
   if (this->recording_.running()) {
     this->recording_.start(nullptr);
@@ -331,8 +331,8 @@ void Session::hear_() {
   }
 }
 
-/// Takes what the microphone has heard, up to the next inference; returns whether more may wait. It goes on without a
-/// model that listens, and ends with the host.
+/// Takes the microphone's samples, up to the next inference; returns whether more may wait. It continues without a
+/// listening model, and ends with the host.
 bool Session::overhear_() {
   if (!this->link_.active()) {
     this->end_sound_();

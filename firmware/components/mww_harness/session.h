@@ -15,26 +15,26 @@
 
 namespace esphome::mww_harness {
 
-/// What a session asks of the board around it.
+/// The services that a session needs from the board.
 class Platform : public Transmitter {
  public:
-  /// Fills in the memory fields, which are UNKNOWN before.
+  /// Fills in the memory fields, which are UNKNOWN by default.
   virtual void read_memory(wire::Stats *stats) = 0;
 };
 
-/// Carries out what the host requests: opens models, advances them, replaces them. Models and their engines are one to
+/// Processes the host's requests: opens models, advances them, replaces them. Models and their engines are one to
 /// a slot.
 class Session final : public RequestHandler {
  public:
   /// `engines` has one for each of the `identity.models` slots. `results` has room for one call of Engine::infer, which
-  /// on a chip takes one frame. Without a `frontend` the board hears no sound; a `microphone` needs it.
+  /// on a chip takes one frame. Without a `frontend` the board takes no sound; a `microphone` needs it.
   Session(const wire::Welcome &identity, const LinkBuffers &buffers, Engine *const *engines, ModelStore *store,
           Platform *platform, InferenceResult *results, size_t batch, Frontend *frontend = nullptr,
           BoardMicrophone *microphone = nullptr);
 
   /// Takes bytes from the host; returns how many. The rest must wait for the next poll.
   size_t feed(const uint8_t *data, size_t size) { return this->link_.feed(data, size); }
-  /// Does the next piece of work, at most one inference of each model. Returns whether more waits.
+  /// Does the next piece of work, at most one inference of each model. Returns whether more work waits.
   bool poll(uint32_t now_ms);
   /// Whether the host was heard recently: then poll often.
   bool active() const { return this->link_.active(); }
@@ -47,7 +47,7 @@ class Session final : public RequestHandler {
   void on_request(uint8_t type, WireReader &payload, Reply &reply) override;
 
  protected:
-  /// The Infer that is being carried out.
+  /// The Infer in progress.
   struct Job {
     Reply *reply{nullptr};  // null without one
     FrameWriter *answer{nullptr};
@@ -57,11 +57,11 @@ class Session final : public RequestHandler {
     size_t done{0};
     bool profile{false};
   };
-  /// The Hear that is being carried out.
+  /// The Hear in progress.
   struct Hearing {
     Reply *reply{nullptr};  // null without one
     FrameWriter *answer{nullptr};
-    ByteView samples;  // those that are left
+    ByteView samples;  // not processed yet
     size_t slices{0};
   };
 

@@ -15,9 +15,9 @@ class Frontend {
  public:
   virtual ~Frontend() = default;
 
-  /// Begins a stream with a slice each `step_ms`, in the initial state. Leaves nothing behind when it fails.
+  /// Starts a stream with a slice every `step_ms`, in the initial state. Leaves nothing allocated when it fails.
   virtual Outcome start(uint8_t step_ms) = 0;
-  /// Frees what start() took; harmless without a stream.
+  /// Frees the memory of start(); harmless without a stream.
   virtual void stop() = 0;
   /// Takes samples up to the end of a slice, at least one of `count` > 0, and returns how many. `*made` says whether
   /// `features` is that slice.

@@ -39,7 +39,7 @@ Outcome SpeechFeatures::start(uint8_t step_ms) {
   const FrontendConfig settings = config(step_ms);
   this->started_ = FrontendPopulateState(&settings, &this->state_, SAMPLE_RATE) != 0;
   if (!this->started_) {
-    FrontendFreeStateContents(&this->state_);  // what there was memory for
+    FrontendFreeStateContents(&this->state_);  // the parts that were allocated
     return {ErrorCode::FRONTEND, 0, "out of memory"};
   }
   return {};

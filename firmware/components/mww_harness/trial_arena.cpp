@@ -24,7 +24,7 @@ TrialArena::TrialArena(uint8_t *arena, size_t size, uint8_t *spill, size_t spill
       spill_end_(spill + spill_size) {}
 
 tflite::MicroAllocator *TrialArena::allocator() {
-  // As MicroAllocator::Create does it with an arena, which keeps its own allocator in it, too.
+  // As MicroAllocator::Create does with an arena, which also holds its own allocator.
   SingleArenaBufferAllocator::AllocatePersistentBuffer(sizeof(SingleArenaBufferAllocator),
                                                        alignof(SingleArenaBufferAllocator));
   uint8_t *planner =

@@ -11,17 +11,17 @@
 
 namespace esphome::mww_harness {
 
-/// An arena to try a model in. TensorFlow Lite Micro aborts where a kernel's temporary tensor does not fit between the
-/// plan and what is kept, and lets what is kept grow over such tensors. Here both get other memory, and the trial has
-/// failed. Every address within the arena is as in an arena that the interpreter itself makes.
+/// An arena for a trial. TensorFlow Lite Micro aborts where a kernel's temporary tensor does not fit between the
+/// plan and persistent data, and lets persistent data grow over such tensors. Here both get other memory, and the trial
+/// fails. Every address within the arena is as in an arena that the interpreter itself makes.
 class TrialArena final : public tflite::SingleArenaBufferAllocator {
  public:
   /// `spill` is the other memory, with room for the temporary tensors of one operator.
   TrialArena(uint8_t *arena, size_t size, uint8_t *spill, size_t spill_size);
 
-  /// What an interpreter takes in place of an arena; null if not even that fits.
+  /// The allocator for an interpreter, instead of an arena; null if not even that fits.
   tflite::MicroAllocator *allocator();
-  /// Whether something did not fit.
+  /// Whether an allocation did not fit.
   bool overflowed() const { return this->overflowed_; }
 
   uint8_t *AllocatePersistentBuffer(size_t size, size_t alignment) override;  // NOLINT(readability-identifier-naming)
@@ -35,7 +35,7 @@ class TrialArena final : public tflite::SingleArenaBufferAllocator {
   uint8_t *arena_;
   uint8_t *spill_;
   uint8_t *spill_temporary_;   // temporary tensors, from the start up
-  uint8_t *spill_persistent_;  // what is kept, from the end down
+  uint8_t *spill_persistent_;  // persistent data, from the end down
   uint8_t *spill_end_;
   bool overflowed_{false};
 

@@ -65,7 +65,7 @@ size_t UsbSerialJtag::available() {
 }
 
 uart::UARTFlushResult UsbSerialJtag::flush() {
-  return uart::UARTFlushResult::UART_FLUSH_RESULT_ASSUMED_SUCCESS;  // waiting is what this driver never does
+  return uart::UARTFlushResult::UART_FLUSH_RESULT_ASSUMED_SUCCESS;  // this driver never waits
 }
 
 bool UsbSerialJtag::is_connected() { return usb_serial_jtag_is_connected(); }

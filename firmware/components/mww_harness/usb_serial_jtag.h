@@ -18,7 +18,7 @@ class UsbSerialJtag final : public uart::UARTComponent, public Component {
   void dump_config() override;
   float get_setup_priority() const override { return setup_priority::BUS; }
 
-  /// Never waits: a frame that the host leaves no room for is dropped as a whole, and asked for again.
+  /// Never waits: a frame without room in the host's buffer is dropped as a whole, and requested again.
   void write_array(const uint8_t *data, size_t len) override;
   bool peek_byte(uint8_t *data) override;
   bool read_array(uint8_t *data, size_t len) override;

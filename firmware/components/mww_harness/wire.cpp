@@ -7,7 +7,7 @@ namespace esphome::mww_harness {
 
 static constexpr size_t HEAD_SIZE = 3;  // type, sequence
 static constexpr size_t CHECK_SIZE = 4;
-static constexpr uint8_t FULL_GROUP = 0xFF;  // 254 bytes without a zero, and none behind them
+static constexpr uint8_t FULL_GROUP = 0xFF;  // 254 bytes without a zero, and none after them
 
 static constexpr std::array<uint32_t, 256> make_crc_table() {
   std::array<uint32_t, 256> table{};

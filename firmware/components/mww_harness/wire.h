@@ -7,7 +7,7 @@
 
 namespace esphome::mww_harness {
 
-/// Bytes that somebody else owns.
+/// Bytes with another owner.
 struct ByteView {
   const uint8_t *data{nullptr};
   size_t size{0};
@@ -34,10 +34,10 @@ class WireReader {
   float f32();
   void bytes(uint8_t *to, size_t size);
   std::string_view text();
-  /// All that is left, which must be whole rows of `row` bytes.
+  /// The rest of the payload, which must be whole rows of `row` bytes.
   ByteView tail(size_t row);
 
-  /// Whether everything was there, and nothing is left.
+  /// Whether all fields were complete, and no bytes remain.
   bool finish() const { return this->whole_ && this->left_ == 0; }
 
  protected:
@@ -67,7 +67,7 @@ class WireWriter {
   void number_(uint32_t value, size_t size);
 };
 
-/// Writes fields as they are, into a buffer that is large enough.
+/// Writes plain fields into a buffer that is large enough.
 class RawWriter final : public WireWriter {
  public:
   explicit RawWriter(uint8_t *buffer) : start_(buffer), next_(buffer) {}
@@ -83,13 +83,13 @@ class RawWriter final : public WireWriter {
   uint8_t *next_;
 };
 
-/// Builds one frame, encoding as it goes, so that a frame needs no buffer but the one it ends up in.
+/// Builds a frame and encodes it at once, so that it needs only its final buffer.
 class FrameWriter final : public WireWriter {
  public:
   FrameWriter() = default;
   FrameWriter(uint8_t *buffer, size_t capacity) : buffer_(buffer), capacity_(capacity) {}
 
-  /// Starts over with a new frame.
+  /// Starts a new frame.
   void begin(uint8_t type, uint16_t sequence);
   void bytes(const uint8_t *data, size_t size) override;
   /// Adds the checksum and the closing zero; returns the frame's size on the wire, or 0 if it did not fit.
@@ -102,26 +102,26 @@ class FrameWriter final : public WireWriter {
   uint8_t *buffer_{nullptr};
   size_t capacity_{0};
   size_t size_{0};
-  size_t group_{0};  // where the length of the open COBS group will stand
+  size_t group_{0};  // position of the open COBS group's length
   uint8_t length_{1};
   uint32_t crc_{0};
 };
 
-/// A whole frame; `payload` lies in the decoder's buffer until its next byte.
+/// A complete frame; `payload` lies in the decoder's buffer until its next byte.
 struct Frame {
   uint8_t type{0};
   uint16_t sequence{0};
   ByteView payload;
 };
 
-/// Cuts a byte stream into frames, decoding as it goes.
+/// Splits a byte stream into frames and decodes them.
 class FrameDecoder {
  public:
   enum class Event : uint8_t { NONE, FRAME, REJECTED };
 
   FrameDecoder(uint8_t *buffer, size_t capacity) : buffer_(buffer), capacity_(capacity) {}
 
-  /// Takes one byte; after FRAME, `frame()` is what it completed.
+  /// Takes a byte; after FRAME, `frame()` is the completed frame.
   Event push(uint8_t byte);
   const Frame &frame() const { return this->frame_; }
 

@@ -562,7 +562,7 @@ TEST(of_a_longer_time_the_last_second_is_kept) {
   CHECK(board.last(&heard));
   CHECK_EQUAL(heard.first, 20000 / 16 - 2 - Recording::SLICES);
   wire::ReadSound request;
-  request.first = 20001;  // still to come
+  request.first = 20001;  // not written yet
   board.send(sequence++, request);
   CHECK(board.last(&sound));
   CHECK_EQUAL(sound.first, 20000);

@@ -1,1 +1,1 @@
-"""What users would otherwise write: plain scripts over the packages that the harness, too, is built on."""
+"""Plain scripts, as users would write them, over the packages that the harness uses too."""

@@ -1,1 +1,1 @@
-"""Boards on other hosts, which a labgrid coordinator gives out; labgrid itself is only called, never imported."""
+"""Boards on other hosts, from a labgrid coordinator; labgrid is called as a program and never imported."""

@@ -10,10 +10,10 @@ from typing import Final
 from mww.core.errors import UsageError
 
 LAB: Final = "labgrid:"
-"""What the address of a board in a lab begins with."""
+"""The start of the address of a board in a lab."""
 
 DEFAULT_COORDINATOR: Final = "127.0.0.1:20408"
-"""labgrid 26.0.1, remote/client.py: where it looks without LG_COORDINATOR."""
+"""labgrid 26.0.1, remote/client.py: the coordinator without LG_COORDINATOR."""
 
 _TAG: Final = re.compile(r"[a-z][a-z0-9_]+=[\w.+-]{1,100}", re.ASCII)
 _COORDINATOR: Final = re.compile(r"(\[[\da-f:.]{2,45}\]|\w[\w.-]{0,252})(:\d{1,5})?", re.ASCII | re.IGNORECASE)
@@ -21,7 +21,7 @@ _COORDINATOR: Final = re.compile(r"(\[[\da-f:.]{2,45}\]|\w[\w.-]{0,252})(:\d{1,5
 
 @dataclass(frozen=True, slots=True)
 class LabAddress:
-    """The places of a lab that fit.
+    """The places of a lab that match an address.
 
     Attributes:
         tags: Each `key=value`; a place must have them all. labgrid itself adds `name=PLACE`.
@@ -32,7 +32,7 @@ class LabAddress:
     coordinator: str
 
     def of_place(self, name: str) -> str:
-        """The address of one place there, for people to type."""
+        """The address of a place in the lab, as people type it."""
         return f"{LAB}//{self.coordinator}/name={name}"
 
     def __str__(self) -> str:
@@ -40,15 +40,15 @@ class LabAddress:
 
 
 def in_lab(port: str) -> bool:
-    """Whether a board's port is not one yet: a lab has to be asked for it."""
+    """Whether a port is an address in a lab, which gives the real port with the lease."""
     return port.startswith(LAB)
 
 
 def parse_address(text: str) -> LabAddress:
-    """Read an address; without a coordinator it is `LG_COORDINATOR`'s, as for labgrid itself.
+    """Read an address; the default coordinator is `LG_COORDINATOR`, as for labgrid itself.
 
     Raises:
-        UsageError: It is not one.
+        UsageError: It is not an address in a lab.
     """
     rest = text.removeprefix(LAB)
     coordinator = os.environ.get("LG_COORDINATOR") or DEFAULT_COORDINATOR

@@ -1,6 +1,6 @@
-"""labgrid's own command line, called for what a lease needs.
+"""Calls labgrid's command line for what a lease needs.
 
-It lives in an environment of its own, because it brings a pyserial of its own; so nothing of it is imported.
+labgrid is never imported: it brings its own pyserial, so it is installed in a separate environment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ANSWER_SECONDS: Final = 20.0
 _SERIAL: Final = "NetworkSerialPort"
 _TOKEN: Final = re.compile(r"Reservation '(\w+)':")
 _OTHERS: Final = ("LG_ENV", "LG_PLACE", "PLACE", "LG_STATE", "STATE", "LG_TOKEN", "LG_INITIAL_STATE", "PYTHONPATH")
-"""What in a user's environment would have labgrid do something else."""
+"""Environment variables of the user that would change what labgrid does."""
 
 
 class LabgridMissingError(MwwError):
@@ -33,14 +33,14 @@ class LabgridMissingError(MwwError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A place of a lab, as the coordinator says.
+    """A place of a lab, as the coordinator reports it.
 
     Attributes:
         name: Unique in the lab.
         tags: Each `key=value`.
-        holder: `host/user` that has acquired it; empty when it is free.
+        holder: The `host/user` that has acquired it; empty when it is free.
         reservation: The token of the reservation that it was given to; empty without.
-        changed: When anything about it changed last, as text: only whether it stays the same means something.
+        changed: When it last changed, as text: only whether it stays the same means something.
     """
 
     name: str
@@ -66,7 +66,7 @@ def find_client() -> str:
 
 @dataclass(frozen=True, slots=True)
 class LabgridClient:
-    """The command line for one lab and, where it acquires, in the name of one `host/user`."""
+    """The command line for a lab and, to acquire a place, for a `host/user`."""
 
     address: LabAddress
     host: str = ""
@@ -74,7 +74,7 @@ class LabgridClient:
     _program: str = field(default_factory=find_client)
 
     def places(self) -> tuple[Place, ...]:
-        """Every place that has the tags.
+        """All places that have the tags.
 
         Raises:
             LeaseError: The coordinator cannot be reached.
@@ -83,9 +83,9 @@ class LabgridClient:
         return tuple(place for place in _parse_places(self._run("-v", "places")) if wanted <= place.tags)
 
     def reserve(self) -> tuple[str, bool]:
-        """Queue for a place with the tags: the reservation's token, and whether it has one already.
+        """Reserve a place with the tags; gives the reservation's token, and whether it already has a place.
 
-        labgrid forgets a reservation that nobody polls for 60 seconds, unless its place is acquired.
+        labgrid drops a reservation that nobody polls for 60 seconds, unless its place is acquired.
         """
         message = self._run("reserve", *self.address.tags)
         token = _TOKEN.search(message)
@@ -95,21 +95,21 @@ class LabgridClient:
         return token[1], "state: allocated" in message
 
     def wait(self, token: str) -> subprocess.Popen[bytes]:
-        """Start to poll a reservation; the process ends when it has a place."""
+        """Start a process that polls a reservation, and ends when the reservation has a place."""
         quiet = subprocess.DEVNULL
         return subprocess.Popen(
             self._words("wait", token), stdin=quiet, stdout=quiet, stderr=quiet, env=self._environment()
         )
 
     def acquire(self, token: str) -> None:
-        """Acquire the place that a reservation has."""
+        """Acquire the place of a reservation."""
         self._run("-p", f"+{token}", "acquire")
 
     def serial_port(self, token: str) -> tuple[str, str]:
-        """The place that was acquired, and its serial port as pyserial opens it.
+        """The acquired place, and its serial port as pyserial opens it.
 
         Raises:
-            LeaseError: It has none, or several.
+            LeaseError: The place has no serial port, or several.
         """
         text = self._run("-p", f"+{token}", "env")
         hint = "the command line of labgrid 26.0 is understood"
@@ -125,7 +125,7 @@ class LabgridClient:
         return str(place), _url(str(ports[0]["host"]), int(ports[0]["port"]), str(ports[0].get("protocol", "rfc2217")))
 
     def touch(self, token: str) -> None:
-        """Change nothing about the place that was acquired but when it changed last."""
+        """Update the time of the acquired place's last change, and nothing else."""
         self._run("-p", f"+{token}", "allow", self._holder)
 
     def release(self, token: str) -> None:
@@ -133,7 +133,7 @@ class LabgridClient:
         self._run("-p", f"+{token}", "release-from", self._holder)
 
     def release_from(self, place: Place) -> None:
-        """Release a place, if it is still its holder's who has it."""
+        """Release a place, if its holder is still the same."""
         self._run("-p", place.name, "release-from", place.holder)
 
     def cancel(self, token: str) -> None:
@@ -185,6 +185,6 @@ def _parse_places(text: str) -> Iterator[Place]:
 
 
 def _url(host: str, port: int, protocol: str) -> str:
-    """As pyserial opens it; an exporter's ser2net does not confirm control lines that a port does not have."""
+    """The URL that pyserial opens; an exporter's ser2net does not confirm control lines that a port does not have."""
     bracketed = f"[{host}]" if ":" in host else host
     return f"socket://{bracketed}:{port}" if protocol == "raw" else f"rfc2217://{bracketed}:{port}?ign_set_control"

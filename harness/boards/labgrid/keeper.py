@@ -1,6 +1,6 @@
-"""The process that has a place of a lab for another process, and gives it back when that one ends, however it ends.
+"""The process that holds a place of a lab for another process, and gives it back when that process ends in any way.
 
-labgrid keeps a place acquired until somebody releases it. So the keeper outlives a run that is killed, by the second
+labgrid keeps a place acquired until a client releases it. So the keeper outlives a run that is killed, by the second
 that it takes; and should its whole host die, the place stops changing, by which the next who waits for it can tell.
 """
 
@@ -29,7 +29,7 @@ from mww.core.errors import MwwError, PortMissingError
 _Argument = TypeVar("_Argument")
 
 STALE_SECONDS: Final = 120.0
-"""How long a place that we hold may stay unchanged before a waiting process takes it away."""
+"""How long a place that a keeper holds may stay unchanged before a waiting process releases it."""
 
 _BEAT_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 10.0
@@ -40,14 +40,17 @@ _STDIN: Final = 0
 
 
 class Staleness:
-    """Finds places whose keeper is gone, by that they stopped changing; no two hosts' clocks are compared."""
+    """Finds places whose keeper is gone: their time of change stands still.
+
+    Clocks of different hosts are never compared.
+    """
 
     def __init__(self, client: LabgridClient) -> None:
         self._client = client
         self._seen: dict[str, tuple[Place, float]] = {}
 
     def free(self, now: float) -> None:
-        """Look at the places, and release those that a keeper had and that have not changed for `STALE_SECONDS`.
+        """Release the places that a keeper acquired and that have not changed for `STALE_SECONDS`.
 
         Raises:
             PortMissingError: No place has the tags.
@@ -65,18 +68,18 @@ class Staleness:
 
 
 def unique_user() -> str:
-    """A user name for one lease: labgrid lets all processes of one user share a place."""
+    """A user name for a single lease: labgrid lets all processes of one user share a place."""
     return re.sub(r"[^\w.-]", "_", current_user()) + _MARK + secrets.token_hex(3)
 
 
 def holder_name(holder: str) -> str:
-    """A `host/user` of the coordinator for people."""
+    """A `host/user` of the coordinator, as text for people."""
     host, _, user = holder.partition("/")
     return f"{user.partition(_MARK)[0]} on {host}"
 
 
 def main(words: list[str]) -> NoReturn:
-    """Keep a place with the coordinator and tags in `words` until standard input ends, and tell about it in JSON."""
+    """Hold a place, with the coordinator and tags in `words`, until standard input ends; report it as JSON."""
     signal.signal(signal.SIGTERM, _end)
     coordinator, *tags = words
     try:
@@ -92,7 +95,7 @@ def _keep(client: LabgridClient) -> None:
         stack.callback(quietly, client.cancel, token)
         if not is_ready:
             _wait(client, token, stack)
-        stack.callback(quietly, client.release, token)  # also where acquiring fails half-way
+        stack.callback(quietly, client.release, token)  # also where acquiring fails in the middle
         client.acquire(token)
         place, url = _serial_port(client, token)
         _say({"place": place, "port": url})
@@ -128,12 +131,12 @@ def _serial_port(client: LabgridClient, token: str) -> tuple[str, str]:
 
 
 def _parent_gone(patience: float) -> bool:
-    """Whether standard input ends within that many seconds; nothing is ever written there."""
+    """Whether standard input ends within `seconds`; nothing is ever written to it."""
     return bool(select.select([_STDIN], [], [], patience)[0])
 
 
 def quietly(call: Callable[[_Argument], object], argument: _Argument) -> None:
-    """Do what the lab may refuse: the coordinator may be away, or the place be somebody else's by now."""
+    """Call the lab and ignore a refusal: the coordinator may be away, or the place may have a new holder."""
     with suppress(MwwError):
         call(argument)
 
@@ -150,5 +153,5 @@ def _say(document: dict[str, object]) -> None:
 
 
 def _end(signum: int, frame: FrameType | None) -> NoReturn:
-    """Give everything back on SIGTERM, too."""
+    """Give everything back on SIGTERM too."""
     sys.exit()

@@ -1,4 +1,4 @@
-"""Leases of a lab's boards: each by a keeper, a process of its own that ends with this one."""
+"""Leases of a lab's boards: a keeper holds each, a separate process that ends with this process."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ class Lab:
     queue = _QUEUE_SECONDS
 
     def claim(self, board: Board, purpose: str) -> Claim:
-        """See `LeaseProvider`; whoever looks at the lab sees the user and the host, and no purpose.
+        """See `LeaseProvider`; the lab shows the user and the host, without a purpose.
 
         Raises:
             LabgridMissingError: labgrid is not installed.
         """
         address = parse_address(board.port)
-        find_client()  # to hear here, not from the keeper, that labgrid is not installed
+        find_client()  # so that a missing labgrid is reported here, not by the keeper
         return _KeptPlace(board, address)
 
     def holder(self, board: Board) -> Holder | None:
-        """See `LeaseProvider`; a board is held when every place that it could be is.
+        """See `LeaseProvider`; a board is held when every place that matches it is held.
 
         Raises:
             LabgridMissingError: labgrid is not installed.
@@ -63,9 +63,9 @@ class Lab:
 
 
 class _KeptPlace:
-    """A claim: the keeper asks while its standard input is open, and says when it has the place.
+    """A claim: the keeper asks the lab while its standard input is open, and reports when it has the place.
 
-    The board is then called by its place, since the tags may have meant any of several.
+    The board then takes the name of its place, since several places may match the tags.
     """
 
     def __init__(self, board: Board, address: LabAddress) -> None:
@@ -78,7 +78,7 @@ class _KeptPlace:
         """See `Claim`.
 
         Raises:
-            MwwError: What the lab says.
+            MwwError: The lab's error.
         """
         if self._process is None or self._process.stdout is None:
             raise LeaseError("the place was given back", hint="lease the board again")
@@ -110,7 +110,7 @@ class _KeptPlace:
         try:
             process.wait(_RELEASE_SECONDS)
         except subprocess.TimeoutExpired:
-            _log.warning("the lab has not taken the place back yet; process %d goes on trying", process.pid)
+            _log.warning("the lab has not taken the place back yet; process %d keeps trying", process.pid)
         process.stdout.close()
 
     def forget(self) -> None:

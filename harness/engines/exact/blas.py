@@ -1,6 +1,6 @@
-"""numpy's matrix products: which of OpenBLAS's kernels they use, and whether they are exact.
+"""numpy's matrix products: the choice of OpenBLAS's kernels, and a check that they are exact.
 
-OpenBLAS looks at its environment once, when numpy is imported, so nothing here may import numpy before.
+OpenBLAS reads its environment once, when numpy is imported, so this module must not import numpy before.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from mww.core.errors import EngineError
 
 _CPU: Final = Path("/proc/cpuinfo")
 _FIRST: Final = 8192
-"""Bytes of it that describe the first processor."""
+"""Bytes of /proc/cpuinfo that describe the first processor."""
 _KERNELS: Final = (
     ("SkylakeX", {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}),
     ("Haswell", {"avx2", "fma"}),
@@ -25,13 +25,13 @@ _KERNELS: Final = (
 
 
 def set_up_blas() -> None:
-    """Before numpy is imported: one thread, as threads cost more than they win with products so small; and kernels."""
+    """Before numpy is imported: choose kernels, and one thread, since threads slow such small products down."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     choose_kernels()
 
 
 def choose_kernels() -> None:
-    """Before numpy is imported: the kernels that fit the processor; what is set in the environment stays as it is.
+    """Before numpy is imported: choose kernels for the processor, unless the environment already does.
 
     OpenBLAS takes its slowest kernels, a quarter as fast, for an Intel processor that is newer than itself: numpy 1.26
     does for those since Sapphire Rapids.
@@ -41,7 +41,7 @@ def choose_kernels() -> None:
 
 
 def _kernels() -> str | None:
-    """The kernels for an Intel processor, by its instructions; None where OpenBLAS is left to choose."""
+    """The kernels for an Intel processor, by its instructions; None where OpenBLAS chooses."""
     if not sys.platform.startswith("linux") or platform.machine() != "x86_64":
         return None
     try:
@@ -61,7 +61,7 @@ def check_products() -> None:
     """Multiply two matrices whose product is known, with sums up to the largest that the engine takes in float32.
 
     Raises:
-        EngineError: They are not exact: the BLAS adds in less than float32.
+        EngineError: They are not exact: the BLAS adds with less precision than float32.
     """
     import numpy as np
 
@@ -72,5 +72,6 @@ def check_products() -> None:
     for dtype in (np.float32, np.float64):
         if not np.array_equal(inputs.astype(dtype) @ weights.astype(dtype), inputs @ weights):
             raise EngineError(
-                "numpy's matrix products are not exact on this computer", hint="another numpy, or --engine tflm"
+                "numpy's matrix products are not exact on this computer",
+                hint="install another numpy, or use --engine tflm",
             )

@@ -1,4 +1,4 @@
-"""The exact engine as others use engines, compared with TFLite Micro over the first clips of a model."""
+"""The exact engine with the interface of all engines, compared with TFLite Micro over a model's first clips."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from mww.core.closing import Closing
 from mww.core.errors import EngineError
 
 CHECKED_CLIPS: Final = 2
-"""Clips of each model that TFLite Micro runs too, once."""
+"""Clips of each model that TFLite Micro also runs, once."""
 CHECKED_FRAMES: Final = 1000
-"""And frames of them at most."""
+"""The most frames of these clips."""
 
 
 class ExactEngine(Closing):
@@ -30,7 +30,7 @@ class ExactEngine(Closing):
     engine = EXACT_ENGINE
     version = VERSION
     asks_reference = True
-    """Whether TFLite Micro is asked at all; of several processes that do the same, one does."""
+    """Whether TFLite Micro runs at all; of several processes with the same model, only one compares."""
 
     def __init__(self) -> None:
         self.frame_size = self.output_size = self.inferences = 0
@@ -82,7 +82,7 @@ class ExactEngine(Closing):
         return outputs.tobytes()
 
     def infer_clips(self, clips: Sequence[bytes]) -> list[bytes]:
-        """See `Engine`; many short clips in one line cost less than one by one."""
+        """See `Engine`; many short clips in one line take less time than one by one."""
         outputs: list[bytes] = []
         while len(outputs) < len(clips) and self._reference is not None:
             self.reset()
@@ -97,7 +97,7 @@ class ExactEngine(Closing):
         self._stop_checking()
 
     def _ask_reference(self, content: bytes) -> None:
-        """Load the model there; a model that TFLite Micro refuses cannot be compared."""
+        """Load the model in TFLite Micro too; a model that it refuses cannot be compared."""
         assert self._reference is not None
         try:
             self._reference.load(content)
@@ -105,7 +105,7 @@ class ExactEngine(Closing):
             self._stop_checking()
 
     def _compare(self, frames: bytes, outputs: bytes) -> None:
-        """Hold outputs against the reference's.
+        """Compare outputs with those of the reference.
 
         Raises:
             EngineError: They differ.
@@ -121,7 +121,7 @@ class ExactEngine(Closing):
             own, other = f"{self.engine} {self.version}", f"{reference.engine} {reference.version}"
             raise EngineError(
                 f"engine {own} and {other} disagree about this model at inference {inference}",
-                hint="report the model, please; until then: --engine tflm",
+                hint="please report the model, and use --engine tflm until then",
                 inference=inference,
             )
         if self._frames >= CHECKED_FRAMES:

@@ -23,15 +23,15 @@ from mww.tflite.model_file import read_model
 VERSION: Final = EXACT_VERSION
 
 BLOCK: Final = 512
-"""Frames at once: more do not fit the processor's cache, fewer pay more for each call."""
+"""Frames in a block: more do not fit into the processor's cache, fewer make the calls more expensive."""
 _PROGRAMS: Final = 4
 _MOST_BYTES: Final = 256 * 1024**2
-"""Of the arrays of one program, by an estimate; the block is made smaller for models with large windows."""
+"""Estimated bytes of a program's arrays; models with large windows get a smaller block."""
 
 
 @lru_cache(maxsize=8)
 def prepared(content: bytes) -> Graph:
-    """Read a model, and prove its arithmetic; done once for the last few models.
+    """Read a model, and prove its arithmetic; the last few models are cached.
 
     Raises:
         ModelFileError: It cannot be read.
@@ -46,10 +46,10 @@ def prepared(content: bytes) -> Graph:
 
 
 class ExactModel:
-    """One model, with the state of one stream."""
+    """A model, with the state of one stream."""
 
     def __init__(self, model: bytes | Graph, *, block: int = BLOCK) -> None:
-        """Take a model's bytes, or what `prepared` made of them.
+        """Take a model's bytes, or the result of `prepared`.
 
         Raises:
             MwwError: As for `prepared`.
@@ -77,19 +77,19 @@ class ExactModel:
         return self._lines is None
 
     def reset(self) -> None:
-        """Put the state back to the initial one."""
+        """Restore the initial state."""
         self._fresh = True
 
     def infer(self, frames: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
-        """Run frames `[n, frame_size]` that follow those before; uint8 `[n, output_size]`, the bytes of all outputs."""
+        """Run frames `[n, frame_size]` that continue the stream; gives uint8 `[n, output_size]`, all outputs' bytes."""
         outputs = self._run(frames, [0] if self._fresh else [])
         self._fresh = self._fresh and not len(frames)
         return outputs
 
     def infer_clips(self, clips: Sequence[npt.NDArray[np.int8]]) -> list[npt.NDArray[np.uint8]]:
-        """Run clips `[n, frame_size]`, each from the initial state, in one line; the state is the initial one after.
+        """Run clips `[n, frame_size]`, each from the initial state, in one line.
 
-        Short clips cost less so than one by one.
+        The state is the initial state afterwards. For short clips this takes less time than one by one.
         """
         gap = 0
         if self._lines is not None:
@@ -117,7 +117,7 @@ class ExactModel:
         return outputs
 
     def _program(self, frames: int) -> Program:
-        """A program for at least so many frames; the last few sizes are kept."""
+        """A program for at least that many frames; programs of the last few sizes are kept."""
         if self._lines is None:
             return self._programs.setdefault(1, Steps(self._graph)) if 1 not in self._programs else self._programs[1]
         size = min(_size(frames), self._block)
@@ -131,7 +131,7 @@ class ExactModel:
 
 
 def _size(frames: int) -> int:
-    """Sizes of programs: not too many of them, and not much larger than what is asked."""
+    """The size of a program: few different sizes, and not much larger than requested."""
     if frames <= 1:
         return 1
     step = 8 if frames <= 64 else 16 if frames <= 256 else 64
@@ -139,5 +139,5 @@ def _size(frames: int) -> int:
 
 
 def _elements(graph: Graph) -> int:
-    """Elements that a frame keeps in arrays, with copies of windows."""
+    """Elements of arrays that a frame needs, including copies of windows."""
     return sum(3 * graph.model.main.tensors[tensor].elements for op in graph.operators for tensor in op.outputs)

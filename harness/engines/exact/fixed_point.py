@@ -21,14 +21,14 @@ _HALF: Final = 1 << 30
 _ONE: Final = 1 << 31
 
 LEAST_SHIFT: Final = -23
-"""Of shifts for which the steps between results of a byte fit int64."""
+"""The least shift for which the steps between results of a byte fit int64."""
 
 RANGES: Final = {"INT8": (-128, 127), "UINT8": (0, 255)}
-"""The values that a type holds."""
+"""The range of values of a type."""
 
 
 def round_away(value: float) -> int:
-    """C's `round`: halves go away from zero."""
+    """C's `round`: halves are rounded away from zero."""
     return int(math.copysign(math.floor(abs(value) + 0.5), value))
 
 
@@ -53,7 +53,7 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
 def multiply(values: npt.ArrayLike, multiplier: npt.ArrayLike, shift: npt.ArrayLike) -> Integers:
     """`MultiplyByQuantizedMultiplier` with two roundings; arguments broadcast.
 
-    Exact while `values << shift` fits int32, which callers make sure of.
+    Exact while `values << shift` fits int32, which callers ensure.
     """
     shift = np.asarray(shift, np.int64)
     product = (np.asarray(values, np.int64) << np.maximum(shift, 0)) * np.asarray(multiplier, np.int64)
@@ -94,16 +94,16 @@ _BY_CHANNEL: Final = ("multiplier", "shift", "bias", "least", "largest")
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """How sums of each channel become bytes; arrays are int64 `[channels]`.
+    """The requantisation of each channel's sums to bytes; arrays are int64 `[channels]`.
 
     Attributes:
-        multiplier: Of 31 bits.
+        multiplier: With 31 bits.
         shift: Positive to the left.
         bias: Added to a sum first.
-        least: The least sum there can be, without the bias.
+        least: The least possible sum, without the bias.
         largest: The largest.
         zero_point: Of the output.
-        low: The least output.
+        low: The least output byte.
         high: The largest.
     """
 
@@ -122,7 +122,7 @@ class Scaling:
         return np.clip(scaled + self.zero_point, self.low, self.high)
 
     def overflow(self) -> str | None:
-        """Why the C code would leave int32, which has no defined result; None where it does not."""
+        """Why the C code would overflow int32, for which C defines no result; None where it does not."""
         reach = np.maximum(np.abs(self.least + self.bias), np.abs(self.largest + self.bias))
         if (reach > INT32_MAX).any():
             return "sums that leave int32"
@@ -131,12 +131,12 @@ class Scaling:
         return None
 
     def channel(self, index: int) -> Scaling:
-        """One channel alone."""
+        """The scaling of a single channel."""
         return replace(self, **{name: getattr(self, name)[index : index + 1] for name in _BY_CHANNEL})
 
     @staticmethod
     def joined(parts: Sequence[Scaling]) -> Scaling | None:
-        """One with the channels of several; None where their outputs have not the same limits."""
+        """A scaling with the channels of several; None where their outputs have different limits."""
         if len({(part.zero_point, part.low, part.high) for part in parts}) != 1:
             return None
         arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _BY_CHANNEL}
@@ -168,7 +168,7 @@ def mean_multiplier(multiplier: int, shift: int, count: int) -> tuple[int, int]:
 
 
 LOGISTIC_ONE: Final = float(1 << 27)
-"""1 as LOGISTIC has its inputs: with 4 whole bits."""
+"""The number 1 in the format of LOGISTIC's inputs, with 4 integer bits."""
 
 
 def logistic_table(scale: float, zero_point: int) -> Integers:
@@ -188,7 +188,7 @@ def logistic_table(scale: float, zero_point: int) -> Integers:
 
 
 def _logistic(value: int) -> int:
-    """`logistic` of gemmlowp, of a number with 4 whole bits, with none."""
+    """`logistic` of gemmlowp, from 4 integer bits to none."""
     if value == 0:
         return INT32_MAX // 2 + 1
     positive = _one_over_one_plus(_exp_on_negative(-abs(value)))
@@ -207,7 +207,7 @@ _EXP_MULTIPLIERS: Final = (
 
 
 def _exp_on_negative(value: int) -> int:
-    """`exp_on_negative_values` of gemmlowp, of a number with 4 whole bits."""
+    """`exp_on_negative_values` of gemmlowp, for a number with 4 integer bits."""
     fraction_bits, quarter = 27, 1 << 25
     remainder = (value & (quarter - 1)) - quarter
     result = _exp_between(remainder << 4)
@@ -219,7 +219,7 @@ def _exp_on_negative(value: int) -> int:
 
 
 def _exp_between(value: int) -> int:
-    """The exponential on -1/4..0, with no whole bits (`exp_on_interval_between_negative_one_quarter_and_0_excl`)."""
+    """The exponential on -1/4..0, without integer bits (`exp_on_interval_between_negative_one_quarter_and_0_excl`)."""
     constant, third = 1895147668, 715827883
     moved = value + (1 << 28)
     square = _high(moved, moved)
@@ -232,7 +232,7 @@ def _exp_between(value: int) -> int:
 def _one_over_one_plus(value: int) -> int:
     """1 / (1 + value) on 0..1 (`one_over_one_plus_x_for_x_in_0_1`)."""
     half = _half_sum(value, INT32_MAX)
-    estimate = 1515870810 + _high(half, -1010580540)  # 48/17 and -32/17 with two whole bits
+    estimate = 1515870810 + _high(half, -1010580540)  # 48/17 and -32/17 with two integer bits
     for _ in range(3):
         error = (1 << 29) - _high(half, estimate)
         correction = _high(estimate, error)

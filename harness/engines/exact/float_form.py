@@ -1,8 +1,8 @@
-"""Constants with which floats give the bytes of TFLite Micro's integers, in float32 or float64, and the proof of it.
+"""Constants for requantisation in float32 or float64 that give TFLite Micro's bytes, with the proof.
 
-Both the integers' result and the floats' never fall as a sum rises, and take at most 256 values; so they are equal
-everywhere if they are equal on both sides of each step. The steps are computed from the multiplier. Nothing is taken
-for granted about rounding: constants are tried there, and a channel's are used if they are right at every step.
+Both results never fall as a sum rises, and take at most 256 values; so they are equal everywhere if they are equal on
+both sides of each step. The steps are computed from the multiplier. Nothing is taken for granted about rounding:
+constants are tried there, and a channel's are used if they are right at every step.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ FLOAT32_EXACT: Final = 2**24
 """Whole numbers below this are exact in float32, and so is a sum of them in any order."""
 
 _TRIES: Final = range(1, 256)
-"""Constants that are tried for a channel where the obvious ones fail."""
+"""Number of constants to try for a channel where the obvious constants fail."""
 _ULPS: Final = 6
-"""By how many units in the last place the factor of these differs at most."""
+"""The largest change of the factor among them, in units of the last place."""
 _HARDEST: Final = 16
-"""Steps at each end of the room that these are tried at; what is chosen is checked at all."""
+"""Steps at each end of the range where they are tried; the chosen constants are checked at all steps."""
 _ENOUGH: Final = 0.6
-"""Part of the channels that the obvious constants must fit: where they fit fewer, some channel has always had none."""
+"""Share of channels that the obvious constants must fit: where they fit fewer, the search has always failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class FloatForm:
 
 
 def fit(scaling: Scaling) -> FloatForm | None:
-    """The cheapest form that is right for every sum of a scaling; None where none of those that are tried is."""
+    """The cheapest form that is right for every sum of a scaling; None where no tried form is right."""
     if (scaling.multiplier <= 0).any() or (scaling.shift < LEAST_SHIFT).any() or scaling.low >= scaling.high:
         return None
     steps = _Steps.of(scaling)
@@ -75,13 +75,13 @@ def fit(scaling: Scaling) -> FloatForm | None:
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    """Where the result rises; arrays `[steps, channels]`, or `[steps, 1]` for `results`.
+    """The steps where the result rises; arrays `[steps, channels]`, or `[steps, 1]` for `results`.
 
     Attributes:
         results: The output from each step on.
-        first: The least sum that gives it.
+        first: The least sum with that output.
         reached: Whether there are sums on both sides.
-        factor: What a sum is multiplied with, float64 `[channels]`.
+        factor: The factor of a sum, float64 `[channels]`.
         middle: The first step that the upper part of a bent form is for.
         bend: A sum between that step and the one before it, float64 `[channels]`.
         scaling: Of all this.
@@ -107,7 +107,7 @@ class _Steps:
         return cls(results, first, reached, factor, middle, bend, scaling)
 
     def hardest(self, index: int) -> _Steps:
-        """One channel alone, with the steps that leave least room for what is added to a sum."""
+        """A single channel, with the steps that limit the offset most."""
         room = (self.results[:, 0] - 0.5) / self.factor[index] - self.first[:, index]
         room = np.where(self.reached[:, index], room, np.inf)
         parts = (np.argsort(room[: self.middle]), self.middle + np.argsort(room[self.middle :]))
@@ -130,7 +130,7 @@ class _Steps:
         return right
 
     def candidates(self, dtype: npt.DTypeLike, tries: range, *, bends: bool) -> FloatForm:
-        """Forms `[tries, 1, channels]`: try 0 is in the middle of what all steps allow, the others are near it."""
+        """Forms `[tries, 1, channels]`: try 0 is in the middle of the allowed range, the others are near it."""
         tried = np.array(tries)[:, None]
         factor = self.factor.astype(dtype)
         factor = factor + (np.spacing(factor) * _around(tried, 2 * _ULPS + 1)).astype(dtype)
@@ -148,7 +148,7 @@ class _Steps:
     def _between(
         self, lowest: npt.NDArray[np.float64], steps: slice, share: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.float64]:
-        """What some of the steps allow to be added to a sum, `[tries, channels]`: so far between both ends."""
+        """The offsets that some of the steps allow, `[tries, channels]`, at `share` of the range."""
         reached, lowest = self.reached[steps], lowest[:, steps]
         plain = self.scaling.bias + self.scaling.zero_point / self.factor
         used = reached.any(axis=0)
@@ -159,13 +159,13 @@ class _Steps:
 
 
 def _around(tried: npt.NDArray[np.int64], number: int) -> npt.NDArray[np.int64]:
-    """Whole numbers around 0, so many, in turn."""
+    """That many integers around 0, in turn."""
     turned: npt.NDArray[np.int64] = (tried * 7 + number // 2) % number - number // 2
     return turned
 
 
 def _searched(steps: _Steps, dtype: npt.DTypeLike, *, bends: bool) -> FloatForm | None:
-    """A form with constants for each channel; None where a channel has none among those that are tried."""
+    """A form with constants for each channel; None where no tried constants fit a channel."""
     form = steps.candidates(dtype, range(1), bends=bends)
     right = steps.right(form)[0]
     constants = form.constants[:, 0, 0].copy()

@@ -1,4 +1,4 @@
-"""A model as the exact engine sees it: its operators with their kernels, its variables and constants."""
+"""A model for the exact engine: its operators with their kernels, its variables and constants."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ _ALL_SOURCES: Final = ("CONCATENATION", "PACK")
 
 @dataclass(slots=True)
 class Variable:
-    """A resource variable; `initial` is what it holds before the first frame, in its shape."""
+    """A resource variable; `initial` is its value before the first frame, in its shape."""
 
     shape: tuple[int, ...]
     initial: Values
 
 
 class Graph:
-    """The main subgraph with what it keeps.
+    """The main subgraph with its variables and constants.
 
     Attributes:
-        kernels: By operator index: those that compute.
-        moves: By operator index: those that only move bytes.
-        variables: By number; several handles of one name are one variable.
+        kernels: The operators that compute, by operator index.
+        moves: The operators that only move bytes, by operator index.
+        variables: The variables by number; handles with the same name share a variable.
         constants: By tensor: bytes that the file carries and operators read like an input.
     """
 
     def __init__(self, model: ModelFile) -> None:
-        """Make the kernels, with their proofs.
+        """Make the kernels and their proofs.
 
         Raises:
             RefusedError: The model has an operator or option that is not supported.
@@ -72,7 +72,7 @@ class Graph:
 
     @staticmethod
     def sources(operator: Operator) -> tuple[int, ...]:
-        """The tensors whose bytes an operator computes with or moves; not weights, axes and variables."""
+        """The tensors whose bytes an operator uses or moves; without weights, axes and variables."""
         if operator.op in _STATE:
             return ()
         if operator.op in _ALL_SOURCES:
@@ -112,7 +112,7 @@ class Graph:
         written.update(operator.outputs)
 
     def _check_written(self, graph: Subgraph, tensor: int, written: set[int], reader: str) -> None:
-        """Refuse a tensor that nothing has written; remember a tensor that the file carries."""
+        """Refuse a tensor that was never written; note a tensor with data in the file."""
         source = graph.tensors[tensor]
         if tensor in written:
             return
@@ -132,7 +132,7 @@ class Graph:
                 self._check_written(self.model.main, number, written, f"ASSIGN_VARIABLE {operator.index}")
 
     def _read_variables(self) -> None:
-        """Find the variables, and what they hold at first: what CALL_ONCE assigns, or their zero point."""
+        """Find the variables and their initial values: what CALL_ONCE assigns, or the zero point."""
         main, used, started = self.model.main, False, False
         first: dict[int, npt.NDArray[np.generic]] = {}
         for operator in main.operators:
@@ -158,7 +158,7 @@ class Graph:
             self.variables.append(Variable(shape, values))
 
     def _shapes(self, main: Subgraph) -> dict[int, tuple[tuple[int, ...], int]]:
-        """By variable: shape and zero point of what is first assigned to it, or else read from it."""
+        """By variable: shape and zero point of the first tensor that is assigned to it, or read from it."""
         shapes: dict[int, tuple[tuple[int, ...], int]] = {}
         for op in ("ASSIGN_VARIABLE", "READ_VARIABLE"):
             for operator in main.operators:
@@ -182,7 +182,7 @@ class Graph:
         return len(self._names) - 1
 
     def _initialised(self, node: Node) -> dict[int, npt.NDArray[np.generic]]:
-        """What the subgraph of CALL_ONCE assigns, by variable; a subgraph that computes is refused."""
+        """The values that the subgraph of CALL_ONCE assigns, by variable; a subgraph that computes is refused."""
         options = node.options
         assert isinstance(options, CallOnce)
         if not 0 < options.subgraph < len(self.model.subgraphs):

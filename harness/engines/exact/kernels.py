@@ -1,7 +1,8 @@
-"""The operators that compute, over a block of frames: each made once a model, and bound to arrays once a program.
+"""The operators that compute, over a block of frames.
 
-A kernel's `bind` takes arrays float32 `[frames, *tensor.shape]` that hold the stored bytes, and puts the calls at the
-end that fill the output. What only moves bytes is in `moves`.
+Each is made once for a model, and bound to arrays once for a program. A kernel's `bind` takes arrays float32
+`[frames, *tensor.shape]` with the stored bytes, and appends the calls that fill the output. Operators that only move
+bytes are in `moves`.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ from mww.tflite.schema import Conv2D, DepthwiseConv2D, Elementwise, FullyConnect
 
 _MOST_SUM: Final = 2**52
 _MOST_SHIFT: Final = 62
-"""By which `CalculateInputRadius` may shift a number of 64 bits; beyond, C defines no result."""
+"""The largest shift of a 64-bit number in `CalculateInputRadius`; beyond it C defines no result."""
 
 
 class Kernel(Protocol):
-    """An operator's arithmetic."""
+    """The arithmetic of an operator."""
 
     def bind(self, calls: Calls, sources: Sequence[Values], output: Values) -> None:
-        """Put the calls at the end that fill `output`, which is contiguous."""
+        """Append the calls that fill `output`, a contiguous array."""
         ...
 
 
@@ -44,9 +45,9 @@ def _sum_type(node: Node, terms: Integers) -> npt.DTypeLike:
 
 
 class Weighted:
-    """Weights `[channels, ...]` and what becomes of their sums: shared by convolutions and dense layers.
+    """Weights `[channels, ...]` and the requantisation of their sums, for convolutions and dense layers.
 
-    Stored bytes are multiplied as they are; what their zero point adds to every sum goes into the bias.
+    Stored bytes are multiplied as they are; the effect of their zero point on every sum goes into the bias.
     """
 
     def __init__(self, node: Node, weights: Integers, activation: str, *, dense: bool = False) -> None:
@@ -83,7 +84,7 @@ class Weighted:
 
 
 def _factors(node: Node, channels: int, *, dense: bool) -> list[float]:
-    """The scale factor of each channel: in double precision, but for a dense layer with one scale."""
+    """The scale factor of each channel: in double precision, except for a dense layer with one scale."""
     source, output = node.quantization(node.input(0), "INT8"), node.quantization(node.output, "INT8")
     weights = node.input(1).quantization
     if weights is None or not all(scale >= 0 for scale in weights.scales):
@@ -135,7 +136,7 @@ class Convolution:
 
 
 def as_matrix(values: Values, rows: int, columns: int) -> Values | None:
-    """An array as a matrix that BLAS takes without a copy; None where it is not one."""
+    """An array as a matrix that BLAS takes without a copy; None where that is not possible."""
     if values.flags.c_contiguous:
         return values.reshape(rows, columns)
     matrix = view_as(values, (rows, columns))
@@ -171,7 +172,7 @@ class DepthwiseConvolution:
 
     @property
     def requantiser(self) -> Requantiser:
-        """What becomes of the sums."""
+        """The requantisation of the sums."""
         return self._weighted.requantiser
 
     @property
@@ -181,7 +182,7 @@ class DepthwiseConvolution:
         return plain and self._window.size[1] == 1 and not self._window.same
 
     def windows(self, calls: Calls, source: Values) -> Values:
-        """What each output sees, `[frames, batch, rows, columns, height, width, channels]`."""
+        """The window of each output, `[frames, batch, rows, columns, height, width, channels]`."""
         return self._window.over(calls, source, self._weighted.padding)
 
     def bind(self, calls: Calls, sources: Sequence[Values], output: Values) -> None:
@@ -206,9 +207,9 @@ class DepthwiseConvolution:
 
 
 _INNER: Final = 256
-"""Elements of an inner loop: enough for its start not to count, few enough for the processor's nearest cache."""
+"""Elements of an inner loop: enough to hide its start-up, few enough for the processor's first cache."""
 _DIAGONALS: Final = 1024
-"""Sums that a row of a line may be part of, of all its places in windows and of all channels."""
+"""The most sums that a row of a line contributes to, over all its places in windows and all channels."""
 
 
 def sum_products(
@@ -276,7 +277,7 @@ class Dense:
         weighted.requantiser.bind(calls, sums, output.reshape(sums.shape))
 
     def _as_line(self, source: Values, rows: int) -> Values | None:
-        """The line `[frames + rows - 1, size]` that windows of `[rows, size]` move over by a row; None of others."""
+        """The line `[frames + rows - 1, size]` over which windows `[rows, size]` move by a row; None for others."""
         matrix = view_as(source, (rows, self._depth))
         if matrix is None:
             return None
@@ -292,9 +293,9 @@ class Dense:
         return np.lib.stride_tricks.as_strided(matrix, (rows + length - 1, row), (step, size), writeable=False)
 
     def _bind_line(self, calls: Calls, line: Values, output: Values) -> None:
-        """Each row of the line times the weights of every place that it may have in a window, summed along diagonals.
+        """Multiply each row of the line with the weights of every place in a window, and sum along diagonals.
 
-        A window is never copied, and a row is multiplied once and not once for each window that it is in.
+        No window is copied, and a row is multiplied once instead of once for each window.
         """
         row, channels = line.shape[1], self._matrix.shape[1]
         length, frames = self._depth // row, len(output)
@@ -313,7 +314,7 @@ class Table:
     """LOGISTIC and QUANTIZE: the output for each of 256 inputs."""
 
     def __init__(self, values: Integers) -> None:
-        """`values` are the outputs for stored inputs -128..127, or 0..255 of an unsigned type; both wrap alike."""
+        """`values` are the outputs for stored inputs -128..127, or 0..255 of an unsigned type, which wraps alike."""
         self._table = values.astype(np.float32)
 
     def bind(self, calls: Calls, sources: Sequence[Values], output: Values) -> None:
@@ -351,7 +352,7 @@ def quantize(node: Node) -> Kernel:
 
 
 class Pair:
-    """ADD and MUL: the output for each of 65536 pairs of inputs."""
+    """ADD and MUL: a table with the output for each of the 65536 pairs of inputs."""
 
     def __init__(self, node: Node, combine: Callable[[Node, Integers, Integers], Integers]) -> None:
         options = node.options
@@ -385,12 +386,12 @@ class Pair:
 
 
 def _aligned(values: Values, dimensions: int) -> Values:
-    """With dimensions of 1 behind the frames, where a tensor has fewer than the other."""
+    """Insert dimensions of 1 after the frames, where a tensor has fewer dimensions than the other."""
     return values.reshape(len(values), *[1] * (dimensions - values.ndim), *values.shape[1:])
 
 
 def add(node: Node) -> Kernel:
-    """ADD: both inputs scaled to 20 bits more than twice the coarser one's scale, added, and scaled to the output."""
+    """ADD: scale both inputs to 20 bits beyond twice the coarser scale, add them, and scale the sum to the output."""
     return Pair(node, _added)
 
 
@@ -426,7 +427,7 @@ def _multiplied(node: Node, left: Integers, right: Integers) -> Integers:
 
 
 class AveragePool:
-    """AVERAGE_POOL_2D, over the stored bytes: halves go away from zero."""
+    """AVERAGE_POOL_2D, over the stored bytes: halves are rounded away from zero."""
 
     def __init__(self, node: Node) -> None:
         self._window, self._low, self._high = _pool(node)
@@ -474,7 +475,7 @@ def _pool(node: Node) -> tuple[Window, int, int]:
 
 
 class Mean:
-    """MEAN: sums over axes, scaled with the division in the factor."""
+    """MEAN: sums over axes; the scale factor includes the division."""
 
     def __init__(self, node: Node) -> None:
         options = node.options

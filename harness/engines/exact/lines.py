@@ -1,9 +1,9 @@
-"""Ring buffers as windows over a line: which rows, of how many frames ago, each tensor of a graph holds.
+"""Ring buffers as windows over a line: the rows of earlier frames that each tensor of a graph holds.
 
-A tensor `[1, rows, ...]` is a list of rows. What is read from a variable, concatenated, sliced and assigned is followed
-row by row: at each frame a variable's row is a row of some computed tensor, of so many frames before. What is computed
-lies on a line, its rows of frame after frame, and a ring buffer is a window that moves over it. Where a variable
-depends on itself no line exists, and the graph is evaluated frame by frame.
+A tensor `[1, rows, ...]` is a list of rows. Reading a variable, concatenating, slicing and assigning are followed row
+by row: at each frame a variable's row is a row of some computed tensor, of so many frames before. What is computed lies
+on a line, its rows of frame after frame, and a ring buffer is a window that moves over it. Where a variable depends on
+itself no line exists, and the graph is evaluated frame by frame.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class NoLineError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a tensor that is computed (or given, or constant), so many frames ago."""
+    """A row of a tensor that is computed (or an input, or constant), some frames ago."""
 
     tensor: int
     row: int
@@ -37,7 +37,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A row of a variable, as it is when a frame begins."""
+    """A row of a variable, at the begin of a frame."""
 
     variable: int
     row: int
@@ -51,10 +51,10 @@ class Line:
     """The rows of one computed tensor over all frames.
 
     Attributes:
-        rows: How many a frame adds.
+        rows: Rows that each frame adds.
         size: Elements of a row.
-        history: Rows before the first frame that some window looks at.
-        initial: What those hold before the first frame, float32 `[history, size]`.
+        history: Rows before the first frame that a window reaches.
+        initial: Their values, float32 `[history, size]`.
     """
 
     rows: int
@@ -68,9 +68,9 @@ class Lines:
     """A graph as lines.
 
     Attributes:
-        lines: By tensor: all that must be computed, and what is given.
-        windows: By tensor: the rows that it holds, for all that the order and the outputs need.
-        order: The operators to carry out, in an order in which each finds its inputs whole.
+        lines: By tensor: all tensors that must be computed, and the inputs.
+        windows: By tensor: the rows that it holds, for every tensor that operators or outputs need.
+        order: The operators to run, each after the operators that make its inputs.
     """
 
     lines: dict[int, Line]
@@ -79,7 +79,7 @@ class Lines:
 
 
 def row_shape(shape: tuple[int, ...]) -> tuple[int, int]:
-    """How many rows a tensor has, and the elements of each: along axis 1, or the whole tensor as one."""
+    """The number of rows of a tensor along axis 1, and the elements of each; or the whole tensor as one row."""
     if len(shape) > 1 and shape[0] == 1 and shape[1] > 0:
         return shape[1], prod(shape[2:])
     return 1, prod(shape)
@@ -89,7 +89,7 @@ def follow(graph: Graph) -> Lines:
     """Follow the rows of a graph.
 
     Raises:
-        NoLineError: A variable depends on itself, or is used in a way that makes no line.
+        NoLineError: A variable depends on itself, or its use does not make a line.
     """
     rows, after = _rows(graph)
     windows = {tensor: tuple(_resolve(row, after) for row in held) for tensor, held in rows.items()}
@@ -146,7 +146,7 @@ def _rows(graph: Graph) -> tuple[dict[int, Rows], dict[int, Rows]]:
 
 
 def _moved(graph: Graph, operator: Operator, held: Sequence[Rows]) -> dict[int, Rows]:
-    """The rows of the outputs of an operator that only moves rows along axis 1; of others none."""
+    """The rows of the outputs of an operator that only moves rows along axis 1; empty for other operators."""
     move = graph.moves.get(operator.index)
     if move is None:
         return {}
@@ -165,7 +165,7 @@ def _moved(graph: Graph, operator: Operator, held: Sequence[Rows]) -> dict[int, 
 
 
 def _resolve(row: Row | Kept, after: dict[int, Rows]) -> Row:
-    """The computed row that a variable's row is, by what was assigned in the frames before."""
+    """The computed row that a variable's row holds, from the assignments of earlier frames."""
     frames, seen = 0, set()
     while isinstance(row, Kept):
         if row in seen:
@@ -177,7 +177,7 @@ def _resolve(row: Row | Kept, after: dict[int, Rows]) -> Row:
 
 
 def _order(graph: Graph, windows: dict[int, tuple[Row, ...]]) -> tuple[Operator, ...]:
-    """What the outputs need, in an order in which everything is computed before it is used."""
+    """The operators that the outputs need, in an order that computes everything before its use."""
     producers = {tensor: operator for operator in graph.operators for tensor in operator.outputs}
     before: dict[int, list[int]] = {}
 
@@ -198,7 +198,7 @@ def _order(graph: Graph, windows: dict[int, tuple[Row, ...]]) -> tuple[Operator,
 
 
 def _fill(graph: Graph, after: dict[int, Rows], lines: dict[int, Line]) -> None:
-    """Put the variables' first contents where windows look before the first frame."""
+    """Put the variables' initial values where windows reach before the first frame."""
     written: dict[tuple[int, int], npt.NDArray[np.float32]] = {}
     for variable, rows in after.items():
         first = graph.variables[variable].initial.reshape(len(rows), -1)

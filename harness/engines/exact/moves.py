@@ -1,4 +1,4 @@
-"""The operators that only move bytes: each as a view of a block of frames where numpy has one, else as copies."""
+"""The operators that only move bytes: each as a view of a block of frames where numpy allows it, else as copies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Move:
         return None
 
     def bind(self, calls: Calls, sources: Sequence[Values], output: Values) -> None:
-        """Put the copies at the end that fill the first output; here, of an operator whose output is always a view."""
+        """Append the copies that fill the first output; this default is for operators whose output is always a view."""
         views = self.views(sources)
         assert views is not None
         calls.copy(views[0], output)
@@ -88,7 +88,7 @@ class Slice(Move):
         return [sources[0][whole]]
 
     def rows(self, shape: Sequence[int]) -> range | None:
-        """What it takes along axis 1 where it takes all of the others; None where it does something else."""
+        """The slice along axis 1, if it takes all of the other axes; else None."""
         whole = [slice(0, size, 1) for size in shape]
         if len(shape) < 2 or not isinstance(self.taken[1], slice):
             return None
@@ -98,7 +98,7 @@ class Slice(Move):
 
 
 class Split(Move):
-    """SPLIT_V; the sizes that it is given as a tensor are never read, the shapes of its outputs are."""
+    """SPLIT_V; TFLite Micro never reads the tensor with the sizes, only the shapes of the outputs."""
 
     def __init__(self, node: Node) -> None:
         super().__init__(node)
@@ -114,7 +114,7 @@ class Split(Move):
             node.check_shape(output, [size if axis == self.axis else whole for axis, whole in enumerate(shape)])
 
     def parts(self) -> list[range]:
-        """What each output takes along the axis."""
+        """The slice of each output along the axis."""
         ends = np.cumsum(self._sizes).tolist()
         return [range(end - size, end) for end, size in zip(ends, self._sizes, strict=True)]
 
@@ -142,7 +142,7 @@ class Concatenate(Move):
             size = source.shape[self.axis] if len(source.shape) == len(shape) else -1
             node.check_shape(source, [size if axis == self.axis else whole for axis, whole in enumerate(shape)])
         if sum(source.shape[self.axis] for source in sources) != shape[self.axis]:
-            raise node.refused(f"inputs that do not make {list(shape)}")
+            raise node.refused(f"inputs that do not add up to {list(shape)}")
 
     def bind(self, calls: Calls, sources: Sequence[Values], output: Values) -> None:
         """See `Move`."""

@@ -1,4 +1,4 @@
-"""A graph over a block of frames: fixed arrays, and a fixed list of calls over them."""
+"""A graph over a block of frames: fixed arrays, and a fixed list of calls on them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mww.tflite.model_file import Operator
 
 
 class SideBySide:
-    """The convolutions of one concatenation."""
+    """The convolutions whose outputs one operator concatenates."""
 
     def __init__(
         self, kernels: Sequence[DepthwiseConvolution], operators: Sequence[Operator], scaling: Scaling
@@ -50,7 +50,7 @@ class SideBySide:
 def _merged(
     windows: Sequence[Values], taps: Sequence[npt.NDArray[np.floating[Any]]], channels: int
 ) -> tuple[Values, npt.NDArray[np.floating[Any]]] | None:
-    """One window `[frames, rows, channels]` and its weights, where all look at the same rows of one line; else None."""
+    """The window `[frames, rows, channels]` and weights of all convolutions, if they read the same rows; else None."""
     first = windows[0]
     size = first.itemsize
     line = channels * size
@@ -85,7 +85,7 @@ def _address(values: npt.NDArray[Any]) -> int:
 
 
 def _owner(values: Any) -> npt.NDArray[Any]:
-    """The array whose memory a view is of."""
+    """The array that owns the memory of a view."""
     while getattr(values, "base", None) is not None:
         values = values.base
     owner: npt.NDArray[Any] = values
@@ -123,7 +123,7 @@ def side_by_side(graph: Graph, lines: Lines) -> dict[int, SideBySide]:
 
 
 class Program(Protocol):
-    """What runs frames."""
+    """A program that runs frames."""
 
     def run(self, frames: npt.NDArray[np.int8], starts: Sequence[int]) -> list[Values]:
         """Run frames `[n, elements]`, n up to the block; at each of `starts` a clip begins, in the initial state.
@@ -134,10 +134,10 @@ class Program(Protocol):
 
 
 class Block:
-    """Many frames at once, along lines.
+    """Runs many frames at once, along lines.
 
-    The state is what lies before the first frame of each line. It is kept apart, by tensor, so that programs of several
-    sizes can take turns.
+    The state consists of the rows before the first frame of each line. It is stored separately, by tensor, so that
+    programs of several sizes can take turns.
     """
 
     def __init__(self, graph: Graph, lines: Lines, state: dict[int, Values], frames: int) -> None:
@@ -204,7 +204,7 @@ class Block:
             self._mark(tensor)
 
     def _must_lie(self, tensor: int) -> bool:
-        """Whether some window over a tensor's rows is not a plain part of the tensor of the same frame."""
+        """Whether a window over a tensor's rows is more than a plain part of the same frame's tensor."""
         held = (rows for rows in self._lines.windows.values() if any(row.tensor == tensor for row in rows))
         return any(
             len(runs) > 1 or runs[0][1] < 0 or rows[0].frames
@@ -219,7 +219,7 @@ class Block:
         self._mark(tensor)
 
     def _mark(self, tensor: int) -> None:
-        """Have the rows before each clip's first frame put to the initial ones, once the line is computed."""
+        """Set the rows before each clip's first frame to the initial values, once the line is computed."""
         line = self._lines.lines[tensor]
         if line.history:
             self._calls.add(self._begin, self._buffers[tensor], line)
@@ -233,16 +233,16 @@ class Block:
         return np.zeros((line.history + self._calls.frames * line.rows, line.size), np.float32)
 
     def _new_rows(self, tensor: int) -> Values:
-        """What a block adds to a line, `[frames, elements]`."""
+        """The rows that a block adds to a line, `[frames, elements]`."""
         line = self._lines.lines[tensor]
         return self._buffers[tensor][line.history :].reshape(self._calls.frames, -1)
 
     def _frames(self, tensor: int) -> Values:
-        """The same in the tensor's shape."""
+        """The same rows in the tensor's shape."""
         return self._new_rows(tensor).reshape(self._calls.frames, *self._graph.shape(tensor))
 
     def _window(self, tensor: int) -> Values:
-        """A tensor of every frame: a view of a line where its rows follow each other there, else a copy."""
+        """A tensor of every frame: a view of a line where its rows are adjacent there, else a copy."""
         if tensor not in self._windows:
             self._windows[tensor] = self._make_window(tensor)
         return self._windows[tensor]
@@ -268,7 +268,7 @@ class Block:
         return copied.reshape(self._calls.frames, *shape)
 
     def _run(self, tensor: int, first: int, number: int) -> Values:
-        """Rows from one on, of each frame, `[frames, number, size]`: overlapping where they reach back."""
+        """`number` rows of each frame from row `first` on, `[frames, number, size]`; they may overlap."""
         line, buffer = self._lines.lines[tensor], self._buffers[tensor]
         row, element = buffer.strides
         start = buffer[line.history + first :]
@@ -277,7 +277,7 @@ class Block:
 
 
 def _shaped(view: Values, shape: tuple[int, ...]) -> Values:
-    """A view `[frames, rows, size]` with the row's own dimensions: the size, if any, is contiguous."""
+    """A view `[frames, rows, size]` with the row's own dimensions; rows are contiguous."""
     frames, rows, size = view.strides
     inner = []
     for length in reversed(shape[2:] if len(shape) > 1 and shape[0] == 1 else shape):
@@ -290,7 +290,7 @@ def _shaped(view: Values, shape: tuple[int, ...]) -> Values:
 
 
 def _runs(rows: Sequence[Row], lines: dict[int, Line]) -> list[tuple[int, int, int]]:
-    """Rows that follow each other on a line: tensor, position from the frame's own first row, number."""
+    """Adjacent rows on a line: tensor, position relative to the frame's first row, number."""
     runs: list[tuple[int, int, int]] = []
     for row in rows:
         position = row.row - row.frames * lines[row.tensor].rows
@@ -302,7 +302,7 @@ def _runs(rows: Sequence[Row], lines: dict[int, Line]) -> list[tuple[int, int, i
 
 
 class Steps:
-    """One frame after the other, in the graph's order: for variables that depend on themselves."""
+    """Runs frame by frame, in the graph's order: for variables that depend on themselves."""
 
     def __init__(self, graph: Graph) -> None:
         self._calls = calls = Calls(1)
@@ -335,7 +335,7 @@ class Steps:
         self._outputs = [arrays[tensor] for tensor in graph.outputs]
 
     def begin(self) -> None:
-        """Put every variable to its first contents."""
+        """Set every variable to its initial value."""
         for variable, initial in zip(self._variables, self._initial, strict=True):
             variable[...] = initial.reshape(1, -1)
 

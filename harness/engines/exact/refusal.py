@@ -1,4 +1,4 @@
-"""Models that the exact engine does not take, and what it asks of an operator's tensors."""
+"""Models that the exact engine refuses, and its requirements on an operator's tensors."""
 
 from __future__ import annotations
 
@@ -36,26 +36,26 @@ class Node:
         return self.operator.options
 
     def input(self, number: int) -> Tensor:
-        """A tensor that must be there."""
+        """A tensor that must exist."""
         inputs = self.operator.inputs
         if number >= len(inputs) or inputs[number] < 0:
-            raise self.refused(f"it has no input {number}")
+            raise self.refused(f"input {number} is missing")
         return self.graph.tensors[inputs[number]]
 
     @property
     def output(self) -> Tensor:
         """The first output."""
         if not self.operator.outputs:
-            raise self.refused("it has no output")
+            raise self.refused("the output is missing")
         return self.graph.tensors[self.operator.outputs[0]]
 
     def optional(self, number: int) -> Tensor | None:
-        """A tensor that may be left out."""
+        """An optional tensor."""
         inputs = self.operator.inputs
         return self.graph.tensors[inputs[number]] if number < len(inputs) and inputs[number] >= 0 else None
 
     def constant(self, tensor: Tensor, *dtypes: str) -> npt.NDArray[np.int64]:
-        """The values that the file carries for a tensor, int64 in its shape."""
+        """A tensor's values from the file, int64 in its shape."""
         if tensor.dtype not in dtypes:
             raise self.refused(f"tensor {tensor.index} is {tensor.dtype}, not {' or '.join(dtypes)}")
         if not self.model.is_constant(tensor):
@@ -67,7 +67,7 @@ class Node:
         return [int(value) for value in self.constant(self.input(number), "INT32").reshape(-1)]
 
     def quantization(self, tensor: Tensor, *dtypes: str) -> Quantization:
-        """Scale and zero point of a tensor that has one of each, and one of these types."""
+        """Scale and zero point of a tensor with a single scale and one of these types."""
         if tensor.dtype not in dtypes:
             raise self.refused(f"tensor {tensor.index} is {tensor.dtype}, not {' or '.join(dtypes)}")
         quantization = tensor.quantization
@@ -79,12 +79,12 @@ class Node:
         return quantization
 
     def check_shape(self, tensor: Tensor, expected: Sequence[int]) -> None:
-        """Refuse another shape than the operator gives: TFLite Micro takes output shapes from the file."""
+        """Refuse a shape that differs from the operator's result: TFLite Micro takes output shapes from the file."""
         if tensor.shape != tuple(expected):
             raise self.refused(f"tensor {tensor.index} has the shape {list(tensor.shape)}, not {list(expected)}")
 
     def activation(self, name: str) -> str:
-        """An activation that the kernels apply."""
+        """The activation, which the kernels must support."""
         if name not in ("NONE", "RELU", "RELU6", "RELU_N1_TO_1"):
             raise self.refused(f"the activation {name}")
         return name

@@ -1,4 +1,4 @@
-"""Sums of products to output bytes over a block of frames: in floats where these are proven, else in integers."""
+"""Converts sums of products to output bytes over a block of frames: with floats where proven, else with integers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from harness.engines.exact.float_form import FloatForm, Floats, fit
 from harness.engines.exact.scratch import Calls, Values
 
 _TILE: Final = 8192
-"""Elements of a row of constants: numpy copies shorter ones again and again into a buffer of so many elements."""
+"""Elements of a row of constants: numpy repeatedly copies shorter rows into a buffer of this size."""
 
 
 class Requantiser:
-    """What turns sums into bytes."""
+    """Converts sums into bytes."""
 
     def __init__(self, scaling: Scaling) -> None:
         self.scaling = scaling
@@ -28,9 +28,9 @@ class Requantiser:
         return fit(self.scaling)
 
     def bind(self, calls: Calls, sums: Floats, output: Values) -> None:
-        """Put the calls at the end that turn `sums` `[rows, channels]` into `output` of the same shape.
+        """Append the calls that convert `sums` `[rows, channels]` into `output` of the same shape.
 
-        The sums are lost.
+        The sums are overwritten.
         """
         if self.form is None:
             calls.add(_in_integers, self.scaling, sums, output)
@@ -40,7 +40,7 @@ class Requantiser:
     def _in_floats(self, form: FloatForm, calls: Calls, sums: Floats, output: Values) -> None:
         rows, channels = sums.shape
         repeats = _repeats(rows, channels)
-        # Arrays of one shape in one piece are the fastest: then numpy needs no iterator.
+        # Contiguous arrays of the same shape are the fastest: then numpy needs no iterator.
         shape = (sums.size,) if repeats == rows else (rows // repeats, repeats * channels)
         sums, output = sums.reshape(shape), output.reshape(shape)
         factor, offset, *bends = (np.tile(values, repeats) for values in form.constants)
@@ -69,6 +69,6 @@ def _in_integers(scaling: Scaling, sums: Floats, output: Values) -> None:
 
 
 def _repeats(rows: int, channels: int) -> int:
-    """How often a row of channels is repeated: the least divisor of `rows` that makes it long enough."""
+    """How often a row of channels is repeated: the smallest divisor of `rows` that makes it long enough."""
     least = -(-_TILE // channels)
     return next((repeats for repeats in range(least, rows) if rows % repeats == 0), rows)

@@ -1,4 +1,4 @@
-"""What the parts of a program share: its list of calls, and arrays for what is needed within one operator only."""
+"""The list of calls of a program, and scratch arrays that operators share."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 Values: TypeAlias = npt.NDArray[np.float32]
-"""Stored bytes (or sums of products) as whole numbers in float32."""
+"""Stored bytes (or sums of products) as integers in float32."""
 
 
 def view_as(values: Values, shape: tuple[int, ...]) -> Values | None:
-    """The same memory in another shape; None where only a copy has it."""
+    """The same memory in another shape; None where that needs a copy."""
     reshaped = values.reshape(shape)
     return reshaped if np.may_share_memory(values, reshaped) else None
 
 
 class Calls:
-    """The calls of a block, in order, each over arrays that never move; and the arrays that several of them share."""
+    """The calls of a block in order, each on arrays that never move, and the arrays that several calls share."""
 
     def __init__(self, frames: int) -> None:
         self.frames = frames
@@ -30,15 +30,15 @@ class Calls:
         self._constants: dict[tuple[float, tuple[int, ...]], Values] = {}
 
     def add(self, function: Callable[..., object], *arguments: Any, **options: Any) -> None:
-        """Put a call at the end."""
+        """Append a call."""
         self.list.append(partial(function, *arguments, **options))
 
     def copy(self, source: npt.NDArray[np.generic], target: npt.NDArray[np.generic]) -> None:
-        """Put a copy at the end; the values must fit the target's type."""
+        """Append a copy; the values must fit the target's type."""
         self.add(np.copyto, target, source, casting="unsafe")
 
     def reshaped(self, values: Values, shape: tuple[int, ...]) -> Values:
-        """The same values in another shape: a view where there is one, else a copy at the end."""
+        """The same values in another shape: a view where possible, else a copy, which is appended."""
         view = view_as(values, shape)
         if view is None:
             view = np.zeros(shape, np.float32)
@@ -46,7 +46,7 @@ class Calls:
         return view
 
     def shared(self, role: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        """An array whose contents are lost with the next operator that asks for the same role."""
+        """An array whose content is lost when the next operator asks for the same role."""
         size = prod(shape) * np.dtype(dtype).itemsize
         buffer = self._shared.get(role)
         if buffer is None or buffer.nbytes < size:
@@ -54,7 +54,7 @@ class Calls:
         return buffer[:size].view(dtype).reshape(shape)
 
     def constant(self, value: float, shape: tuple[int, ...]) -> Values:
-        """A whole array of one value, which numpy takes in half the time of a scalar for minimum and maximum."""
+        """An array filled with one value: for minimum and maximum, numpy needs half the time that a scalar takes."""
         if (value, shape) not in self._constants:
             self._constants[value, shape] = np.full(shape, value, np.float32)
         return self._constants[value, shape]

@@ -25,13 +25,13 @@ class Window:
     def of(
         cls, node: Node, size: Sequence[int], stride: tuple[int, int], dilation: tuple[int, int], padding: str
     ) -> Window:
-        """Make a window whose numbers make sense."""
+        """Make a window, after a check of its numbers."""
         if min(*size, *stride, *dilation) < 1:
             raise node.refused(f"a window of {list(size)}, stride {list(stride)}, dilation {list(dilation)}")
         return cls((size[0], size[1]), stride, dilation, padding == "SAME")
 
     def output(self, source: Sequence[int], channels: int) -> tuple[int, ...]:
-        """The shape that it gives over `[batch, height, width, channels]`; sizes below 1 where it does not fit."""
+        """The output shape over `[batch, height, width, channels]`; sizes are below 1 where the window does not fit."""
         sizes = (self._positions(axis, source[axis + 1]) for axis in (0, 1))
         return (source[0], *sizes, channels)
 
@@ -44,14 +44,14 @@ class Window:
         return (self.size[axis] - 1) * self.dilation[axis] + 1
 
     def _padding(self, axis: int, length: int) -> tuple[int, int]:
-        """Rows before and behind (`ComputePaddingWithOffset`)."""
+        """Rows of padding before and after (`ComputePaddingWithOffset`)."""
         if not self.same:
             return 0, 0
         total = max(0, (self._positions(axis, length) - 1) * self.stride[axis] + self._extent(axis) - length)
         return total // 2, total - total // 2
 
     def over(self, calls: Calls, source: Values, padding: float) -> Values:
-        """A view `[frames, batch, rows, columns, height, width, channels]` of what each output sees."""
+        """A view `[frames, batch, rows, columns, height, width, channels]` of each output's window."""
         rows, columns = (self._positions(axis, source.shape[axis + 2]) for axis in (0, 1))
         around = [self._padding(axis, source.shape[axis + 2]) for axis in (0, 1)]
         if any(map(any, around)):
@@ -74,7 +74,7 @@ class Window:
         return padded
 
     def counts(self, shape: Sequence[int]) -> npt.NDArray[np.float64]:
-        """How many inputs each output sees, `[rows, columns]`, of a tensor `[batch, height, width, channels]`."""
+        """The number of inputs in each output's window, `[rows, columns]`, over `[batch, height, width, channels]`."""
         along = []
         for axis in (0, 1):
             length = shape[axis + 1]

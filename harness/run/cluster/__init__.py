@@ -1,1 +1,1 @@
-"""Clips spread over the workers of a Dask cluster: one more way to map clips to what is seen of them."""
+"""Clips distributed over processes of this machine or over the workers of a Dask cluster."""

@@ -1,6 +1,6 @@
-"""A bench in a process of its own on this machine: requests come on its input, what was seen goes to its output.
+"""A bench in a separate process on this machine: requests come on standard input, results go to standard output.
 
-The process ends when its input does. Nothing heavy is imported before numpy's matrix products are set up.
+The process ends when its input ends. Nothing heavy is imported before numpy's matrix products are set up.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def main(words: Sequence[str]) -> None:
     Opening has no answer; that to a parcel is an `Observed`, or None where its file is not what it was.
     """
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as answers:
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # so that nothing that prints disturbs the answers
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # so that prints do not disturb the answers
         set_up_blas()
         from harness.engines.exact.checked import ExactEngine
 
-        ExactEngine.asks_reference = False  # the process that this one helps does
+        ExactEngine.asks_reference = False  # the parent process does this
         for observed in _answers(sys.stdin.buffer):
             pickle.dump(observed, answers)
             answers.flush()

@@ -1,6 +1,6 @@
-"""A run's clips on a Dask cluster: connected for the first run, and let go at the end.
+"""A run's clips on a Dask cluster: connects for the first run, and disconnects at the end.
 
-Its workers are checked to be alike, clips go to them in batches, and where a worker dies, the rest runs again.
+It compares the workers' versions and sends clips in batches; when a worker dies, its clips run again.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FORMS: Final = "tcp://host:8786, tls://host:8786, or local:2 for two worker pro
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep Dask's own lines to itself: what matters comes as an error. With `--debug` they are shown."""
+    """Hide Dask's own log, since important events come as errors. `--debug` shows it."""
     if logging.getLogger().isEnabledFor(logging.DEBUG):
         yield
         return
@@ -58,10 +58,10 @@ class Cluster(Closing):
     """A Dask scheduler with its workers, or worker processes of this machine. Use it as a context manager."""
 
     def __init__(self, address: str) -> None:
-        """Note where the cluster is.
+        """Note the cluster's address.
 
         Raises:
-            UsageError: That is not an address.
+            UsageError: It is not an address.
         """
         local = _LOCAL.fullmatch(address)
         if not local and not _REMOTE.fullmatch(address):
@@ -75,10 +75,10 @@ class Cluster(Closing):
     def run_clips(
         self, benches: Sequence[Bench], clips: Sequence[Clip], finished: Callable[[Clip, Observed], None]
     ) -> tuple[list[Observed], list[Loss]]:
-        """Run clips as `harness.run.sharing.run_clips` does, on the workers; a worker that is lost loses nothing.
+        """Run clips as `harness.run.sharing.run_clips` does, on the workers; a lost worker does not lose results.
 
         Raises:
-            MissingPackageError: The extra is absent.
+            MissingPackageError: The extra is not installed.
             ClusterError: The scheduler does not answer, or the workers cannot run the clips.
         """
         if not clips:
@@ -95,14 +95,14 @@ class Cluster(Closing):
         self._open.enter_context(_quietly())
         place: LocalCluster | str = self.address
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of versions, which are compared where they matter
+            warnings.simplefilter("ignore")  # warnings about versions, which are compared where they matter
             if self._is_local:
                 place = self._open.enter_context(
                     LocalCluster(
                         n_workers=self._workers,
                         threads_per_worker=1,
                         host="127.0.0.1",
-                        security=True,  # a certificate of this cluster's own: other users of the machine stay out
+                        security=True,  # a certificate for this cluster alone, to exclude other users of the machine
                         dashboard_address=None,
                         silence_logs=logging.CRITICAL,
                         preload="harness.run.cluster.pool",
@@ -111,44 +111,46 @@ class Cluster(Closing):
             try:
                 client = Client(place, timeout=_CONNECT_SECONDS, set_as_default=False)
             except (OSError, ValueError, TypeError) as error:
-                hint = f"is `dask scheduler` running there? An address is {_FORMS}"
+                hint = f"start `dask scheduler` there; an address is {_FORMS}"
                 raise ClusterError(f"no Dask scheduler answers at {self.address}", hint=hint) from error
         return self._open.enter_context(client)
 
     def close(self) -> None:
-        """Leave the scheduler; end a cluster of this machine."""
+        """Disconnect from the scheduler; end a cluster of this machine."""
         self._open.close()
 
 
 BATCH_SECONDS: Final = 250.0
-"""Of audio in a task: some 0.7 s of work, beside which a task's few milliseconds are nothing; 8 MB where it is sent."""
+"""Seconds of audio in a task: about 0.7 s of work, so that a task's overhead of milliseconds does not matter; 8 MB
+where it is sent.
+"""
 BATCH_CLIPS: Final = 256
 
 _AHEAD: Final = 2  # batches for each thread: one runs, one waits
 _DEADLY: Final = "workers died, each time with this clip alone"
-_SHARES: Final = 4  # of a small corpus for each thread, so that none idles long at the end
+_SHARES: Final = 4  # tasks of a small corpus for each thread, so that no thread idles long at the end
 
 
 class Spread:
-    """One run's clips under way."""
+    """The clips of a run in progress."""
 
     def __init__(
         self, scheduler: Scheduler, job: Job, clips: Sequence[Clip], arrived: Callable[[int, Observed], None]
     ) -> None:
         self._scheduler, self._job, self._clips, self._arrived = scheduler, job, clips, arrived
         self._waiting = deque(range(len(clips)))
-        self._whole: set[int] = set()  # to be sent with what is in them
+        self._whole: set[int] = set()  # to be sent with their content
         self._all_whole = False
         self._most = BATCH_CLIPS
-        self._suspects: list[int] = []  # what workers died with
+        self._suspects: list[int] = []  # the clips with which workers died
         self._under_way: dict[Future, tuple[int, ...]] = {}
         self._tasks = 0
 
     def run(self) -> None:
-        """Run all clips; those that workers died with are run once more at the end, each alone.
+        """Run all clips; those with which workers died run once more at the end, each alone.
 
         Raises:
-            ClusterError: It cannot go on; `arrived` has got what had finished.
+            ClusterError: It cannot continue; `arrived` has the finished clips.
         """
         self._pool = self._scheduler.submit(make_pool, self._job, key=self._job.key, reported=False)
         try:
@@ -177,7 +179,7 @@ class Spread:
                 self._submit(indices, parcels)
 
     def _batch(self) -> tuple[tuple[int, ...], tuple[Parcel, ...]]:
-        """The next clips of a task; what cannot be sent is reported at once."""
+        """The next clips for a task; a clip that cannot be sent is reported at once."""
         share = len(self._clips) // (_SHARES * max(1, self._scheduler.threads))
         most = max(1, min(self._most, share))
         chosen: dict[int, Parcel] = {}
@@ -204,7 +206,7 @@ class Spread:
         self._under_way[self._scheduler.submit(run_batch, self._pool, parcels, key=key)] = indices
 
     def _take(self, futures: Iterable[Future]) -> None:
-        """Tell what came; what was not to be seen from a worker is sent whole."""
+        """Report finished clips; send the content of clips whose file a worker did not see."""
         ended = [future for future in futures if future in self._under_way]
         for future, seen in zip(ended, self._scheduler.results(ended), strict=True):
             indices = self._under_way.pop(future)
@@ -226,13 +228,13 @@ _NAMED: Final = 5
 def run_on_workers(
     scheduler: Scheduler, bench: Bench, clips: Sequence[Clip], finished: Callable[[Clip, Observed], None]
 ) -> list[Observed]:
-    """Run clips as `bench` would, on the workers of a cluster, and return what was seen, in the clips' order.
+    """Run clips as `bench` would, on the workers of a cluster, and return the results in the clips' order.
 
-    `finished` is reported of each clip as it comes.
+    `finished` is called for each clip as it finishes.
 
     Raises:
-        ClusterError: No worker exists, a worker has other versions or cannot run clips, or the scheduler or all
-            workers went away.
+        ClusterError: No worker exists, a worker has other versions or cannot run clips, or the scheduler or all workers
+            went away.
     """
     names, recorded = packages(bench.setup), bench.setup.recorded
     setup = replace(bench.setup, recorded=None)

@@ -1,7 +1,7 @@
-"""Clips as they travel: where a worker finds the file, or what is in it where the worker does not see it.
+"""Clips for another process: the place of a file, or its content where a worker does not see the file.
 
-A file of this machine counts as the same elsewhere when path, size and time are: a shared folder, a copy that kept its
-times. Its name in errors stays what it is here.
+A file counts as the same on another machine when path, size and time of modification are equal, as in a shared folder.
+Errors keep the name that the file has here.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ class PlacedFile:
         return self.shown
 
     def open(self, mode: Literal["rb"]) -> BinaryIO:
-        """Open it."""
+        """Open the file."""
         return open_regular(Path(self.path))
 
-    def is_here(self) -> bool:
-        """Whether it is the same file where this is asked."""
+    def is_same_file(self) -> bool:
+        """Whether the calling process sees the same file."""
         return _status(self.path) == (self.size, self.modified)
 
 
 @dataclass(frozen=True, slots=True)
 class SentFile:
-    """What is in a file, or the number and text of why it cannot be read."""
+    """The content of a file, or the number and text of the error that prevents reading it."""
 
     shown: str
     content: bytes = field(repr=False)
@@ -63,7 +63,7 @@ class SentFile:
         return self.shown
 
     def open(self, mode: Literal["rb"]) -> BinaryIO:
-        """Open it as it was opened here."""
+        """Open the content as the original file opens."""
         if self.problem is not None:
             raise OSError(*self.problem)
         return io.BytesIO(self.content)
@@ -71,7 +71,7 @@ class SentFile:
 
 @dataclass(frozen=True, slots=True)
 class SentClip:
-    """A clip's slices, and why there are no more where it could not be read to its end."""
+    """A clip's slices, and the error where it could not be read to its end."""
 
     name: str
     slices: Slices = field(repr=False)
@@ -79,7 +79,7 @@ class SentClip:
     problem: MwwError | None
 
     def blocks(self) -> Iterator[Slices]:
-        """The slices at once, then the problem."""
+        """Yield all slices at once, then raise the error."""
         if len(self.slices):
             yield self.slices
         if self.problem is not None:
@@ -88,7 +88,7 @@ class SentClip:
 
 @dataclass(frozen=True, slots=True)
 class MemberOf:
-    """A clip of an archive that the worker opens."""
+    """A clip in an archive that the worker opens."""
 
     name: str
     file: Readable
@@ -101,7 +101,7 @@ Parcel: TypeAlias = "AudioClip | ArrayClip | SentClip | MemberOf"
 
 
 def pack(clip: Clip) -> Parcel | None:
-    """A clip by its place; None for a clip without a place that a worker could see."""
+    """A clip by its place; None for a clip without a place that a worker can read."""
     if isinstance(clip, ArrayClip):
         return clip
     if isinstance(clip, AudioClip):
@@ -114,10 +114,10 @@ def pack(clip: Clip) -> Parcel | None:
 
 
 def pack_whole(clip: Clip) -> Parcel:
-    """A clip with all that is in it.
+    """A clip with its content.
 
     Raises:
-        ClusterError: That is too much.
+        ClusterError: It is too large.
     """
     if isinstance(clip, AudioClip):
         return replace(clip, path=_sent(clip.path))
@@ -136,13 +136,13 @@ def pack_whole(clip: Clip) -> Parcel:
 
 
 def unpack(parcel: Parcel, archive: Callable[[Readable], Archive]) -> Clip | None:
-    """The clip of a parcel where it arrived; None where its file is not to be seen. `archive` opens archives.
+    """The clip of a parcel, in the receiving process; None where it does not see the file. `archive` opens archives.
 
     Raises:
         MwwError: An archive cannot be opened.
     """
     file = parcel.path if isinstance(parcel, AudioClip) else parcel.file if isinstance(parcel, MemberOf) else None
-    if isinstance(file, PlacedFile) and not file.is_here():
+    if isinstance(file, PlacedFile) and not file.is_same_file():
         return None
     if isinstance(parcel, MemberOf):
         return FeatureClip(parcel.name, archive(parcel.file), parcel.member, parcel.lead_in)
@@ -150,7 +150,7 @@ def unpack(parcel: Parcel, archive: Callable[[Readable], Archive]) -> Clip | Non
 
 
 def seconds(parcel: Parcel) -> float:
-    """How long a clip is, as far as can be reported without reading it."""
+    """A clip's length, as far as it is known without reading it."""
     if isinstance(parcel, ArrayClip):
         return len(parcel.features) / _SLICES_A_SECOND
     if isinstance(parcel, SentClip):
@@ -162,7 +162,7 @@ def seconds(parcel: Parcel) -> float:
 
 
 def _placed(file: Readable) -> Readable | None:
-    """Where a worker would find a file; None where none can."""
+    """The place of a file for a worker; None where a worker cannot read it."""
     if isinstance(file, RemoteFile):
         if file.in_memory:
             return None
@@ -177,7 +177,7 @@ def _placed(file: Readable) -> Readable | None:
 def _slices(clip: FeatureClip) -> int:
     try:
         return clip.archive.info(clip.member).shape[0]
-    except FeatureError:  # the worker will find the same
+    except FeatureError:  # the worker will get the same error
         return 0
 
 
@@ -193,8 +193,8 @@ def _sent(file: Readable) -> SentFile:
 
 def _check_size(name: str, size: int) -> None:
     if size > LARGEST_SENT:
-        hint = "put it where workers see it: a shared folder or a URL"
-        raise ClusterError(f"{name} is too large to be sent to a worker that does not see it", hint=hint)
+        hint = "put it where workers can read it: a shared folder or a URL"
+        raise ClusterError(f"{name} is too large to be sent to a worker that cannot read it", hint=hint)
 
 
 def _status(path: str) -> tuple[int, int] | None:

@@ -34,20 +34,20 @@ Versions: TypeAlias = tuple[tuple[str, str], ...]
 
 
 def packages(setup: Setup) -> tuple[str, ...]:
-    """The packages beside our own that have a part in a run's outputs."""
+    """The packages besides mww-harness that affect a run's outputs."""
     used = (setup.options.engine or default_engine(), setup.golden_engine, setup.vad_engine)
     engines = {name for name in used if name and ENGINES[name].version is None}
     return ("pymicro-features", *sorted(ENGINES[name].distribution for name in engines))
 
 
 def versions_here(names: tuple[str, ...]) -> Versions:
-    """Our version, what our sources are, and the versions of packages, in this process."""
+    """The versions in this process: of mww-harness, the digest of its sources, and of packages."""
     own = (("mww-harness", mww.__version__), ("mww-harness's sources", _sources()[:12]))
     return own + tuple((name, (distribution_version(name) or NOT_INSTALLED)) for name in names)
 
 
 def differences(here: Versions, there: Versions) -> str:
-    """What is not the same, for people; empty where all is."""
+    """The differences, for people; empty where all is equal."""
     result = dict(there)
     return "; ".join(
         f"{name} {result.get(name, 'unknown')}, not {version}" for name, version in here if result.get(name) != version
@@ -56,7 +56,7 @@ def differences(here: Versions, there: Versions) -> str:
 
 @cache
 def _sources() -> str:
-    """The sha256 of our Python files: two checkouts may call themselves by one version."""
+    """The sha256 of the Python files of mww-harness: two checkouts may have the same version number."""
     digest = hashlib.sha256()
     for package in (mww, exporter, harness):
         root = Path(str(package.__file__)).parent
@@ -68,7 +68,7 @@ def _sources() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What every task of a run has in common; it travels to each worker once.
+    """The common data of all tasks of a run; it is sent to each worker once.
 
     Attributes:
         key: Under which Dask keeps the pool.
@@ -86,7 +86,7 @@ class Job:
 
 
 class BenchPool:
-    """The benches of one worker: as many as it has threads that run clips at a time."""
+    """The benches of a worker: as many as it has threads."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
@@ -101,7 +101,7 @@ class BenchPool:
 
     @contextmanager
     def bench(self) -> Iterator[Bench]:
-        """A bench with the models loaded, for one thread until it is done with it.
+        """A bench with the models loaded, for one thread at a time.
 
         Raises:
             MwwError: This worker has other versions, or cannot open a bench or load a model.
@@ -151,12 +151,12 @@ def make_pool(job: Job) -> BenchPool:
 
 
 def run_batch(pool: BenchPool, parcels: tuple[Parcel, ...]) -> list[Observed | None]:
-    """The task of some clips: what was seen of each, None for one whose file this worker does not see.
+    """The task for some clips: the result of each, None for a clip whose file this worker does not see.
 
-    It ends early, with a result that nobody waits for, once the pool is not wanted any more.
+    It ends early if the pool is dropped.
 
     Raises:
-        MwwError: This worker cannot run clips at all; the message names it.
+        MwwError: This worker cannot run clips; the message names the worker.
     """
     from distributed import get_worker
 
@@ -195,5 +195,5 @@ def _close(benches: list[Bench], archives: dict[str, Archive]) -> None:
 
 
 def dask_setup(worker: object) -> None:
-    """Called by Dask in workers of this computer, which preload this module: Ctrl-C is for the run, which ends them."""
+    """Called by Dask in workers of this computer, which preload this module: the run handles Ctrl-C and ends them."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,6 +1,6 @@
-"""Clips shared out to processes of this machine, for an engine that computes in the process that asks it.
+"""Clips distributed over processes of this machine, for an engine that computes in its caller's process.
 
-Threads would wait for each other: between numpy's calls one of them runs at a time.
+Threads would wait for each other: between numpy's calls only one thread runs.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from mww.core.closing import Closing
 from mww.core.errors import EngineError, MwwError
 
 WORTH: Final = 900.0
-"""Seconds of sound for which another process is worth its start, about a second."""
+"""Seconds of sound that justify another process, which takes about a second to start."""
 _FEATURES: Final = 8
-"""How many seconds of features take as long as one of sound."""
+"""Seconds of features that take as long as one second of sound."""
 _POLL: Final = 0.1
 _END: Final = 1.0
 
 
 class Processes(Closing):
-    """As many processes as there are jobs, this one among them; others start when there is work for them."""
+    """A process for each job, including this process; others start when they have work."""
 
     def __init__(self, jobs: int) -> None:
         self._jobs = jobs
@@ -39,7 +39,7 @@ class Processes(Closing):
     def run_clips(
         self, benches: Sequence[Bench], clips: Sequence[Clip], finished: Callable[[Clip, Observed], None]
     ) -> tuple[list[Observed], list[Loss]]:
-        """Run clips as `harness.run.sharing.run_clips` does, on the one bench here and on others like it elsewhere."""
+        """Run clips as `harness.run.sharing.run_clips` does, on a bench in this process and on benches in others."""
         (bench,) = benches
         helpers = min(self._jobs, len(clips), 1 + int(_work(clips) / WORTH)) - 1
         self._helpers = [helper for helper in self._helpers if not helper.gone()]
@@ -57,7 +57,7 @@ class Processes(Closing):
 
 
 def _work(clips: Sequence[Clip]) -> float:
-    """Seconds of sound that clips are, or would take as long as; 0 where one has no place that another process sees."""
+    """The work of clips as seconds of sound; 0 where another process cannot read a clip."""
     total = 0.0
     for clip in clips:
         parcel = pack(clip)
@@ -68,7 +68,7 @@ def _work(clips: Sequence[Clip]) -> float:
 
 
 class _Helper:
-    """A process with a bench, seen from here like a bench; for one thread at a time."""
+    """A process with a bench, with the interface of a bench; for one thread at a time."""
 
     def __init__(self, number: int) -> None:
         self._name = self.target = f"process {number}"
@@ -77,12 +77,12 @@ class _Helper:
         self._reader = ThreadPoolExecutor(1, self.target)
 
     def open(self, setup: Setup, target: str) -> None:
-        """Have it open a bench and load the models, while the caller goes on."""
+        """Let it open a bench and load the models, while the caller continues."""
         self._setup, self.target = setup, f"{target} in {self._name}"
         self._reader.submit(self._send, (replace(setup, recorded=None), target))
 
     def run(self, clip: Clip, stopped: Callable[[], bool]) -> Observed:
-        """Run a clip there; once `stopped`, the process is killed."""
+        """Run a clip in the process; once `stopped`, the process is killed."""
         answer = self._reader.submit(self._ask, clip)
         while not wait([answer], _POLL).done:
             if stopped():
@@ -92,10 +92,10 @@ class _Helper:
         except MwwError as error:
             return nothing_but(error)
         except (OSError, EOFError, pickle.UnpicklingError) as error:
-            self._process.kill()  # it may still be about to end, and would not count as gone
+            self._process.kill()  # it may be about to end, and not yet count as gone
             self._process.wait()
             ended = EngineError(
-                "a process that ran clips has ended", hint="is there enough memory? or leave --jobs out"
+                "a process that ran clips has ended", hint="check that there is enough memory, or leave --jobs out"
             )
             return nothing_but(ended.with_traceback(error.__traceback__))
         recorded = self._setup.recorded if self._setup else None
@@ -108,7 +108,7 @@ class _Helper:
     def close(self) -> None:
         """End the process."""
         self._reader.shutdown()
-        with suppress(BrokenPipeError):  # of what it did not read any more
+        with suppress(BrokenPipeError):  # requests that it did not read
             if self._process.stdin is not None:
                 self._process.stdin.close()
         end_child(self._process, _END)
@@ -116,7 +116,7 @@ class _Helper:
     def _ask(self, clip: Clip) -> Observed:
         parcel = pack(clip)
         observed = self._exchange(parcel) if parcel is not None else None
-        if observed is None:  # its file is not what it was a moment ago
+        if observed is None:  # its file has changed
             observed = self._exchange(pack_whole(clip))
         assert observed is not None
         return observed

@@ -1,6 +1,6 @@
-"""What is asked of a Dask scheduler: tasks, their results, its workers; waits only while there is someone to wait for.
+"""Calls to a Dask scheduler: tasks, their results, its workers; it stops waiting when no worker is left.
 
-The one module that knows Dask's client; its errors leave as `ClusterError`.
+Only this module uses Dask's client; its errors become `ClusterError`.
 """
 
 from __future__ import annotations
@@ -24,18 +24,21 @@ PATIENCE: Final = 30.0
 
 _POLL_SECONDS: Final = 1.0
 _ANSWER_SECONDS: Final = 30.0
-_RETRIES: Final = 2  # of a task that failed on a worker: on another, it may not
-_RESUME: Final = "what was finished is kept with --report DIR; the same command with --resume goes on"
+_RETRIES: Final = 2  # attempts of a task that failed on a worker: it may work on another
+_RESUME: Final = "with --report DIR finished clips are kept; the same command with --resume continues"
 
 
 class WorkersDiedError(UnhintedError):
-    """Workers died while they ran a task, more often than the scheduler allows; caught here, so a hint helps nobody."""
+    """Workers died while they ran a task, more often than the scheduler allows.
+
+    It is caught inside this package, so it has no hint.
+    """
 
     code = ClusterError.code
 
 
 class Scheduler:
-    """A client's view of its scheduler, for one thread."""
+    """The scheduler as a client sees it, for one thread."""
 
     def __init__(self, client: Client, address: str) -> None:
         self.address = address
@@ -46,10 +49,10 @@ class Scheduler:
         self.threads = 0
 
     def wait_for_workers(self) -> None:
-        """Wait until there is a worker.
+        """Wait for a worker.
 
         Raises:
-            ClusterError: None comes.
+            ClusterError: No worker appears.
         """
         self._watch()
         while not self.threads:
@@ -57,10 +60,10 @@ class Scheduler:
             self._watch()
 
     def ask_workers(self, function: Callable[..., R], *words: object) -> dict[str, R]:
-        """Call a function on every worker, each in turn free or not.
+        """Call a function on every worker, even if it is busy.
 
         Raises:
-            ClusterError: One cannot: it has no mww-harness, or another.
+            ClusterError: A worker has no mww-harness, or a different version.
         """
         answers: dict[str, Any] = self._wait(
             self._client.run(function, *words, on_error="return", asynchronous=True), _ANSWER_SECONDS
@@ -79,10 +82,10 @@ class Scheduler:
         return future
 
     def finished(self) -> list[Future]:
-        """The tasks that ended since the last time, at least one.
+        """The tasks that ended since the last call, at least one.
 
         Raises:
-            ClusterError: There is nobody left to end any.
+            ClusterError: No worker is left.
         """
         ended: list[Future] = []
         while not ended:
@@ -96,7 +99,7 @@ class Scheduler:
         return ended
 
     def results(self, futures: Sequence[Future]) -> list[Any]:
-        """What ended tasks gave; for each that workers died of, a `WorkersDiedError` in its place.
+        """The results of ended tasks; a `WorkersDiedError` for each task that killed its workers.
 
         Raises:
             ClusterError: The scheduler is gone, or a worker cannot run clips.
@@ -122,14 +125,14 @@ class Scheduler:
         return [given[future.key] for future in futures]
 
     def cancel(self, futures: Sequence[Future]) -> None:
-        """Have no more of some tasks; nothing comes of it where nobody is there to hear."""
+        """Cancel some tasks; without effect where the scheduler is gone."""
         try:
             self._wait(self._client.cancel(list(futures), force=True, asynchronous=True), _POLL_SECONDS)
         except ClusterError:
             return
 
     def _watch(self) -> None:
-        """Count the workers now and then; give up where none is left for long, or the scheduler does not answer."""
+        """Count the workers at intervals; give up where none is left for long, or the scheduler does not answer."""
         now = time.monotonic()
         if now - self._asked < _POLL_SECONDS:
             return
@@ -146,7 +149,7 @@ class Scheduler:
             raise ClusterError(message, hint=f"start workers with `dask worker {self.address}`; {_RESUME}")
 
     def _wait(self, coroutine: Coroutine[Any, Any, R], limit: float | None) -> R:
-        """The result of what the client does in its own thread; without a limit as long as there are workers."""
+        """The result of a call in the client's own thread; it may take any time while workers exist."""
         loop = self._client.loop.asyncio_loop
         future = asyncio.run_coroutine_threadsafe(_whole(coroutine), loop)
         started = time.monotonic()

@@ -1,1 +1,1 @@
-"""How good a wake word is on labelled clips: labels, counts, rates with their exact intervals."""
+"""The quality of a wake word on labelled clips: labels, counts, rates with exact confidence intervals."""

@@ -1,7 +1,7 @@
-"""Which clips hold the wake word: from folders named `positive`, `near-miss` and `negative`, or from a CSV file.
+"""The labels of clips: from folders named `positive`, `near-miss` and `negative`, or from a CSV file.
 
-A near miss is made to resemble the word. It is counted by itself: among the negatives, which stand for hours of a day,
-it would give a rate of false accepts that nobody meets.
+A near miss resembles the word on purpose. It is counted separately: negatives stand for hours of a day, and near misses
+among them would give a rate of false accepts that does not occur.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FOLDERS: Final[dict[str, LabelKind]] = {
     "negative_datasets": "negative",
     "generated_augmented_features": "positive",
 }
-"""Names of folders that say what is in them; the last four are the official trainer's."""
+"""Names of folders and the labels of their clips; the last four are the official trainer's."""
 _MAX_BYTES: Final = 64 << 20
 _COLUMNS: Final = ("clip", "label", "end_s")
 
@@ -39,16 +39,16 @@ class LabelError(InputError):
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What a clip holds; `end_s` is where the wake word ends in it, in seconds, None where nobody said."""
+    """A clip's label; `end_s` is the end of the wake word in the clip, in seconds, None where it is unknown."""
 
     kind: LabelKind
     end_s: float | None = None
 
 
 def labels_from_names(names: Iterable[str]) -> dict[str, Label]:
-    """Label the clips that lie in a folder called as one of `LABELS`; the innermost such folder decides.
+    """Label the clips that lie in a folder with the name of a label; the innermost such folder decides.
 
-    The official trainer's own names of folders with positives and negatives are known too.
+    The official trainer's names of folders are known too.
     """
     labels: dict[str, Label] = {}
     for name in names:
@@ -62,7 +62,7 @@ def read_labels(path: Path | str, names: Iterable[str]) -> dict[str, Label]:
     """Read a CSV with the columns `clip`, `label` and, if wanted, `end_s`; `clip` is a clip's name or file name.
 
     Raises:
-        LabelError: It cannot be read, a value is not a label, or a line fits no clip or several.
+        LabelError: It cannot be read, a value is not a label, or a line matches no clip or several.
     """
     path = Path(path)
     known = _by_ending(names)
@@ -99,7 +99,9 @@ def _rows(path: Path) -> list[dict[str, str]]:
         ) from error
     fields = reader.fieldnames or []
     if not {"clip", "label"} <= set(fields) or not set(fields) <= set(_COLUMNS) or any(None in row for row in rows):
-        raise LabelError(f"{path} has other columns than {', '.join(_COLUMNS)}", hint="the first line names them")
+        raise LabelError(
+            f"{path} has columns other than {', '.join(_COLUMNS)}", hint="the first line has the names of the columns"
+        )
     return rows
 
 
@@ -119,7 +121,7 @@ def _seconds(where: str, text: str | None) -> float | None:
 
 
 def _by_ending(names: Iterable[str]) -> dict[str, list[str]]:
-    """Clips by their names, and by every ending of these that begins after a slash."""
+    """Clips by their names, and by every part of a name that follows a slash."""
     result: dict[str, list[str]] = {}
     for name in names:
         parts = name.split("/")
@@ -129,13 +131,13 @@ def _by_ending(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _match(where: str, clip: str, known: dict[str, list[str]]) -> str:
-    """The one clip of that name, or whose path ends in it."""
+    """The clip of that name, or the clip whose path ends in it."""
     result = known.get(clip, []) if clip else []
     if clip in result:
         return clip
     if len(result) != 1:
         fits = "no clip" if not result else f"{len(result)} clips"
         raise LabelError(
-            f"{where}: {clip[:80]!r} fits {fits} of this run", hint="give its whole name, as run.json has it"
+            f"{where}: {clip[:80]!r} matches {fits} of this run", hint="give its full name, as in run.json"
         )
     return result[0]

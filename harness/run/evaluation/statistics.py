@@ -1,6 +1,6 @@
-"""The quality of a wake word on labelled clips under the device's own rule, from outputs recorded once.
+"""The quality of a wake word on labelled clips with the device's own rule, from recorded outputs.
 
-Every statistic of a report, a cutoff or a comparison is computed here, with its interval; nothing is run.
+Every statistic of a report, a cutoff or a comparison is computed here, with its confidence interval; no model runs.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ CONFIDENCE: Final = 0.95
 _HALVINGS: Final = 60  # a double has no more digits than that
 
 SWEEP_BYTES: Final = tuple(sorted({contract.cutoff_byte(step / 100) for step in range(20, 100)} | {253, 254}))
-"""Cutoff bytes of a sweep: those of the cutoffs 0.20 to 0.99, and the two above."""
+"""Cutoff bytes of a sweep: those of the cutoffs 0.20 to 0.99, and the two bytes above."""
 
 _SECONDS_AN_HOUR: Final = 3600
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Events an hour.
+    """A rate of events an hour.
 
     Attributes:
-        count: Events seen.
-        hours: In this time.
+        count: Number of events.
+        hours: The observed time.
         rate: Events an hour; None where there was no time.
         low: Lower end of the exact Poisson interval; None where there was no time.
         high: Upper end.
@@ -48,11 +48,11 @@ class Rate:
 
 @dataclass(frozen=True, slots=True)
 class Proportion:
-    """Hits among trials.
+    """A proportion of hits among trials.
 
     Attributes:
-        hits: Of the trials.
-        trials: In all.
+        hits: Number of hits.
+        trials: Number of trials.
         value: Hits over trials; None where there were no trials.
         low: Lower end of the exact binomial (Clopper-Pearson) interval, 0 without trials.
         high: Upper end, 1 without trials.
@@ -65,7 +65,7 @@ class Proportion:
     high: float
 
 
-@lru_cache(maxsize=4096)  # a sweep asks for the same few counts again and again
+@lru_cache(maxsize=4096)  # a sweep needs the same few counts again and again
 def poisson_rate(count: int, hours: float, *, confidence: float = CONFIDENCE) -> Rate:
     """The rate of `count` events in `hours`, with its exact Poisson interval."""
     if hours <= 0:
@@ -89,7 +89,7 @@ def binomial_proportion(hits: int, trials: int, *, confidence: float = CONFIDENC
 
 
 def _solve(rising: Callable[[float], float], value: float, low: float, high: float) -> float:
-    """Where a rising function takes a value, by halving."""
+    """The argument at which a rising function has a value, by bisection."""
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if rising(middle) < value else (low, middle)
@@ -123,14 +123,14 @@ NO_CLIPS: Final = binomial_proportion(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class LabelledOutputs:
-    """One clip's outputs and what it holds.
+    """A clip's outputs and its label.
 
     Attributes:
-        name: The clip's.
-        label: What it holds.
+        name: The clip's name.
+        label: Its label.
         outputs: uint8 `[n]`.
         seconds: Its length without the lead-in.
-        lead_in: Seconds of silence in front, that `outputs` include.
+        lead_in: Seconds of silence in front, which `outputs` include.
         vad: The VAD model's outputs on the same slices; None without a VAD.
     """
 
@@ -144,7 +144,7 @@ class LabelledOutputs:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What the detection rule needs besides the cutoff: window, slices an inference, milliseconds a slice."""
+    """The parameters of the detection rule besides the cutoff: window, slices an inference, milliseconds a slice."""
 
     window: int
     stride: int
@@ -156,8 +156,8 @@ class SweepPoint:
     """Recall on positive clips and false accepts on negative ones at one cutoff.
 
     Attributes:
-        cutoff_byte: As the device compares it.
-        cutoff: The smallest cutoff with four decimals that a manifest can say for it.
+        cutoff_byte: The byte that the device compares with.
+        cutoff: The smallest cutoff with four decimals for that byte, for a manifest.
         recall: Positive clips with a detection.
         false_accepts: Detections in negative clips, an hour.
         near_misses: Near misses with a detection.
@@ -172,7 +172,7 @@ class SweepPoint:
 
 @dataclass(frozen=True, slots=True)
 class Delay:
-    """Seconds from the end of the wake word to the first detection, over the positive clips that tell that end."""
+    """Seconds from the end of the wake word to the first detection, over the positive clips whose end is known."""
 
     clips: int
     p50: float
@@ -182,15 +182,15 @@ class Delay:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A model on labelled clips.
+    """The quality of a model on labelled clips.
 
     Attributes:
-        at: The point of the model's own cutoff.
+        at: Recall and false accepts at the model's own cutoff.
         missed: Positive clips without a detection.
-        woken_by: Negative clips with one.
-        near_misses_woken_by: Near misses with one.
-        delay: None where no label says where the word ends.
-        sweep: The other cutoffs, rising.
+        woken_by: Negative clips with a detection.
+        near_misses_woken_by: Near misses with a detection.
+        delay: None where no label gives the word's end.
+        sweep: Recall and false accepts at other cutoffs, in rising order.
     """
 
     at: SweepPoint
@@ -239,7 +239,7 @@ def cutoff_of(byte: int) -> float:
 
 
 class _Prepared:
-    """A clip whose running sums are made once for all cutoffs."""
+    """A clip with its running sums, which are computed once for all cutoffs."""
 
     def __init__(self, clip: LabelledOutputs, rule: Rule) -> None:
         self.name, self.seconds = clip.name, clip.seconds
@@ -255,11 +255,11 @@ class _Prepared:
         return (check for check in self._recording.checks(byte, self._clip.vad) if not check.vad_blocked)
 
     def detections(self, byte: int) -> int:
-        """How often the model wakes the device."""
+        """The number of detections that wake the device."""
         return sum(1 for _ in self.wakes(byte))
 
     def detected(self, byte: int) -> bool:
-        """Whether it does at all."""
+        """Whether the model wakes the device."""
         return next(self.wakes(byte), None) is not None
 
     def delay(self, byte: int) -> float | None:
@@ -270,7 +270,7 @@ class _Prepared:
 
 
 class _Tally:
-    """Counts at several cutoffs, a clip at a time: of a corpus, no clip's running sums are held beside another's."""
+    """Counts at several cutoffs, a clip at a time, so that memory holds the running sums of a single clip."""
 
     def __init__(self, bytes_: Iterable[int]) -> None:
         self._recalled = dict.fromkeys(bytes_, 0)

@@ -1,4 +1,4 @@
-"""A bad line to a machine in QEMU: a port of its own, where link frames are lost and changed on the way."""
+"""A bad line to a machine in QEMU: a separate port, on which link frames are lost and changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mww.core.closing import Closing
 from mww.core.errors import PortMissingError
 
 Spoil = Callable[[bytes], bytes]
-"""Takes what one end sent, and gives what arrives at the other; it may keep a part for the next call."""
+"""Takes the bytes from one end, and gives the bytes for the other; it may keep a part for the next call."""
 
 _START_SECONDS: Final = 30.0
 _END_SECONDS: Final = 5.0
@@ -21,17 +21,17 @@ _CHUNK: Final = 65_536
 
 
 class BadLine(Closing):
-    """One connection at a time, from here to `close`.
+    """A line for one connection at a time, until `close`.
 
     Attributes:
-        port: Where the line begins, as pyserial opens it.
+        port: The line's port, as pyserial opens it.
     """
 
     def __init__(self, port: str, there: Spoil, back: Spoil) -> None:
-        """Lead to `port`, a `socket://` of this computer; `there` and `back` are what the line does to bytes.
+        """Connect to `port`, a `socket://` of this computer; `there` and `back` change the bytes of each direction.
 
         Raises:
-            PortMissingError: Nothing listens there.
+            PortMissingError: No server listens there.
         """
         host, _, number = port.removeprefix("socket://").rpartition(":")
         self._board = _connect((host, int(number)))
@@ -43,7 +43,7 @@ class BadLine(Closing):
         self._thread.start()
 
     def close(self) -> None:
-        """Cut it; harmless a second time."""
+        """Close the line; harmless a second time."""
         self._ended.set()
         self._thread.join(_END_SECONDS)
         self._listener.close()
@@ -57,7 +57,7 @@ class BadLine(Closing):
                     self._pump(host)
 
     def _pump(self, host: socket.socket) -> None:
-        """Until either end is gone."""
+        """Pass bytes on until either end closes."""
         host.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         others = {host: self._board, self._board: host}
         while not self._ended.is_set():
@@ -72,7 +72,7 @@ class BadLine(Closing):
 
 
 def _connect(address: tuple[str, int]) -> socket.socket:
-    """The machine's port, as soon as QEMU listens there."""
+    """Connect to the machine's port as soon as QEMU listens there."""
     deadline = time.monotonic() + _START_SECONDS
     while True:
         try:

@@ -1,4 +1,4 @@
-"""The chips that Espressif's QEMU emulates, where its programs are, and the options that each machine needs.
+"""The chips that Espressif's QEMU emulates, the places of its programs, and the options of each machine.
 
 Sources: `tools/idf_py_actions/qemu_ext.py` of ESP-IDF, and `qemu/*/README.md` of esp-toolchain-docs.
 """
@@ -42,13 +42,13 @@ class Efuses:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A chip as QEMU has it.
+    """A chip in QEMU.
 
     Attributes:
-        chip: As `mww.esphome.chips` spells it, which is QEMU's name of the machine, too.
+        chip: As `mww.esphome.chips` spells it; also QEMU's name of the machine.
         image_id: `chip_id` in the header of its firmware's images.
         program: QEMU's executable.
-        package: What ESP-IDF's `idf_tools.py install` calls it.
+        package: Its name for ESP-IDF's `idf_tools.py install`.
         timers: Classes of the timer groups, whose watchdogs must not bite: emulated time runs ahead of what a busy
             computer computes. The ESP32-S3 had the ESP32-C3's before it had its own; QEMU only warns of an unknown one.
         efuses: The chip's revision: without one it is v0.0, which an ESP32-C3's firmware refuses.
@@ -64,7 +64,7 @@ class Machine:
     board: str
 
     def command(self, program: str, flash: Path, efuses: Path, port: int) -> list[str]:
-        """The words that start it, with its UART0 at a port of the loopback interface."""
+        """The command line that starts it, with its UART0 at a port of the loopback interface."""
         words = [program, "-M", self.chip]
         words += ["-drive", f"file={flash},if=mtd,format=raw"]
         words += ["-drive", f"file={efuses},if=none,format=raw,id=efuse"]
@@ -95,13 +95,13 @@ def find_machine(chip: str) -> Machine:
     for machine in MACHINES:
         if machine.chip == chip:
             return machine
-    raise UsageError(f"Espressif's QEMU has no {chip}", hint=f"chips: {', '.join(QEMU_CHIPS)}")
+    raise UsageError(f"Espressif's QEMU does not have the {chip}", hint=f"chips: {', '.join(QEMU_CHIPS)}")
 
 
 def find_program(machine: Machine) -> str:
-    """QEMU's executable: what `MWW_QEMU` names, or one in that folder; else one in the path; else ESP-IDF's newest.
+    """QEMU's executable: the file of `MWW_QEMU`, or one in that folder; else one in the path; else ESP-IDF's newest.
 
-    A QEMU without such a machine, as Debian's, is passed over.
+    A QEMU without this machine, such as Debian's, is ignored.
 
     Raises:
         QemuMissingError: It does not exist.
@@ -111,15 +111,19 @@ def find_program(machine: Machine) -> str:
         if _has(program, machine.chip):
             return program
     named = os.environ.get("MWW_QEMU")
-    message = f"{results[0]} is not Espressif's QEMU: it has no {machine.chip}" if results else f"no {machine.program}"
+    message = (
+        f"{results[0]} is not Espressif's QEMU: it does not have the {machine.chip}"
+        if results
+        else f"no {machine.program}"
+    )
     if named and not results:
-        message = f"MWW_QEMU names no {machine.program}: {named}"
-    hint = f"python $IDF_PATH/tools/idf_tools.py install {machine.package}, or let MWW_QEMU name it"
+        message = f"MWW_QEMU is not the path of {machine.program}: {named}"
+    hint = f"python $IDF_PATH/tools/idf_tools.py install {machine.package}, or set MWW_QEMU to its path"
     raise QemuMissingError(message, hint=hint)
 
 
 def version_of(program: str) -> str:
-    """What a QEMU says that it is, such as `9.2.2 (esp_develop_9.2.2_20250817)`; empty where it says nothing."""
+    """A QEMU's version, such as `9.2.2 (esp_develop_9.2.2_20250817)`; empty where it prints none."""
     return next(iter(_ask(program, "--version").splitlines()), "").removeprefix("QEMU emulator version ").strip()
 
 
@@ -135,7 +139,7 @@ def _candidates(machine: Machine) -> Iterator[str]:
 
 
 def _has(program: str, chip: str) -> bool:
-    """Whether a QEMU has a chip; a QEMU that does not list its machines is believed to."""
+    """Whether a QEMU has a chip; true for a QEMU that does not list its machines."""
     listed = [line.split()[0] for line in _ask(program, "-M", "help").splitlines()[1:] if line.strip()]
     return not listed or chip in listed
 
@@ -152,5 +156,5 @@ def _ask(program: str, *words: str) -> str:
 
 
 def _age(path: Path) -> float:
-    """Newest first."""
+    """A sort key, newest first."""
     return -path.stat().st_mtime

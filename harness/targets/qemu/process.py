@@ -22,7 +22,7 @@ from mww.core.errors import QemuError
 from mww.core.scratch import scratch_folder
 
 LOG: Final = "qemu.log"
-"""File in the folder with what QEMU prints."""
+"""File in the folder for QEMU's output."""
 
 _PR_SET_PDEATHSIG: Final = 1
 _POLL_SECONDS: Final = 0.1
@@ -35,7 +35,7 @@ _MAX_LOG: Final = 65_536
 
 
 def main(words: list[str]) -> NoReturn:
-    """Run the command `words[1:]`, with its output in a file of the folder `words[0]`; end as it ends."""
+    """Run the command `words[1:]`, with its output in a file of the folder `words[0]`; exit with its status."""
     signal.signal(signal.SIGTERM, _end)
     folder, command = Path(words[0]), words[1:]
     try:
@@ -52,15 +52,17 @@ def main(words: list[str]) -> NoReturn:
                 pass
         finally:
             _stop(process)
-        os.close(_STDOUT)  # this shows the parent that QEMU ended; it reads the log before it closes our input
+        os.close(
+            _STDOUT
+        )  # this shows the parent that QEMU ended; it reads the log before it closes this process' input
         select.select([_STDIN], [], [])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    os._exit(0)  # not by way of a standard output that is closed
+    os._exit(0)  # not over a standard output that is closed
 
 
 def _end_with_parent() -> None:
-    """Have Linux end QEMU should this process be killed itself."""
+    """Let Linux end QEMU if this process is killed."""
     library = ctypes.CDLL(None)
     if hasattr(library, "prctl"):
         library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -76,21 +78,21 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _end(signum: int, frame: FrameType | None) -> NoReturn:
-    """Clean up on SIGTERM, too."""
+    """Clean up on SIGTERM too."""
     sys.exit()
 
 
 class QemuProcess(Closing):
-    """An emulated chip or machine from here to `close`.
+    """An emulated chip or machine, until `close`.
 
     Attributes:
         port: Its serial port, as pyserial opens it; QEMU listens there a moment after it starts.
     """
 
     def __init__(self, files: Mapping[str, bytes], command: Callable[[Path, int], Sequence[str]]) -> None:
-        """Write `files` to a folder of its own and start QEMU.
+        """Write `files` to a temporary folder and start QEMU.
 
-        `command` makes the words that start it, of that folder and a port of the loopback interface.
+        `command` makes its command line from that folder and a port of the loopback interface.
 
         Raises:
             QemuError: The files cannot be written.
@@ -104,7 +106,7 @@ class QemuProcess(Closing):
                 (self._folder / name).write_bytes(content)
         except OSError as error:
             raise QemuError(
-                f"cannot write QEMU's files: {error.strerror}", hint="TMPDIR names another folder"
+                f"cannot write QEMU's files: {error.strerror}", hint="TMPDIR sets another folder"
             ) from error
         words = [str(self._folder), *command(self._folder, number)]
         self._process: subprocess.Popen[bytes] | None = start_child("harness.targets.qemu.process", *words)
@@ -119,7 +121,7 @@ class QemuProcess(Closing):
         )
 
     def log(self) -> list[str]:
-        """The lines that QEMU itself has printed, such as why it does not start."""
+        """The lines that QEMU itself has printed, for example why it does not start."""
         try:
             with (self._folder / LOG).open("rb") as stream:
                 content = stream.read(_MAX_LOG)
@@ -137,6 +139,6 @@ class QemuProcess(Closing):
 
 
 def _free_port() -> int:
-    """A port that was free a moment ago; QEMU must be given one."""
+    """A port that was free a moment ago, for QEMU's command line."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])

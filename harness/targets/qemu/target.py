@@ -26,7 +26,7 @@ from mww.images.partition_table import FactoryImage, find_model_partition, read_
 
 _START_SECONDS: Final = 30.0
 _TIMEOUT: Final = 300.0
-"""Seconds, ten times a board's: an emulated chip is the slower, the busier the computer is."""
+"""Seconds, ten times a board's: a busy computer makes an emulated chip slow."""
 _LOG_LINES: Final = 12
 _OWN_LINES: Final = 3
 
@@ -45,7 +45,7 @@ def greet(
 ) -> DeviceTarget:
     """Open the firmware's port as soon as QEMU listens there.
 
-    `hint` says what to do where QEMU or the firmware says nothing; `port` is another way to the port than QEMU's own.
+    `hint` is the remedy where QEMU and the firmware print nothing; `port` replaces QEMU's own port.
 
     Raises:
         QemuError: It does not boot.
@@ -65,7 +65,7 @@ def greet(
 
 
 def _failure(message: str, process: QemuProcess, log: Collection[str], hint: str) -> QemuError:
-    """The error with QEMU's own last words, and the end of the boot log as its hint, where there is one."""
+    """The error with QEMU's last output; the end of the boot log, if any, becomes the hint."""
     own = " | ".join(process.log()[-_OWN_LINES:])
     if log:
         hint = "the boot log ends: " + " | ".join(line.strip() for line in log)
@@ -73,7 +73,7 @@ def _failure(message: str, process: QemuProcess, log: Collection[str], hint: str
 
 
 def merge_flash(factory: bytes, image: FactoryImage) -> bytes:
-    """The whole flash; `image` is what `read_factory_image` made of `factory`.
+    """The whole flash; `image` is the result of `read_factory_image` for `factory`.
 
     Raises:
         ImageError: The firmware has no model partition, or needs more flash than QEMU has.
@@ -81,7 +81,8 @@ def merge_flash(factory: bytes, image: FactoryImage) -> bytes:
     partition = find_model_partition(image.partitions)
     if partition is None:
         raise ImageError(
-            "the firmware has no model partition", hint="mww firmware helps make a firmware with this partition"
+            "the firmware has no model partition",
+            hint="mww firmware makes a project for a firmware with this partition",
         )
     stated = 1 << 20 << (factory[image.parts[0].offset + _SIZE_BYTE] >> 4)
     needed = max(stated, len(factory), *(part.offset + part.size for part in image.partitions))
@@ -100,7 +101,7 @@ def open_target(name: str, options: TargetOptions) -> DeviceTarget:
     """Boot `qemu:FACTORY.bin`, or `qemu` with the firmware that `MWW_QEMU_FIRMWARE` names.
 
     Raises:
-        UsageError: No firmware is named, an option has no meaning for QEMU, or QEMU has no such chip.
+        UsageError: No firmware is given, an option has no meaning for QEMU, or QEMU does not have the chip.
         QemuMissingError: QEMU is not installed for the firmware's chip.
         ImageError: It is not a firmware, or it is for another chip.
         QemuError: It does not boot.
@@ -127,7 +128,7 @@ def _boot(firmware: Path, options: TargetOptions) -> DeviceTarget:
     version = version_of(program)
     housing = Housing(kind=_KIND, versions=((_KIND, version),) if version else (), has_clock=False)
     files = {_FLASH: merge_flash(factory, image), _EFUSES: machine.efuses.encode()}
-    hint = f"is it Espressif's QEMU? python $IDF_PATH/tools/idf_tools.py install {machine.package}"
+    hint = f"check that it is Espressif's QEMU: python $IDF_PATH/tools/idf_tools.py install {machine.package}"
 
     def command(folder: Path, port: int) -> list[str]:
         return machine.command(program, folder / _FLASH, folder / _EFUSES, port)
@@ -152,11 +153,11 @@ def _read(path: Path) -> bytes:
 
 
 def _machine_for(image_id: int, chip: str | None) -> Machine:
-    """The machine that a firmware is for, which must be the one asked for."""
+    """The machine of a firmware, which must be for the requested chip."""
     machine = next((machine for machine in MACHINES if machine.image_id == image_id), None)
     if machine is None:
         names = ", ".join(machine.chip for machine in MACHINES)
-        raise UsageError("Espressif's QEMU has no chip that this firmware is for", hint=f"chips: {names}")
+        raise UsageError("Espressif's QEMU does not have the chip of this firmware", hint=f"chips: {names}")
     if chip not in (None, machine.chip):
         find_machine(str(chip))
         raise UsageError(f"the firmware is for an {machine.chip}, not {chip}", hint=f"--chip {machine.chip}")

@@ -1,14 +1,14 @@
-"""Transports: how a host reaches the virtual board. Each module serves one kind of port, for one host at a time.
+"""Transports: how a host reaches the virtual board.
 
-A transport blocks only in `poll`. It never waits for the host: data that a host does not read is dropped when the
-buffer is full, as a UART drops it.
+Each module serves a kind of port, for one host at a time. A transport blocks only in `poll`. It never waits for the
+host: unread data is dropped when the buffer is full, as a UART does.
 """
 
 from dataclasses import dataclass
 from typing import Protocol
 
 MAX_READ = 1 << 16
-"""Bytes that one event carries at most."""
+"""The most bytes of an event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """The host has set its control lines; True is asserted, as pyserial has it."""
+    """The host has set its control lines; True means asserted, as in pyserial."""
 
     dtr: bool
     rts: bool
@@ -35,29 +35,29 @@ Event = Received | Lines | Closed
 
 
 class Transport(Protocol):
-    """A port, as the board sees it."""
+    """The board's side of a port."""
 
     @property
     def url(self) -> str:
-        """What pyserial opens to come here."""
+        """The address for pyserial."""
         ...
 
     @property
     def has_lines(self) -> bool:
-        """Whether RTS and DTR come through."""
+        """Whether it passes RTS and DTR."""
         ...
 
     @property
     def pending(self) -> int:
-        """Bytes sent that the host's side has not taken yet."""
+        """Sent bytes that the host's side has not taken yet."""
         ...
 
     def poll(self, timeout: float | None, limit: int) -> list[Event]:
-        """Wait for something to happen, at most `timeout` seconds; take at most `limit` bytes, none if it is 0."""
+        """Wait for an event, at most `timeout` seconds; take at most `limit` bytes, none if it is 0."""
         ...
 
     def send(self, data: bytes) -> None:
-        """Send bytes to the host, or drop them without one."""
+        """Send bytes to the host, or drop them without a host."""
         ...
 
     def close(self) -> None:

@@ -24,8 +24,8 @@ _NOTICE: Final = struct.Struct("iIII")
 class PtyTransport:
     """A board behind a terminal device.
 
-    A terminal's own hang-up does not show when the next host opens the device at once; inotify says of every opening
-    and closing. Our own handle keeps the terminal, and with it its raw mode, between hosts.
+    A terminal's hang-up is not visible when the next host opens the device at once; inotify reports every opening and
+    closing. The board's own handle keeps the terminal and its raw mode between hosts.
     """
 
     has_lines = False
@@ -52,7 +52,7 @@ class PtyTransport:
 
     @property
     def pending(self) -> int:
-        """Bytes sent that the host's side has not taken yet."""
+        """Sent bytes that the host's side has not taken yet."""
         return len(self._pending)
 
     def poll(self, timeout: float | None, limit: int) -> list[Event]:
@@ -85,7 +85,7 @@ class PtyTransport:
         self._notices = self._keeper = self._master = -1
 
     def _heed_notices(self) -> bool:
-        """Count hosts; True if the last one has gone, even if another has come since."""
+        """Count hosts; True if the last host has gone, even if another has come since."""
         gone = False
         for _, mask, _, _ in _NOTICE.iter_unpack(os.read(self._notices, 256 * _NOTICE.size)):
             if mask & _OPENED:

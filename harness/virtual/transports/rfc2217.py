@@ -15,7 +15,7 @@ _MAX_OPTION: Final = 256  # bytes of a suboption; a baud rate takes six
 
 
 class _Port:
-    """What pyserial's PortManager takes for the serial port: remembers the settings, and what of them has changed."""
+    """The serial port for pyserial's PortManager: stores the settings, and which of them changed."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
@@ -50,10 +50,10 @@ class _Port:
         self._stream.send(data)
 
     def reset_input_buffer(self) -> None:
-        """Nothing to forget: the chip's output is on its way, where the host drops it."""
+        """Do nothing: the chip's output is already on its way, and the host drops it."""
 
     def reset_output_buffer(self) -> None:
-        """Nothing to forget: the chip has it already."""
+        """Do nothing: the chip already has the input."""
 
 
 class Rfc2217Transport:
@@ -69,7 +69,7 @@ class Rfc2217Transport:
 
     @property
     def pending(self) -> int:
-        """Bytes sent that the host's side has not taken yet."""
+        """Sent bytes that the host's side has not taken yet."""
         return self._stream.pending
 
     def poll(self, timeout: float | None, limit: int) -> list[Event]:
@@ -77,7 +77,7 @@ class Rfc2217Transport:
         came, readable = self._stream.wait(timeout, reading=limit > 0)
         if came:
             self._port = _Port(self._stream)
-            port = cast(rfc2217.Serial, self._port)  # it uses only what our port class has
+            port = cast(rfc2217.Serial, self._port)  # it uses only the attributes of this port class
             self._manager = rfc2217.PortManager(port, port)
         if not readable:
             return []
@@ -95,7 +95,7 @@ class Rfc2217Transport:
         self._stream.close()
 
     def _filter(self, data: bytes) -> list[Event]:
-        """Take Telnet's part out of the bytes; a host that does not keep to the protocol is dropped."""
+        """Take Telnet's commands out of the bytes; a host that breaks the protocol is disconnected."""
         manager = self._manager
         assert manager is not None
         if _IAC not in data and manager.mode == rfc2217.M_NORMAL and manager.suboption is None:

@@ -1,4 +1,4 @@
-"""`socket://`, plain bytes over TCP, and what rfc2217 shares with it: a socket on loopback, one host at a time."""
+"""`socket://`, plain bytes over TCP, and its common part with rfc2217: a socket on loopback, one host at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class SocketTransport:
 
     @property
     def pending(self) -> int:
-        """Bytes sent that the host's side has not taken yet."""
+        """Sent bytes that the host's side has not taken yet."""
         return self._stream.pending
 
     def poll(self, timeout: float | None, limit: int) -> list[Event]:
@@ -46,18 +46,18 @@ class SocketTransport:
 
 _MAX_PENDING: Final = 4 << 20
 _TURN: Final = 0.5
-"""Seconds that the next host waits for the first to close."""
+"""Seconds that the next host waits until the first closes."""
 _IN_USE: Final = b"Port already in use\r\n"
 
 
 class Stream:
-    """One host at a time: the next has its turn if the first closes within a moment, and is reported otherwise.
+    """Serves one host at a time: the next host is accepted if the first closes within a moment, and refused otherwise.
 
-    The moment is for a host that closes its port and opens it again, whose two events may come here in any order.
+    The moment is for a host that closes and reopens its port, whose two events may arrive in any order.
     """
 
     def __init__(self, watch: int | None) -> None:
-        """Listen on a free port; `watch` is a file descriptor whose end ends the waiting with `EOFError`."""
+        """Listen on a free port; the end of the file descriptor `watch` raises `EOFError`."""
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=4)
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
@@ -69,7 +69,7 @@ class Stream:
 
     @property
     def connected(self) -> bool:
-        """Whether a host is there."""
+        """Whether a host is connected."""
         return self._connection is not None
 
     @property
@@ -78,7 +78,9 @@ class Stream:
         return len(self._pending)
 
     def wait(self, timeout: float | None, *, reading: bool) -> tuple[bool, bool]:
-        """Send what waits, and wait for a host or its bytes; returns whether one came, and whether there are bytes.
+        """Send waiting bytes, and wait for a host or its bytes.
+
+        Returns whether a host came, and whether there are bytes.
 
         Raises:
             EOFError: The watched descriptor has ended.
@@ -110,7 +112,7 @@ class Stream:
         return False, connection is not None and connection in ready and self._connection is connection
 
     def read(self, limit: int) -> bytes:
-        """Return what is there, or nothing if the host has closed, in which case the connection is over."""
+        """Return the available bytes, or none if the host has closed, which ends the connection."""
         assert self._connection is not None
         try:
             data = self._connection.recv(min(limit, MAX_READ))
@@ -123,7 +125,7 @@ class Stream:
         return data
 
     def send(self, data: bytes) -> None:
-        """Send now what the kernel takes, and keep the rest; without a host, or with too much waiting, drop it."""
+        """Send what the kernel takes now, and keep the rest; without a host, or with too much waiting, drop it."""
         if self._connection is not None and len(self._pending) + len(data) <= _MAX_PENDING:
             self._pending += data
             self._flush()
@@ -153,13 +155,13 @@ class Stream:
                 self._next, self._refuse_at = connection, time.monotonic() + _TURN
 
     def _refuse(self) -> None:
-        """Tell who came second that the port is in use, in ser2net's words."""
+        """Send the second host the text that the port is in use, with ser2net's words."""
         refused, self._next = self._next, None
         assert refused is not None
         with contextlib.suppress(OSError):
             refused.send(_IN_USE)
             refused.shutdown(socket.SHUT_WR)
-            refused.recv(MAX_READ)  # closed with bytes unread, it would be reset, and our words with it
+            refused.recv(MAX_READ)  # closing with unread bytes would reset the connection and lose the text
         refused.close()
 
     def _flush(self) -> None:
@@ -169,6 +171,6 @@ class Stream:
         except BlockingIOError:
             return
         except OSError:
-            self._pending.clear()  # the host has gone; reading will tell
+            self._pending.clear()  # the host has gone; reading will show it
             return
         del self._pending[:sent]

@@ -101,7 +101,7 @@ def test_of_a_trainers_folder_the_best_weights_are_taken(tmp_path: Path) -> None
 def test_what_the_trainer_was_given_does_not_tell_the_network(tmp_path: Path) -> None:
     path = tmp_path / "training_parameters.yaml"
     path.write_text("window_step_ms: 10\ntrain_dir: trained\nfeatures: []\ntraining_steps: [100]\nbatch_size: 8\n")
-    with pytest.raises(ConfigurationError, match="the trainer was given") as caught:
+    with pytest.raises(ConfigurationError, match="the trainer's input") as caught:
         load_configuration(path)
     assert "training_config.yaml that the trainer wrote" in caught.value.hint
 

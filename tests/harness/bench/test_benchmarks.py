@@ -23,7 +23,7 @@ ROW = Row("ours", "theirs", "s", (1.0, 4.0, 2.0), (2.0, 4.0, 8.0), "ratio", Goal
 @pytest.mark.slow
 def test_each_measures_something_positive_against_something_that_does_the_same(name: str) -> None:
     results: list[str] = []
-    measured = measure(BENCHMARKS[name], quick=True, tell=results.append)
+    measured = measure(BENCHMARKS[name], quick=True, report=results.append)
     assert measured.problem is None
     assert measured.rows
     for row in measured.rows:

@@ -125,7 +125,7 @@ def test_a_fault_that_the_model_cannot_have_is_refused_by_name(model: Model, mod
         with open_tensors(board.port, TargetOptions(), other) as source, pytest.raises(DeviceError) as caught:
             source.load(other.content)
     assert caught.value.code == "fault"
-    assert "kernel=MEAN, but the model has no MEAN" in caught.value.message
+    assert "kernel=MEAN, but the model does not have MEAN" in caught.value.message
 
 
 def test_an_arena_that_is_not_the_predicted_one_is_remarked(model: Model, golden: EngineTensors) -> None:

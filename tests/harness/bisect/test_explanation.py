@@ -42,7 +42,7 @@ def test_equal_outputs_need_no_search_and_say_what_was_compared(
     ("fault", "cause", "account"),
     [
         ("kernel=DEPTHWISE_CONV_2D", "operator", "DEPTHWISE_CONV_2D, operator 19, is the first"),
-        ("noreset", "reset", "does not put the streaming state back"),
+        ("noreset", "reset", "does not restore the streaming state"),
         ("swap=60", "slice-order", "the slices of frame 60 reach the model in the order [2, 1, 0]"),
         ("wrong=40", "output", "(1 of its bits)"),
     ],
@@ -250,7 +250,7 @@ def test_faults_are_for_the_virtual_board_alone(models: Path, clips: Path, capsy
 
 
 class WrongKernel(EngineTensors):
-    """A device on which every convolution computes something else."""
+    """A device on which every convolution gives a wrong result."""
 
     def load(self, content: bytes, exposed: Sequence[Tensor] = ()) -> None:
         super().load(alter_kernel(content, "CONV_2D"), exposed)

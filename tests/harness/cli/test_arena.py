@@ -213,4 +213,4 @@ def test_people_get_one_row_for_runtimes_that_are_alike(capsys: pytest.CaptureFi
     assert "1.3.3~1 1.2.1, 1.2.2 16,144 30,112, 7,764 short 22,128" in message
     assert "1.3.3~1 1.2.3 16,144 30,144, 7,796 short 22,128" in message
     assert "1.3.4, 1.3.5, 1.3.7, 1.3.8, 1.4.0, 1.4.1, 1.4.2, 1.4.3 1.5.0* 16,144 22,176 18,320" in message
-    assert "* The source of this version was not seen" in message
+    assert "* The source of this version was not examined" in message

@@ -140,7 +140,7 @@ def test_what_cannot_be_repaired_is_an_error_with_every_fault(folder: Path) -> N
     with pytest.raises(ManifestError, match=r"wake_word must be a string; author must be a string"):
         repair_manifest(path, {})
     (folder / "alexa.tflite").unlink()
-    with pytest.raises(ManifestError, match=r"missing|names no model"):
+    with pytest.raises(ManifestError, match=r"missing|does not name a model"):
         repair_manifest(path, {})
 
 

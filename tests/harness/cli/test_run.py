@@ -341,7 +341,7 @@ def test_of_several_models_one_that_cannot_be_read_is_told_in_its_place(
 @pytest.mark.parametrize(
     ("target", "fault", "said"),
     [
-        ("virtual", "kernel=MUL", "kernel=MUL, but the model has no MUL"),
+        ("virtual", "kernel=MUL", "kernel=MUL, but the model does not have MUL"),
         ("virtual", "kernel=NONE", "fault kernel takes OP, not 'NONE'"),
         ("emulator", "noreset", "--fault for the target emulator"),
     ],

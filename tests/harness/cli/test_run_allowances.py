@@ -1,4 +1,4 @@
-"""A board whose kernels round otherwise: it fails, is accepted for a reason, passes, and fails again after a bump."""
+"""A board whose kernels round differently: it fails, is accepted for a reason, passes, and fails again after a bump."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_from_the_first_failure_to_the_next_version(mww_run, tmp_path: Path) -> 
     for report in ("report.html", "summary.md", "junit.xml"):
         assert "rounds half up" in (tmp_path / "out" / report).read_text()
     shown = mww_run().stdout
-    assert "allowance used: it takes 8 outputs of 3 clips" in " ".join(shown.split())
+    assert "allowance used: it accepts 8 outputs of 3 clips" in " ".join(shown.split())
 
     path = tmp_path / DEFAULT_NAME
     path.write_text(path.read_text().replace("firmware: ", "firmware: 0.0."))
@@ -91,7 +91,7 @@ def test_nothing_is_accepted_without_a_reason_or_without_a_comparison(mww_run, m
     assert "--write-allowance" in str(mww_run("--reason", "why").exception)
     words = [str(models / "okay_nabu.json"), "--wav", "clips", "--write-allowance", DEFAULT_NAME, "--reason", "why"]
     refused = CliRunner().invoke(command, words, standalone_mode=False)
-    assert "nothing to allow" in str(refused.exception)
+    assert "no difference can be allowed" in str(refused.exception)
     assert not Path(DEFAULT_NAME).exists()
 
 

@@ -148,7 +148,7 @@ def test_what_is_not_there_is_one_error_without_secrets(corpus: Path, web: str) 
         with pytest.raises(AudioError, match=message) as caught:
             audio_clips([url])
         assert "secret" not in f"{caught.value} {caught.value.hint}"
-    with pytest.raises(InputError, match="no kind that fsspec reads"):
+    with pytest.raises(InputError, match="fsspec does not read"):
         audio_clips(["nonsense://secret@x/a.wav"])
 
 

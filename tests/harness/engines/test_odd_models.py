@@ -115,7 +115,7 @@ def test_a_model_that_costs_a_process_again_is_given_up_and_the_other_models_run
     bad, good = check_models(loaded, clips, RunOptions())
     results = [clip.error.message for clip in bad.clips if clip.error]
     assert results[:ATTEMPTS] == ["engine tflm was ended by SIGSEGV"] * ATTEMPTS
-    assert results[ATTEMPTS:] == [f"{results[0]} at inference 0, {ATTEMPTS} times: it is given up"] * 2
+    assert results[ATTEMPTS:] == [f"{results[0]} at inference 0, {ATTEMPTS} times: no further attempt is made"] * 2
     assert [clip.status for clip in good.clips] == ["pass"] * len(clips)
 
 
@@ -128,5 +128,5 @@ def test_a_model_that_was_given_up_may_be_loaded_anew() -> None:
                     engine.reset()
                 with pytest.raises(EngineError, match=r"SIGSEGV at inference 0$"):
                     engine.infer(bytes(engine.frame_size))
-            with pytest.raises(EngineError, match="given up"):
+            with pytest.raises(EngineError, match="no further attempt"):
                 engine.reset()

@@ -28,7 +28,7 @@ def test_a_reset_that_does_not_reset(models: Path, clips: Path) -> None:
     result = _run(models, clips, "noreset")
     problem = _only(result)
     assert problem.code == "reset"
-    assert "does not put the streaming state back" in problem.message
+    assert "does not restore the streaming state" in problem.message
     assert problem.clips == tuple(clip.name for clip in result.clips[1:] if clip.status == "fail") != ()
     assert result.clips[0].status == "pass"
 

@@ -63,9 +63,9 @@ WORDS = {
     "step": "makes a slice each 20 ms",
     "gain": "without its gain control",
     "noise-reduction": "without its noise reduction",
-    "smoothing": "the noise of even features",
+    "smoothing": "the noise smoothing of even",
     "log": "gives no logarithms",
-    "quantiser": "quantised by the model's float scale",
+    "quantiser": "quantised with the model's float scale",
     "byte-order": "their two bytes exchanged",
     "volume": "at 1/2 of its level",
     "noreset": "not reset between clips",
@@ -114,7 +114,7 @@ def test_a_wrong_front_end_is_named(models: Path, clips: Path, kind: str) -> Non
     (problem,) = result.problems
     assert problem.code == "frontend"
     assert WORDS[kind] in problem.message
-    assert "behind it all is right" in problem.message
+    assert "the model is right" in problem.message
     wrong = [clip for clip in result.clips if clip.status == "fail"]
     assert len(wrong) == len(result.clips) - (kind == "noreset")
     assert problem.clips == tuple(clip.name for clip in wrong)
@@ -134,7 +134,7 @@ def test_what_is_wrong_behind_the_front_end_is_looked_for_there(models: Path, cl
     assert result.clips[0].features.mismatches == 0
     both = check(model, given, lead_in=1.5, target="virtual", source="audio", faults=("wrong=30", "frontend=gain"))
     (first, *_) = both.problems
-    assert "without its gain control; behind it something is wrong too" in first.message
+    assert "without its gain control; the model is wrong too" in first.message
 
 
 def test_a_rule_that_says_the_opposite_is_found(models: Path, clips: Path) -> None:
@@ -157,7 +157,7 @@ def test_what_cannot_be_meant_is_refused(models: Path, clips: Path) -> None:
         check(model, given, source="audio")
     with pytest.raises(UsageError, match="without sound"):
         check(model, {"clip": np.zeros((60, 40), np.int8)}, source="audio", target="virtual")
-    with pytest.raises(UsageError, match="sent no sound"):
+    with pytest.raises(UsageError, match="receives no sound"):
         check(model, given, target="virtual", faults=("frontend=gain",))
     with pytest.raises(UsageError, match="does not exist"):
         check(model, given, target="virtual", source="sound")  # type: ignore[arg-type]

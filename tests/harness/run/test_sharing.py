@@ -88,7 +88,11 @@ def test_targets_that_cannot_share_are_refused(models: Path) -> None:
     for names in (("emulator", "emulator"), ("socket://127.0.0.1:1", "socket://127.0.0.1:1"), ("virtual", "/dev/a")):
         with pytest.raises(UsageError, match="must be different boards"):
             check_models([model], CLIPS, RunOptions(target=names[0], more_targets=names[1:]))
-    with VirtualBoard("esp32s3") as item, VirtualBoard("esp32c3") as other, pytest.raises(UsageError, match="not like"):
+    with (
+        VirtualBoard("esp32s3") as item,
+        VirtualBoard("esp32c3") as other,
+        pytest.raises(UsageError, match="differs from"),
+    ):
         check_models([model], CLIPS, RunOptions(target=item.port, more_targets=(other.port,)))
 
 

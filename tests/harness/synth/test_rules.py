@@ -158,7 +158,7 @@ def test_a_file_of_sentences_is_taken_line_by_line(tmp_path: Path) -> None:
     file.write_text("Guten Morgen.\n\nOkay, Nabu!\n42\n  Das Licht ist an  \n", encoding="utf-8")
     assert read_sentences(file, "okay nabu").patterns == ("Guten Morgen.", "Das Licht ist an")
     file.write_text("okay nabu\n")
-    with pytest.raises(InputError, match="holds no sentence"):
+    with pytest.raises(InputError, match="does not contain a sentence"):
         read_sentences(file, "okay nabu")
 
 

@@ -93,7 +93,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same(tmp_path: Path, capsys: p
 def test_what_cannot_be_spoken_is_one_line_and_a_hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for phrase, options, code, words in (
         ("привет", (), "usage", "does not read Cyrillic"),
-        ("hello", ("--voice", "nobody"), "speech", "has no voice 'nobody'"),
+        ("hello", ("--voice", "nobody"), "speech", "does not have the voice 'nobody'"),
         ("hello", ("--voice", tmp_path / "x.flitevox"), "speech", "has no voice"),
         ("123", (), "usage", "not a phrase"),
         ("hello", ("--count", 0, "--near-misses", 0, "--negatives", 0), "usage", "nothing to make"),
@@ -118,7 +118,7 @@ def test_a_missing_engine_is_named_with_the_line_that_installs_it(
     assert "not installed" in document["error"]["message"]
     assert install in document["error"]["hint"]
     code, document = synth(capsys, "hello", "--output", tmp_path / "out")
-    assert (code, document["error"]["message"]) == (2, "no engine of speech is installed: piper, flite or espeak-ng")
+    assert (code, document["error"]["message"]) == (2, "no speech engine is installed: piper, flite or espeak-ng")
 
 
 def test_a_program_of_the_same_name_is_not_piper(

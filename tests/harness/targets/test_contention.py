@@ -75,7 +75,7 @@ def test_a_board_that_hangs_is_reset_by_its_lines_and_the_later_clips_run(models
     assert second.error is not None
     assert second.error.code == "hung"
     assert second.error.inference == 10
-    assert "it was reset by its control lines, and came back; reset reason 0x1 (POWERON)" in str(second.error.hint)
+    assert "was reset with its control lines, and answers again; reset reason 0x1 (POWERON)" in str(second.error.hint)
 
 
 def test_without_control_lines_the_error_says_so(models: Path) -> None:

@@ -39,7 +39,7 @@ def test_the_factory_image_boots_on_its_chip_alone(chip: VirtualChip, tmp_path: 
         flash.program(0, factory_image(chip))
         result = boot(chip, flash, ResetCause.POWER_ON)
         assert result.application is not None
-        assert result.application.is_ours
+        assert result.application.is_virtual_firmware
         assert result.application.models == PARTITIONS[-1]
         wrong = boot(next(c for c in CHIPS if c.image_id != chip.image_id), flash, ResetCause.POWER_ON)
         assert wrong.application is None
@@ -102,7 +102,7 @@ def test_what_is_no_virtual_firmware_is_said_to_be_none(chip: VirtualChip, flash
     flash.program(0x10000, image)
     result = boot(chip, flash, ResetCause.POWER_ON)
     assert result.application is not None
-    assert not result.application.is_ours
+    assert not result.application.is_virtual_firmware
     assert b"esphome-satellite" in result.log
     assert b"runs only its own firmware" in result.log
 

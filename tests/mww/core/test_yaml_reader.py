@@ -124,7 +124,7 @@ def test_no_tag_makes_a_value_of_a_body_that_is_not_its(tag: str, body: str) -> 
         ("a: !!python/tuple [1]", "the tag !!python/tuple is not read"),
         ("a: 1\na: 2", "line 2: 'a' is given twice"),
         ("? [1]\n: 2", "a key is a list"),
-        ("a: &x [*x]", "stands for nothing before it"),
+        ("a: &x [*x]", "has no anchor before it"),
         ("<<: {a: 1}", "merge keys"),
         ("a: 1\n---\nb: 2", "second document"),
         ("[" * 40, "nested more than 32 deep"),

@@ -158,7 +158,7 @@ SOUND = speechlike(1).tobytes()
         (riff(chunk(b"fmt ", FLOAT), chunk(b"data", SOUND)), "32-bit float"),
         (riff(chunk(b"fmt ", PCM), chunk(b"data", SOUND, len(SOUND) + 2)), "cut short"),
         (riff(chunk(b"fmt ", PCM), chunk(b"data", SOUND, 0xFFFFFFFF)), "cut short"),
-        (riff(chunk(b"fmt ", PCM), chunk(b"data", SOUND, 0)), "holds no samples"),
+        (riff(chunk(b"fmt ", PCM), chunk(b"data", SOUND, 0)), "gives no samples"),
         (riff(chunk(b"fmt ", PCM), chunk(b"data", SOUND[:-1])), "middle of a sample"),
         (riff(chunk(b"LIST", b"", 1 << 31)), "cut short"),
         (riff(*[chunk(b"junk", b"")] * 5000), "no samples"),

@@ -104,7 +104,7 @@ def test_a_runtime_is_named_by_one_version_or_both() -> None:
     assert parse_runtime("1.2.1") == parse_runtime("esp-nn=1.2.1") == RuntimeVersions("1.3.3~1", "1.2.1")
     assert parse_runtime("esp-tflite-micro=1.3.8, esp-nn=1.2.3") == RuntimeVersions("1.3.8", "1.2.3")
     for wrong in ("", "esp-nn", "=1.1.2", "esp-nn=", "esp-nn=1.1.2,1.2.3", "esp-idf=5.5", "esp-tflite-micro=1.3.8,"):
-        with pytest.raises(UsageError, match="names no runtime"):
+        with pytest.raises(UsageError, match="is not a runtime"):
             parse_runtime(wrong)
     for wrong in ("esp-nn=9.9", "esp-tflite-micro=1.2.1"):
         with pytest.raises(MwwError):

@@ -87,7 +87,7 @@ def test_what_shadows_our_names_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     assert "exporter.py is hidden by mww-harness" in _finding("shadowing").message
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     assert _finding("shadowing").status == "fail"
-    assert f"{tmp_path / 'exporter.py'} is imported in place of mww-harness" in _finding("shadowing").message
+    assert f"{tmp_path / 'exporter.py'} is imported instead of mww-harness" in _finding("shadowing").message
 
 
 def test_without_a_compiler_ziglang_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:

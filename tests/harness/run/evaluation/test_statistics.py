@@ -87,13 +87,13 @@ def test_a_csv_labels_clips_by_name_or_file_name(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("clip,label\na.wav,maybe\n", "line 2 has label 'maybe'"),
-        ("clip,label\nz.wav,positive\n", "'z.wav' fits no clip"),
-        ("clip,label\nb.wav,positive\n", "'b.wav' fits 2 clips"),
+        ("clip,label\nz.wav,positive\n", "'z.wav' matches no clip"),
+        ("clip,label\nb.wav,positive\n", "'b.wav' matches 2 clips"),
         ("clip,label,end_s\na.wav,positive,nan\n", "end_s 'nan'"),
-        ("file,label\na.wav,positive\n", "other columns"),
-        ("clip,label\na.wav,positive,1,2\n", "other columns"),
-        ("", "other columns"),
-        ("clip,label\n\0,positive", "fits no clip|no CSV"),
+        ("file,label\na.wav,positive\n", "has columns other than"),
+        ("clip,label\na.wav,positive,1,2\n", "has columns other than"),
+        ("", "has columns other than"),
+        ("clip,label\n\0,positive", "matches no clip|not a CSV"),
     ],
 )
 def test_labels_that_cannot_be_used_say_where(tmp_path: Path, text: str, message: str) -> None:
