@@ -66,6 +66,7 @@ def run_together(commands: Sequence[Sequence[str]], variables: Mapping[str, str]
     """
     root = str(IMPORT_ROOT)
     given = os.environ | (variables or {})
+    given.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed program is compiled
     environment = given | {"PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="mww-bench-") as folder:

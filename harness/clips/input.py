@@ -33,7 +33,7 @@ class FeatureMeter:
         """Take more slices, int8 `[n, 40]`."""
         values = block.astype(np.float32)
         self._slices += len(block)
-        self._lowest += int((block == _LOWEST).sum())
+        self._lowest += int(np.count_nonzero(block == _LOWEST))
         self._sum += values.sum(axis=0, dtype=np.float64)
         self._squares += np.einsum("tc,tc->c", values, values, dtype=np.float64)
         self._products += np.einsum("tc,tc->c", values[1:], values[:-1], dtype=np.float64)

@@ -170,8 +170,8 @@ class SoundMeter:
             self._low, self._at_low = low, 0
         if high > self._high:
             self._high, self._at_high = high, 0
-        self._at_low += int((samples == self._low).sum())
-        self._at_high += int((samples == self._high).sum())
+        self._at_low += int(np.count_nonzero(samples == self._low))
+        self._at_high += int(np.count_nonzero(samples == self._high))
         self._sum += float(values.sum())
         self._squares += float(values @ values)
 
@@ -189,8 +189,8 @@ class SoundMeter:
             moving = np.abs(right - left) > 4  # a constant part lies on every line
             near = np.abs(2 * middle - left - right) <= 2
             repeated = middle == left
-            self._on_line[parity] += int(((near | repeated) & moving).sum())
-            self._pairs[parity] += int(moving.sum())
+            self._on_line[parity] += int(np.count_nonzero((near | repeated) & moving))
+            self._pairs[parity] += int(np.count_nonzero(moving))
 
     def _hear_spectrum(self, values: npt.NDArray[np.float64]) -> None:
         whole = len(values) // _FRAME * _FRAME

@@ -21,7 +21,7 @@ from harness.clips.sources import open_folders
 from harness.engines.opening import golden_engine
 from harness.run.evaluation.labels import LABELS, Label, LabelKind, labels_from_names
 from harness.run.evaluation.statistics import LabelledOutputs, Rule, SweepPoint, sweep
-from harness.run.streaming import Block, Feed
+from harness.run.streaming import Block, Feed, whole_frames
 from harness.targets.emulator import EmulatorTarget
 from mww.core.errors import InputError, MwwError, UsageError
 from mww.core.progress import Progress, no_progress
@@ -254,5 +254,5 @@ def _outputs(target: EmulatorTarget, stride: int, clips: Sequence[Clip]) -> Iter
 def _together(
     target: EmulatorTarget, stride: int, clips: Sequence[Slices]
 ) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
-    frames = [slices[: len(slices) // stride * stride].reshape(-1, stride, FEATURES) for slices in clips]
+    frames = [whole_frames(slices, stride) for slices in clips]
     yield from zip(map(len, clips), target.infer_clips(frames), strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -20,7 +20,12 @@ class Runner(Protocol):
 
     target: str
 
-    def run(self, clip: Clip, stopped: Callable[[], bool]) -> Observed:
+    @property
+    def at_once(self) -> int:
+        """See `Bench`."""
+        ...
+
+    def run(self, clips: Sequence[Clip], stopped: Callable[[], bool]) -> Iterator[Observed]:
         """See `Bench`."""
         ...
 
@@ -86,12 +91,13 @@ class _Queue:
 
     def work(self, bench: Runner) -> None:
         """Run clips until the queue is empty, or the bench's board is lost while others remain."""
-        while (index := self._take()) is not None:
+        while taken := self._take(bench.at_once):
             try:
-                observed = bench.run(self._clips[index], self._stopped.is_set)
-                gone = self._benches > 1 and observed.streamed.error is not None and bench.gone()
-                if self._settle(index, observed, bench.target if gone else None):
-                    return
+                for observed in bench.run([self._clips[index] for index in taken], self._stopped.is_set):
+                    gone = self._benches > 1 and observed.streamed.error is not None and bench.gone()
+                    if self._settle(taken.popleft(), observed, bench.target if gone else None):
+                        self._give_back(taken)
+                        return
             except BaseException:
                 self.stop()
                 raise
@@ -103,15 +109,24 @@ class _Queue:
             self._finished(self._clips[index], self._seen[index])
         return [self._seen[index] for index in range(len(self._clips))]
 
-    def _take(self) -> int | None:
-        """The next clip; with an empty queue it waits while a running clip may return to it."""
+    def _take(self, most: int) -> deque[int]:
+        """The next clips, fewer towards the end; with an empty queue it waits while a running clip may return to it."""
         with self._change:
             while not self._waiting and self._running and not self._stopped.is_set():
                 self._change.wait()
-            if not self._waiting or self._stopped.is_set():
-                return None
-            self._running += 1
-            return self._waiting.popleft()
+            if self._stopped.is_set():
+                return deque()
+            share = len(self._waiting) if self._benches == 1 else -(-len(self._waiting) // (2 * self._benches))
+            taken = deque(self._waiting.popleft() for _ in range(min(most, share)))
+            self._running += len(taken)
+            return taken
+
+    def _give_back(self, taken: deque[int]) -> None:
+        """Return clips that a bench took and did not begin to the queue."""
+        with self._change:
+            self._running -= len(taken)
+            self._waiting.extendleft(reversed(taken))
+            self._change.notify_all()
 
     def _settle(self, index: int, observed: Observed, lost: str | None) -> bool:
         """Note a finished clip, or queue it once more where its board was lost; returns whether it was lost."""

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
+from itertools import chain
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,9 @@ from mww.core.errors import MwwError
 from mww.esphome.contract import FEATURES
 from mww.esphome.detection import DeviceDetection
 from mww.esphome.frontend import Slices
+
+SHORT: Final = 3000
+"""Slices, half a minute: a longer clip fills the arrays of an engine by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +48,17 @@ class Feed:
 
     def __init__(self, target: Target, stride: int) -> None:
         self.target = target
-        self._stride = stride
+        self.stride = stride
         self._rest: Slices = np.empty((0, FEATURES), np.int8)
         self._outputs: list[npt.NDArray[np.uint8]] = []
         self._microseconds: list[npt.NDArray[np.uint32]] = []
         self._instructions: list[npt.NDArray[np.uint32]] = []
         self._detections: tuple[DeviceDetection, ...] | None = None
+
+    @property
+    def joins(self) -> bool:
+        """Whether its target is faster with many short clips at once, and can take them."""
+        return self.target.computes_here()
 
     @property
     def outputs(self) -> npt.NDArray[np.uint8]:
@@ -84,10 +94,10 @@ class Feed:
     def push(self, block: Block) -> None:
         """Infer every frame that `block` completes; slices after the last whole frame wait for the next block."""
         slices = np.concatenate([self._rest, block.slices]) if len(self._rest) else block.slices
-        whole = len(slices) - len(slices) % self._stride
+        whole = len(slices) - len(slices) % self.stride
         self._rest = slices[whole:]
         if whole:
-            self._keep(self.target.infer(slices[:whole].reshape(-1, self._stride, FEATURES)))
+            self._keep(self.target.infer(whole_frames(slices, self.stride)))
 
     def _begin(self) -> None:
         self.target.reset()
@@ -110,6 +120,11 @@ class SoundFeed(Feed):
         self._comparison = FeatureComparison()
 
     @property
+    def joins(self) -> bool:
+        """It takes sound, clip by clip."""
+        return False
+
+    @property
     def features(self) -> HeardFeatures | None:
         """See `Feed`."""
         return self._comparison.result()
@@ -125,16 +140,50 @@ class SoundFeed(Feed):
         self.target.listen()
 
 
-def stream(clip: Clip, feeds: Sequence[Feed], reader: Executor, stopped: Callable[[], bool]) -> Streamed:
-    """Stream a clip through every feed, from their initial states, reading it once, a block ahead in `reader`.
+class Reading:
+    """A clip that is read once, from its beginning, and measured as it passes."""
+
+    def __init__(self, clip: Clip, feeds: Sequence[Feed]) -> None:
+        self._meter = InputMeter()
+        self._rest = _blocks(clip, self._meter, feeds)
+        self._read: list[Block] = []
+
+    def short(self) -> Slices | None:
+        """All slices of a clip that has at most `SHORT`; None for a longer one, whose blocks are still to come.
+
+        Raises:
+            MwwError: It cannot be read; it can be read again, by another `Reading`.
+        """
+        slices = 0
+        while (block := next(self._rest, None)) is not None:
+            self._read.append(block)
+            slices += len(block.slices)
+            if slices > SHORT:
+                return None
+        whole: Slices = np.concatenate([np.empty((0, FEATURES), np.int8), *(block.slices for block in self._read)])
+        return whole
+
+    def blocks(self) -> Iterator[Block]:
+        """Every block from the beginning."""
+        read, self._read = self._read, []
+        return chain(read, self._rest)
+
+    def input(self) -> ClipInput:
+        """What the blocks so far were made from."""
+        return self._meter.result()
+
+
+def stream(reading: Reading, feeds: Sequence[Feed], reader: Executor, stopped: Callable[[], bool]) -> Streamed:
+    """Stream a clip through every feed, from their initial states; a block ahead in `reader` where it saves time.
 
     A failure ends the clip and is in the result; the feeds keep their outputs so far. `stopped` ends it too.
     """
-    slices, digest, meter = 0, hashlib.sha256(), InputMeter()
+    slices, digest = 0, hashlib.sha256()
+    here = all(feed.target.computes_here() for feed in feeds)
     try:
         for feed in feeds:
             feed.start()
-        for block in _ahead(_blocks(clip, meter, feeds), reader):
+        for block in reading.blocks() if here else _ahead(reading.blocks(), reader):
             slices += len(block.slices)
             digest.update(block.slices.tobytes())
             for feed in feeds:
@@ -143,7 +192,12 @@ def stream(clip: Clip, feeds: Sequence[Feed], reader: Executor, stopped: Callabl
                 break
     except MwwError as error:
         return Streamed(slices, digest.hexdigest(), error)
-    return Streamed(slices, digest.hexdigest(), None, meter.result())
+    return Streamed(slices, digest.hexdigest(), None, reading.input())
+
+
+def whole_frames(slices: Slices, stride: int) -> npt.NDArray[np.int8]:
+    """The whole frames `[n, stride, 40]` of slices; those after the last one are left out."""
+    return slices[: len(slices) // stride * stride].reshape(-1, stride, FEATURES)
 
 
 def first_slices(clip: Clip, count: int) -> Slices:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from harness.clips.clip import Clip
 from harness.clips.golden import Golden
+from harness.clips.input import ClipInput
 from harness.run.judging import Observed, nothing_but
-from harness.run.streaming import Feed, SoundFeed, first_slices, stream
+from harness.run.streaming import Feed, Reading, SoundFeed, Streamed, first_slices, stream, whole_frames
 from harness.targets.base import ArenaUse, OperatorCost, TargetInfo
 from harness.targets.emulator import EmulatorTarget
 from harness.targets.registry import TargetOptions, open_target
 from mww.core.closing import Closing
 from mww.core.errors import DeviceError, FeatureError, LinkError, MwwError, UsageError
-from mww.esphome.contract import FEATURES
+from mww.esphome.frontend import Slices
 from mww.esphome.model import Model
 from mww.tflite.model_file import read_model
 
@@ -48,6 +53,21 @@ class Setup:
 
 _PROFILED: Final = 17
 """Number of profiled frames; the first only fills the state."""
+_FEEDS: Final = ("target", "golden", "vad")
+AT_ONCE: Final = 64
+"""Number of clips that a bench takes if it runs short clips together."""
+_TOGETHER: Final = 12_000
+"""Slices (two minutes) that are run together; more are not faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Short:
+    """A clip that was read and not yet run, with its golden outputs; None without a golden."""
+
+    clip: Clip
+    golden: npt.NDArray[np.uint8] | None
+    slices: Slices
+    input: ClipInput
 
 
 class Bench(Closing):
@@ -104,15 +124,57 @@ class Bench(Closing):
         self._target.listen()  # other models are refused before the first clip
         return SoundFeed(self._target, stride)
 
-    def run(self, clip: Clip, stopped: Callable[[], bool]) -> Observed:
-        """Stream a clip until `stopped`, and return the observations, which include any failure."""
+    @property
+    def at_once(self) -> int:
+        """The number of clips that `run` should get at a time."""
+        return AT_ONCE if self._joins() else 1
+
+    def run(self, clips: Sequence[Clip], stopped: Callable[[], bool]) -> Iterator[Observed]:
+        """Stream clips until `stopped`, and yield the observations of each, in order, which include any failure.
+
+        If the target and its engines compute in this process, short clips run together: faster, with the same outputs.
+        """
+        waiting: list[_Short] = []
+        for clip in clips if self._joins() else ():
+            try:
+                golden, reading = self._recorded(clip), Reading(clip, tuple(self._feeds.values()))
+                slices = reading.short()
+            except MwwError:
+                yield from self._run_together(waiting, stopped)
+                yield self._run_one(clip, stopped)
+            else:
+                if slices is None:
+                    yield from self._run_together(waiting, stopped)
+                    yield self._stream(clip, golden, reading, stopped)
+                else:
+                    waiting.append(_Short(clip, golden, slices, reading.input()))
+                    if sum(len(short.slices) for short in waiting) < _TOGETHER:
+                        continue
+                    yield from self._run_together(waiting, stopped)
+            waiting = []
+        yield from self._run_together(waiting, stopped)
+        for clip in () if self._joins() else clips:
+            yield self._run_one(clip, stopped)
+
+    def _joins(self) -> bool:
+        return all(feed.joins for feed in self._feeds.values())
+
+    def _recorded(self, clip: Clip) -> npt.NDArray[np.uint8] | None:
+        return self.setup.recorded.outputs(clip.name) if self.setup.recorded else None
+
+    def _run_one(self, clip: Clip, stopped: Callable[[], bool]) -> Observed:
         try:
-            golden = self.setup.recorded.outputs(clip.name) if self.setup.recorded else None
+            golden = self._recorded(clip)
         except MwwError as error:
             return nothing_but(error)
-        streamed = stream(clip, tuple(self._feeds.values()), self._reader, stopped)
+        return self._stream(clip, golden, Reading(clip, tuple(self._feeds.values())), stopped)
+
+    def _stream(
+        self, clip: Clip, golden: npt.NDArray[np.uint8] | None, reading: Reading, stopped: Callable[[], bool]
+    ) -> Observed:
+        streamed = stream(reading, tuple(self._feeds.values()), self._reader, stopped)
         after, self._last = self._last, clip.name if streamed.error is None else None
-        target, live, vad = (self._feeds.get(name) for name in ("target", "golden", "vad"))
+        target, live, vad = (self._feeds.get(name) for name in _FEEDS)
         assert target is not None
         return Observed(
             streamed=streamed,
@@ -128,6 +190,36 @@ class Bench(Closing):
             features=target.features,
         )
 
+    def _run_together(self, shorts: Sequence[_Short], stopped: Callable[[], bool]) -> Iterator[Observed]:
+        """Run clips that were read. If this fails, they run one by one, so each clip has its own result."""
+        if not shorts:
+            return
+        try:
+            outputs = {
+                name: feed.target.infer_clips([whole_frames(short.slices, feed.stride) for short in shorts])
+                for name, feed in self._feeds.items()
+            }
+        except MwwError:
+            for short in shorts:
+                yield self._run_one(short.clip, stopped)
+            return
+        for index, short in enumerate(shorts):
+            after, self._last = self._last, short.clip.name
+            digest = hashlib.sha256(short.slices.tobytes()).hexdigest()
+            target, live, vad = (outputs[name][index] if name in outputs else None for name in _FEEDS)
+            assert target is not None
+            yield Observed(
+                streamed=Streamed(len(short.slices), digest, None, short.input),
+                outputs=target,
+                microseconds=np.empty(0, np.uint32),
+                device_inferences=len(target),
+                device_detections=None,
+                golden=short.golden if live is None else live,
+                vad=vad,
+                after=after,
+                target=self.target,
+            )
+
     def profile(self, clip: Clip) -> tuple[OperatorCost, ...]:
         """The cost of each operator on the first frames of a clip; called after the last clip.
 
@@ -137,11 +229,10 @@ class Bench(Closing):
             MwwError: The frames were not inferred, or the clip is too short.
         """
         model = self.setup.model
-        slices = first_slices(clip, _PROFILED * model.stride)
-        whole = len(slices) // model.stride
-        if whole < 2:
+        frames = whole_frames(first_slices(clip, _PROFILED * model.stride), model.stride)
+        if len(frames) < 2:
             raise FeatureError(f"{clip.name} is too short", hint="give a clip of two frames or more first")
-        costs = self._target.profile(slices[: whole * model.stride].reshape(whole, model.stride, FEATURES))
+        costs = self._target.profile(frames)
         if costs is not None:
             return costs
         operators = read_model(model.content).main.operators

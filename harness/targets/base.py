@@ -168,6 +168,26 @@ class Target(Closing):
                 undefined until the next `reset` or `load`.
         """
 
+    def computes_here(self) -> bool:
+        """Whether it computes in this process, and many short clips by `infer_clips` faster than one by one.
+
+        Reading ahead in a thread would only take the processor from it.
+        """
+        return False
+
+    def infer_clips(self, clips: Sequence[npt.NDArray[np.int8]]) -> list[npt.NDArray[np.uint8]]:
+        """The outputs of clips `[n, stride, 40]`, each from the initial state, which is the state afterwards too.
+
+        Raises:
+            MwwError: Not every frame was inferred.
+        """
+        outputs = []
+        for frames in clips:
+            self.reset()
+            outputs.append(self.infer(frames).outputs)
+        self.reset()
+        return outputs
+
     def listen(self) -> None:
         """Reset the target's own front-end and the streaming state, for `hear`.
 

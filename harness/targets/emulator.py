@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.engines.canary import check_canary
-from harness.engines.catalog import engine_spec
+from harness.engines.catalog import EXACT_ENGINE, engine_spec
 from harness.engines.opening import Engine, open_engine
 from harness.targets.base import ArenaUse, Inference, Target, TargetInfo, TensorSource
 from harness.targets.registry import TargetOptions
@@ -117,6 +117,10 @@ class EmulatorTarget(Target):
             raise EngineError(f"engine {self._engine.engine} sees {sizes} in {model.name}", hint="use --engine tflm")
         return ArenaUse(predicted.used, predicted.probe or predicted.minimum, "predicted")
 
+    def computes_here(self) -> bool:
+        """See `Target`."""
+        return self._engine.engine == EXACT_ENGINE
+
     def reset(self) -> None:
         """Make a new interpreter: exact for every engine, while their own resets are not."""
         self._engine.reset()
@@ -126,7 +130,7 @@ class EmulatorTarget(Target):
         return Inference(np.frombuffer(self._engine.infer(frames.tobytes()), np.uint8), None)
 
     def infer_clips(self, clips: Sequence[npt.NDArray[np.int8]]) -> list[npt.NDArray[np.uint8]]:
-        """The outputs of clips `[n, stride, 40]`, each from the initial state, which is the state afterwards too."""
+        """See `Target`."""
         outputs = self._engine.infer_clips([frames.tobytes() for frames in clips])
         return [np.frombuffer(content, np.uint8) for content in outputs]
 

@@ -37,6 +37,7 @@ Slices: TypeAlias = npt.NDArray[np.int8]
 
 _STEP_BYTES: Final = SAMPLE_RATE * FEATURE_STEP_MS // 1000 * 2
 _UINT16_MAX: Final = 65535
+_STEP: Final = struct.Struct(f"{_STEP_BYTES}s")
 _SLICE: Final = struct.Struct(f"{FEATURES}d")
 
 NUMPY_FRONTEND: Final = "mww-frontend"
@@ -155,8 +156,8 @@ class _PackageFrontend:
         """See `Frontend`."""
         state, process, pack = self._state, self._process, _SLICE.pack
         slices = []
-        for start in range(0, len(samples), _STEP_BYTES):
-            features, _ = process(state, samples[start : start + _STEP_BYTES])
+        for (step,) in _STEP.iter_unpack(samples):
+            features, _ = process(state, step)
             if features:
                 slices.append(pack(*features))
         # The package gives floats, the device's uint16 divided by 25.6: times that they are whole numbers again.

@@ -23,8 +23,8 @@ CHECKED_FRAMES: Final = 1000
 class ExactEngine(Closing):
     """`ExactModel` behind the protocol `harness.engines.opening.Engine`.
 
-    Where tflite-micro is installed, the first clips of each model run there too, once for each version of both; a
-    difference is an error that names both.
+    Where tflite-micro is installed, the first clips of each model run there too, once for each version of both. A
+    difference is an error that names both, and the model is not run again until it is loaded.
     """
 
     engine = EXACT_ENGINE
@@ -38,10 +38,13 @@ class ExactEngine(Closing):
         self._reference: EngineProcess | None = None
         self._note = ""
         self._clips = self._frames = 0
+        self._began = False
+        self._difference: EngineError | None = None
 
     def load(self, content: bytes) -> None:
         """See `Engine`."""
         self._stop_checking()
+        self._difference = None
         graph = prepared(content)
         self._model = model = ExactModel(graph)
         self.frame_size, self.output_size, self.inferences = model.frame_size, model.output_size, 0
@@ -52,17 +55,21 @@ class ExactEngine(Closing):
         if not has_passed(self._note):
             self._reference = EngineProcess(DEFAULT_ENGINE)
             self._clips = self._frames = 0
+            self._began = False
             self._ask_reference(content)
 
     def reset(self) -> None:
         """See `Engine`."""
         if self._model is None:
             raise EngineError("the exact engine has no model", hint="load a model first")
+        if self._difference is not None:
+            raise self._difference
         self._model.reset()
         self.inferences = 0
         if self._reference is None:
             return
-        self._clips += self._frames > 0
+        self._clips += self._began
+        self._began = False
         if self._clips >= CHECKED_CLIPS:
             self._passed()
         else:
@@ -114,16 +121,19 @@ class ExactEngine(Closing):
         assert reference is not None
         expected = reference.infer(frames)
         self._frames += len(frames) // self.frame_size
+        self._began = self._began or bool(frames)
         mine = np.frombuffer(outputs[: len(expected)], np.uint8).reshape(-1, self.output_size)
         apart = (mine != np.frombuffer(expected, np.uint8).reshape(mine.shape)).any(axis=1)
         if apart.any():
             inference = self.inferences + int(np.argmax(apart))
             own, other = f"{self.engine} {self.version}", f"{reference.engine} {reference.version}"
-            raise EngineError(
+            self._difference = EngineError(
                 f"engine {own} and {other} disagree about this model at inference {inference}",
                 hint="please report the model, and use --engine tflm until then",
                 inference=inference,
             )
+            self._stop_checking()
+            raise self._difference
         if self._frames >= CHECKED_FRAMES:
             self._passed()
 

@@ -19,12 +19,13 @@ if TYPE_CHECKING:
     from harness.run.cluster.parcels import Parcel
     from harness.run.judging import Observed
     from harness.run.workbench import Bench, Setup
+    from mww.core.readable import Readable
 
 
 def main(words: Sequence[str]) -> None:
-    """Answer requests until there are no more: `(Setup, target)` opens a bench, on which each `Parcel` is run.
+    """Answer requests until there are no more: `(Setup, target)` opens a bench, on which lists of `Parcel` are run.
 
-    Opening has no answer; that to a parcel is an `Observed`, or None where its file is not what it was.
+    Opening has no answer; to each parcel it is an `Observed`, or None where its file is not what it was.
     """
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # so that prints do not disturb the answers
@@ -38,15 +39,24 @@ def main(words: Sequence[str]) -> None:
 
 
 def _answers(requests: BinaryIO) -> Iterator[Observed | None]:
+    from harness.clips.npz import Archive
+    from harness.run.cluster.parcels import run_parcels
     from harness.run.judging import nothing_but
     from harness.run.workbench import Bench
 
     bench: Bench | None = None
     problem: MwwError | None = None
     archives: dict[str, Archive] = {}
+
+    def archive(file: Readable) -> Archive:
+        return archives.get(str(file)) or archives.setdefault(str(file), Archive(file))
+
     while (request := _next(requests)) is not None:
         if not isinstance(request, tuple):
-            yield nothing_but(problem) if problem else _run(bench, request, archives)
+            if bench is not None:
+                yield from run_parcels(bench, request, archive, lambda: False)
+            elif problem is not None:
+                yield from [nothing_but(problem)] * len(request)
             continue
         if bench is not None:
             bench.close()
@@ -60,26 +70,9 @@ def _answers(requests: BinaryIO) -> Iterator[Observed | None]:
         bench.close()
 
 
-def _next(requests: BinaryIO) -> tuple[Setup, str] | Parcel | None:
+def _next(requests: BinaryIO) -> tuple[Setup, str] | list[Parcel] | None:
     try:
-        request: tuple[Setup, str] | Parcel = pickle.load(requests)
+        request: tuple[Setup, str] | list[Parcel] = pickle.load(requests)
     except EOFError:
         return None
     return request
-
-
-def _run(bench: Bench | None, parcel: Parcel, archives: dict[str, Archive]) -> Observed | None:
-    from harness.clips.npz import Archive
-    from harness.run.cluster.parcels import unpack
-    from harness.run.judging import nothing_but
-    from mww.core.readable import Readable
-
-    def archive(file: Readable) -> Archive:
-        return archives.get(str(file)) or archives.setdefault(str(file), Archive(file))
-
-    assert bench is not None
-    try:
-        clip = unpack(parcel, archive)
-    except MwwError as error:
-        return nothing_but(error)
-    return None if clip is None else bench.run(clip, lambda: False)

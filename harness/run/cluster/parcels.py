@@ -7,20 +7,24 @@ Errors keep the name that the file has here.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal, TypeAlias
 
 import numpy as np
 
 from harness.clips.clip import ArrayClip, AudioClip, Clip, FeatureClip
 from harness.clips.npz import Archive
 from harness.clips.remote import RemoteFile
+from harness.run.judging import Observed, nothing_but
 from mww.core.errors import ClusterError, FeatureError, MwwError
 from mww.core.readable import Readable, open_regular
 from mww.esphome.contract import FEATURES, SAMPLE_RATE
 from mww.esphome.frontend import Slices
+
+if TYPE_CHECKING:
+    from harness.run.workbench import Bench
 
 LARGEST_SENT: Final = 256 * 1024**2
 """Bytes of a clip that is sent to a worker which does not see its file: two hours."""
@@ -147,6 +151,24 @@ def unpack(parcel: Parcel, archive: Callable[[Readable], Archive]) -> Clip | Non
     if isinstance(parcel, MemberOf):
         return FeatureClip(parcel.name, archive(parcel.file), parcel.member, parcel.lead_in)
     return parcel
+
+
+def run_parcels(
+    bench: Bench, parcels: Sequence[Parcel], archive: Callable[[Readable], Archive], stopped: Callable[[], bool]
+) -> Iterator[Observed | None]:
+    """Run the clips of parcels where they arrived; None for each whose file is not to be seen there."""
+    clips: list[Clip | MwwError | None] = []
+    for parcel in parcels:
+        try:
+            clips.append(unpack(parcel, archive))
+        except MwwError as error:
+            clips.append(error)
+    observed = bench.run([clip for clip in clips if clip is not None and not isinstance(clip, MwwError)], stopped)
+    for clip in clips:
+        if clip is None:
+            yield None
+        else:
+            yield nothing_but(clip) if isinstance(clip, MwwError) else next(observed)
 
 
 def seconds(parcel: Parcel) -> float:

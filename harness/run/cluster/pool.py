@@ -11,7 +11,7 @@ import hashlib
 import signal
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -23,8 +23,8 @@ import harness
 import mww
 from harness.clips.npz import Archive
 from harness.engines.catalog import ENGINES, default_engine
-from harness.run.cluster.parcels import Parcel, unpack
-from harness.run.judging import Observed, nothing_but
+from harness.run.cluster.parcels import Parcel, run_parcels
+from harness.run.judging import Observed
 from harness.run.workbench import Bench, Setup
 from mww.core.errors import ClusterError, MwwError
 from mww.core.readable import Readable
@@ -168,23 +168,13 @@ def run_batch(pool: BenchPool, parcels: tuple[Parcel, ...]) -> list[Observed | N
     seen: list[Observed | None] = []
     try:
         with pool.bench() as bench:
-            for parcel in parcels:
-                seen.append(_run(pool, bench, parcel, stopped))
+            for observed in run_parcels(bench, parcels, pool.archive, stopped):
+                seen.append(observed)
                 if stopped():
                     break
     except MwwError as error:
         raise error.with_message(f"worker {worker.address}: {error.message}") from None
     return seen
-
-
-def _run(pool: BenchPool, bench: Bench, parcel: Parcel, stopped: Callable[[], bool]) -> Observed | None:
-    try:
-        clip = unpack(parcel, pool.archive)
-    except MwwError as error:
-        return nothing_but(error)
-    if clip is None:
-        return None
-    return bench.run(clip, stopped)
 
 
 def _close(benches: list[Bench], archives: dict[str, Archive]) -> None:

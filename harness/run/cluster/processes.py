@@ -6,7 +6,8 @@ Threads would wait for each other: between numpy's calls only one thread runs.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
@@ -16,7 +17,7 @@ from harness.clips.clip import AudioClip, Clip
 from harness.run.cluster.parcels import pack, pack_whole, seconds
 from harness.run.judging import Observed, nothing_but, with_golden
 from harness.run.sharing import Loss, run_clips
-from harness.run.workbench import Bench, Setup
+from harness.run.workbench import AT_ONCE, Bench, Setup
 from mww.core.children import end_child, start_child
 from mww.core.closing import Closing
 from mww.core.errors import EngineError, MwwError
@@ -70,6 +71,8 @@ def _work(clips: Sequence[Clip]) -> float:
 class _Helper:
     """A process with a bench, with the interface of a bench; for one thread at a time."""
 
+    at_once = AT_ONCE
+
     def __init__(self, number: int) -> None:
         self._name = self.target = f"process {number}"
         self._setup: Setup | None = None
@@ -81,25 +84,26 @@ class _Helper:
         self._setup, self.target = setup, f"{target} in {self._name}"
         self._reader.submit(self._send, (replace(setup, recorded=None), target))
 
-    def run(self, clip: Clip, stopped: Callable[[], bool]) -> Observed:
-        """Run a clip in the process; once `stopped`, the process is killed."""
-        answer = self._reader.submit(self._ask, clip)
-        while not wait([answer], _POLL).done:
-            if stopped():
-                self._process.kill()
-        try:
-            observed = answer.result()
-        except MwwError as error:
-            return nothing_but(error)
-        except (OSError, EOFError, pickle.UnpicklingError) as error:
-            self._process.kill()  # it may be about to end, and not yet count as gone
-            self._process.wait()
-            ended = EngineError(
-                "a process that ran clips has ended", hint="check that there is enough memory, or leave --jobs out"
-            )
-            return nothing_but(ended.with_traceback(error.__traceback__))
+    def run(self, clips: Sequence[Clip], stopped: Callable[[], bool]) -> Iterator[Observed]:
+        """Run clips in the process; once `stopped`, the process is killed."""
+        answers = self._answers(clips)
         recorded = self._setup.recorded if self._setup else None
-        return with_golden(recorded, clip.name, observed) if recorded else observed
+        for clip in clips:
+            answer = self._reader.submit(next, answers)
+            while not wait([answer], _POLL).done:
+                if stopped():
+                    self._process.kill()
+            try:
+                observed = answer.result()
+            except (OSError, EOFError, pickle.UnpicklingError) as error:
+                self._process.kill()  # it may be about to end, and not yet count as gone
+                self._process.wait()
+                ended = EngineError(
+                    "a process that ran clips has ended", hint="check that there is enough memory, or leave --jobs out"
+                )
+                yield nothing_but(ended.with_traceback(error.__traceback__))
+                return
+            yield with_golden(recorded, clip.name, observed) if recorded else observed
 
     def gone(self) -> bool:
         """Whether the process has ended."""
@@ -113,16 +117,31 @@ class _Helper:
                 self._process.stdin.close()
         end_child(self._process, _END)
 
-    def _ask(self, clip: Clip) -> Observed:
-        parcel = pack(clip)
-        observed = self._exchange(parcel) if parcel is not None else None
-        if observed is None:  # its file has changed
-            observed = self._exchange(pack_whole(clip))
+    def _answers(self, clips: Sequence[Clip]) -> Iterator[Observed]:
+        """The observations of each clip; a clip whose file has changed is sent whole."""
+        parcels = [pack(clip) for clip in clips]
+        self._send([parcel for parcel in parcels if parcel is not None])
+        waiting = deque(parcel is not None for parcel in parcels)
+        early: deque[Observed | None] = deque()
+        for clip in clips:
+            observed = None
+            if waiting.popleft():
+                observed = early.popleft() if early else self._receive()
+            if observed is None:
+                early.extend([self._receive() for _ in range(sum(waiting) - len(early))])
+                observed = self._whole(clip)
+            yield observed
+
+    def _whole(self, clip: Clip) -> Observed:
+        try:
+            self._send([pack_whole(clip)])
+        except MwwError as error:
+            return nothing_but(error)
+        observed = self._receive()
         assert observed is not None
         return observed
 
-    def _exchange(self, request: object) -> Observed | None:
-        self._send(request)
+    def _receive(self) -> Observed | None:
         assert self._process.stdout is not None
         answer: Observed | None = pickle.load(self._process.stdout)
         return answer

@@ -279,7 +279,7 @@ def test_an_interrupted_run_resumes_from_its_finished_clips(
     run_again: list[str] = []
     original = Bench.run
     monkeypatch.setattr(
-        Bench, "run", lambda self, clip, stop: run_again.append(clip.name) or original(self, clip, stop)
+        Bench, "run", lambda self, clips, stop: run_again.extend(c.name for c in clips) or original(self, clips, stop)
     )
     resumed = called(capsys, *words, "--resume")
     assert 0 < len(run_again) <= 4
@@ -304,7 +304,9 @@ def test_what_failed_is_tried_again_alone(
     run_again: list[str] = []
     original = Bench.run
     monkeypatch.setattr(
-        Bench, "run", lambda self, clip, stop: run_again.append(Path(clip.name).name) or original(self, clip, stop)
+        Bench,
+        "run",
+        lambda self, clips, stop: run_again.extend(Path(c.name).name for c in clips) or original(self, clips, stop),
     )
     assert called(capsys, *words)["verdict"] == "pass"
     assert run_again == ["a.wav"]

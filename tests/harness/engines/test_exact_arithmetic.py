@@ -197,6 +197,10 @@ def test_a_difference_is_an_error_that_names_both(models: Path, notes: Path, mon
         engine.load((models / "okay_nabu.tflite").read_bytes())
         with pytest.raises(EngineError, match=r"engine exact 1 and tflm 0\.dev\d+ disagree .* at inference 7"):
             engine.infer(bytes(120 * 20))
+        with pytest.raises(EngineError, match="disagree"):
+            engine.reset()
+        with pytest.raises(EngineError, match="disagree"):
+            engine.infer_clips([bytes(120), bytes(120)])
     assert not notes.exists()
 
 

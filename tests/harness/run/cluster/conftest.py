@@ -10,14 +10,14 @@ import pytest
 
 POISON = """
 import os, signal
-from harness.run.cluster import pool
-run = getattr(pool, "harmless", pool._run)  # Dask loads this twice
-pool.harmless = run
-def deadly(crew, bench, parcel, stopped):
+from harness.run.cluster import parcels
+unpack = getattr(parcels, "harmless", parcels.unpack)  # Dask loads this twice
+parcels.harmless = unpack
+def deadly(parcel, archive):
     if "poison" in parcel.name:
         os.kill(os.getpid(), signal.SIGKILL)
-    return run(crew, bench, parcel, stopped)
-pool._run = deadly
+    return unpack(parcel, archive)
+parcels.unpack = deadly
 """
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import wave
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,15 +16,18 @@ import numpy as np
 import pytest
 
 from harness.check import check, check_models
-from harness.clips.clip import ArrayClip, Clip
+from harness.clips.clip import ArrayClip, AudioClip, Clip, audio_clips
 from harness.clips.feature_cache import SIZE_VARIABLE
 from harness.clips.npz import write_archive
 from harness.clips.sources import ClipSource
 from harness.run.cluster import processes
+from harness.run.cluster.parcels import Parcel, PlacedFile, pack
 from harness.run.judging import Observed
 from harness.run.options import RunOptions
 from harness.run.recording import record
 from harness.run.results import RunResult
+from harness.run.workbench import Setup
+from harness.targets.registry import TargetOptions
 from mww.core.children import start_child
 from mww.core.errors import EngineError
 from mww.core.resources import fixtures_dir
@@ -54,9 +58,10 @@ def helped(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     result: list[str] = []
     run = processes._Helper.run
 
-    def noted(helper: processes._Helper, clip: Clip, stopped: object) -> Observed:
-        result.append(clip.name)
-        return run(helper, clip, stopped)  # type: ignore[arg-type]
+    def noted(helper: processes._Helper, clips: Sequence[Clip], stopped: Callable[[], bool]) -> Iterator[Observed]:
+        for clip, observed in zip(clips, run(helper, clips, stopped), strict=True):
+            result.append(clip.name)
+            yield observed
 
     monkeypatch.setattr(processes._Helper, "run", noted)
     return result
@@ -85,6 +90,33 @@ def test_the_results_are_those_of_one_process(
     assert started[0].returncode == 0
     alone = check_models(loaded, clips, replace(OPTIONS, jobs=1))
     assert list(map(timeless, results)) == list(map(timeless, alone))
+
+
+def test_a_clip_whose_file_has_changed_meanwhile_is_sent(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = sorted((fixtures_dir() / "clips").rglob("*.wav"))[:4]
+    clips = audio_clips(files)
+    monkeypatch.setattr(processes, "pack", lambda clip: _placed_wrongly(clip, files[0], files[2]))
+    helper = processes._Helper(2)
+    try:
+        helper.open(
+            Setup(load_model(models / "okay_nabu.json"), TargetOptions(engine="exact"), None, None, None, None),
+            "emulator",
+        )
+        observed = list(helper.run(clips, lambda: False))
+    finally:
+        helper.close()
+    alone = check(models / "okay_nabu.json", files, engine="exact")
+    assert [len(item.outputs) for item in observed] == [clip.inferences for clip in alone.clips]
+    assert [item.streamed.frames_sha256 for item in observed] == [clip.frames_sha256 for clip in alone.clips]
+
+
+def _placed_wrongly(clip: Clip, *wrong: Path) -> Parcel | None:
+    """Where a clip is; for some, as their file was before it changed."""
+    parcel = pack(clip)
+    assert isinstance(clip, AudioClip)
+    assert isinstance(parcel, AudioClip)
+    assert isinstance(parcel.path, PlacedFile)
+    return replace(parcel, path=replace(parcel.path, size=1)) if clip.path in wrong else parcel
 
 
 def test_outputs_from_elsewhere_are_compared_with_the_golden_that_is_here(
@@ -122,7 +154,7 @@ def test_a_process_that_fails_is_gone_though_it_takes_long_to_end() -> None:
     helper = processes._Helper(2)
     try:
         helper._reader.submit(helper._send, _Failing())
-        observed = helper.run(ArrayClip("clip", FEATURES[0]), lambda: False)
+        (observed,) = helper.run([ArrayClip("clip", FEATURES[0])] * 2, lambda: False)
         assert isinstance(observed.streamed.error, EngineError)
         assert helper.gone()
     finally:
@@ -139,6 +171,7 @@ def test_no_process_is_started_for_what_is_done_before_it_would_be_there(
 _INTERRUPTED = """
 import sys
 from harness.run.cluster import processes
+from harness.run.cluster.parcels import Parcel, PlacedFile, pack
 processes.WORTH = 1e-9
 from harness.cli import main
 main(sys.argv[1:])
