@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,20 @@ def test_the_layers_of_another_file_are_left_out(tmp_path: Path) -> None:
         file["inside"].attrs["layer_names"] = ["conv2d"]
         file["model_weights"] = h5py.ExternalLink(str(tmp_path / "other.h5"), "/inside")
     assert set(read_hdf5(tmp_path / "weights.h5", "it").arrays) == {"inside/conv2d/kernel:0"}
+
+
+def test_thousands_of_names_that_are_one_long_text_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    text, names = 100_000, 3_000
+    with h5py.File(tmp_path / "it.h5", "w") as file:
+        group = file.create_group("model_weights")
+        group.attrs.create("layer_names", np.array(["y" * text] + ["z"] * names, object), dtype=h5py.string_dtype())
+    content = bytearray((tmp_path / "it.h5").read_bytes())
+    first = content.find(struct.pack("<I", text))  # a length, the heap's place, a number in it
+    content[first : first + 16 * (names + 1)] = content[first : first + 16] * (names + 1)
+    (tmp_path / "it.h5").write_bytes(content)
+    for source in (tmp_path / "it.h5", bytes(content)):
+        with pytest.raises(CheckpointError, match="layer_names is longer than any model's"):
+            read_hdf5(source, "it")
 
 
 def test_a_few_groups_under_many_names_do_not_take_for_ever(tmp_path: Path) -> None:
