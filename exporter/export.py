@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -30,9 +29,10 @@ from exporter.model_analyzer.source import Source
 from exporter.network.architecture import Architecture
 from exporter.network.configuration import Configuration
 from exporter.optimization.optimize import optimize_for_edge
-from mww.core.errors import MwwError, OutputError, UnsupportedModelError, UsageError
-from mww.core.files import write_files
+from mww.core.errors import MwwError, UnsupportedModelError, UsageError
+from mww.core.files import check_folder, write_files
 from mww.core.progress import Phases
+from mww.core.readable import shown
 from mww.esphome.manifest import manifest_file, parse_manifest
 from mww.tflite.model_file import ModelFile, read_model
 from mww.tflm.arena import ArenaPrediction, predict_arenas
@@ -163,7 +163,7 @@ def file_name(name: str | None, checkpoint: Path) -> str:
     """
     chosen = (checkpoint.name or checkpoint.resolve().name).split(".")[0] if name is None else name
     if not _NAME.fullmatch(chosen):
-        raise UsageError(f"{chosen!r} cannot be a file name", hint="use letters, digits, -, _ and .")
+        raise UsageError(f"{shown(chosen)} cannot be a file name", hint="use letters, digits, -, _ and .")
     return chosen
 
 
@@ -175,7 +175,7 @@ def export(request: ExportRequest) -> ExportResult:
         MwwError: The export was not possible; nothing was written.
     """
     phases = request.phases
-    _check_folder(request.output_dir)
+    check_folder(request.output_dir)
     with phases("read"):
         checkpoint = load_checkpoint(request.checkpoint, request.config.settings)
         calibration = _calibration(request, checkpoint.architecture.stride)
@@ -186,14 +186,6 @@ def export(request: ExportRequest) -> ExportResult:
         write_files({result.model: model.content, result.manifest: manifest})
         return replace(result, written=True)
     raise RefusedExportError(result)
-
-
-def _check_folder(folder: Path) -> None:
-    """Check before the conversion that files can be written."""
-    existing = next((parent for parent in (folder, *folder.absolute().parents) if parent.exists()), Path("/"))
-    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        reason = "is not a folder" if not existing.is_dir() else "cannot be written to"
-        raise OutputError(f"{existing} {reason}", hint="choose another --output")
 
 
 def _calibration(request: ExportRequest, stride: int) -> Calibration:

@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path, PurePath
 from typing import Any, Final
 
 from mww.core.errors import ConfigurationError, ManifestError, UnsupportedModelError
+from mww.core.readable import is_file, shown
 from mww.esphome import contract
 from mww.esphome.manifest import Manifest, load_manifest, model_path, read_manifest, save_manifest
 from mww.esphome.manifest_schema import OTHER_NAMES, schema_problems
@@ -172,10 +173,10 @@ def _find_model(draft: _Draft, path: Path) -> Path:
     """The model that the manifest names, or a model with the manifest's name beside it."""
     name = draft.content.get("model")
     beside = path.with_suffix(".tflite")
-    if isinstance(name, str) and "://" in name and beside.is_file():
+    if isinstance(name, str) and "://" in name and is_file(beside):
         why = "the file beside the manifest; ESPHome accepts a URL only in a manifest that it fetched by URL"
         draft.put("model", beside.name, why, into=draft.content)
-    elif (not isinstance(name, str) or not (path.parent / name).is_file()) and beside.is_file():
+    elif (not isinstance(name, str) or not is_file(path.parent / name)) and is_file(beside):
         draft.put("model", beside.name, "the file beside the manifest", into=draft.content)
     if not isinstance(draft.content.get("model"), str):
         raise ManifestError(
@@ -281,14 +282,16 @@ class ManifestOptions:
         known = [field.name for field in fields(cls)]
         unknown = sorted(set(options) - set(known))
         if unknown:
-            message = f"unknown manifest option {', '.join(unknown)}"
+            message = f"unknown manifest option {', '.join(map(shown, unknown))}"
             raise ConfigurationError(message, hint=f"known: {', '.join(known)}")
         changes = dict(options)
         for name in ("trained_languages", "chips", "runtimes"):
             if isinstance(changes.get(name), str):
                 changes[name] = (changes[name],)
-            elif changes.get(name) is not None:
-                changes[name] = tuple(changes[name])
+            elif isinstance(value := changes.get(name), Sequence):
+                changes[name] = tuple(value)
+            elif value is not None:
+                raise ConfigurationError(f"{name} is {shown(value)}, not a list", hint="write a list of words")
         return replace(cls(), **changes)
 
 

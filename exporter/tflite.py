@@ -39,6 +39,7 @@ from exporter.optimization.optimize import optimize_for_edge
 from mww.core.errors import UsageError
 from mww.core.files import write_files
 from mww.core.progress import Phases
+from mww.core.readable import shown
 from mww.verification import verify_esphome_compatibility
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def convert_model_saved(
         ConfigurationError: Neither gives a setting that is needed.
     """
     if mode.lower() != STREAMING:
-        raise UsageError(f"mode {mode!r} is not converted", hint=f"devices run {STREAMING}")
+        raise UsageError(f"mode {shown(mode)} is not converted", hint=f"devices run {STREAMING}")
     configuration = _configuration(config, None)
     with tensorflow_quietly():
         from exporter.conversion import by_tensorflow, keras_network

@@ -18,7 +18,7 @@ from exporter.network.architecture import FloatArray
 from mww.core.errors import CalibrationError
 from mww.core.file_kinds import NPZ, ZIP, kind_of
 from mww.core.npy import read_npy_header
-from mww.core.readable import open_regular
+from mww.core.readable import is_folder, is_there, open_regular
 from mww.esphome.audio import sound_files
 from mww.esphome.contract import FEATURE_FLOAT_SCALE, FEATURES, INPUT_SCALE, INPUT_ZERO_POINT
 from mww.esphome.feature_folders import TRAINING, FeatureFolder, feature_folders
@@ -45,12 +45,12 @@ def load_clips(path: Path) -> list[FloatArray]:
         CalibrationError: There is nothing to read, or it has another shape or type.
         AudioError: A clip cannot be read.
     """
-    if not path.exists():
+    if not is_there(path):
         raise CalibrationError(f"{path} does not exist", hint="--calibration takes an .npz file or a folder")
     kind = kind_of(path)
     if kind is not None and kind not in (NPZ, ZIP):
         raise CalibrationError(f"{path} does not hold features but is {kind.name}", hint=kind.way_on("features"))
-    if not path.is_dir():
+    if not is_folder(path):
         return _load_npz(path)
     try:
         mmaps = feature_folders(path, TRAINING)

@@ -13,10 +13,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from exporter.calibration.feature_sets import clips_from_array
+from exporter.calibration.feature_sets import MAX_CLIPS, clips_from_array
 from exporter.network.architecture import FloatArray
 from mww.core.errors import CalibrationError
-from mww.esphome.contract import FEATURE_FLOAT_SCALE, FEATURE_MAX, FEATURES
+from mww.core.readable import shown
+from mww.esphome.contract import FEATURE_FLOAT_SCALE, FEATURE_MAX, FEATURES, MAX_STRIDE
 
 MINIMUM_CLIPS: Final = 500
 """Number of clips with which the official trainer calibrates."""
@@ -60,6 +61,10 @@ def create_default_representative_dataset(
     *, stride: int = 3, clips: int = MINIMUM_CLIPS, seed: int = 0
 ) -> RepresentativeDataset:
     """Make random features, anchored at 0.0 and 26.0: a stand-in where there are no real ones."""
+    _check_stride(stride)
+    if not 1 <= clips <= MAX_CLIPS or seed < 0:
+        message = f"{shown(clips)} random clips with the seed {shown(seed)}"
+        raise CalibrationError(message, hint=f"1 to {MAX_CLIPS} clips, and a seed of 0 or more")
     random = np.random.default_rng(seed)
     features = random.uniform(0, FEATURE_MAX, (clips, _RANDOM_SLICES, FEATURES)).astype(np.float32)
     return RepresentativeDataset(anchored_frames(list(features), stride), clips, RANDOM)
@@ -90,18 +95,21 @@ def representative_dataset(
     Raises:
         CalibrationError: Too few clips, NaN, or another scale.
     """
-    if stride < 1:
-        raise CalibrationError(
-            f"a stride of {stride}", hint="give a stride of 1 or more, as in the training configuration"
-        )
+    _check_stride(stride)
     clips = [clip for clip in clips if len(clip)]
     if len(clips) < max(minimum, 1):
         raise CalibrationError(
-            f"{len(clips)} calibration clips; at least {max(minimum, 1)} are needed",
+            f"{len(clips)} calibration clips; at least {shown(max(minimum, 1))} are needed",
             hint="give more clips, or --allow-small-calibration",
         )
     check_scale(clips)
     return RepresentativeDataset(anchored_frames(clips, stride), len(clips), source)
+
+
+def _check_stride(stride: int) -> None:
+    if not 1 <= stride <= MAX_STRIDE:
+        hint = f"give a stride of 1 to {MAX_STRIDE}, as in the training configuration"
+        raise CalibrationError(f"a stride of {shown(stride)}", hint=hint)
 
 
 def check_shape(frames: FloatArray, shape: tuple[int, ...]) -> None:

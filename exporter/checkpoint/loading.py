@@ -32,7 +32,7 @@ from exporter.network.architecture import Architecture, FloatArray, MixedNet, Pa
 from exporter.network.settings import Setting, Settings
 from mww.core.errors import CheckpointError
 from mww.core.file_kinds import HDF5, KERAS, TEXT, FileKind, kind_of
-from mww.core.readable import open_regular
+from mww.core.readable import is_file, is_folder, open_regular
 
 _KINDS: Final = "give a trainer's .weights.h5, .h5, .keras or ckpt-N"
 _BUNDLE: Final = re.compile(r"\.(index|data-\d{5}-of-\d{5})$")
@@ -84,11 +84,11 @@ def best_weights(path: Path) -> Path:
     Raises:
         CheckpointError: The folder has none of them.
     """
-    if not path.is_dir() or kind_of(path) is not None:
+    if not is_folder(path) or kind_of(path) is not None:
         return path
     for name in _BEST:
         for folder in (path, path / "train"):
-            if (folder / name).is_file():
+            if is_file(folder / name):
                 return folder / name
     indexes = [*(path / "restore").glob("ckpt-*.index"), *path.glob("ckpt-*.index")]
     numbered = {index: _CKPT.fullmatch(index.name) for index in indexes}
@@ -113,7 +113,7 @@ def load_checkpoint(path: Path, configured: Settings) -> Checkpoint:
         ConfigurationError: Neither it nor the configuration says something.
     """
     index = path.parent / f"{_BUNDLE.sub('', path.name)}.index"
-    if index.is_file():
+    if is_file(index):
         drawers, subspectral = read_tf_checkpoint(index.with_suffix(""))
         return from_drawers(drawers, subspectral, configured)
     kind = kind_of(path)

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from exporter.network.architecture import FloatArray
-from mww.core.readable import open_regular
+from mww.core.readable import open_regular, read_regular
 
 MAX_INDEX_SIZE: Final = 4 * 1024 * 1024
 
@@ -121,10 +121,7 @@ def read_bundle(prefix: Path) -> Bundle:
         OSError: It cannot be read.
         ValueError: It is not an index, or is damaged.
     """
-    with open_regular(prefix.with_name(f"{prefix.name}.index")) as file:
-        content = file.read(MAX_INDEX_SIZE + 1)
-    if len(content) > MAX_INDEX_SIZE:
-        raise ValueError("the index is too large")
+    content = read_regular(prefix.with_name(f"{prefix.name}.index"), MAX_INDEX_SIZE)
     shards = 1
     entries: dict[str, Entry] = {}
     for key, value in _table(content):

@@ -19,6 +19,7 @@ from exporter.conversion.recovered_ranges import Ranges, ranges_of_tensors
 from exporter.conversion.tensorflow_quietly import tensorflow_quietly
 from mww.core.errors import UsageError
 from mww.core.progress import Phases
+from mww.core.readable import shown
 from mww.core.scratch import scratch_folder
 from mww.tflite.model_file import read_model
 
@@ -77,7 +78,7 @@ def convert(checkpoint: Checkpoint, calibration: Calibration, converter: Convert
     """
     chosen = converter or CONVERTERS[0]
     if chosen not in CONVERTERS:
-        raise UsageError(f"unknown converter {chosen!r}", hint=f"converters: {', '.join(CONVERTERS)}")
+        raise UsageError(f"unknown converter {shown(chosen)}", hint=f"converters: {', '.join(CONVERTERS)}")
     by = convert_directly if chosen == "direct" else _convert_by_tensorflow
     return Converted(by(checkpoint, calibration, phases), chosen)
 

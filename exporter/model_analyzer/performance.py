@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from exporter.model_analyzer.architecture import ModelAnalysis, analyze_model_architecture
 from mww.core.errors import UnknownRuntimeError
+from mww.core.readable import shown
 from mww.core.resources import read_toml
 from mww.esphome.chips import CHIP_NAMES, INSTRUCTION_SETS
 from mww.esphome.contract import FEATURE_STEP_MS
@@ -235,7 +236,7 @@ def estimate_performance(path: Path | str, chip: str = "esp32s3") -> Performance
 def performance_of(analysis: ModelAnalysis, chip: str) -> PerformanceEstimate:
     """The estimate for a model whose structure is known."""
     if chip not in CHIP_NAMES:
-        raise UnknownRuntimeError(f"the chip {chip!r} is not known", hint=f"known: {', '.join(CHIP_NAMES)}")
+        raise UnknownRuntimeError(f"the chip {shown(chip)} is not known", hint=f"known: {', '.join(CHIP_NAMES)}")
     by_operator: dict[str, int] = {}
     for layer in analysis.layers:
         if layer.cost.macs:

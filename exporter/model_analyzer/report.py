@@ -13,6 +13,7 @@ from exporter.model_analyzer.text import as_text
 from mww.core.errors import UsageError
 from mww.core.files import write_files
 from mww.core.readable import printable as without_controls
+from mww.core.readable import shown
 
 SCHEMA: Final = "mww.analyze/1"
 _TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -36,7 +37,7 @@ def generate_model_report(
     """
     writers = {"html": as_html, "text": as_text, "json": as_json}
     if format not in writers:
-        raise UsageError(f"unknown report format {format!r}", hint=f"formats: {', '.join(writers)}")
+        raise UsageError(f"unknown report format {shown(format)}", hint=f"formats: {', '.join(writers)}")
     report = writers[format](collect(path))
     if output is not None:
         write_files({Path(output): report.encode("utf-8")})

@@ -19,6 +19,7 @@ from exporter.network import settings
 from exporter.network.settings import Settings
 from mww.core.errors import ConfigurationError
 from mww.core.fields import Fields
+from mww.core.readable import is_file
 from mww.core.yaml_reader import read_yaml
 
 DEFAULT_NAME: Final = "training_config.yaml"
@@ -61,7 +62,7 @@ def find_configuration(checkpoint: Path) -> Path | None:
     folders = [checkpoint.parent]
     if checkpoint.parent.name in ("restore", "train"):
         folders.append(checkpoint.parent.parent)
-    return next((folder / DEFAULT_NAME for folder in folders if (folder / DEFAULT_NAME).is_file()), None)
+    return next((folder / DEFAULT_NAME for folder in folders if is_file(folder / DEFAULT_NAME)), None)
 
 
 def load_configuration(path: Path) -> Configuration:

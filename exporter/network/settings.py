@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeAlias
 
 from exporter.network.architecture import Architecture, Inception, MixedNet
 from mww.core.errors import ConfigurationError
+from mww.core.readable import shown
 
 Setting: TypeAlias = int | bool | str | list[int] | list[list[int]]
 """A number, a switch, a name, a number for each block, or the kernel sizes of each block."""
@@ -151,14 +152,14 @@ def _parse_kernels(name: str, value: object) -> list[list[int]]:
     for entry in entries:
         if not isinstance(entry, list):
             raise ConfigurationError(
-                f"{name} is {_shown(value)}", hint="write a list for each block: [5], [7, 11], [23]"
+                f"{name} is {shown(value)}", hint="write a list for each block: [5], [7, 11], [23]"
             )
     return [[_parse_number(name, number) for number in _parse_list(name, entry)] for entry in entries]
 
 
 def _parse_architecture(name: str, value: object) -> str:
     if value not in ("mixednet", "inception"):
-        raise ConfigurationError(f"{name} is {value!r}", hint="mixednet and inception can be exported")
+        raise ConfigurationError(f"{name} is {shown(value)}", hint="mixednet and inception can be exported")
     return str(value)
 
 
@@ -167,7 +168,7 @@ def _parse_number(name: str, value: object) -> int:
         return int(value)
     if not isinstance(value, (int, bool)) or not 0 <= value < 10**6:
         raise ConfigurationError(
-            f"{name} is {_shown(value)}, not a whole number from 0", hint="write a whole number, such as 3"
+            f"{name} is {shown(value)}, not a whole number from 0", hint="write a whole number, such as 3"
         )
     return int(value)
 
@@ -179,17 +180,12 @@ def _parse_list(name: str, value: object) -> list[object]:
             value = ast.literal_eval(value.strip())
         except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
             raise ConfigurationError(
-                f"{name} is {_shown(value)}, which is not a list", hint="write a list, such as [64, 64]"
+                f"{name} is {shown(value)}, which is not a list", hint="write a list, such as [64, 64]"
             ) from error
     if isinstance(value, (list, tuple)) and len(value) <= 1000:
         return [list(entry) if isinstance(entry, tuple) else entry for entry in value]
     if isinstance(value, int):
         return [value]
     raise ConfigurationError(
-        f"{name} is {_shown(value)}, not a list such as 64, 64", hint="write numbers with commas between them"
+        f"{name} is {shown(value)}, not a list such as 64, 64", hint="write numbers with commas between them"
     )
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -11,6 +11,7 @@ from typing import Final
 
 from harness.bench.measuring import Plan, Row
 from mww.core.errors import MwwError, UsageError
+from mww.core.readable import shown
 from mww.core.scratch import scratch_folder
 
 REPETITIONS: Final = 5
@@ -80,7 +81,7 @@ def find_benchmarks(names: Iterable[str]) -> tuple[Benchmark, ...]:
     chosen = tuple(names)
     for name in chosen:
         if name not in BENCHMARKS:
-            raise UsageError(f"unknown benchmark {name!r}", hint=f"benchmarks: {', '.join(BENCHMARKS)}")
+            raise UsageError(f"unknown benchmark {shown(name)}", hint=f"benchmarks: {', '.join(BENCHMARKS)}")
     return tuple(benchmark for name, benchmark in BENCHMARKS.items() if name in chosen or not chosen)
 
 

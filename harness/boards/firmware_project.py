@@ -16,6 +16,7 @@ import yaml
 
 from mww.core.errors import InputError, OutputError, UnsupportedModelError, UsageError
 from mww.core.files import write_files
+from mww.core.readable import is_folder, is_there
 from mww.core.resources import firmware_dir
 from mww.esphome.manifest import Manifest, load_manifest
 from mww.tflite.model_file import read_model
@@ -79,7 +80,7 @@ def write_project(
         raise UsageError(f"unknown board {board}", hint=f"boards: {', '.join(board_names())}")
     config = folder / f"{board}.yaml"
     contents = {folder / SOURCES / name: content for name, content in _sources()}
-    if not config.exists():
+    if not is_there(config):
         contents[config] = _config(board, microphone=microphone).encode(errors="replace")
     elif microphone:
         raise UsageError(f"{config} exists, and is not overwritten", hint="choose another --output, or remove it")
@@ -101,7 +102,7 @@ def find_image(path: Path) -> Path:
     Raises:
         InputError: The folder holds no image, or images of several boards.
     """
-    if not path.is_dir():
+    if not is_folder(path):
         return path
     images = [image for place in _BUILT for image in path.glob(f".esphome/build/*/{place}")]
     names = sorted({image.relative_to(path).parts[2] for image in images})

@@ -20,6 +20,7 @@ from harness.boards.labgrid.address import in_lab
 from harness.serial.ports import SerialPort, same_device, scan
 from mww.core.closing import Closing
 from mww.core.errors import PortMissingError
+from mww.core.readable import is_there
 
 _POLL_SECONDS: Final = 0.1
 _FILE_LOCKS: Final = FileLocks()
@@ -49,7 +50,7 @@ def find_port(board: Board, ports: Sequence[SerialPort]) -> str:
     there = next((port for port in ports if same_device(port.device, board.port)), None)
     if there is not None and not _belongs_to_another(board, there):
         return board.port
-    if there is None and board.port and Path(board.port).exists():
+    if there is None and board.port and is_there(Path(board.port)):
         return board.port
     wanted = board.serial or board.mac
     hint = f"no listed port has {wanted}: is the board plugged in with a data cable? mww boards scan lists the ports"

@@ -16,7 +16,7 @@ from harness.boards.leases import acquire, find_port, holder
 from harness.cli.output import console, emit_json, json_option, say, say_lines, warn
 from harness.serial.ports import SerialPort, access, scan, stable_name
 from mww.core.errors import MwwError
-from mww.core.readable import printable
+from mww.core.readable import is_there, printable
 
 if TYPE_CHECKING:
     from harness.link.messages import Welcome
@@ -137,7 +137,7 @@ def list_boards(map_file: Path | None, as_json: bool) -> None:
 def scan_ports(map_file: Path | None, as_json: bool) -> None:
     """List the serial ports on USB, and the lines to add to the inventory for them."""
     path = inventory_path(map_file)
-    boards = load_inventory(path) if map_file or path.exists() else ()
+    boards = load_inventory(path) if map_file or is_there(path) else ()
     ports = scan()
     at = {state.port: state.board.id for state in _look_at(boards, ports)}
     if as_json:

@@ -17,7 +17,7 @@ from harness.run.cutoff import HOURS_FOR_LEVELS, LEAD_IN, LEVELS, CutoffChoice, 
 from harness.run.evaluation.statistics import Proportion, Rate, SweepPoint
 from mww.core.errors import UsageError
 from mww.esphome.audio import left_out_of
-from mww.esphome.contract import MAX_SECONDS
+from mww.esphome.contract import MAX_LEAD_IN
 from mww.esphome.manifest import is_manifest, load_manifest, write_micro
 from mww.esphome.model import load_model
 
@@ -39,7 +39,7 @@ _SHOWN: Final = 15
 )
 @click.option(
     "--lead-in",
-    type=Real(0, MAX_SECONDS),
+    type=Real(0, MAX_LEAD_IN),
     default=LEAD_IN,
     show_default=True,
     metavar="SECONDS",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -14,7 +14,7 @@ from mww.core.errors import InputError
 from mww.core.readable import open_regular
 from mww.esphome.log_messages import Explained, explain
 
-_LINES: Final = 1_000_000
+_MOST_BYTES: Final = 32 << 20
 _LINE_BYTES: Final = 64 * 1024
 _SHOWN: Final = 200
 
@@ -38,22 +38,29 @@ def command(log: Path, as_json: bool) -> int:
     return 0 if findings else 1
 
 
-def _lines(log: Path) -> list[str]:
+def _lines(log: Path) -> Iterator[str]:
     if str(log) == "-":
-        return _read(sys.stdin.buffer)
+        yield from _read(sys.stdin.buffer)
+        return
     try:
         with open_regular(log) as file:
-            return _read(file)
+            yield from _read(file)
     except OSError as error:
         raise InputError(
             f"cannot read {log}: {error.strerror}", hint="give a log file, or - and the log on stdin"
         ) from error
 
 
-def _read(stream: BinaryIO) -> list[str]:
+def _read(stream: BinaryIO) -> Iterator[str]:
     """The lines of a log of bounded size; bytes that are not text are replaced by a mark."""
-    lines = iter(lambda: stream.readline(_LINE_BYTES), b"")
-    return [line.decode("utf-8", "replace") for line in islice(lines, _LINES)]
+    size = 0
+    while line := stream.readline(_LINE_BYTES):
+        size += len(line)
+        if size > _MOST_BYTES:
+            raise InputError(
+                f"the log is longer than {_MOST_BYTES >> 20} MB", hint="give its last lines: tail -n 10000"
+            )
+        yield line.decode("utf-8", "replace")
 
 
 def _document(entry: Explained) -> dict[str, object]:

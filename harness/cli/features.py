@@ -15,7 +15,7 @@ from harness.clips.clip import AudioClip, audio_clips
 from harness.clips.npz import write_archive
 from mww.core.progress import Progress
 from mww.esphome.audio import left_out_of
-from mww.esphome.contract import MAX_SECONDS
+from mww.esphome.contract import MAX_LEAD_IN
 from mww.esphome.frontend import quantize_features, wav_to_features
 
 
@@ -24,7 +24,7 @@ from mww.esphome.frontend import quantize_features, wav_to_features
 @click.option("--output", required=True, type=click.Path(path_type=Path), metavar="FILE.npz", help="Where to.")
 @click.option(
     "--lead-in",
-    type=Real(0, MAX_SECONDS),
+    type=Real(0, MAX_LEAD_IN),
     default=0.0,
     metavar="SECONDS",
     help="Digital silence in front of each clip.",

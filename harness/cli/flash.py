@@ -16,7 +16,7 @@ from harness.cli.output import emit_json, json_option, progress, say
 from harness.serial.connection import DEFAULT_BAUD
 from harness.targets.registry import firmware_of
 from mww.core.errors import InputError
-from mww.core.readable import open_regular
+from mww.core.readable import is_file, is_there, read_regular
 
 if TYPE_CHECKING:
     from harness.boards.flashing import FlashReport
@@ -56,7 +56,7 @@ def command(
     from harness.boards.leases import hold_port
 
     records = cache(partial(_load, models))
-    if not all(path.is_file() for path in models):
+    if not all(is_file(path) for path in models):
         records()  # their faults are reported before a board is touched
     job = FlashJob(
         port=port,
@@ -89,17 +89,14 @@ def _load(paths: Sequence[Path]) -> tuple[ModelRecord, ...]:
 
 def _firmware(path: Path) -> Callable[[str], bytes]:
     """Read the file now, or make the virtual firmware later, when the chip is known."""
-    own = None if path.exists() else firmware_of(str(path))
+    own = None if is_there(path) else firmware_of(str(path))
     if own is not None:
         return own
     path = find_image(path)
     try:
-        with open_regular(path) as stream:
-            content = stream.read(_MAX_FIRMWARE + 1)
+        content = read_regular(path, _MAX_FIRMWARE)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", hint="give a factory image") from error
-    if len(content) > _MAX_FIRMWARE:
-        raise InputError(f"{path} is larger than any flash", hint="give a factory image")
     return lambda chip: content
 
 

@@ -12,6 +12,7 @@ from exporter.manifest import Change, generate_manifest, repair_manifest, save_m
 from harness.cli.numbers import Real, Whole
 from harness.cli.output import emit_json, json_option, say, show_json, warn
 from mww.core.errors import UsageError
+from mww.core.readable import is_file, is_there
 from mww.esphome.manifest import is_manifest
 from mww.tflite.model_file import read_model
 from mww.verification import verify_esphome_compatibility
@@ -67,9 +68,9 @@ def _make(file: Path, asked: dict[str, Any], in_place: bool) -> tuple[dict[str, 
 
 def _write(place: Path, given: Path, model: Path, content: dict[str, Any], *, in_place: bool) -> None:
     """Write the manifest beside its model; replace the given file only with --in-place."""
-    if not in_place and place.exists() and given.exists() and place.samefile(given):
+    if not in_place and is_there(place) and is_there(given) and place.samefile(given):
         raise UsageError(f"{place} is the given file", hint="--in-place replaces it")
-    if not (place.parent / content["model"]).is_file():
+    if not is_file(place.parent / content["model"]):
         hint = f"write it into {model.parent}, or put the model beside it first"
         raise UsageError(f"{place.parent} does not hold {content['model']}, which the manifest names", hint=hint)
     save_manifest(content, place)

@@ -10,6 +10,7 @@ from exporter.optimization.optimize import optimize_for_edge
 from harness.cli.output import emit_json, json_option, say
 from mww.core.errors import UsageError
 from mww.core.files import write_files
+from mww.core.readable import is_there
 from mww.tflite.model_file import read_model
 from mww.tflm.arena import predict_arenas
 
@@ -25,7 +26,7 @@ def command(file: Path, output: Path, as_json: bool) -> None:
 
     No output byte changes, and the model needs no more memory than before on any chip.
     """
-    if output.exists() and file.exists() and output.samefile(file):
+    if is_there(output) and is_there(file) and output.samefile(file):
         raise UsageError(f"{output} is the given file", hint="give another --output")
     before = read_model(file)
     after = read_model(optimize_for_edge(before.content))

@@ -24,6 +24,7 @@ from harness.run.results import RunResult, Verdict
 from harness.serial.ports import current_user
 from mww.core.errors import MwwError, OutputError, UsageError
 from mww.core.files import write_files
+from mww.core.readable import is_folder, is_there
 from mww.esphome.model import Model, load_model, unreadable_model
 
 _NEVER: Final = ("frontend", "reset", "slice-order", "output", "detection", "count")
@@ -44,7 +45,7 @@ def allowances_to_read(
         raise UsageError("--write-allowance without --reason", hint='--reason "why these differences are right"')
     if reason and written is None:
         raise UsageError("--reason without --write-allowance", hint="--write-allowance FILE.yaml")
-    if given is None and written is not None and written.exists():
+    if given is None and written is not None and is_there(written):
         given = written
     beside = [golden.parent] if isinstance(golden, Path) else []
     return find_allowances(given, *beside, Path())
@@ -63,7 +64,7 @@ def write_allowances(path: Path, results: Sequence[RunResult], reason: str, by: 
     if refused is not None:
         warn(f"nothing is written to {path}: {refused}")
         return
-    former = read_allowances(path).allowances if path.exists() else ()
+    former = read_allowances(path).allowances if is_there(path) else ()
     allowances = former
     for result in results:
         seen, who = differences(result.clips, path.absolute().parent), by or current_user()
@@ -129,7 +130,7 @@ class Errand:
         """
         source = clip_source(self.features, self.wav, lead_in, self.golden)
         file = self.features or self.golden
-        if isinstance(file, Path) and file.is_dir():
+        if isinstance(file, Path) and is_folder(file):
             return [file]
         return ClipFile(file, golden=self.golden is not None) if file else source
 
@@ -194,7 +195,7 @@ def _open_report(folder: Path | None, resume: bool) -> Iterator[Path | None]:
             raise UsageError("--resume without --report", hint="finished clips are kept beside the report")
         yield None
         return
-    is_new = not folder.exists()
+    is_new = not is_there(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not resume:

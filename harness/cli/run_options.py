@@ -13,6 +13,7 @@ from harness.clips.remote import is_url
 from harness.run.options import Option, run_options
 from harness.targets.registry import DEFAULT_TARGET
 from mww.core.errors import UsageError
+from mww.core.readable import is_folder
 
 if TYPE_CHECKING:
     from harness.clips.sources import ClipSource
@@ -58,7 +59,7 @@ def clip_source(
     if len(given) != 1:
         message = "no clips are given" if not given else f"{' and '.join(given)} are given together"
         raise UsageError(message, hint="one of --features FILE.npz, --wav PATH and, for mww run, --golden GOLDEN.npz")
-    if lead_in and not wav and not (isinstance(features, Path) and features.is_dir()):
+    if lead_in and not wav and not (isinstance(features, Path) and is_folder(features)):
         raise UsageError(f"--lead-in with {given[0]}", hint="it is silence before the front-end: only --wav takes it")
     return features or golden or list(wav)
 

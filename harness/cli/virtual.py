@@ -10,6 +10,7 @@ from harness.cli.numbers import Whole
 from harness.cli.output import emit_json, json_option, say
 from mww.core.errors import OutputError
 from mww.core.files import write_files
+from mww.core.readable import is_file
 from mww.esphome.chips import DEFAULT_CHIP, VIRTUAL_CHIPS
 
 
@@ -58,7 +59,7 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
         security=security_of(efuses),
     )
 
-    if port_file is not None and port_file.is_file():
+    if port_file is not None and is_file(port_file):
         _forget(port_file)
 
     def ready(url: str) -> None:

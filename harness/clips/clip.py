@@ -19,7 +19,7 @@ from harness.clips.npz import Archive
 from harness.clips.remote import is_url, remote_clips
 from harness.clips.sound import SoundMeter
 from mww.core.errors import AudioError, FeatureError, UsageError
-from mww.core.readable import Readable
+from mww.core.readable import Readable, is_folder, is_there
 from mww.esphome.audio import left_out, read_audio, sound_files
 from mww.esphome.contract import FEATURE_STEP_MS, FEATURES
 from mww.esphome.frontend import Slices, iterate_features, iterate_sound, quantize_features
@@ -157,8 +157,8 @@ def _sound_files(path: Path | str) -> Sequence[Readable]:
     if isinstance(path, str) and is_url(path):
         return remote_clips(path)
     path = Path(path)
-    if not path.is_dir():
-        if not path.exists():
+    if not is_folder(path):
+        if not is_there(path):
             raise AudioError(
                 f"{path} does not exist", hint="check the path; relative paths start at the working directory"
             )

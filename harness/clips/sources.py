@@ -16,7 +16,7 @@ from harness.clips.golden import Golden, is_golden
 from harness.clips.npz import Archive
 from harness.clips.remote import is_url, remote_file, without_secrets
 from mww.core.errors import FeatureError, GoldenError, UsageError
-from mww.core.readable import Readable
+from mww.core.readable import Readable, is_folder
 from mww.esphome.audio import left_out_of, sound_files
 from mww.esphome.contract import FEATURE_STEP_MS, FEATURES
 from mww.esphome.feature_folders import TESTING, FeatureFolder, as_int8, feature_folders
@@ -73,7 +73,7 @@ def open_folders(
 
 
 def _is_folder(path: Path | str) -> bool:
-    return not (isinstance(path, str) and is_url(path)) and Path(path).is_dir()
+    return not (isinstance(path, str) and is_url(path)) and is_folder(Path(path))
 
 
 def _stored(path: Path, lead_in: float, step_ms: int) -> list[StoredClip]:

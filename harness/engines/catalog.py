@@ -7,6 +7,7 @@ from importlib import metadata, util
 from typing import Final
 
 from mww.core.errors import MissingPackageError, UsageError
+from mww.core.readable import shown
 from mww.core.resources import DISTRIBUTION, distribution_version, missing_wheel
 
 DEFAULT_ENGINE: Final = "tflm"
@@ -59,7 +60,7 @@ def engine_spec(name: str) -> EngineSpec:
         UsageError: No engine has that name.
     """
     if name not in ENGINES:
-        raise UsageError(f"unknown engine {name!r}", hint=f"engines: {', '.join(ENGINES)}")
+        raise UsageError(f"unknown engine {shown(name)}", hint=f"engines: {', '.join(ENGINES)}")
     return ENGINES[name]
 
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from harness.listen.listener import Heard
 from mww.core.files import write_files
+from mww.core.readable import is_there
 from mww.esphome.contract import SAMPLE_RATE
 
 LABELS: Final = ("positive", "negative")
@@ -84,7 +85,7 @@ class Keeper:
         while True:
             self._number += 1
             path = self.folder / kind / f"{name}-{self._number:04d}-at-{time_s:.1f}s.wav"
-            if not path.exists():
+            if not is_there(path):
                 break
         path.parent.mkdir(parents=True, exist_ok=True)
         write_files({path: content.getvalue()})

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from mww.core.errors import AudioError, MissingPackageError
+from mww.core.readable import is_file
 from mww.esphome.audio import read_audio
 from mww.esphome.contract import SAMPLE_RATE
 
@@ -36,7 +37,7 @@ def open_sound(name: str | None, lost: Lost) -> Iterator[bytes]:
     """
     if name == "-":
         return _raw(sys.stdin.buffer)
-    if name is not None and Path(name).is_file():
+    if name is not None and is_file(Path(name)):
         return _paced(Path(name))
     return _microphone(name, lost)
 

@@ -18,13 +18,14 @@ from harness.run.evaluation.statistics import Evaluation
 from harness.run.results import SCHEMA, SET_SCHEMA, VERDICTS, AllowanceAccount, ClipResult, RunResult, Verdict
 from mww.core.errors import InputError
 from mww.core.fields import Fields
+from mww.core.readable import is_folder
 from mww.esphome.detection import Detection
 
 Document = dict[str, object]
 
 _DECIMALS = 6  # digits of seconds and rates: more are noise of binary fractions
 
-_MAX_BYTES: Final = 256 << 20
+_MAX_BYTES: Final = 64 << 20
 _MAX_ARENA: Final = 32 << 20
 _REMEDY: Final = "give a run.json, as mww run --report writes it"
 
@@ -200,7 +201,7 @@ def read_runs(path: Path | str) -> tuple[RecordedRun, ...]:
         InputError: It cannot be read, has another schema, or names a clip or model twice.
     """
     path = Path(path)
-    return _runs(_read(path / "run.json" if path.is_dir() else path))
+    return _runs(_read(path / "run.json" if is_folder(path) else path))
 
 
 def as_recorded(results: Sequence[RunResult]) -> tuple[RecordedRun, ...]:

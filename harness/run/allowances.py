@@ -14,6 +14,7 @@ from typing import Final, Literal
 from harness.targets.base import TargetInfo
 from mww.core.errors import InputError
 from mww.core.fields import Fields
+from mww.core.readable import is_file
 from mww.core.yaml_reader import read_yaml
 from mww.esphome.chips import CHIP_NAMES
 
@@ -164,7 +165,7 @@ class AllowanceFile:
 def find_allowances(given: Path | None, *folders: Path) -> Path | None:
     """The file to read: the given file, else the first that exists in `folders`; None without a file."""
     paths = [folder / DEFAULT_NAME for folder in folders]
-    return given or next((path for path in paths if path.is_file()), None)
+    return given or next((path for path in paths if is_file(path)), None)
 
 
 def read_allowances(path: Path | str) -> AllowanceFile:

@@ -25,6 +25,7 @@ from harness.run.streaming import Block, Feed, whole_frames
 from harness.targets.emulator import EmulatorTarget
 from mww.core.errors import InputError, MwwError, UsageError
 from mww.core.progress import Progress, no_progress
+from mww.core.readable import is_folder
 from mww.esphome.contract import FEATURES
 from mww.esphome.frontend import Slices
 from mww.esphome.model import Model, model_of
@@ -204,15 +205,15 @@ def _most_sensitive(points: Sequence[SweepPoint], limit: float) -> SweepPoint | 
 def _labelled_clips(folder: Path, lead_in: float, step_ms: int) -> list[tuple[Clip, Label]]:
     """The clips of `positive/`, `near-miss/` and `negative/`, or of a trainer's folder with its own names."""
     hint = "put clips with the wake word into positive/, others into negative/"
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError(f"the folder {folder} does not exist", hint=hint)
-    below = [folder / kind for kind in LABELS if (folder / kind).is_dir()]
+    below = [folder / kind for kind in LABELS if is_folder(folder / kind)]
     clips = open_folders(below or [folder], lead_in=lead_in, step_ms=step_ms)
     labels = labels_from_names(clip.name for clip in clips)
     for kind in NEEDED:
         if not any(label.kind == kind for label in labels.values()):
             place = folder / kind
-            state = "has no clip" if place.is_dir() else "does not exist"
+            state = "has no clip" if is_folder(place) else "does not exist"
             raise InputError(f"the folder {place} {state}", hint=hint)
     return [(clip, labels[clip.name]) for clip in clips if clip.name in labels]
 

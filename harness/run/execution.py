@@ -29,7 +29,7 @@ from harness.run.workbench import Bench, Setup, open_benches
 from harness.targets.base import ArenaUse, OperatorCost, TargetInfo
 from harness.targets.registry import target_spec
 from mww.core.errors import InputError, MwwError, UsageError
-from mww.core.readable import Readable, open_regular
+from mww.core.readable import Readable, open_regular, shown
 from mww.esphome.model import Model, load_model
 
 
@@ -73,7 +73,9 @@ def check_inputs(setup: Setup, clips: Sequence[Clip], options: RunOptions) -> No
 def _check_source(setup: Setup, clips: Sequence[Clip], options: RunOptions) -> None:
     """Refuse `--from audio` for clips without sound, and for targets without a front-end."""
     if options.source not in get_args(Source):
-        raise UsageError(f"the source {options.source!r} does not exist", hint=f"one of {', '.join(get_args(Source))}")
+        raise UsageError(
+            f"the source {shown(options.source)} does not exist", hint=f"one of {', '.join(get_args(Source))}"
+        )
     if not setup.from_audio:
         if any(fault.startswith("frontend=") for fault in options.faults):
             raise UsageError("a fault of the front-end, which receives no sound", hint="--from audio")

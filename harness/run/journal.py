@@ -7,8 +7,10 @@ golden, and only while its file has not changed.
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -29,7 +31,7 @@ from harness.targets.base import TargetInfo
 from mww import __version__
 from mww.core.errors import InputError
 from mww.core.files import appending
-from mww.core.readable import Readable, open_regular
+from mww.core.readable import Readable, is_there, open_regular
 from mww.esphome.contract import FEATURES
 from mww.esphome.detection import DeviceDetection
 
@@ -37,6 +39,7 @@ NAME: Final = "unfinished.jsonl"
 """Its name, beside run.json; it is removed once that is written."""
 
 _LONGEST_LINE: Final = 64 * 1024 * 1024  # a day-long clip has 2.9 million outputs
+_LARGEST: Final = 1 << 30  # bytes of the file
 _ARRAYS: Final = ("outputs", "microseconds", "instructions", "golden", "vad")
 
 
@@ -54,7 +57,7 @@ class Journal:
         self._stride = setup.model.stride
         self._whole = True  # whether the file ends with a complete line, and not where an interrupt cut it
         try:
-            self._known = {} if not path.exists() else self._read()
+            self._known = {} if not is_there(path) else self._read()
         except OSError as error:
             raise InputError(
                 f"cannot read {path}: {error.strerror}", hint="choose a journal file that you may read"
@@ -93,6 +96,9 @@ class Journal:
     def _read(self) -> dict[str, Observed]:
         known = {}
         with open_regular(self._path) as file:
+            if file.seek(0, os.SEEK_END) > _LARGEST:
+                raise OSError(errno.EFBIG, f"it is larger than {_LARGEST >> 20} MB")
+            file.seek(0)
             while line := file.readline(_LONGEST_LINE):
                 self._whole = line.endswith(b"\n")
                 try:

@@ -19,8 +19,9 @@ from harness.serial.connection import DEFAULT_BAUD
 from harness.targets.registry import DEFAULT_TARGET, TARGET_NAMES, TargetOptions, target_spec
 from mww.core.errors import UsageError
 from mww.core.progress import Progress, no_progress
+from mww.core.readable import shown
 from mww.esphome.chips import CHIP_NAMES
-from mww.esphome.contract import MAX_SECONDS
+from mww.esphome.contract import MAX_LEAD_IN
 
 if TYPE_CHECKING:
     from harness.run.allowances import AllowanceFile
@@ -167,7 +168,7 @@ class RunOptions:
             "--lead-in",
             metavar="SECONDS",
             low=0,
-            high=MAX_SECONDS,
+            high=MAX_LEAD_IN,
             is_number=True,
         ),
     )
@@ -285,7 +286,7 @@ class RunOptions:
         if self.tolerance is None:
             return self.chosen_engine.tolerance if self.chosen_engine else 0
         if not 0 <= self.tolerance <= 255:
-            raise UsageError(f"a tolerance of {self.tolerance}", hint="0 to 255, the steps of the uint8 output")
+            raise UsageError(f"a tolerance of {shown(self.tolerance)}", hint="0 to 255, the steps of the uint8 output")
         return self.tolerance
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from math import inf
+from sys import float_info
 
 from harness.clips.clip import Clip
 from harness.run.evaluation.labels import Label, LabelKind
@@ -12,6 +12,7 @@ from harness.run.judging import Judge, Observed
 from harness.run.options import RunOptions
 from harness.run.results import Problem
 from mww.core.errors import UsageError
+from mww.core.readable import shown
 
 
 def evaluate_clips(
@@ -46,8 +47,8 @@ def check_gate(options: RunOptions, kinds: Collection[LabelKind]) -> None:
         ("--max-false-accepts-per-hour", options.max_false_accepts_per_hour),
     )
     for (flag, limit), kind in zip(limits, ("positive", "negative"), strict=True):
-        if limit is not None and not 0 <= limit <= (1 if kind == "positive" else inf):
-            raise UsageError(f"{flag} {limit:g}", hint="0 to 1" if kind == "positive" else "0 or more")
+        if limit is not None and not 0 <= limit <= (1 if kind == "positive" else float_info.max):
+            raise UsageError(f"{flag} {shown(limit)}", hint="0 to 1" if kind == "positive" else "0 or more")
         if limit is not None and kind not in kinds:
             hint = f"put clips into a folder named {kind}, or label them with --labels FILE.csv"
             raise UsageError(f"{flag} without {kind} clips", hint=hint)

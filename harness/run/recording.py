@@ -17,6 +17,7 @@ from harness.run.streaming import Block, Feed
 from harness.targets.emulator import EmulatorTarget
 from mww.core.errors import GoldenError
 from mww.core.progress import Progress, no_progress
+from mww.core.readable import is_there
 from mww.esphome.contract import FEATURES
 from mww.esphome.frontend import Slices, frontend_version
 from mww.esphome.model import Model
@@ -103,7 +104,7 @@ def record(
 
 def _open_replaced(output: Path, stack: ExitStack) -> Golden | None:
     """The existing golden, which will be replaced; None where it cannot be read."""
-    if not output.exists():
+    if not is_there(output):
         return None
     try:
         golden = Golden.open(output)

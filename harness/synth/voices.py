@@ -11,6 +11,7 @@ from typing import Final
 from harness.synth.piper import PACKAGES, Piper
 from harness.synth.speech import Engine, Samples, Saying, Voice, call, check_script, read_speech
 from mww.core.errors import SpeechError, UsageError
+from mww.core.readable import is_file
 
 _VARIANTS: Final = ("", "+f2", "+f4", "+m3", "+m7", "+Annie", "+linda", "+steph", "+klatt2", "+Andy")
 _ACCENTS: Final = ("en-us", "en-gb")
@@ -123,7 +124,7 @@ class Flite:
     def find(self, name: str) -> tuple[Voice, ...]:
         """See `Engine`."""
         if name.endswith(".flitevox"):
-            return (_flite_voice(Path(name).stem, name, "unknown"),) if Path(name).is_file() else ()
+            return (_flite_voice(Path(name).stem, name, "unknown"),) if is_file(Path(name)) else ()
         return (_flite_voice(name, name, _FLITE_LICENCE),) if name in self._built_in() else ()
 
     def speak(self, voice: Voice, speed: float, sayings: Sequence[Saying], folder: Path) -> list[Samples]:

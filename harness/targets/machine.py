@@ -23,7 +23,7 @@ from harness.targets.qemu.target import greet
 from harness.targets.registry import TargetOptions
 from harness.virtual.faults import Faults, Noise, parse_faults
 from mww.core.errors import ImageError, InputError, UsageError
-from mww.core.readable import open_regular
+from mww.core.readable import open_regular, shown
 
 _KIND: Final = "machine"
 _IMAGE: Final = "firmware.elf"
@@ -178,7 +178,7 @@ def find_machine(name: str) -> BareMachine:
         if machine.name == name:
             return machine
     names = " or ".join(f"{_KIND}:{machine.name}" for machine in MACHINES)
-    raise UsageError(f"a machine {name!r} does not exist", hint=names)
+    raise UsageError(f"a machine {shown(name)} does not exist", hint=names)
 
 
 def find_program(machine: BareMachine) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from harness.boards.labgrid.address import in_lab
 from mww.core.errors import UsageError
 from mww.core.progress import Progress, no_progress
+from mww.core.readable import shown
 from mww.esphome.chips import DEFAULT_CHIP
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def target_spec(name: str) -> TargetSpec:
     if "/" in name or in_lab(name) or name.upper().startswith("COM"):
         return _PORT
     hint = f"{TARGET_NAMES}, or a port such as /dev/ttyUSB0, rfc2217://host:4000 or labgrid:board=esp32s3"
-    raise UsageError(f"unknown target {name!r}", hint=hint)
+    raise UsageError(f"unknown target {shown(name)}", hint=hint)
 
 
 def spec_of_kind(kind: str) -> TargetSpec:

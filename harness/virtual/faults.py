@@ -21,6 +21,7 @@ from harness.link.framing import Frame, FrameDecoder, encode_frame
 from harness.link.messages import Heard, Outputs
 from harness.virtual.engine import RefusedError
 from mww.core.errors import MissingPackageError, UsageError
+from mww.core.readable import shown
 from mww.esphome.contract import REGISTERED_OPS
 from mww.esphome.frontend_errors import ERROR_KINDS
 
@@ -384,10 +385,10 @@ def parse_faults(specifications: Iterable[str]) -> Faults:
             faults = replace(faults, noreset=True)
             continue
         if name not in _PARSERS or not separator:
-            raise UsageError(f"no fault {specification!r}", hint=FAULT_HELP)
+            raise UsageError(f"no fault {shown(specification)}", hint=FAULT_HELP)
         takes, parse = _PARSERS[name]
         try:
             faults = replace(faults, **{name: parse(value)})  # type: ignore[arg-type]
         except ValueError:
-            raise UsageError(f"fault {name} takes {takes}, not {value!r}", hint=_TAKES[takes]) from None
+            raise UsageError(f"fault {name} takes {takes}, not {shown(value)}", hint=_TAKES[takes]) from None
     return faults

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
 from mww.core.errors import InputError, MwwError
-from mww.core.readable import open_regular
+from mww.core.readable import read_regular, shown
 
-_SHOWN: Final = 60
 _LONGEST_TEXT: Final = 1 << 20
 _LARGEST: Final = sys.float_info.max
 _LEAST, _MOST = -(1 << 63), (1 << 63) - 1
@@ -39,7 +38,7 @@ class Fields:
             self._fail("", value, "an object (keys with values)", "")
         for key in value:
             if not isinstance(key, str):
-                self.fault(f"has the key {_shown(key)}, which is not text", hint="put it in quotes")
+                self.fault(f"has the key {shown(key)}, which is not text", hint="put it in quotes")
         self._values: Mapping[str, object] = value
 
     @classmethod
@@ -50,12 +49,9 @@ class Fields:
             MwwError: As `error`: it cannot be read, or is not one JSON object.
         """
         try:
-            with open_regular(path) as file:
-                content = file.read(most_bytes + 1)
+            content = read_regular(path, most_bytes)
         except OSError as problem:
             raise error(f"cannot read {path}: {problem.strerror}", hint=hint) from problem
-        if len(content) > most_bytes:
-            raise error(f"{path} is larger than {most_bytes >> 10} kB", hint=hint)
         return cls.parse(content, path, hint=hint, error=error)
 
     @classmethod
@@ -83,7 +79,7 @@ class Fields:
             if key not in known:
                 near = get_close_matches(key, known, 1, 0.5)
                 hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
-                self.fault(f"has the unknown key {_shown(key)}", hint=hint)
+                self.fault(f"has the unknown key {shown(key)}", hint=hint)
         if missing := [key for key in required if self._values.get(key) in (None, "")]:
             self.fault(f"has no {', no '.join(missing)}", hint=hint)
 
@@ -185,12 +181,8 @@ class Fields:
 
     def _fail(self, key: str, value: object, wanted: str, hint: str) -> NoReturn:
         if value is not None:
-            self.fault(f"must be {wanted}, not {_shown(value)}", key=key, hint=hint)
+            self.fault(f"must be {wanted}, not {shown(value)}", key=key, hint=hint)
         self.fault(f"must be {wanted}, but is {'missing' if key or self._place else 'empty'}", key=key)
-
-
-def _shown(value: object) -> str:
-    return repr(value)[:_SHOWN]
 
 
 def _alternatives(known: Collection[str]) -> str:

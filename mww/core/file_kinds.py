@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Literal
 
-from mww.core.readable import open_regular
+from mww.core.readable import is_file, is_folder, open_regular
 
 Purpose = Literal["model", "checkpoint", "manifest", "features"]
 """The purpose of the file; the advice depends on it."""
@@ -122,8 +122,8 @@ _TEXT: Final = re.compile(rb"[\t\n\r\x20-\x7e\x80-\xff]+")
 def kind_of(path: Path) -> FileKind | None:
     """Recognise a file, or a folder that holds a SavedModel; None where the kind is not known or cannot be read."""
     try:
-        if path.is_dir():
-            return SAVED_MODEL if (path / "saved_model.pb").is_file() else None
+        if is_folder(path):
+            return SAVED_MODEL if is_file(path / "saved_model.pb") else None
         with open_regular(path) as file:
             head = file.read(HEAD)
     except (OSError, ValueError):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from mww.core.errors import OutputError
-from mww.core.readable import open_regular
+from mww.core.readable import is_folder, is_there, read_regular
 from mww.core.scratch import ScratchFile
 
 _OWN: Final = re.compile(
@@ -23,6 +23,8 @@ _OWN: Final = re.compile(
 """Names of files that this process has open."""
 
 _STANDARD: Final = {"stdout": 1, "stderr": 2}
+_LONGEST_PART, _LONGEST_PATH = 255, 4000
+"""Bytes of a name and of a path that Linux takes, with room for the files of a folder."""
 _MAX_LINKS: Final = 40
 _LARGEST_FORMER: Final = 256 << 20
 _FLAGS: Final = os.O_WRONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY"))
@@ -57,8 +59,7 @@ def write_files(contents: Mapping[Path, bytes]) -> None:
         streams = [path for path in contents if _is_stream(path)]
         files = [path for path in contents if path not in streams]
         for at in files:
-            at.parent.mkdir(parents=True, exist_ok=True)
-            waiting[at] = ScratchFile(at)
+            waiting[at] = _beside(at)
             waiting[at].stream.write(contents[at])
             waiting[at].stream.flush()
         for at in streams:
@@ -87,13 +88,20 @@ def _former(path: Path) -> bytes | None:
     Raises:
         OSError: It cannot be read, or it is larger than any result.
     """
-    if not path.exists():
-        return None
-    with open_regular(path) as file:
-        content = file.read(_LARGEST_FORMER + 1)
-    if len(content) > _LARGEST_FORMER:
-        raise OSError(errno.EFBIG, f"it holds more than {_LARGEST_FORMER >> 20} MiB, more than any result", str(path))
-    return content
+    return read_regular(path, _LARGEST_FORMER) if is_there(path) else None
+
+
+def _beside(path: Path) -> ScratchFile:
+    """The file that is written before it takes the place of another; folders are made where they are missing.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return ScratchFile(path)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "the name holds a zero byte", str(path)) from error
 
 
 @contextmanager
@@ -110,8 +118,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             with _open_stream(path) as stream:
                 yield stream
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = ScratchFile(path)
+        beside = _beside(path)
         try:
             yield beside.stream
             beside.keep()
@@ -119,6 +126,21 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             beside.discard()
     except OSError as error:
         raise _cannot_write(path, error) from error
+
+
+def check_folder(folder: Path) -> None:
+    """Find out early, not after minutes of work, that nothing can be written into a folder.
+
+    Raises:
+        OutputError: It cannot be made, or cannot be written to.
+    """
+    existing = next((parent for parent in (folder, *folder.absolute().parents) if is_there(parent)), Path("/"))
+    if not is_folder(existing) or not os.access(existing, os.W_OK | os.X_OK):
+        reason = "is not a folder" if not is_folder(existing) else "cannot be written to"
+        raise OutputError(f"{existing} {reason}", hint="choose another --output")
+    too_long = max((len(os.fsencode(part)) for part in folder.parts), default=0) > _LONGEST_PART
+    if too_long or len(os.fsencode(folder.absolute())) > _LONGEST_PATH:
+        raise OutputError("the name of the folder is too long", hint="choose another --output")
 
 
 @contextmanager

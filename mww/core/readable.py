@@ -15,6 +15,8 @@ LONGEST: Final = 480
 LONGEST_NAME: Final = 160
 """The longest name within a line or table, in characters."""
 
+_LONGEST_VALUE: Final = 60
+
 _FLAGS: Final = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY"))
 _KINDS: Final = (
     (stat.S_ISFIFO, "a pipe"),
@@ -39,12 +41,41 @@ def printable(text: str, keep: str = "", longest: int | None = LONGEST) -> str:
     """
     if longest is not None and len(text) > longest:
         text = f"{text[: longest // 2]} \N{HORIZONTAL ELLIPSIS} {text[-(longest // 2) :]}"
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() or letter in keep else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def printable_name(text: str) -> str:
     """A name of a clip, model, board or program, made safe to print within a line or table."""
     return printable(text, longest=LONGEST_NAME)
+
+
+def shown(value: object) -> str:
+    """A value from outside as an error shows it: short, on one line, of numbers and lists of any size too."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # of a whole number: more digits than Python writes
+        return f"{type(value).__name__} that is too long to show"
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file is there; a name that the system refuses, as too long a name, names no file.
+
+    `Path.is_file` raises for some of these names.
+    """
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there; see `is_file`."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_there(path: Path) -> bool:
+    """Whether anything of that name is there; see `is_file`."""
+    return os.path.exists(path)  # noqa: PTH110
 
 
 class Readable(Protocol):
@@ -78,6 +109,22 @@ def open_regular(path: Readable) -> BinaryIO:
     except BaseException:
         os.close(handle)
         raise
+
+
+def read_regular(path: Readable, most: int) -> bytes:
+    """Read a regular file of `most` bytes at most; the size is looked at before anything is read.
+
+    Raises:
+        OSError: As for `open_regular`, or the file is larger.
+    """
+    with open_regular(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        content = b"" if size > most else file.read(most + 1)
+    if max(size, len(content)) > most:
+        limit = f"{most >> 10} kB" if most >= 1 << 10 else f"{most} bytes"
+        raise OSError(errno.EFBIG, f"it is larger than {limit}", str(path))
+    return content
 
 
 def _refuse_others(path: Path, status: os.stat_result) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from mww.core.errors import MwwError
-from mww.core.readable import open_regular
+from mww.core.readable import read_regular
 
 if TYPE_CHECKING:
     import yaml
@@ -47,8 +47,7 @@ def read_yaml(path: Path, error: type[MwwError], hint: str, *, tuples: bool = Fa
         MwwError: As `error`: the file cannot be read, or `parse_yaml` refuses it.
     """
     try:
-        with open_regular(path) as file:
-            content = file.read(MAX_BYTES + 1)
+        content = read_regular(path, MAX_BYTES)
     except OSError as problem:
         raise error(f"cannot read {path}: {problem.strerror}", hint=hint) from problem
     return parse_yaml(content, str(path), error, hint, tuples=tuples), content

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from mww.core.errors import AudioError, MissingPackageError
 from mww.core.file_kinds import HEAD, WAV, recognise
-from mww.core.readable import Readable, files_below, open_regular
+from mww.core.readable import Readable, files_below, is_file, is_folder, open_regular
 from mww.esphome.contract import MAX_SECONDS, SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def sound_files(folder: Path) -> list[Path]:
         AudioError: The folder is the whole file system, or as large.
     """
     try:
-        return sorted(file for file in files_below(folder) if file.suffix.lower() in SUFFIXES and file.is_file())
+        return sorted(file for file in files_below(folder) if file.suffix.lower() in SUFFIXES and is_file(file))
     except OSError as error:
         raise AudioError(
             f"cannot read {folder}: {error.strerror or error}", hint="give the folder that holds the clips alone"
@@ -201,7 +201,7 @@ def left_out(folder: Path) -> str | None:
     others = Counter(
         file.suffix.lower() or "without an ending"
         for file in files_below(folder)
-        if not file.name.startswith(".") and file.suffix.lower() not in SUFFIXES | _NOT_SOUND and file.is_file()
+        if not file.name.startswith(".") and file.suffix.lower() not in SUFFIXES | _NOT_SOUND and is_file(file)
     )
     if not others:
         return None
@@ -289,5 +289,5 @@ def left_out_of(folders: Iterable[Path | str]) -> tuple[str, ...]:
     sentences = []
     for folder in folders:
         with suppress(OSError):
-            sentences.append(left_out(Path(folder)) if Path(folder).is_dir() else None)
+            sentences.append(left_out(Path(folder)) if is_folder(Path(folder)) else None)
     return tuple(sentence for sentence in sentences if sentence is not None)

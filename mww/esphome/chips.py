@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from mww.core.errors import UsageError
+from mww.core.readable import shown
 
 Kernels = Literal["portable", "esp32s3", "esp32p4"]
 """The kernels that esp-nn runs on a chip: portable C, or the vector instructions of a chip."""
@@ -174,5 +175,5 @@ def find_chip(name: str) -> Chip:
         UsageError: The name is not known.
     """
     if name not in _BY_NAME:
-        raise UsageError(f"unknown chip {name!r}", hint=f"chips: {', '.join(CHIP_NAMES)}")
+        raise UsageError(f"unknown chip {shown(name)}", hint=f"chips: {', '.join(CHIP_NAMES)}")
     return _BY_NAME[name]

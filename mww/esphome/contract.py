@@ -59,6 +59,8 @@ SAMPLE_RATE: Final = 16_000
 """Hz."""
 MAX_SECONDS: Final = 24 * 3600
 """Hours of the longest clip; a limit of mww-harness, not of ESPHome."""
+MAX_LEAD_IN: Final = 3600
+"""Seconds of silence in front of a clip: more takes minutes, and tells nothing new about a model."""
 FEATURE_STEP_MS: Final = 10
 """`feature_step_size` of every V2 model; the front-end package steps 10 ms and nothing else."""
 

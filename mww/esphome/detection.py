@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mww.core.errors import UsageError
+from mww.core.readable import shown
 from mww.esphome.contract import FEATURE_STEP_MS, MIN_SLICES_BEFORE_DETECTION, cutoff_byte
 
 
@@ -285,13 +286,15 @@ class Recording:
 
 def _byte(cutoff: float) -> int:
     if not 0 <= cutoff <= 1:
-        raise UsageError(f"a probability cutoff of {cutoff}", hint="0 to 1")
+        raise UsageError(f"a probability cutoff of {shown(cutoff)}", hint="0 to 1")
     return cutoff_byte(cutoff)
 
 
 def _check_sizes(window: int, stride: int) -> None:
     if window < 1 or stride < 1:
-        raise UsageError(f"a sliding window of {window} and a stride of {stride}", hint="both are 1 or more")
+        raise UsageError(
+            f"a sliding window of {shown(window)} and a stride of {shown(stride)}", hint="both are 1 or more"
+        )
 
 
 def _as_bytes(outputs: npt.ArrayLike) -> npt.NDArray[np.uint8]:

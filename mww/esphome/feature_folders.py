@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mww.core.errors import FeatureError
-from mww.core.readable import files_below, open_regular
+from mww.core.readable import files_below, is_file, open_regular
 from mww.esphome.contract import FEATURE_FLOAT_SCALE, FEATURES
 from mww.esphome.frontend import Slices, quantize_features
 
@@ -44,7 +44,7 @@ def feature_folders(path: Path, parts: Sequence[Sequence[str]]) -> list[Path]:
     Raises:
         OSError: The path is the whole file system, or as large.
     """
-    if (path / _DATA).is_file() or (path / _STORE).is_file():
+    if is_file(path / _DATA) or is_file(path / _STORE):
         return [path]
     part_of = {
         file.parent: next((name for name in file.parent.relative_to(path).parts if name in _PARTS), "")
@@ -66,7 +66,7 @@ class FeatureFolder:
             ValueError: It is damaged.
         """
         self.path = path
-        self._is_store = (path / _STORE).is_file()
+        self._is_store = is_file(path / _STORE)
         if self._is_store:
             self._data = _mapped(path / _STORE, "<f4")
             starts, lengths = (_mapped(path / _STORE.replace("data", part), "<i8") for part in ("offsets", "lengths"))

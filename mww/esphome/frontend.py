@@ -7,7 +7,6 @@ ESPHome's. What a model makes of the features is the harness's business.
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Iterator
 from functools import cache
@@ -20,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from mww.core.errors import FeatureError, UsageError
-from mww.core.readable import Readable
+from mww.core.readable import Readable, shown
 from mww.esphome.audio import read_audio
 from mww.esphome.contract import (
     FEATURE_FLOAT_SCALE,
     FEATURE_STEP_MS,
     FEATURES,
-    MAX_SECONDS,
+    MAX_LEAD_IN,
     QUANTIZE_VALUE_DIV,
     QUANTIZE_VALUE_SCALE,
     SAMPLE_RATE,
@@ -212,8 +211,8 @@ def quantize_features(features: npt.ArrayLike) -> Slices:
 
 
 def _with_silence(blocks: Iterator[bytes], lead_in: float) -> Iterator[bytes]:
-    if not (math.isfinite(lead_in) and 0 <= lead_in <= MAX_SECONDS):
-        raise UsageError(f"a lead-in of {lead_in} seconds", hint=f"0 to {MAX_SECONDS} seconds")
+    if not 0 <= lead_in <= MAX_LEAD_IN:
+        raise UsageError(f"a lead-in of {shown(lead_in)} seconds", hint=f"0 to {MAX_LEAD_IN} seconds")
     first = next(blocks, b"")  # so that a bad clip is refused before hours of silence are computed
     left = round(lead_in * SAMPLE_RATE) * 2
     while left:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from mww.core.errors import ForeignModelError, ManifestError
 from mww.core.file_kinds import MANIFEST, TEXT, recognise
 from mww.core.files import write_files
-from mww.core.readable import open_regular
+from mww.core.readable import is_file, is_there, read_regular
 from mww.esphome import contract
 from mww.esphome.manifest_schema import is_text, micro_figure, schema_problems, schema_version
 
@@ -155,20 +155,17 @@ def read_manifest(path: Path) -> dict[str, Any]:
         ManifestError: The file is missing, too large, or no JSON object.
     """
     try:
-        if not path.is_file():  # a pipe would wait for ever
+        if not is_file(path):  # a pipe would wait for ever
             raise ManifestError(
-                f"{path} is {'no file' if path.exists() else 'missing'}",
+                f"{path} is {'no file' if is_there(path) else 'missing'}",
                 hint="give the .json beside the .tflite, or the .tflite itself",
             )
-        with open_regular(path) as file:
-            raw = file.read(MAX_FILE_SIZE + 1)
+        raw = read_regular(path, MAX_FILE_SIZE)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         raise ManifestError(
             f"cannot read {path}: {getattr(error, 'strerror', None) or error}",
             hint="give the .json beside the .tflite, as a file that you may read",
         ) from error
-    if len(raw) > MAX_FILE_SIZE:
-        raise ManifestError(f"{path} is larger than {MAX_FILE_SIZE} bytes", hint="give a manifest")
     try:
         content = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
     except RecursionError as error:
@@ -206,7 +203,7 @@ def model_path(manifest: Path, name: str) -> Path:
         raise ManifestError(f"{manifest} names the model {name[:80]!r}, which is missing", hint=hint) from error
     if not target.is_relative_to(folder):
         raise ForeignModelError(f"{manifest} names the model {name[:80]!r}, which links out of its folder", hint=hint)
-    if not target.is_file():
+    if not is_file(target):
         raise ManifestError(f"{manifest} names the model {name[:80]!r}, which is not a file", hint=hint)
     return manifest.parent / name
 

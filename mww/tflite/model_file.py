@@ -6,6 +6,7 @@ obeys ESPHome's rules is `mww.verification`'s question.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import struct
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ import numpy.typing as npt
 
 from mww.core.errors import ModelFileError, WrongKindError
 from mww.core.file_kinds import TFLITE, recognise
-from mww.core.readable import open_regular
+from mww.core.readable import is_file, is_there, read_regular
 from mww.tflite.flatbuffer import Buffer, MalformedError, Table
 from mww.tflite.schema import (
     CUSTOM_OPERATOR,
@@ -223,16 +224,13 @@ def read_model(source: Path | str | bytes) -> ModelFile:
 
 def _read_file(path: Path) -> bytes:
     try:
-        if not path.is_file():
-            problem = "is not a file" if path.exists() else "does not exist"
+        if not is_file(path):
+            problem = "is not a file" if is_there(path) else "does not exist"
             raise ModelFileError(f"{path} {problem}", hint="give the path of a .tflite file")
-        with open_regular(path) as file:
-            content = file.read(MAX_FILE_SIZE + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        raise ModelFileError(f"cannot read {path}: {error}", hint="give a .tflite file that you may read") from error
-    if len(content) > MAX_FILE_SIZE:
-        raise ModelFileError(f"{path} is larger than {MAX_FILE_SIZE} bytes", hint="no ESP32 could hold it")
-    return content
+        return read_regular(path, MAX_FILE_SIZE)
+    except OSError as error:
+        hint = "no ESP32 could hold it" if error.errno == errno.EFBIG else "give a .tflite file that you may read"
+        raise ModelFileError(f"cannot read {path}: {error.strerror}", hint=hint) from error
 
 
 def _parse(content: bytes) -> ModelFile:

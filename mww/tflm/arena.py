@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from mww.core.errors import ConfigurationError, UnsupportedModelError
+from mww.core.readable import shown
 from mww.esphome.chips import CHIP_NAMES
 from mww.esphome.contract import DEFAULT_RUNTIME, RuntimeVersions
 from mww.esphome.manifest_schema import is_number
@@ -209,6 +210,6 @@ def with_margin(size: int, margin: float = DEFAULT_MARGIN) -> int:
         ConfigurationError: The margin is negative, or no number.
     """
     if not is_number(margin) or not 0 <= margin <= 10:
-        raise ConfigurationError(f"the arena margin is {margin}", hint="give the share to add, such as 0.10")
+        raise ConfigurationError(f"the arena margin is {shown(margin)}", hint="give the share to add, such as 0.10")
     millionths = round(margin * 1_000_000)  # in integers: 1.1 times 1600 is 1760, not 1760.0000000000002
     return align_up(-(-size * (1_000_000 + millionths) // 1_000_000))

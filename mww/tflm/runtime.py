@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from mww.core.errors import UnknownRuntimeError
+from mww.core.readable import shown
 from mww.core.resources import read_toml
 from mww.esphome.chips import INSTRUCTION_SETS
 from mww.esphome.contract import DEFAULT_RUNTIME, RuntimeVersions
@@ -204,5 +205,5 @@ def find_runtime(chip: str, versions: RuntimeVersions = DEFAULT_RUNTIME) -> Runt
     chips = TABLES[find_version(ESP_NN, versions.esp_nn).tables]
     same = INSTRUCTION_SETS.get(chip, chip)
     if same not in chips:
-        raise UnknownRuntimeError(f"chip {chip!r} is not known", hint=f"known: {', '.join(chips)}")
+        raise UnknownRuntimeError(f"chip {shown(chip)} is not known", hint=f"known: {', '.join(chips)}")
     return Runtime(versions, chip, structs, chips[same])

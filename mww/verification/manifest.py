@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from mww.core.errors import ForeignModelError, UnsupportedModelError
+from mww.core.readable import shown
 from mww.esphome.contract import FEATURE_STEP_MS, V1_FEATURE_STEP_MS, cutoff_byte
 from mww.esphome.manifest import Manifest, model_path
 from mww.esphome.manifest_schema import ESPHOME_VERSION, schema_problems
@@ -74,7 +75,7 @@ def esphome_version(subject: Subject) -> Iterator[Finding]:
     read = ESPHOME_VERSION.fullmatch(minimum)
     as_read = ".".join(read.groups()[:3]) if read else minimum
     if not minimum.startswith(as_read):
-        message = f"minimum_esphome_version is {minimum!r}, which ESPHome reads as {as_read}: every release passes"
+        message = f"minimum_esphome_version is {shown(minimum)}, which ESPHome reads as {as_read}: every release passes"
         yield Finding(message, "2024.7.0 or later, with three numbers", minimum, "warn", _THREE_NUMBERS)
     elif _release(minimum) > _release(newest):
         message = f"minimum_esphome_version is {minimum}, but the newest known release is {newest}"

@@ -328,7 +328,7 @@ def test_nobody_is_named_unless_asked() -> None:
 @pytest.mark.parametrize(
     "options, reason",
     [
-        ({"probability_cutof": 0.9}, "unknown manifest option probability_cutof"),
+        ({"probability_cutof": 0.9}, "unknown manifest option 'probability_cutof'"),
         ({"probability_cutoff": float("nan")}, "probability_cutoff must be"),
         ({"probability_cutoff": 2}, "probability_cutoff must be"),
         ({"website": "nowhere"}, "website must be a URL"),

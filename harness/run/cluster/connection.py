@@ -24,6 +24,7 @@ from harness.run.sharing import Loss
 from harness.run.workbench import Bench
 from mww.core.closing import Closing
 from mww.core.errors import ClusterError, MissingPackageError, UsageError
+from mww.core.readable import shown
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -65,7 +66,7 @@ class Cluster(Closing):
         """
         local = _LOCAL.fullmatch(address)
         if not local and not _REMOTE.fullmatch(address):
-            raise UsageError(f"no address of a cluster: {address!r}", hint=_FORMS)
+            raise UsageError(f"no address of a cluster: {shown(address)}", hint=_FORMS)
         self.address = address
         self._workers = int(local[1]) if local and local[1] else None
         self._is_local = local is not None

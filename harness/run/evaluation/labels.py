@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, Literal, get_args
 
 from mww.core.errors import InputError
-from mww.core.readable import open_regular
+from mww.core.readable import read_regular
 
 LabelKind = Literal["positive", "near-miss", "negative"]
 LABELS: Final[dict[str, LabelKind]] = {kind: kind for kind in get_args(LabelKind)}
@@ -79,17 +79,12 @@ def read_labels(path: Path | str, names: Iterable[str]) -> dict[str, Label]:
 
 def _rows(path: Path) -> list[dict[str, str]]:
     try:
-        with open_regular(path) as file:
-            content = file.read(_MAX_BYTES + 1)
-        text = content.decode("utf-8-sig")
+        text = read_regular(path, _MAX_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or "it is not in UTF-8"
         raise LabelError(
-            f"cannot read {path} as a CSV file in UTF-8", hint="give a CSV file in UTF-8 that you may read"
+            f"cannot read {path}: {reason}", hint="give a CSV file of labels in UTF-8: docs/running.md shows one"
         ) from error
-    if len(content) > _MAX_BYTES:
-        raise LabelError(
-            f"{path} is larger than {_MAX_BYTES} bytes", hint="give a CSV file of labels: docs/running.md shows one"
-        )
     try:
         reader = csv.DictReader(text.splitlines(), strict=True)
         rows = list(reader)

@@ -18,7 +18,15 @@ from mww.core import readable
 from mww.core.errors import ConfigurationError, MwwError
 from mww.core.fields import Fields
 from mww.core.file_kinds import kind_of
-from mww.core.readable import files_below, open_regular
+from mww.core.readable import (
+    files_below,
+    is_file,
+    is_folder,
+    is_there,
+    open_regular,
+    read_regular,
+    shown,
+)
 from mww.core.yaml_reader import read_yaml
 from mww.esphome.audio import read_audio, sound_files
 from mww.tflite.model_file import read_model
@@ -73,6 +81,46 @@ def test_a_regular_file_is_read_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("file")
     with open_regular(tmp_path / "link") as file:
         assert file.read() == b"content"
+
+
+def test_a_file_beyond_its_bound_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(40 << 30)
+    with pytest.raises(OSError, match="larger than 64 kB"):
+        read_regular(tmp_path / "sparse", 64 << 10)
+    (tmp_path / "file").write_bytes(b"content")
+    assert read_regular(tmp_path / "file", 7) == b"content"
+    with pytest.raises(OSError, match="larger than 6 bytes"):
+        read_regular(tmp_path / "file", 6)
+
+
+def test_a_name_that_the_system_refuses_names_nothing(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("a" * 300, "a/" * 3000, "a\0b", "\udcff\0", "loop"):
+        assert not any(look(tmp_path / name) for look in (is_file, is_folder, is_there)), name
+
+
+def test_any_value_is_shown_in_one_short_line() -> None:
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    loop: list[object] = []
+    loop.append(loop)
+    for value in (
+        10**5000,
+        -(10**5000),
+        [10**5000],
+        deep,
+        loop,
+        "\x1b[2J\n" * 1000,
+        "\udcff",
+        {"a": 10**5000},
+        b"\0" * 99,
+    ):
+        text = shown(value)
+        assert text.isprintable(), text
+        assert len(text) <= 60, text
+    assert shown("esp99") == "'esp99'"
 
 
 def test_a_folder_is_walked_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
