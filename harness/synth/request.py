@@ -23,8 +23,9 @@ from harness.synth.speech import Engine, Samples, Saying, Voice
 from harness.synth.voices import ENGINES, choose_engines, choose_voices
 from mww.core.errors import MissingPackageError, OutputError, UsageError
 from mww.core.fields import Fields
-from mww.core.files import write_files
+from mww.core.files import check_folder, write_files
 from mww.core.progress import Progress, no_progress
+from mww.core.readable import is_folder, is_there
 from mww.core.scratch import scratch_folder
 from mww.esphome.contract import SAMPLE_RATE
 
@@ -46,8 +47,10 @@ _INVENTORY: Final = 6  # sentences whose phonemes may stand in near misses
 _MOST_RECORD: Final = 16 << 20
 
 
-def make_clips(clips: Sequence[ClipPlan], engines: Mapping[str, Engine], folder: Path, progress: Progress) -> None:
-    """Make the missing clips, and the list of all clips.
+def make_clips(
+    clips: Sequence[ClipPlan], engines: Mapping[str, Engine], folder: Path, record: bytes, progress: Progress
+) -> None:
+    """Make the missing clips, and the list of all clips; `record` is written with the first clip.
 
     Raises:
         UsageError: The folder has more clips than requested.
@@ -59,14 +62,15 @@ def make_clips(clips: Sequence[ClipPlan], engines: Mapping[str, Engine], folder:
         message = f"{folder} holds {len(extra)} more clips than requested, such as {min(extra)}"
         raise UsageError(message, hint="request at least as many clips as before, or give a new folder")
     missing = [clip for clip in clips if clip.name not in there]
-    done = len(clips) - len(missing)
+    done, beside = len(clips) - len(missing), {folder / RECORD: record}
     for batch in _batches(missing):
         spoken = _speak(batch, engines)
         for clip in batch:
-            write_files({folder / clip.name: _encoded(_sound(clip, spoken), Path(clip.name).suffix)})
+            write_files({**beside, folder / clip.name: _encoded(_sound(clip, spoken), Path(clip.name).suffix)})
+            beside = {}
             done += 1
             progress("clips", done, len(clips))
-    write_files({folder / LIST: _list(clips).encode(errors="replace")})
+    write_files({**beside, folder / LIST: _list(clips).encode(errors="replace")})
 
 
 def _batches(clips: Sequence[ClipPlan]) -> Iterator[list[ClipPlan]]:
@@ -232,9 +236,11 @@ def synthesize(request: SynthRequest, progress: Progress = no_progress) -> Synth
     voices = choose_voices(engines, request.voices, request.phrase)
     material = _material(request, voices)
     versions = {engine.name: str(engine.version()) for engine in engines}
-    _open_folder(request, _record(request, material, versions))
+    record = _record(request, material, versions)
+    _check_folder(request, record)
     clips = list(material.clips(request.amounts))
-    make_clips(clips, ENGINES, request.folder, progress)
+    written = json.dumps(record, indent=1, ensure_ascii=False).encode(errors="replace")
+    make_clips(clips, ENGINES, request.folder, written, progress)
     spoken = [clip.parts[0].voice for clip in clips if clip.kind == "positive"]
     return SynthResult(
         folder=request.folder,
@@ -291,22 +297,23 @@ def _record(request: SynthRequest, material: Material, versions: Mapping[str, st
     }
 
 
-def _open_folder(request: SynthRequest, record: Mapping[str, Any]) -> None:
-    """Accept an empty folder, or a folder with clips of the same request.
+def _check_folder(request: SynthRequest, record: Mapping[str, Any]) -> None:
+    """Check that the folder is empty, or holds clips of the same request.
 
     Raises:
         UsageError: It holds other files.
+        OutputError: Nothing can be written there.
     """
     folder, path = request.folder, request.folder / RECORD
+    check_folder(folder)
     try:
-        if folder.is_dir() and any(folder.iterdir()) and not request.resume:
+        if is_folder(folder) and any(folder.iterdir()) and not request.resume:
             hint = "--resume keeps its clips and continues; or give a new folder"
             raise UsageError(f"{folder} is not empty", hint=hint)
-        if path.exists():
+        if is_there(path):
             _compare(path, record)
     except OSError as error:
         raise OutputError(f"cannot use {folder}: {error.strerror}", hint="give another --output") from error
-    write_files({path: json.dumps(record, indent=1, ensure_ascii=False).encode(errors="replace")})
 
 
 def _compare(path: Path, record: Mapping[str, Any]) -> None:

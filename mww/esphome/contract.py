@@ -58,7 +58,7 @@ OUTPUT_ZERO_POINT: Final = 0
 SAMPLE_RATE: Final = 16_000
 """Hz."""
 MAX_SECONDS: Final = 24 * 3600
-"""Hours of the longest clip; a limit of mww-harness, not of ESPHome."""
+"""Seconds of the longest clip; a limit of mww-harness, not of ESPHome."""
 MAX_LEAD_IN: Final = 3600
 """Seconds of silence in front of a clip: more takes minutes, and tells nothing new about a model."""
 FEATURE_STEP_MS: Final = 10

@@ -8,14 +8,19 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from harness.check import check
 from harness.cli import execute, mww
+from harness.synth import request
+from harness.synth.speech import Samples, Saying, Voice
 from harness.synth.voices import ENGINES
+from mww.core.errors import SpeechError
 
 FEW = ("--count", 3, "--near-misses", 1, "--negatives", 1 / 60)
 
@@ -103,6 +108,39 @@ def test_what_cannot_be_spoken_is_one_line_and_a_hint(tmp_path: Path, capsys: py
         assert words in document["error"]["message"]
         assert document["error"]["hint"]
     assert not (tmp_path / "out").exists()
+
+
+class Mute:
+    """An engine that has a voice, and fails when it shall speak."""
+
+    name, vowels = "flite", "aeiou"
+
+    def __init__(self, speaks: int) -> None:
+        self.speaks = speaks
+
+    def version(self) -> str:
+        return "1"
+
+    def speak(self, voice: Voice, speed: float, sayings: Sequence[Saying], folder: Path) -> list[Samples]:
+        if self.speaks == 0:
+            raise SpeechError("it says nothing", hint="try another engine")
+        self.speaks -= 1
+        return [np.ones(8000) / 2 for _ in sayings]
+
+
+@pytest.mark.parametrize("speaks", [0, 1])
+def test_an_engine_that_says_nothing_leaves_nothing(
+    speaks: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mute = Mute(speaks)
+    voices = tuple(Voice("flite", name, name, "en", "free") for name in "ab")
+    monkeypatch.setattr(request, "choose_engines", lambda names: (mute,))
+    monkeypatch.setattr(request, "choose_voices", lambda engines, names, phrase: voices)
+    monkeypatch.setattr(request, "ENGINES", {"flite": mute})
+    code, document = synth(capsys, "hello", "--output", tmp_path / "out", *NO_NEGATIVES)
+    assert (code, document["error"]["message"]) == (2, "it says nothing")
+    names = {file.name for file in (tmp_path / "out").rglob("*") if file.is_file()}
+    assert (request.RECORD in names, len(names)) == ((True, 2) if speaks else (False, 0))
 
 
 @pytest.mark.parametrize(
