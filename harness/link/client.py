@@ -37,6 +37,7 @@ from mww.esphome.detection import DeviceDetection
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+_FLASH_AGAIN: Final = "flash the firmware of this mww-harness version"
 _OPEN_PATIENCE = 20.0  # seconds; a model is hashed, and its arena probed by trial
 _FLASH_PATIENCE = 5.0  # seconds; a worn flash takes hundreds of milliseconds a sector
 SAMPLE: Final = np.dtype([(name, f"<{kind.letter}") for name, kind in wire.Sample.fixed_fields()])
@@ -104,6 +105,7 @@ class LinkClient(Closing):
         self._log = BootLog(on_log)
         self._session = Session(port, timing=timing, on_log=self._log.add)
         self._counted: dict[int, int] = {}
+        self._stored: dict[int, bytes] = {}
         self._strides: dict[int, int] = {}
         self._listening: tuple[int, ...] = ()
         self._step_ms = FEATURE_STEP_MS
@@ -195,7 +197,7 @@ class LinkClient(Closing):
 
     def describe(self, slot: int = 0) -> wire.Model:
         """The content of a model slot."""
-        return self._call(wire.Describe(slot), wire.Model)
+        return self._ask_model(wire.Describe(slot), slot)
 
     def open_model(self, slot: int = 0, *, any_output: bool = False, misalignment: int = 0) -> wire.Model:
         """Load a stored model in its initial state.
@@ -204,7 +206,10 @@ class LinkClient(Closing):
         in memory that begins that many bytes after a multiple of 16, as a model that ESPHome downloads at run time may.
         """
         flags = (wire.OPEN_ANY_OUTPUT if any_output else 0) | misalignment << wire.OPEN_MISALIGNMENT_SHIFT
-        model = self._call(wire.Open(slot, flags), wire.Model, patience=_OPEN_PATIENCE)
+        stored = self._stored.get(slot)
+        model = self._ask_model(wire.Open(slot, flags), slot, patience=_OPEN_PATIENCE)
+        if model.state != wire.OPEN or stored not in (None, model.sha256):
+            raise WireFormatError(f"the board opened another model than that of slot {slot}", hint=_FLASH_AGAIN)
         self._counted[slot], self._strides[slot] = 0, model.stride
         return model
 
@@ -230,7 +235,20 @@ class LinkClient(Closing):
         for done, _ in enumerate(self._exchange(pieces, patience=_FLASH_PATIENCE), start=1):
             progress("upload", min(done * piece, total), total)
         self._counted.pop(slot, None)
-        return self._call(wire.UploadCommit(model.sha256), wire.Model, patience=_FLASH_PATIENCE)
+        stored = self._ask_model(wire.UploadCommit(model.sha256), slot, patience=_FLASH_PATIENCE)
+        if stored.state not in (wire.STORED, wire.OPEN) or stored.sha256 != model.sha256:
+            raise WireFormatError(f"the board did not store the model of slot {slot}", hint=_FLASH_AGAIN)
+        return stored
+
+    def _ask_model(self, request: Message, slot: int, *, patience: float = 0.0) -> wire.Model:
+        """What the board says of a slot, which must agree with itself."""
+        model = self._call(request, wire.Model, patience=patience)
+        is_open = model.state == wire.OPEN
+        if model.model != slot or (is_open and not (model.stride and 0 < model.arena_used <= model.arena_size)):
+            facts = f"slot {model.model}, stride {model.stride}, arena {model.arena_used} of {model.arena_size} bytes"
+            raise WireFormatError(f"what the board says of model slot {slot} is impossible: {facts}", hint=_FLASH_AGAIN)
+        self._stored[slot] = model.sha256
+        return model
 
     # --- Inference ---------------------------------------------------------------------------------------------------
 
@@ -248,9 +266,9 @@ class LinkClient(Closing):
             for answer in self._exchange(self._packets(frames, slot, profile)):
                 assert isinstance(answer, wire.Outputs)
                 expected = first + len(rows) // SAMPLE.itemsize
-                if answer.first != expected:
+                if answer.first != expected or answer.model != slot:
                     raise WireFormatError(
-                        f"the board has made {answer.first} inferences instead of {expected}",
+                        f"the board has made {answer.first} inferences of model {answer.model} instead of {expected}",
                         hint="another program may use the board, or the firmware is faulty: flash it again",
                     )
                 rows += answer.samples
@@ -260,7 +278,7 @@ class LinkClient(Closing):
         if len(samples) != len(frames):
             raise WireFormatError(
                 f"{len(frames)} frames gave {len(samples)} outputs",
-                hint="flash the firmware of this mww-harness version",
+                hint=_FLASH_AGAIN,
             )
         return self._streamed(samples, slot, frames.shape[1])
 
@@ -395,8 +413,11 @@ class LinkClient(Closing):
         while True:
             part = self._call(wire.ReadProfile(slot, len(times)), wire.Profile)
             rows = [wire.OpTime.decode(part.operators[at : at + width]) for at in range(0, len(part.operators), width)]
+            if part.first != len(times) or not rows or len(times) + len(rows) > part.total:
+                message = f"the board gave the times of {len(times) + len(rows)} operators, of {part.total}"
+                raise WireFormatError(message, hint=_FLASH_AGAIN)
             times += [OperatorTime(row.name.rstrip(b"\0").decode(errors="replace"), row.microseconds) for row in rows]
-            if not rows or len(times) >= part.total:
+            if len(times) == part.total:
                 return tuple(times)
 
     def stats(self) -> wire.Stats:
@@ -442,9 +463,7 @@ def heard_slices(answer: wire.Heard) -> Iterator[tuple[bytes, dict[int, bytes]]]
         results = {slot: content[at + n * SAMPLE.itemsize :][: SAMPLE.itemsize] for n, slot in enumerate(slots)}
         at += len(slots) * SAMPLE.itemsize
         if at > len(content):
-            raise WireFormatError(
-                "the message Heard ends within a slice", hint="flash the firmware of this mww-harness version"
-            )
+            raise WireFormatError("the message Heard ends within a slice", hint=_FLASH_AGAIN)
         yield features, results
 
 

@@ -29,7 +29,7 @@ LogSink = Callable[[str], None]
 _CONCEALED: Final = re.compile(r"\x1b\[[58]m.*?(?:\x1b\[(?:0|6|28)m|$)", re.MULTILINE)
 """esphome 2026.6.5, core/log.h; `esphome config` conceals by 5 and 6."""
 _ESCAPE: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-_PRINTABLE: Final = frozenset(range(0x20, 0x7F)) | {0x09, 0x0A, 0x0D, 0x1B}
+_PRINTABLE: Final = bytes((*range(0x20, 0x7F), 0x09, 0x0A, 0x0D, 0x1B))
 _TEXT_SHARE: Final = 0.9
 _JOIN_TIMEOUT: Final = 5.0
 _TAIL: Final = 4096  # bytes, enough to recognise a board that restarts again and again
@@ -87,7 +87,7 @@ def plain(text: str) -> str:
 
 def looks_like_text(content: bytes) -> bool:
     """Whether bytes are a logger's text, rather than damaged frames or a wrong baud rate."""
-    return sum(byte in _PRINTABLE for byte in content) >= _TEXT_SHARE * len(content)
+    return len(content.translate(None, _PRINTABLE)) <= (1 - _TEXT_SHARE) * len(content)
 
 
 class Reader:

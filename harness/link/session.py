@@ -51,6 +51,7 @@ class Timing:
         stall: With frames, but without one answer, before the board is given up.
         timeout: From a request to its answer, even where other answers arrive; so a board whose answers dribble in
             cannot hold the host.
+        part: Of the patience that is granted to requests which keep the board busy.
         resend_min: Least wait for an answer before its request is sent again.
         resend_max: Most.
     """
@@ -60,6 +61,7 @@ class Timing:
     silence: float = 4.0
     stall: float = 10.0
     timeout: float = DEFAULT_TIMEOUT
+    part: float = 1.0
     resend_min: float = 0.08
     resend_max: float = 1.0
 
@@ -68,7 +70,13 @@ class Timing:
         """The waiting times for a board that must answer within `timeout` seconds; all change in proportion."""
         usual = cls()
         part = timeout / usual.timeout
-        return cls(hello=usual.hello * part, silence=usual.silence * part, stall=usual.stall * part, timeout=timeout)
+        return cls(
+            hello=usual.hello * part,
+            silence=usual.silence * part,
+            stall=usual.stall * part,
+            timeout=timeout,
+            part=part,
+        )
 
 
 class Session:
@@ -207,6 +215,7 @@ class _Watch:
         self.pace = pace
         self._timing = timing
         self._reader = reader
+        patience *= timing.part
         self._silence = timing.silence + patience
         self._stall = timing.stall + patience
         self._timeout = timing.timeout + patience

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +16,6 @@ import numpy.typing as npt
 from harness.link.client import LinkClient
 from harness.link.messages import MAX_MODELS, OPEN, STORED
 from harness.link.model_table import ModelRecord
-from harness.link.session import Timing
 from harness.targets.base import TargetKind, TensorSource
 from mww.core.errors import DeviceError, LinkError, UnknownRuntimeError, UnsupportedModelError
 from mww.core.progress import Progress, no_progress
@@ -25,8 +23,6 @@ from mww.esphome.model import Model
 from mww.tflite.model_file import Tensor, exposing
 from mww.tflm.arena import ArenaPrediction, predict_arena
 
-_RECOVERY: Final = Timing(hello=5.0)
-"""Seconds for a lost board, which may be booting."""
 _log = logging.getLogger(__name__)
 
 
@@ -137,7 +133,7 @@ class BoardTensors(TensorSource):
         record = ModelRecord(self._model.content, self._arena)
         try:
             if self._lost:
-                self._client.reconnect(_RECOVERY)
+                self._client.reconnect()
             self._client.upload(self._slot, record)
         except LinkError as problem:
             _log.warning(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -28,6 +28,7 @@ from mww.core.errors import (
     ModelMissingError,
     NoReplyError,
     UsageError,
+    WireFormatError,
     WrongFirmwareError,
 )
 from mww.core.progress import Progress, no_progress
@@ -37,8 +38,8 @@ _SLOT: Final = 0
 _NO_PROFILE: Final = "no-profile"
 _LARGEST_WINDOW: Final = 255
 """The largest window in outputs: a byte of the message `Detect`."""
-_RECOVERY: Final = Timing(hello=2.0)
-"""Seconds for a board that answered a moment ago."""
+_RECOVERY: Final = 0.4
+"""Part of the usual wait for the first answer, for a board that answered a moment ago."""
 _RESTARTS: Final = 2
 """Resets of a board that hangs, before it is given up: each takes ten seconds, and there may be many clips."""
 
@@ -94,7 +95,8 @@ class DeviceTarget(Target):
         self._restarts = 0
         self._lost: LinkError | None = None
         self._on_log = on_log
-        self._client = self._connect(Timing.within(options.timeout or timeout))
+        self._timing = Timing.within(options.timeout or timeout)
+        self._client = self._connect(self._timing)
         chip = self._client.board.chip
         if options.chip not in (None, chip):
             self._client.close()
@@ -129,6 +131,10 @@ class DeviceTarget(Target):
                 )
             self._client.upload(_SLOT, ModelRecord(model.content, arena))
         opened = self._client.open_model(_SLOT, misalignment=self._misalignment)
+        facts = (opened.sha256.hex(), opened.size, opened.stride)
+        if facts != (model.sha256, len(model.content), model.stride):
+            hint = f"write its firmware anew: {self._flash_line()}"
+            raise WireFormatError(f"the board at {self._called} opened another model than {model.name}", hint=hint)
         self._model = model
         self._arm()
         self._counted_before = self._client.stats().inferences
@@ -207,6 +213,9 @@ class DeviceTarget(Target):
                     if error.code == _NO_PROFILE:
                         return None
                     raise
+        if len({tuple(each.name for each in frame) for frame in times}) > 1:
+            message = f"the board at {self._called} names other operators from frame to frame"
+            raise WireFormatError(message, hint=f"write its firmware anew: {self._flash_line()}")
         medians = np.median([[each.microseconds for each in frame] for frame in times], axis=0)
         return tuple(
             OperatorCost(
@@ -292,7 +301,7 @@ class DeviceTarget(Target):
     def _recover(self) -> None:
         """Start a new session with the stored model; a board that is gone is not waited for again."""
         try:
-            self._client.reconnect(_RECOVERY)
+            self._client.reconnect(replace(self._timing, hello=self._timing.hello * _RECOVERY))
             self._client.open_model(_SLOT, misalignment=self._misalignment)
             self._arm()
         except LinkError as error:

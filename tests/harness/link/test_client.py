@@ -16,6 +16,7 @@ import pytest
 
 from harness.link import messages as wire
 from harness.link.client import LinkClient
+from harness.link.declaration import Message
 from harness.link.framing import Frame, FrameDecoder, encode_frame
 from harness.link.model_table import ModelRecord, partition_image
 from harness.link.session import Timing
@@ -49,6 +50,11 @@ FAST = Timing(hello=PATIENCE, hello_interval=0.05, silence=2.0, stall=4.0, resen
 """For what shall end in silence."""
 PATIENT = replace(FAST, silence=PATIENCE, stall=PATIENCE, timeout=PATIENCE)
 """For what shall be answered, also on a machine that is busy."""
+IMPOSSIBLE = (
+    *(("model", 1), ("state", wire.STORED), ("sha256", bytes(32)), ("stride", 0)),
+    *(("arena_used", 0), ("arena_used", wire.UNKNOWN), ("arena_size", 0)),
+)
+"""What no model slot is that was just opened."""
 Connect = Callable[..., tuple[LinkClient, BoardPort]]
 
 
@@ -403,9 +409,49 @@ def test_a_flood_of_valid_frames_ends_as_silence_does() -> None:
     port.end()
 
 
+class LyingPort(BoardPort):
+    """A board that alters fields of one kind of message."""
+
+    lie: tuple[type[Message], dict[str, object]] | None = None
+
+    def _transmit(self, frame: bytes) -> None:
+        for item in FrameDecoder().feed(frame) if self.lie else ():
+            kind, changes = self.lie or (Message, {})
+            if isinstance(item, Frame) and item.type == kind.type:
+                altered = replace(kind.decode(item.payload), **changes)  # type: ignore[type-var]
+                frame = encode_frame(item.type, item.sequence, altered.encode())
+        super()._transmit(frame)
+
+
+def test_what_a_board_says_of_its_models_must_agree() -> None:
+    port = LyingPort(partition=flashed())
+    client = LinkClient(port, reopen=lambda: port, timing=PATIENT)
+    client.describe()
+    lies: tuple[tuple[type[Message], dict[str, object], Callable[[], object]], ...] = (
+        *((wire.Model, {name: value}, client.open_model) for name, value in IMPOSSIBLE),
+        (wire.Model, {"sha256": bytes(32)}, lambda: client.upload(0, MODEL)),
+        (wire.Model, {"state": wire.ABSENT}, lambda: client.upload(0, MODEL)),
+        (wire.Outputs, {"model": 1}, lambda: client.infer(frames(2))),
+        (wire.Outputs, {"first": 3}, lambda: client.infer(frames(2))),
+        *((wire.Profile, {name: value}, client.read_profile) for name, value in (("total", 1), ("first", 1))),
+    )
+    for kind, changes, ask in lies:
+        port.lie = None
+        client.describe()
+        client.open_model()
+        client.infer(frames(1), profile=True)
+        port.lie = kind, changes
+        with pytest.raises(WireFormatError) as caught:
+            ask()
+        assert caught.value.hint, changes
+    client.close()
+    port.end()
+
+
 def test_waits_keep_their_proportion() -> None:
     assert Timing.within(30.0) == Timing()
-    assert (Timing.within(3.0).silence, Timing.within(3.0).timeout) == (pytest.approx(0.4), 3.0)
+    brief = Timing.within(3.0)
+    assert (brief.silence, brief.timeout, brief.part) == (pytest.approx(0.4), 3.0, pytest.approx(0.1))
 
 
 def test_silence_is_no_reply() -> None:
