@@ -99,7 +99,7 @@ def test_what_cannot_be_spoken_is_one_line_and_a_hint(tmp_path: Path, capsys: py
     for phrase, options, code, words in (
         ("привет", (), "usage", "does not read Cyrillic"),
         ("hello", ("--voice", "nobody"), "speech", "does not have the voice 'nobody'"),
-        ("hello", ("--voice", tmp_path / "x.flitevox"), "speech", "has no voice"),
+        ("hello", ("--voice", tmp_path / "x.flitevox"), "speech", "does not have the voice"),
         ("123", (), "usage", "not a phrase"),
         ("hello", ("--count", 0, "--near-misses", 0, "--negatives", 0), "usage", "nothing to make"),
     ):
