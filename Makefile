@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # The tests start hundreds of processes: without this each would compile every module that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick reliability soak exact-campaign test-esphome-latest fuzz lint unit setup setup-demo clean
+.PHONY: demo test quick reliability soak exact-campaign test-esphome-latest fuzz lint types-own types-newest types-oldest unit setup setup-demo clean
 
 demo: $(VENV)/.demo
 	$(BIN)/mww demo --output demo
@@ -18,22 +18,30 @@ lint: $(VENV)/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m tools.plain_english
+	@$(MAKE) --no-print-directory -j 2 types-own types-newest types-oldest
+
+types-own: $(VENV)/.test
 	$(BIN)/mypy
-	$(BIN)/mypy --python-version 3.14
-	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then $(BIN)/mypy --python-version 3.10; fi
+
+types-newest: $(VENV)/.test
+	$(BIN)/mypy --python-version 3.14 --cache-dir .mypy_cache/newest
+
+types-oldest: $(VENV)/.test
+	@if $(BIN)/python -c 'import sys; sys.exit(sys.version_info >= (3, 12))'; then \
+	  $(BIN)/mypy --python-version 3.10 --cache-dir .mypy_cache/oldest; fi
 
 unit: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Without the tests that are marked as slow, for a first look and between commits.
 quick: $(VENV)/.test
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not slow'
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m 'not slow'
 
 # The firmware against the newest ESPHome on PyPI instead of the release that the project was written for.
 test-esphome-latest: $(VENV)/.test
-	MWW_ESPHOME_VERSION=latest $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/firmware
+	MWW_ESPHOME_VERSION=latest $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests/firmware
 
-# Ten minutes of libFuzzer on the firmware's decoder and session; `make test` has a quarter of a minute of it.
+# Ten minutes of libFuzzer on the firmware's decoder and session; `make test` has eight seconds of it.
 fuzz: $(VENV)/.test
 	MWW_FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/firmware/test_core.py -k fuzzing
 

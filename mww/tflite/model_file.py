@@ -212,7 +212,7 @@ def read_model(source: Path | str | bytes) -> ModelFile:
     """
     name, content = ("model", source) if isinstance(source, bytes) else (str(source), _read_file(Path(source)))
     try:
-        return _parse(content)
+        return parse_content(content)
     except (MalformedError, ValueError, OverflowError) as error:
         kind = recognise(content)
         if kind is not None and kind is not TFLITE:
@@ -233,7 +233,8 @@ def _read_file(path: Path) -> bytes:
         raise ModelFileError(f"cannot read {path}: {error.strerror}", hint=hint) from error
 
 
-def _parse(content: bytes) -> ModelFile:
+def parse_content(content: bytes) -> ModelFile:
+    """Parse a model's bytes; what is wrong with them is any of the errors that `read_model` explains."""
     if len(content) < 8 or content[4:8] != _IDENTIFIER:
         raise MalformedError(f"the identifier {_IDENTIFIER.decode()} is missing")
     root = Buffer(content).root()

@@ -85,13 +85,13 @@ def test_each_model_on_the_way_is_parsed_once(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed: list[str] = []
-    original = model_file._parse
+    original = model_file.parse_content
 
     def count(content: bytes) -> ModelFile:
         parsed.append(hashlib.sha256(content).hexdigest())
         return original(content)
 
-    monkeypatch.setattr(model_file, "_parse", count)
+    monkeypatch.setattr(model_file, "parse_content", count)
     result = export_to_tflite(checkpoint, tmp_path, calibration=FEATURES)
     assert parsed.count(result.model_sha256) == 1
     assert len(parsed) == len(set(parsed)) == 3  # of floats, quantised, and with its operators in order

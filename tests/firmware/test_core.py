@@ -13,7 +13,7 @@ from mww.core.resources import firmware_dir
 from tests.support.host_build import build_host
 from tests.support.waiting import PATIENCE
 
-FUZZ_SECONDS = float(os.environ.get("MWW_FUZZ_SECONDS", "16"))
+FUZZ_SECONDS = float(os.environ.get("MWW_FUZZ_SECONDS", "8"))
 """For both targets together; `make fuzz` sets ten minutes."""
 
 
@@ -36,12 +36,18 @@ def test_clang_finds_nothing_to_warn_of(tmp_path: Path, monkeypatch: pytest.Monk
     assert build_host(tmp_path, "mww_host").with_name("libmww_host.so").is_file()
 
 
+@pytest.fixture(scope="module")
+def fuzz_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for both fuzzers: they share the core."""
+    return tmp_path_factory.mktemp("fuzz")
+
+
 @needs("clang++", "clang")
 @pytest.mark.parametrize("target", ["decoder", "session"])
 @pytest.mark.slow
-def test_fuzzing_finds_nothing(target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fuzzing_finds_nothing(target: str, fuzz_build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXX", "clang++")
-    fuzzer = build_host(tmp_path / "build", f"fuzz_{target}", "MWW_FUZZ=ON")
+    fuzzer = build_host(fuzz_build, f"fuzz_{target}", "MWW_FUZZ=ON")
     (corpus := tmp_path / "corpus").mkdir()
     seeds = firmware_dir() / "host" / "fuzz" / "corpus" / target
     limits = (f"-max_total_time={FUZZ_SECONDS / 2:.0f}", "-max_len=2000", "-timeout=10")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import socket
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -112,16 +111,8 @@ def _serve(machine: str, flash: Flash, port: int) -> NoReturn:
         identity = Identity(machine, mac, "tflm", engine.version)
         return Firmware(identity, application, cause, flash, engine, (BoardFrontend(), None), like_a_chip(50), None)
 
-    Board(BoardSettings(chip, mac, UNSECURED, None), flash, _at_port(port), start).run()
+    Board(BoardSettings(chip, mac, UNSECURED, None), flash, SocketTransport(port=port), start).run()
     raise AssertionError("it runs until it is killed")
-
-
-def _at_port(port: int) -> SocketTransport:
-    transport = SocketTransport()
-    transport._stream._listener.close()
-    transport._stream._listener = socket.create_server(("127.0.0.1", port))
-    transport._stream._listener.setblocking(False)
-    return transport
 
 
 def _refuse(why: str) -> NoReturn:

@@ -34,7 +34,8 @@ _LOCAL: Final = re.compile(r"local(?::([1-9][0-9]{0,3}))?")
 _REMOTE: Final = re.compile(
     r"(?!local(?::|$))(?:(?:tcp|tls|ws|wss|ucx)://)?[^\s/@:]+(?::[0-9]+)?|(?:tcp|tls)://\[[0-9a-fA-F:]+\]:[0-9]+"
 )
-_CONNECT_SECONDS: Final = 15
+CONNECT_SECONDS: Final = 30
+"""That a scheduler may take to answer, also on a machine that is busy."""
 _FORMS: Final = "tcp://host:8786, tls://host:8786, or local:2 for two worker processes on this machine"
 
 
@@ -110,7 +111,7 @@ class Cluster(Closing):
                     )
                 )
             try:
-                client = Client(place, timeout=_CONNECT_SECONDS, set_as_default=False)
+                client = Client(place, timeout=CONNECT_SECONDS, set_as_default=False)
             except (OSError, ValueError, TypeError) as error:
                 hint = f"start `dask scheduler` there; an address is {_FORMS}"
                 raise ClusterError(f"no Dask scheduler answers at {self.address}", hint=hint) from error

@@ -27,7 +27,7 @@ WORTH: Final = 900.0
 _FEATURES: Final = 8
 """Seconds of features that take as long as one second of sound."""
 _POLL: Final = 0.1
-_END: Final = 1.0
+_END: Final = 5.0
 
 
 class Processes(Closing):

@@ -16,8 +16,9 @@ class SocketTransport:
 
     has_lines = False
 
-    def __init__(self, watch: int | None = None) -> None:
-        self._stream = Stream(watch)
+    def __init__(self, watch: int | None = None, port: int = 0) -> None:
+        """Listen on a port; 0: any free port."""
+        self._stream = Stream(watch, port)
         self.url = f"socket://127.0.0.1:{self._stream.port}"
 
     @property
@@ -56,9 +57,9 @@ class Stream:
     The moment is for a host that closes and reopens its port, whose two events may arrive in any order.
     """
 
-    def __init__(self, watch: int | None) -> None:
-        """Listen on a free port; the end of the file descriptor `watch` raises `EOFError`."""
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=4)
+    def __init__(self, watch: int | None, port: int = 0) -> None:
+        """Listen on a port, where 0 is any free port; the end of the file descriptor `watch` raises `EOFError`."""
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=4)
         self._listener.setblocking(False)
         self.port: int = self._listener.getsockname()[1]
         self._watch = watch

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from harness.boards.inventory import Board, InventoryError, PowerCycleError, identity, load_inventory, power_cycle
+from tests.support.waiting import PATIENCE
 
 FULL = """
 boards:
@@ -125,15 +126,15 @@ def test_power_is_cycled_by_a_command_without_a_shell(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "message"),
+    ("command", "timeout", "message"),
     [
-        ((), "board a has no command for a power cycle"),
-        (("/absent/uhubctl",), "cannot run /absent/uhubctl"),
-        ((sys.executable, "-c", "raise SystemExit('no such hub')"), "exit code 1"),
-        ((sys.executable, "-c", "import time; time.sleep(60)"), "did not end in 0.5 s"),
+        ((), PATIENCE, "board a has no command for a power cycle"),
+        (("/absent/uhubctl",), PATIENCE, "cannot run /absent/uhubctl"),
+        ((sys.executable, "-c", "raise SystemExit('no such hub')"), PATIENCE, "exit code 1"),
+        ((sys.executable, "-c", "import time; time.sleep(60)"), 0.5, "did not end in 0.5 s"),
     ],
 )
-def test_a_power_cycle_that_fails_says_why(command: tuple[str, ...], message: str) -> None:
+def test_a_power_cycle_that_fails_says_why(command: tuple[str, ...], timeout: float, message: str) -> None:
     with pytest.raises(PowerCycleError) as caught:
-        power_cycle(Board("a", "esp32", serial="x", power_cycle=command), timeout=0.5)
+        power_cycle(Board("a", "esp32", serial="x", power_cycle=command), timeout=timeout)
     assert message in caught.value.message

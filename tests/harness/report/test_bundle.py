@@ -183,10 +183,10 @@ def test_a_hostile_name_is_only_ever_text(tmp_path: Path) -> None:
 def test_the_page_stays_small_however_long_the_run_is() -> None:
     hour = speech(3600, *range(10, 3600, 60))
     noise = np.random.default_rng(1).integers(0, 256, 120_000).astype(np.uint8)
-    clips = [clip(f"hour-{number}", hour, altered(hour, *range(0, 120_000, 7))) for number in range(10)]
-    clips += [clip(f"noise-{number}", noise, noise[::-1].copy()) for number in range(2)]
-    short = speech(1)
-    clips += [clip(f"{number:04}-{'long name ' * 5}", short, short) for number in range(6000)]
+    clips = [clip(f"hour-{number}", hour, altered(hour, *range(0, 120_000, 7))) for number in range(3)]
+    clips.append(clip("noise", noise, noise[::-1].copy()))
+    short = clip("short", speech(1), speech(1))
+    clips += [replace(short, name=f"{number:04}-{'long name ' * 5}") for number in range(4100)]
     page = html_page([run(clips)])
     assert len(page.encode()) < 5_000_000
     assert "more clips in run.json" in page

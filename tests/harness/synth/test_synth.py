@@ -50,7 +50,7 @@ def digests(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize("engine", [pytest.param(name, marks=_needs(name)) for name in ENGINES])
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes(engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    minutes = 0 if engine == "piper" else 1  # it takes 20 s for one, and sentences are spoken as the phrase is
+    minutes = int(engine == "espeak-ng")  # the quickest; sentences are spoken as the phrase is
     few = ("--count", 3, "--near-misses", 1, "--negatives", minutes / 60)
     for folder, seed, amounts in (("c", 2, NO_NEGATIVES), ("a", 1, few), ("b", 1, few)):
         asked = ("hey jarvis", "--output", tmp_path / folder, "--engine", engine, "--seed", seed)
@@ -75,7 +75,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same(tmp_path: Path, capsys: p
     asked = ("alexa", "--engine", "flite", *FEW)
     synth(capsys, *asked, "--output", tmp_path / "whole")
     whole, part = digests(tmp_path / "whole"), tmp_path / "part"
-    assert synth(capsys, *asked, "--output", part)[0] == 0
+    shutil.copytree(tmp_path / "whole", part)
     lost = [part / name for name in list(whole)[::2] if "/" in name]
     for file in (*lost, part / "clips.csv"):
         file.unlink()
@@ -176,6 +176,7 @@ def test_a_program_of_the_same_name_is_not_piper(
 @pytest.mark.slow
 def test_a_disk_without_room_leaves_whole_clips_and_one_line(tmp_path: Path) -> None:
     words = ["synth", "alexa", "--output", str(tmp_path / "out"), "--engine", "flite", "--count", "3"]
+    words += ["--near-misses", "1", "--negatives", str(1 / 60)]
     script = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000)); "

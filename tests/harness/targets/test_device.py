@@ -54,7 +54,8 @@ def test_a_bad_cable_changes_no_output_and_infers_no_frame_twice(
 def test_an_interpreter_that_hangs_in_the_board_is_told_and_the_next_clip_runs(models: Path) -> None:
     model = load_model(models / "okay_nabu.json")
     frames = np.zeros((50, model.stride, 40), np.int8)
-    with VirtualBoard() as board, DeviceTarget(board.port, TargetOptions()) as target:
+    patient = TargetOptions(timeout=90)  # the board's own deadline comes first, also on a machine that is busy
+    with VirtualBoard() as board, DeviceTarget(board.port, patient) as target:
         target.load(model)
         before = target.infer(frames).outputs
         for child in psutil.Process(board.pid).children():

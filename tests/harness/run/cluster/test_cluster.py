@@ -229,7 +229,7 @@ def test_a_cluster_without_workers_is_one_error(models: Path, clips: Path, monke
 def test_what_cannot_be_meant_is_refused(
     models: Path, clips: Path, options: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("harness.run.cluster.connection._CONNECT_SECONDS", 1)
+    monkeypatch.setattr("harness.run.cluster.connection.CONNECT_SECONDS", 1)
     with pytest.raises(MwwError, match=message):
         check(models / "okay_nabu.json", clips, **options)
 

@@ -78,7 +78,7 @@ def test_a_firmware_that_does_not_boot_shows_its_log(here: Path, models: Path, m
     no_app = (here / "esp32s3.bin").read_bytes()[:0x10000].ljust(4 << 20, b"\xff")
     monkeypatch.setattr("harness.targets.qemu.target.merge_flash", lambda *_: no_app)
     with pytest.raises(QemuError, match="does not answer") as error:
-        open_target(f"qemu:{here / 'esp32s3.bin'}", TargetOptions(timeout=18))
+        open_target(f"qemu:{here / 'esp32s3.bin'}", TargetOptions(timeout=30))
     assert "No bootable app partitions" in str(error.value.hint)
     assert list((here / "files").iterdir()) == []
 
