@@ -5,11 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from harness.cli.demo import run_demo
+from tests.support.needs import needs_tensorflow
 
-pytest.importorskip("tensorflow", reason="the demo exports: pip install 'mww-harness[all]'")
+pytestmark = needs_tensorflow
 
 
 def test_the_demo_proves_a_wake_word_on_a_virtual_board(tmp_path: Path) -> None:

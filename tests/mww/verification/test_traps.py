@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from mww.verification import Check, verify_esphome_compatibility
+from tests.support.needs import needs_tensorflow
 
-pytestmark = pytest.mark.slow
-
-pytest.importorskip("tensorflow", reason="the traps are made with TensorFlow")
+pytestmark = [pytest.mark.slow, needs_tensorflow]
 
 
 @pytest.fixture(scope="session")
