@@ -28,32 +28,34 @@ class FilesFinished:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: pytest.TestReport) -> tuple[str, str, str] | None:
-        """A test that passed or was skipped writes nothing of its own."""
-        if report.passed and report.when == "call":
-            return "passed", "", "PASSED"
-        if report.skipped and not hasattr(report, "wasxfail"):
+        """No letter for a test."""
+        if hasattr(report, "wasxfail"):
+            return None
+        if report.failed:
+            return "failed" if report.when == "call" else "error", "", "FAILED"
+        if report.skipped:
             return "skipped", "", "SKIPPED"
-        return None
+        return ("passed", "", "PASSED") if report.when == "call" else None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count, and write the line after a file's last test."""
         file = _file(report.nodeid)
         self._seconds[file] += report.duration
-        if report.when == "call" or report.outcome != "passed":
+        if report.when == "call" or not report.passed:
             self._results[file][report.outcome] += 1
+        if report.failed:
+            self._write(f"{report.nodeid} failed")
         if report.when == "teardown":
             self._left[file] -= 1
             self._done += 1
             if not self._left[file]:
-                self._write(file)
+                results = ", ".join(f"{count} {outcome}" for outcome, count in sorted(self._results[file].items()))
+                self._write(f"{file}: {results}, {self._seconds[file]:.0f} s")
 
-    def _write(self, file: str) -> None:
+    def _write(self, what: str) -> None:
         minutes, seconds = divmod(round(time.monotonic() - self._started), 60)
-        results = ", ".join(f"{count} {outcome}" for outcome, count in sorted(self._results[file].items()))
         terminal = self._config.get_terminal_writer()
-        terminal.line(
-            f"{minutes:3}:{seconds:02} {self._done:5} of {self._count}  {file}: {results}, {self._seconds[file]:.0f} s"
-        )
+        terminal.line(f"{minutes:3}:{seconds:02} {self._done:5} of {self._count}  {what}")
 
 
 def _file(nodeid: str) -> str:
