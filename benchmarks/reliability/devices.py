@@ -199,7 +199,7 @@ def try_strangers(name: str) -> str | None:
             return "it was taken for a board"
         except MwwError:
             seconds = time.monotonic() - started
-            return None if seconds < SECONDS / 4 else f"the error came after {seconds:.0f} s"
+            return None if seconds < SECONDS else f"the error came after {seconds:.0f} s"
         finally:
             stop.set()
             thread.join()
