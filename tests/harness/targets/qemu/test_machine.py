@@ -54,7 +54,7 @@ def test_esp_idf_s_revisions_are_burnt() -> None:
 
 def test_a_chip_that_qemu_has_not() -> None:
     for chip in set(CHIP_NAMES) - set(QEMU_CHIPS):
-        with pytest.raises(UsageError, match=f"no {chip}"):
+        with pytest.raises(UsageError, match=f"not have the {chip}"):
             find_machine(chip)
 
 
