@@ -34,7 +34,7 @@ STALE_SECONDS: Final = 120.0
 _BEAT_SECONDS: Final = 30.0
 _LOOK_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.2
-_PORT_SECONDS: Final = 5.0  # until an exporter that has started its server has reported it to the coordinator
+_PORT_SECONDS: Final = 15.0  # until an exporter that has started its server has reported it to the coordinator
 _MARK: Final = ".mww-"
 _STDIN: Final = 0
 

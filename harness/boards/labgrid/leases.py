@@ -19,7 +19,7 @@ from harness.boards.labgrid.keeper import holder_name
 from mww.core.children import start_child
 from mww.core.errors import ErrorFacts, PortMissingError
 
-_START_SECONDS: Final = 30.0
+_START_SECONDS: Final = 60.0
 _QUEUE_SECONDS: Final = 600.0
 _RELEASE_SECONDS: Final = 60.0
 _TELL_SECONDS: Final = 10.0
