@@ -1,1 +1,0 @@
-"""Plain scripts, as users would write them, over the packages that the harness uses too."""
