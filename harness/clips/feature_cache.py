@@ -36,9 +36,9 @@ _ROW: Final = FEATURES * 2
 _DIGEST: Final = 32
 _MOST_FACTS: Final = 4096
 """Bytes of a sound's measures in an entry."""
-_SHORTEST: Final = 16_000
+SHORTEST: Final = 16_000
 """Bytes of samples, half a second, below which computing is as fast as reading."""
-_SWEEP: Final = 64_000_000
+SWEEP: Final = 64_000_000
 """Bytes that a process writes between two checks of the cache's size."""
 _READ: Final = 1 << 20
 
@@ -58,11 +58,11 @@ def features_of(
         MwwError: They cannot be read.
         UsageError: As for `iterate_features`.
     """
-    digest, length, limit = hashlib.sha256(), 0, _limit()
-    for block in read() if limit else ():
+    digest, length, room = hashlib.sha256(), 0, limit()
+    for block in read() if room else ():
         digest.update(block)
         length += len(block)
-    if not limit or length < _SHORTEST:
+    if not room or length < SHORTEST:
         yield from iterate_features(_heard(read(), meter), lead_in=lead_in, step_ms=step_ms)
         return
     folder, samples = user_cache_path("mww-harness") / "features", digest.hexdigest()
@@ -119,7 +119,7 @@ def _remember(place: Path, meter: SoundMeter) -> None:
             file.write(hashlib.sha256(content).digest() + content)
 
 
-def _limit() -> int:
+def limit() -> int:
     """Bytes that the cache may hold."""
     try:
         return max(0, int(os.environ.get(SIZE_VARIABLE, DEFAULT_SIZE))) * 1_000_000
@@ -189,14 +189,14 @@ def _kept(
                 os.unlink(temporary.name)  # noqa: PTH108
 
 
-_since_sweep = _SWEEP
+_since_sweep = SWEEP
 
 
 def _evict_now_and_then(place: Path) -> None:
     """Limit the cache's size at the first file of a process, and then at fixed intervals of bytes."""
     global _since_sweep  # noqa: PLW0603 -- what this process has written
     _since_sweep += place.stat().st_size
-    if _since_sweep >= _SWEEP:
+    if _since_sweep >= SWEEP:
         _since_sweep = 0
         _evict(place.parent)
 
@@ -209,9 +209,9 @@ def _evict(folder: Path) -> None:
             with suppress(OSError):
                 facts = file.stat()
                 entries.append((facts.st_mtime, facts.st_size, file.path))
-    total, limit = sum(size for _, size, _ in entries), _limit()
+    total, room = sum(size for _, size, _ in entries), limit()
     for _, size, path in sorted(entries):
-        if total <= limit:
+        if total <= room:
             return
         with suppress(OSError):
             os.unlink(path)  # noqa: PTH108

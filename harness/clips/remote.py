@@ -28,7 +28,7 @@ _URL: Final = re.compile(r"(?:[a-z][a-z0-9+.-]*::)*[a-z][a-z0-9+.-]*://", re.IGN
 _USERINFO: Final = re.compile(r"(?<=://)[^/]*@")
 _WEB: Final = ("http://", "https://")
 _BUFFER: Final = 256 * 1024
-_WHOLE: Final = 64 * 1024**2
+WHOLE: Final = 64 * 1024**2
 _DEEPEST: Final = 16  # folders below the named folder: a page may link to itself
 _ASKED_AT_ONCE: Final = 16
 _NAMING: Final = ("name", "url", "Key")  # entries of `info` that do not depend on the file's content
@@ -74,7 +74,7 @@ class RemoteFile:
         """
         with _one_error():
             system, web = _file_system(self.base)[0], _is_web(self.base)
-            if self.size is not None and self.size > _WHOLE:
+            if self.size is not None and self.size > WHOLE:
                 return io.BufferedReader(_Guarded(system.open(self.path, mode)), _BUFFER)
             if web:  # without a HEAD request first, and without range requests, which not all servers support
                 with system.open(self.path, mode, block_size=0, size=self.size) as stream:
@@ -178,7 +178,7 @@ def _read_whole(stream: Any) -> bytes:
     while block := stream.read(1 << 20):
         blocks.append(block)
         size += len(block)
-        if size > _WHOLE:
+        if size > WHOLE:
             raise OSError(errno.EFBIG, "larger than the size that the server gave")
     return b"".join(blocks)
 

@@ -38,7 +38,7 @@ NEEDED: Final[tuple[LabelKind, ...]] = ("positive", "negative")
 """The kinds of clips that are needed; near misses are only counted."""
 
 _BYTES: Final = range(256)
-_LINE: Final = 60_000
+LINE: Final = 60_000
 """Slices of short clips that run together, ten minutes; a longer clip runs block by block."""
 
 LEVELS: Final = {"slightly": 0.0, "moderately": 0.375, "very": 0.75}
@@ -235,14 +235,14 @@ def _outputs(target: EmulatorTarget, stride: int, clips: Sequence[Clip]) -> Iter
     line: list[Slices] = []
     for clip in clips:
         blocks, slices = clip.blocks(), np.empty((0, FEATURES), np.int8)
-        while len(slices) < _LINE and (block := next(blocks, None)) is not None:
+        while len(slices) < LINE and (block := next(blocks, None)) is not None:
             slices = np.concatenate([slices, block])
-        if len(slices) < _LINE:
+        if len(slices) < LINE:
             line.append(slices)
-        if len(slices) >= _LINE or sum(map(len, line)) >= _LINE:
+        if len(slices) >= LINE or sum(map(len, line)) >= LINE:
             yield from _together(target, stride, line)
             line = []
-        if len(slices) >= _LINE:
+        if len(slices) >= LINE:
             feed, length = Feed(target, stride), 0
             feed.start()
             for block in chain([slices], blocks):

@@ -26,7 +26,7 @@ _STANDARD: Final = {"stdout": 1, "stderr": 2}
 _LONGEST_PART, _LONGEST_PATH = 255, 4000
 """Bytes of a name and of a path that Linux takes, with room for the files of a folder."""
 _MAX_LINKS: Final = 40
-_LARGEST_FORMER: Final = 256 << 20
+LARGEST_FORMER: Final = 256 << 20
 _FLAGS: Final = os.O_WRONLY | sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY"))
 _HINT: Final = "choose another place; the disk may be full, or the folder write-protected"
 
@@ -88,7 +88,7 @@ def _former(path: Path) -> bytes | None:
     Raises:
         OSError: It cannot be read, or it is larger than any result.
     """
-    return read_regular(path, _LARGEST_FORMER) if is_there(path) else None
+    return read_regular(path, LARGEST_FORMER) if is_there(path) else None
 
 
 def _beside(path: Path) -> ScratchFile:

@@ -110,17 +110,17 @@ def package_agrees() -> bool:
     It computes the weights of its filterbank with the C library's `log1pf`. A device has newlib's, which glibc had too
     up to 2.40; the correctly rounded one of 2.41 (Debian 13) moves two of 236 weights by 1, and now and then a feature.
     """
-    return find_spec("pymicro_features") is not None and _same_weights()
+    return find_spec("pymicro_features") is not None and same_weights()
 
 
 @cache
-def _same_weights() -> bool:
+def same_weights() -> bool:
     """Compare one window of two tones, at the frequencies whose weights depend on `log1pf`."""
     from mww.esphome.frontend_numpy import WINDOW, NumpyFrontend
 
     angles = 2 * np.pi * np.arange(WINDOW) / SAMPLE_RATE
     tones = (9000 * np.sin(4656.25 * angles) + 9000 * np.sin(6906.25 * angles)).astype("<i2").tobytes()
-    return np.array_equal(_PackageFrontend().process(tones), NumpyFrontend().process(tones))
+    return np.array_equal(PackageFrontend().process(tones), NumpyFrontend().process(tones))
 
 
 class Frontend(Protocol):
@@ -137,7 +137,7 @@ def _process_samples(frontend: Any, samples: bytes) -> tuple[list[float], int]:
     return output.features, output.samples_read
 
 
-class _PackageFrontend:
+class PackageFrontend:
     """`pymicro-features`, with as little code around it as possible: a list of floats becomes bytes at once.
 
     Version 1, which microWakeWord's trainer needs, has a class where version 2 has functions; both give the same.
@@ -175,7 +175,7 @@ def open_frontend(step_ms: int = FEATURE_STEP_MS) -> Frontend:
             f"a feature step of {step_ms} ms", hint=f"1 to {MAX_FEATURE_STEP_MS} ms: 10, or 20 for version 1"
         )
     if step_ms == FEATURE_STEP_MS and package_agrees():
-        return _PackageFrontend()
+        return PackageFrontend()
     from mww.esphome.frontend_numpy import FrontendSettings, NumpyFrontend
 
     return NumpyFrontend(FrontendSettings(step_ms))

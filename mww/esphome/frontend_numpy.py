@@ -96,7 +96,7 @@ class NumpyFrontend:
         padded[:, :WINDOW] = (weighted << shift[:, None]).astype(np.int16)
         real, imaginary = _real_fft(padded.astype(np.int32))
         energy = real.astype(np.float64) ** 2 + imaginary.astype(np.float64) ** 2
-        signal = _root((energy @ _filters()).astype(np.int64)) >> shift[:, None]
+        signal = _root((energy @ filters()).astype(np.int64)) >> shift[:, None]
         signal, estimate = self._reduce_noise(signal)
         if self._settings.gain_control:
             signal = _shrink(signal * _gain(estimate) >> (_GAIN_BITS - _CORRECTION_BITS - _SNR_BITS))
@@ -225,7 +225,7 @@ _WIDTHS: Final = (
     12, 12, 13, 13, 15,
 )
 """Frequencies in each of the 41 half triangles of the mel scale, from 125 to 7500 Hz (`filterbank_util.cc`)."""
-_WEIGHTS: Final = (
+WEIGHTS: Final = (
     1377, 2852, 321, 1971, 3701, 1408, 3281, 1124, 3124, 1087, 3201, 1272, 3488, 1655, 3963, 2218, 513, 2943, 1314,
     3817, 2258, 731, 3332, 1866, 430, 3117, 1734, 377, 3141, 1833, 548, 3381, 2139, 918, 3814, 2632, 1470, 325,
     3294, 2185, 1092, 15, 3049, 2003, 972, 4051, 3048, 2058, 1082, 118, 3263, 2324, 1398, 482, 3674, 2782, 1899,
@@ -249,13 +249,13 @@ _FIRST_FREQUENCY: Final = 5
 
 
 @cache
-def _filters() -> npt.NDArray[np.float64]:
+def filters() -> npt.NDArray[np.float64]:
     """The weight of each frequency in each feature, `[257, 40]`: a falling side, and what is left of 1 in the next."""
     weights = np.zeros((_FFT // 2 + 1, FEATURES + 2))
     channels = np.repeat(np.arange(FEATURES + 1), _WIDTHS)
     frequencies = _FIRST_FREQUENCY + np.arange(len(channels))
-    weights[frequencies, channels] = _WEIGHTS
-    weights[frequencies, channels + 1] = (1 << _FILTER_BITS) - np.array(_WEIGHTS)
+    weights[frequencies, channels] = WEIGHTS
+    weights[frequencies, channels + 1] = (1 << _FILTER_BITS) - np.array(WEIGHTS)
     return np.ascontiguousarray(weights[:, 1 : FEATURES + 1])
 
 

@@ -14,7 +14,7 @@ from typing import Final
 
 from mww.core.errors import EngineError
 
-_CPU: Final = Path("/proc/cpuinfo")
+CPU_INFO: Final = Path("/proc/cpuinfo")
 _FIRST: Final = 8192
 """Bytes of /proc/cpuinfo that describe the first processor."""
 _KERNELS: Final = (
@@ -45,7 +45,7 @@ def _kernels() -> str | None:
     if not sys.platform.startswith("linux") or platform.machine() != "x86_64":
         return None
     try:
-        with _CPU.open("rb") as file:
+        with CPU_INFO.open("rb") as file:
             lines = file.read(_FIRST).decode("ascii", "replace").splitlines()
     except OSError:
         return None

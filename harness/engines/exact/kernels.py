@@ -117,12 +117,12 @@ class Convolution:
         _symmetric(node)
         self._window = Window.of(node, weights.shape[1:3], options.stride, options.dilation, options.padding)
         node.check_shape(node.output, self._window.output(source, weights.shape[0]))
-        self._weighted = Weighted(node, weights, options.activation)
-        self._matrix = np.ascontiguousarray(self._weighted.weights.reshape(len(weights), -1).T)
+        self.weighted = Weighted(node, weights, options.activation)
+        self._matrix = np.ascontiguousarray(self.weighted.weights.reshape(len(weights), -1).T)
 
     def bind(self, calls: Calls, sources: Sequence[Values], output: Values) -> None:
         """See `Kernel`."""
-        weighted, matrix = self._weighted, self._matrix
+        weighted, matrix = self.weighted, self._matrix
         windows = self._window.over(calls, sources[0], weighted.padding)
         rows = prod(windows.shape[:4])
         columns = as_matrix(windows, rows, len(matrix))
@@ -165,29 +165,29 @@ class DepthwiseConvolution:
         _symmetric(node)
         self._window = Window.of(node, weights.shape[1:3], options.stride, options.dilation, options.padding)
         node.check_shape(node.output, self._window.output(source, weights.shape[3]))
-        self._weighted = Weighted(node, np.moveaxis(weights[0], -1, 0), options.activation)
+        self.weighted = Weighted(node, np.moveaxis(weights[0], -1, 0), options.activation)
         self._multiplier = multiplier
-        self.taps = np.ascontiguousarray(np.moveaxis(self._weighted.weights, 0, -1))
+        self.taps = np.ascontiguousarray(np.moveaxis(self.weighted.weights, 0, -1))
         """`[height, width, channels]`"""
 
     @property
     def requantiser(self) -> Requantiser:
         """The requantisation of the sums."""
-        return self._weighted.requantiser
+        return self.weighted.requantiser
 
     @property
     def is_plain(self) -> bool:
         """Whether it sums float32 products of one column with one output a channel."""
-        plain = self._multiplier == 1 and self._weighted.dtype == np.float32
+        plain = self._multiplier == 1 and self.weighted.dtype == np.float32
         return plain and self._window.size[1] == 1 and not self._window.same
 
     def windows(self, calls: Calls, source: Values) -> Values:
         """The window of each output, `[frames, batch, rows, columns, height, width, channels]`."""
-        return self._window.over(calls, source, self._weighted.padding)
+        return self._window.over(calls, source, self.weighted.padding)
 
     def bind(self, calls: Calls, sources: Sequence[Values], output: Values) -> None:
         """See `Kernel`."""
-        weighted, taps = self._weighted, self.taps
+        weighted, taps = self.weighted, self.taps
         windows = self.windows(calls, sources[0])
         sums = calls.shared("sums", output.shape, weighted.dtype)
         if windows.dtype != weighted.dtype:
@@ -256,12 +256,12 @@ class Dense:
             _symmetric(node)
         elif quantization is not None:
             weights = weights - quantization.zero_point
-        self._weighted = Weighted(node, weights, options.activation, dense=True)
-        self._matrix = np.ascontiguousarray(self._weighted.weights.T)
+        self.weighted = Weighted(node, weights, options.activation, dense=True)
+        self._matrix = np.ascontiguousarray(self.weighted.weights.T)
 
     def bind(self, calls: Calls, sources: Sequence[Values], output: Values) -> None:
         """See `Kernel`."""
-        weighted, source = self._weighted, sources[0]
+        weighted, source = self.weighted, sources[0]
         rows = output.size // self._matrix.shape[1]
         line = self._as_line(source, rows)
         if line is not None:
@@ -307,7 +307,7 @@ class Dense:
         diagonals = np.lib.stride_tricks.as_strided(products, (frames, length, channels), strides, writeable=False)
         sums = calls.shared("sums", (frames, channels), np.float64)
         calls.add(np.add.reduce, diagonals, axis=1, dtype=np.float64, out=sums)
-        self._weighted.requantiser.bind(calls, sums, output.reshape(sums.shape))
+        self.weighted.requantiser.bind(calls, sums, output.reshape(sums.shape))
 
 
 class Table:

@@ -35,7 +35,7 @@ class Processes(Closing):
 
     def __init__(self, jobs: int) -> None:
         self._jobs = jobs
-        self._helpers: list[_Helper] = []
+        self._helpers: list[Helper] = []
 
     def run_clips(
         self, benches: Sequence[Bench], clips: Sequence[Clip], finished: Callable[[Clip, Observed], None]
@@ -45,7 +45,7 @@ class Processes(Closing):
         helpers = min(self._jobs, len(clips), 1 + int(_work(clips) / WORTH)) - 1
         self._helpers = [helper for helper in self._helpers if not helper.gone()]
         while len(self._helpers) < helpers:
-            self._helpers.append(_Helper(len(self._helpers) + 2))
+            self._helpers.append(Helper(len(self._helpers) + 2))
         used = self._helpers[: max(0, helpers)]
         for helper in used:
             helper.open(bench.setup, bench.target)
@@ -68,7 +68,7 @@ def _work(clips: Sequence[Clip]) -> float:
     return total
 
 
-class _Helper:
+class Helper:
     """A process with a bench, with the interface of a bench; for one thread at a time."""
 
     at_once = AT_ONCE

@@ -20,7 +20,7 @@ CLIPS = sorted((fixtures_dir() / "clips").rglob("*.wav"))
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(feature_cache, "_SHORTEST", 0)
+    monkeypatch.setattr(feature_cache, "SHORTEST", 0)
     return tmp_path / "mww-harness" / "features"
 
 
@@ -77,8 +77,8 @@ def test_a_reading_that_stops_leaves_nothing(folder: Path, monkeypatch: pytest.M
 
 
 def test_the_oldest_go_when_there_is_no_room(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feature_cache, "_limit", lambda: 40_000)
-    monkeypatch.setattr(feature_cache, "_SWEEP", 0)
+    monkeypatch.setattr(feature_cache, "limit", lambda: 40_000)
+    monkeypatch.setattr(feature_cache, "SWEEP", 0)
     for index, clip in enumerate(CLIPS):
         whole(clip)
         held = sum(file.stat().st_size for file in folder.iterdir())

@@ -171,7 +171,7 @@ def test_a_page_of_links_cannot_name_files_elsewhere(tmp_path: Path, web: str, c
 
 
 def test_large_files_are_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.clips.remote._WHOLE", 1000)
+    monkeypatch.setattr("harness.clips.remote.WHOLE", 1000)
     (tmp_path / "large").write_bytes(bytes(range(256)) * 100)
     file = remote_file(f"file://{tmp_path}/large")
     assert file.size == 25_600
@@ -189,7 +189,7 @@ def test_a_server_that_says_no_sizes_is_read_so_far_as_memory_allows(
     file = RemoteFile("a", f"{web}/a", f"{web}/a")
     with file.open("rb") as stream:
         assert len(stream.read()) == 2_000_000
-    monkeypatch.setattr("harness.clips.remote._WHOLE", 1_000_000)
+    monkeypatch.setattr("harness.clips.remote.WHOLE", 1_000_000)
     with pytest.raises(OSError, match="File too large"):
         file.open("rb")
 

@@ -99,7 +99,7 @@ def test_a_float_form_is_right_for_every_sum_that_there_is(seed: int, shift: int
 def test_most_layers_of_published_models_need_no_more_than_float32(models: Path) -> None:
     for name in ("okay_nabu", "hey_jarvis", "alexa", "hey_mycroft"):
         kernels = prepared((models / f"{name}.tflite").read_bytes()).kernels.values()
-        forms = [kernel._weighted.requantiser.form for kernel in kernels if isinstance(kernel, Convolution)]
+        forms = [kernel.weighted.requantiser.form for kernel in kernels if isinstance(kernel, Convolution)]
         assert sum(form is not None and form.constants.dtype == np.float32 for form in forms) >= len(forms) // 2
 
 
@@ -261,7 +261,7 @@ def test_the_kernels_are_those_that_an_intel_processor_has_instructions_for(
 ) -> None:
     cpu = tmp_path / "cpuinfo"
     cpu.write_text(text)
-    monkeypatch.setattr(blas, "_CPU", cpu)
+    monkeypatch.setattr(blas, "CPU_INFO", cpu)
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     environment: dict[str, str] = {}

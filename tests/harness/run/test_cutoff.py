@@ -54,7 +54,7 @@ def test_clips_one_by_one_in_blocks_or_in_one_line_give_the_same(
 ) -> None:
     model = load_model(models / "okay_nabu.json")
     expected = choose_cutoff(model, labelled)
-    monkeypatch.setattr(cutoff, "_LINE", line)
+    monkeypatch.setattr(cutoff, "LINE", line)
     assert choose_cutoff(model, labelled) == expected
 
 

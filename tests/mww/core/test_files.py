@@ -125,7 +125,7 @@ def test_appending_makes_a_file_goes_on_and_waits_for_no_reader(tmp_path: Path) 
 
 
 def test_a_former_file_that_no_result_is_as_large_as_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_LARGEST_FORMER", 8)
+    monkeypatch.setattr(files, "LARGEST_FORMER", 8)
     (tmp_path / "b").write_bytes(b"x" * 9)
     with pytest.raises(OutputError, match="it is larger than 8 bytes"):
         write_files({tmp_path / "a": b"new", tmp_path / "b": b"new"})

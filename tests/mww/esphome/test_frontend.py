@@ -66,9 +66,9 @@ class _Version1:
 
 def test_version_1_of_the_package_gives_the_same_features(monkeypatch: pytest.MonkeyPatch) -> None:
     samples = speechlike(3).tobytes()
-    expected = frontend._PackageFrontend().process(samples)
+    expected = frontend.PackageFrontend().process(samples)
     monkeypatch.setitem(sys.modules, "pymicro_features", SimpleNamespace(MicroFrontend=_Version1))
-    np.testing.assert_array_equal(frontend._PackageFrontend().process(samples), expected)
+    np.testing.assert_array_equal(frontend.PackageFrontend().process(samples), expected)
     assert expected.any()
 
 

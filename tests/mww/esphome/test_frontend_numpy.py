@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mww.core.resources import fixtures_dir
 from mww.esphome import frontend, frontend_numpy
-from mww.esphome.frontend import _PackageFrontend, frontend_version, package_agrees, wav_to_features
+from mww.esphome.frontend import PackageFrontend, frontend_version, package_agrees, wav_to_features
 from mww.esphome.frontend_numpy import NumpyFrontend
 
 _LENGTH = 160 * 250
@@ -45,7 +45,7 @@ def sounds() -> dict[str, npt.NDArray[np.int16]]:
 @needs_the_devices_log1pf
 def test_every_feature_is_the_same() -> None:
     for name, sound in sounds().items():
-        expected = _PackageFrontend().process(sound.tobytes())
+        expected = PackageFrontend().process(sound.tobytes())
         assert np.array_equal(NumpyFrontend().process(sound.tobytes()), expected), name
 
 
@@ -59,7 +59,7 @@ def test_loudness_and_cuts_change_nothing(seed: int, shift: int, cuts: list[int]
     for cut in (*sorted(cuts), 100):
         pieces.append(stream.process(sound[start * 160 : cut * 160].tobytes()))
         start = cut
-    assert np.array_equal(np.concatenate(pieces), _PackageFrontend().process(sound.tobytes()))
+    assert np.array_equal(np.concatenate(pieces), PackageFrontend().process(sound.tobytes()))
 
 
 @needs_the_devices_log1pf
@@ -84,22 +84,22 @@ def test_another_step_makes_the_same_windows_further_apart() -> None:
 @pytest.mark.parametrize("moved", [None, 144, 216])
 def test_a_package_with_another_weight_is_not_used(moved: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The two weights that the correctly rounded log1pf of glibc 2.41 makes smaller by 1."""
-    weights = list(frontend_numpy._WEIGHTS)
+    weights = list(frontend_numpy.WEIGHTS)
     if moved is not None:
         weights[moved] -= 1
 
     class OtherPackage:
         def process(self, samples: bytes) -> npt.NDArray[np.uint16]:
             with monkeypatch.context() as other:
-                other.setattr(frontend_numpy, "_WEIGHTS", tuple(weights))
-                frontend_numpy._filters.cache_clear()
+                other.setattr(frontend_numpy, "WEIGHTS", tuple(weights))
+                frontend_numpy.filters.cache_clear()
                 features = NumpyFrontend().process(samples)
-            frontend_numpy._filters.cache_clear()
+            frontend_numpy.filters.cache_clear()
             return features
 
-    frontend._same_weights.cache_clear()
-    monkeypatch.setattr(frontend, "_PackageFrontend", OtherPackage)
+    frontend.same_weights.cache_clear()
+    monkeypatch.setattr(frontend, "PackageFrontend", OtherPackage)
     try:
         assert package_agrees() == (moved is None)
     finally:
-        frontend._same_weights.cache_clear()
+        frontend.same_weights.cache_clear()

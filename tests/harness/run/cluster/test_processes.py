@@ -56,14 +56,14 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
 def helped(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The clips that another process has run."""
     result: list[str] = []
-    run = processes._Helper.run
+    run = processes.Helper.run
 
-    def noted(helper: processes._Helper, clips: Sequence[Clip], stopped: Callable[[], bool]) -> Iterator[Observed]:
+    def noted(helper: processes.Helper, clips: Sequence[Clip], stopped: Callable[[], bool]) -> Iterator[Observed]:
         for clip, observed in zip(clips, run(helper, clips, stopped), strict=True):
             result.append(clip.name)
             yield observed
 
-    monkeypatch.setattr(processes._Helper, "run", noted)
+    monkeypatch.setattr(processes.Helper, "run", noted)
     return result
 
 
@@ -96,7 +96,7 @@ def test_a_clip_whose_file_has_changed_meanwhile_is_sent(models: Path, monkeypat
     files = sorted((fixtures_dir() / "clips").rglob("*.wav"))[:4]
     clips = audio_clips(files)
     monkeypatch.setattr(processes, "pack", lambda clip: _placed_wrongly(clip, files[0], files[2]))
-    helper = processes._Helper(2)
+    helper = processes.Helper(2)
     try:
         helper.open(
             Setup(load_model(models / "okay_nabu.json"), TargetOptions(engine="exact"), None, None, None, None),
@@ -150,10 +150,11 @@ class _Failing:
         return eval, ("__import__('atexit').register(__import__('time').sleep, 60) and 1 / 0",)
 
 
-def test_a_process_that_fails_is_gone_though_it_takes_long_to_end() -> None:
-    helper = processes._Helper(2)
+def test_a_process_that_fails_is_gone_though_it_takes_long_to_end(models: Path) -> None:
+    helper = processes.Helper(2)
     try:
-        helper._reader.submit(helper._send, _Failing())
+        options = TargetOptions(engine=_Failing())  # type: ignore[arg-type]
+        helper.open(Setup(load_model(models / "okay_nabu.json"), options, None, None, None, None), "emulator")
         (observed,) = helper.run([ArrayClip("clip", FEATURES[0])] * 2, lambda: False)
         assert isinstance(observed.streamed.error, EngineError)
         assert helper.gone()
