@@ -117,7 +117,7 @@ def load_model(path: Path | str) -> Model:
 
 
 def unreadable_model(path: Path, problem: MwwError) -> Model:
-    """A placeholder for a file that `load_model` refused, so that a run can report it beside other models."""
+    """Stands for a file that `load_model` refused, so that a run can report it beside other models."""
     try:
         with open_regular(path) as file:
             content = file.read(_MAX_UNREADABLE)

@@ -39,7 +39,7 @@ from tests.harness.link.test_client import (  # noqa: F401 -- collected
     test_the_boards_rule_detects_where_the_hosts_does,
 )
 from tests.harness.link.test_client import (
-    test_no_mix_of_faults_changes_an_output_or_infers_twice as no_mix_of_faults,
+    test_no_mix_of_faults_changes_an_output_or_infers_twice as check_mix_of_faults,
 )
 from tests.support.host_board import MODEL, expected_outputs
 from tests.support.machine import MachineBoard, chain_program, connections, needs_machine
@@ -84,7 +84,7 @@ def test_frames_cost_the_same_instructions_each_and_in_every_run(connect: Connec
 
 
 def test_no_mix_of_faults_changes_an_output_or_infers_twice(connect: Connect, name: str) -> None:
-    no_mix_of_faults(connect, NAMES.index(name))
+    check_mix_of_faults(connect, NAMES.index(name))
 
 
 def test_models_are_uploaded_to_every_slot(connect: Connect) -> None:
