@@ -230,6 +230,6 @@ def test_allowances_are_read_from_the_project_and_told_at_the_end(
     (folder / DEFAULT_NAME).write_text(render([allowance]))
     done = _run(folder, tests, *options, "-n", "2")
     assert done.returncode == 0, done.stdout
-    assert "okay_nabu: used: it takes 1 output of 1 clip" in done.stdout
+    assert "okay_nabu: used: it accepts 1 output of 1 clip" in done.stdout
     assert "seen on the S3) [2 tests]" in done.stdout
     assert _run(folder, tests, *options, "--mww-allowances", "absent.yaml").returncode == 1
