@@ -134,8 +134,16 @@ class Bench(Closing):
 
         If the target and its engines compute in this process, short clips run together: faster, with the same outputs.
         """
+        if self._joins():
+            yield from self._run_joined(clips, stopped)
+        else:
+            for clip in clips:
+                yield self._run_one(clip, stopped)
+
+    def _run_joined(self, clips: Sequence[Clip], stopped: Callable[[], bool]) -> Iterator[Observed]:
+        """Run short clips together, in groups of `_TOGETHER` slices; a long or unreadable clip runs alone."""
         waiting: list[_Short] = []
-        for clip in clips if self._joins() else ():
+        for clip in clips:
             try:
                 golden, reading = self._recorded(clip), Reading(clip, tuple(self._feeds.values()))
                 slices = reading.short()
@@ -153,8 +161,6 @@ class Bench(Closing):
                     yield from self._run_together(waiting, stopped)
             waiting = []
         yield from self._run_together(waiting, stopped)
-        for clip in () if self._joins() else clips:
-            yield self._run_one(clip, stopped)
 
     def _joins(self) -> bool:
         return all(feed.joins for feed in self._feeds.values())
