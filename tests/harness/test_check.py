@@ -22,6 +22,7 @@ from harness.run.results import RunResult
 from mww.core.errors import GoldenError, UsageError
 from mww.esphome.model import load_model
 from tests.support.needs import engine_params
+from tests.support.waiting import wait_for
 
 Slices = npt.NDArray[np.int8]
 FOLDER = "okay_nabu"
@@ -164,9 +165,10 @@ def test_a_crash_costs_one_clip_and_names_the_inference(
 ) -> None:
     def crash(description: str, done: int, total: int) -> None:
         if done == 1:
-            for child in psutil.Process().children():
-                if "harness.engines.worker" in " ".join(child.cmdline()):
-                    os.kill(child.pid, signal.SIGSEGV)
+            engines = [child for child in psutil.Process().children() if "harness.engines.worker" in child.cmdline()]
+            for child in engines:
+                os.kill(child.pid, signal.SIGSEGV)
+            wait_for(lambda: all(child.status() == psutil.STATUS_ZOMBIE for child in engines))
 
     result = check(models / "okay_nabu.json", {"a": spoken[0], "b": spoken[1], "c": spoken[0]}, progress=crash)
     assert [clip.status for clip in result.clips] == ["pass", "error", "pass"]

@@ -56,8 +56,11 @@ def test_a_run_streams_through_the_lab_and_gives_the_board_back(here: Lab, model
 
 def test_a_board_is_flashed_through_the_lab(here: Lab, models: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["flash", "--port", ANY, "--firmware", "virtual", "--model", str(models / "alexa.json"), "--json"]
-    assert execute(mww, words) == 0
-    document = json.loads(capsys.readouterr().out)
+    for _ in range(3):  # esptool gives a board three seconds to answer, which a machine under load may exceed
+        code, document = execute(mww, words), json.loads(capsys.readouterr().out)
+        if code == 0:
+            break
+    assert code == 0, document
     assert document["verified"]
     assert document["chip"] == "esp32s3"
 
