@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from mww.core.resources import fixtures_dir
 from mww.esphome import frontend, frontend_numpy
-from mww.esphome.frontend import PackageFrontend, frontend_version, package_agrees, wav_to_features
+from mww.esphome.frontend import PackageFrontend, frontend_version, package_agrees, wav_to_features, whole_features
 from mww.esphome.frontend_numpy import NumpyFrontend
 
 _LENGTH = 160 * 250
@@ -103,3 +103,9 @@ def test_a_package_with_another_weight_is_not_used(moved: int | None, monkeypatc
         assert package_agrees() == (moved is None)
     finally:
         frontend.same_weights.cache_clear()
+
+
+def test_every_feature_comes_back_from_the_packages_float() -> None:
+    features = np.arange(1 << 16)
+    for floats in (features / 25.6, features.astype(np.float32) * np.float32(1 / 25.6)):
+        assert np.array_equal(whole_features(floats.astype(np.float32).tobytes()), features)
