@@ -42,7 +42,7 @@ _ALL: Final = (
     Benchmark("hour", "How long does an hour of audio take?", "running:hour"),
     Benchmark("exact", "How much faster is the exact engine than the device's own runtime?", "exact:exact"),
     Benchmark("sound", "How long do four models take over an hour of sound?", "exact:sound"),
-    Benchmark("sound-jobs", "Do two jobs do twice as much with the exact engine?", "exact:sound_jobs"),
+    Benchmark("sound-jobs", "Are two jobs twice as fast with the exact engine?", "exact:sound_jobs"),
     Benchmark("link", "Does the link keep a board waiting?", "link:link"),
     Benchmark("link-cost", "How much processor time does the host need for a frame?", "link:link_cost"),
     Benchmark("start", "How long does a short command take?", "starting:start"),

@@ -35,11 +35,10 @@ _HEAD: Final = """# Benchmarks
 How fast it is, and how small. `mww bench --write docs/benchmarks.md` writes this page, together with
 [benchmarks.json](benchmarks.json), where every repetition is; `mww bench NAME...` measures some.
 
-Each line compares a measured command with what a user would otherwise do, or with a limit that nothing can pass. Both
-are done by turns, five times each where nothing else is stated; the figure is the median of the repetitions' ratios
-(differences, values), in brackets the smallest and the largest. *Undisturbed* compares each side's best repetition,
-which says most on a machine that also does other things. Before anything is divided, both sides are checked to have
-done the same.
+Each line compares a measured command with the usual alternative, or with a physical limit. Both run by turns, five
+times each unless stated otherwise; the figure is the median of the repetitions' ratios (differences, values), in
+brackets the smallest and the largest. *Undisturbed* compares each side's best repetition, which other load on the
+machine affects least. Before the comparison, both sides are checked to have done the same.
 """
 
 
