@@ -34,7 +34,7 @@ from mww.core.errors import CheckpointError
 from mww.core.file_kinds import HDF5, KERAS, TEXT, FileKind, kind_of
 from mww.core.readable import is_file, is_folder, open_regular
 
-_KINDS: Final = "give a trainer's .weights.h5, .h5, .keras or ckpt-N"
+_KINDS: Final = "a trainer's .weights.h5, .h5, .keras or ckpt-N"
 _BUNDLE: Final = re.compile(r"\.(index|data-\d{5}-of-\d{5})$")
 _BEST: Final = (
     *("best_weights.weights.h5", "best_weights.index"),  # the latter with Keras 2

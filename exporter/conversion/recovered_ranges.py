@@ -102,5 +102,5 @@ def _range(ranges: Fields, role: str) -> tuple[float, float]:
         or not all(type(limit) in (int, float) and abs(limit) <= _LARGEST for limit in limits)
         or limits[0] >= limits[1]
     ):
-        ranges.refuse(role, f"give a lower and a higher number, both up to {_LARGEST:g}")
+        ranges.refuse(role, f"a lower and a higher number, both up to {_LARGEST:g}")
     return float(limits[0]), float(limits[1])

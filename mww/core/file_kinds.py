@@ -87,7 +87,7 @@ TFLITE: Final = FileKind(
 )
 MANIFEST: Final = FileKind("JSON", "a manifest's name must end in .json", (("checkpoint", _WEIGHTS),))
 WAV: Final = FileKind("WAV", "give it with --wav", (("features", "give the folder of WAV files, or use --wav"),))
-IMAGE: Final = FileKind("picture", "give the file itself, not an image of it")
+IMAGE: Final = FileKind("picture", "give the file itself, not a picture of it")
 FIRMWARE: Final = FileKind("ESP firmware image", "mww flash --firmware writes it; a model is the .tflite beside it")
 EMPTY: Final = FileKind("empty file", "the download or copy failed: get it again")
 TEXT: Final = FileKind("text", "give the file itself, not a text about it")
