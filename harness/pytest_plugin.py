@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.targets.registry import DEFAULT_TARGET, target_spec
+from harness.targets.registry import DEFAULT_TARGET, TARGET_NAMES, target_spec
 from mww.core.errors import MwwError
 from mww.esphome.chips import CHIP_NAMES, DEFAULT_CHIP
 
@@ -36,7 +36,7 @@ _POOL: pytest.StashKey[BoardSource | None] = pytest.StashKey()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our options, each named as its flag of `mww run`."""
     group = parser.getgroup("mww", "wake words (mww-harness)")
-    group.addoption("--mww-target", metavar="TARGET", help="emulator (the default), virtual, qemu or a port")
+    group.addoption("--mww-target", metavar="TARGET", help=f"{TARGET_NAMES}, or a port; {DEFAULT_TARGET} by default")
     group.addoption("--mww-port", metavar="PORT", help="the port of one board, as pyserial opens it")
     group.addoption(
         "--mww-boards", metavar="FILE.yaml", type=Path, help="the inventory; each test leases a board of it"

@@ -18,8 +18,6 @@ MODULE: Final = Path(__file__).resolve().parents[1] / "harness" / "virtual" / "c
 _NAMES: Final = (
     "SECURITY_INFO_SUPPORTED",
     "SPI_REG_BASE",
-    "SPI_USR_OFFS",
-    "SPI_USR1_OFFS",
     "SPI_USR2_OFFS",
     "SPI_MISO_DLEN_OFFS",
     "SPI_W0_OFFS",

@@ -15,21 +15,11 @@ from exporter.model_analyzer.architecture import analyze_source
 from exporter.model_analyzer.performance import performance_of
 from exporter.model_analyzer.source import Source
 from mww.core.errors import UnsupportedModelError
+from mww.esphome.chips import find_chip
 from mww.esphome.contract import FEATURE_STEP_MS, VARIABLE_ARENA_SIZE
 from mww.tflm.arena import fits, predict_arena
 
 Basis = Literal["measured", "estimated"]
-
-SRAM_BYTES: Final = {
-    "esp32": 520 * 1024,
-    "esp32s2": 320 * 1024,
-    "esp32s3": 512 * 1024,
-    "esp32c3": 400 * 1024,
-    "esp32c5": 384 * 1024,
-    "esp32c6": 512 * 1024,
-    "esp32p4": 768 * 1024,
-}
-"""On-chip memory by the datasheets, an upper bound: code, ESPHome, Wi-Fi and audio share it."""
 
 PSRAM_BYTES: Final = 2 << 20
 """The smallest PSRAM that ESP32 modules carry."""
@@ -126,13 +116,13 @@ def budget(
 
 def _model(source: Source, chip: str, measured_ms: Mapping[tuple[str, str], float]) -> ModelBudget:
     step = source.manifest.feature_step_size if source.manifest else FEATURE_STEP_MS
-    performance = performance_of(analyze_source(source), chip)
+    analysis = analyze_source(source)
+    performance, stride = performance_of(analysis, chip), analysis.stride
     inference_ms = measured_ms.get((source.model.sha256, chip))
     basis: Basis | None = None if inference_ms is None else "measured"
     if inference_ms is None and performance.times:
         chosen = performance.times[0]
         inference_ms, basis = round((chosen.low_ms + chosen.high_ms) / 2, 2), "estimated"
-    stride = _stride(source)
     return ModelBudget(
         name=source.asked.stem,
         flash=len(source.model.content),
@@ -143,12 +133,6 @@ def _model(source: Source, chip: str, measured_ms: Mapping[tuple[str, str], floa
         basis=basis,
         share=round(inference_ms / (stride * step), 4) if inference_ms is not None and stride and step else None,
     )
-
-
-def _stride(source: Source) -> int:
-    main = source.model.main
-    shape = main.tensors[main.inputs[0]].shape if main.inputs else ()
-    return shape[1] if len(shape) == 3 else 0
 
 
 def _arena(source: Source, chip: str) -> int | None:
@@ -196,11 +180,12 @@ def _order(models: Sequence[Source]) -> Iterator[Note]:
 
 
 def _memory(ram: int, chip: str, psram: bool) -> Iterator[Note]:
-    room = SRAM_BYTES[chip] + (PSRAM_BYTES if psram else 0)
+    sram = find_chip(chip).sram
+    room = sram + (PSRAM_BYTES if psram else 0)
     if ram > room:
         yield Note("memory", f"{ram} bytes of RAM are more than the chip has ({room})", stops=True)
-    elif not psram and ram > SRAM_BYTES[chip] * _TIGHT_MEMORY:
-        message = f"{ram} bytes are {ram / SRAM_BYTES[chip]:.0%} of the chip's SRAM, which Wi-Fi and ESPHome need too"
+    elif not psram and ram > sram * _TIGHT_MEMORY:
+        message = f"{ram} bytes are {ram / sram:.0%} of the chip's SRAM, which Wi-Fi and ESPHome need too"
         yield Note("memory-tight", f"{message}: use a board with PSRAM, or measure the free heap")
 
 

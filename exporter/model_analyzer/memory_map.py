@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from mww.esphome.chips import DEFAULT_CHIP
 from mww.tflite.model_file import ModelFile
 from mww.tflm.arena import HEAD_KIND, TAIL_KINDS, ArenaPrediction
 
@@ -50,11 +51,11 @@ class MemoryMap:
 
 
 def memory_maps(model: ModelFile, predictions: tuple[ArenaPrediction, ...]) -> tuple[MemoryMap, ...]:
-    """A map for each group of chips with equal figures, the ESP32-S3's first."""
+    """A map for each group of chips with equal figures, the default chip's first."""
     groups: dict[tuple[object, ...], list[ArenaPrediction]] = {}
     for prediction in predictions:
         groups.setdefault((prediction.minimum, prediction.breakdown, prediction.plan), []).append(prediction)
-    ordered = sorted(groups.values(), key=lambda members: all(member.chip != "esp32s3" for member in members))
+    ordered = sorted(groups.values(), key=lambda members: all(member.chip != DEFAULT_CHIP for member in members))
     return tuple(_map(model, members) for members in ordered)
 
 

@@ -15,7 +15,7 @@ from exporter.model_analyzer.architecture import ModelAnalysis, analyze_model_ar
 from mww.core.errors import UnknownRuntimeError
 from mww.core.readable import shown
 from mww.core.resources import read_toml
-from mww.esphome.chips import CHIP_NAMES, INSTRUCTION_SETS
+from mww.esphome.chips import CHIP_NAMES, DEFAULT_CHIP, INSTRUCTION_SETS
 from mww.esphome.contract import FEATURE_STEP_MS
 
 DATA: Final = Path(__file__).with_name("instructions.toml")
@@ -223,7 +223,7 @@ class PerformanceEstimate:
         return (self.times[0].low_ms + extra) / self.frame_ms, (self.times[0].high_ms + extra) / self.frame_ms
 
 
-def estimate_performance(path: Path | str, chip: str = "esp32s3") -> PerformanceEstimate:
+def estimate_performance(path: Path | str, chip: str = DEFAULT_CHIP) -> PerformanceEstimate:
     """Estimate the cost of an inference on a chip of `mww.esphome.chips`.
 
     Raises:

@@ -13,6 +13,7 @@ from exporter.model_analyzer.architecture import ModelAnalysis, analyze_source
 from exporter.model_analyzer.performance import performance_of
 from exporter.model_analyzer.source import Source, open_source, verify_source
 from mww.core.errors import UnsupportedModelError
+from mww.esphome.chips import DEFAULT_CHIP
 from mww.tflite.model_file import ModelFile, Tensor
 from mww.tflm.arena import predict_arenas
 from mww.verification import VerificationReport
@@ -183,7 +184,7 @@ def _measures(
 ) -> Iterator[QualityMeasure]:
     weights = weight_statistics(model)
     highest = analysis.highest_output
-    load = performance_of(analysis, "esp32s3").load
+    load = performance_of(analysis, DEFAULT_CHIP).load
     yield _at_most("failed_checks", failed, limits.max_failed_checks, "failed checks of mww verify")
     yield _at_most("size", analysis.size, limits.max_size, "bytes of the file")
     yield _at_most("arena", _arena(model), limits.max_arena, "bytes of arena on the chip that needs the most")

@@ -14,6 +14,7 @@ from mww.core.errors import UsageError
 from mww.core.files import write_files
 from mww.core.readable import printable as without_controls
 from mww.core.readable import shown
+from mww.esphome.chips import DEFAULT_CHIP
 
 SCHEMA: Final = "mww.analyze/1"
 _TEMPLATES: Final = Path(__file__).parent / "templates"
@@ -67,7 +68,7 @@ def as_html(collection: Collection) -> str:
         maps=memory_maps(model, collection.arenas),
         map_width=WIDTH,
         map_height=HEIGHT,
-        s3=next(item for item in collection.performance if item.chip == "esp32s3"),
+        s3=next(item for item in collection.performance if item.chip == DEFAULT_CHIP),
     )
 
 

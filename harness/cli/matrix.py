@@ -12,9 +12,8 @@ import click
 
 from harness.cli.output import console, emit_json, json_option, progress, say, warn
 from harness.cli.run_options import Place, clip_options, clip_source, place
-from harness.matrix.document import SCHEMA, Matrix, matrix_document
-from harness.matrix.findings import Aspect, Change, Finding, Row, choose_rows
-from harness.matrix.prediction import UNSEEN, Subject, predict, read_subject
+from harness.matrix.findings import Aspect, Change, Finding, Row, changes, choose_rows, holds
+from harness.matrix.prediction import UNSEEN, Predicted, Subject, predict, read_subject
 from harness.matrix.runs import emulate, golden_sources, judge_runs, take_runs
 from harness.report.markdown import escape
 from harness.report.page import page_environment
@@ -26,12 +25,35 @@ from mww.esphome.chips import CHIP_NAMES
 from mww.esphome.releases import Release
 from mww.tflm.builds import assumed_warning, builds_with
 
+SCHEMA: Final = "mww.matrix/1"
+
 _MARKS: Final = {True: "✅", False: "❌", None: ""}
 _ORDER: Final[tuple[Aspect, ...]] = ("arena", "kernels", "manifest", "configuration", "firmware", "run")
 
 _PATH = click.Path(path_type=Path)
 
 _COLOURS: Final = {True: "green", False: "red", None: ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Everything that was found, in the order of rows."""
+
+    subjects: tuple[Subject, ...]
+    rows: tuple[Row, ...]
+    chips: tuple[str, ...]
+    predictions: tuple[Predicted, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """What is not as in the row before."""
+        return changes(self.findings)
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing is lost, and everything holds in the end."""
+        return holds(self.findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +221,7 @@ def _reader() -> Callable[[str], Release]:
 
 
 def _show(matrix: Matrix, report: Path | None, *, as_json: bool) -> None:
-    document = matrix_document(matrix)
+    document = _document(matrix)
     if report is not None:
         contents = {
             "matrix.md": matrix_markdown(matrix),
@@ -259,3 +281,60 @@ def _print_table(table: Table) -> None:
 def _versions(row: Row) -> tuple[str, str, str]:
     where = ", ".join(filter(None, (row.esphome, row.place)))
     return (where, row.runtime.esp_tflite_micro, row.runtime.esp_nn) if row.runtime else (where, "", "")
+
+
+def _document(matrix: Matrix) -> dict[str, object]:
+    """The JSON document, without its schema's name."""
+    return {
+        "verdict": "pass" if matrix.holds else "fail",
+        "models": [
+            {"model": item.name, "path": item.path, "model_sha256": item.file.sha256, "manifest_size": item.size}
+            for item in matrix.subjects
+        ],
+        "rows": [_row(row) for row in matrix.rows],
+        "arenas": [_arena(item) for item in matrix.predictions],
+        "findings": [_finding(item) for item in matrix.findings],
+        "changes": [_change(item) for item in matrix.changes],
+    }
+
+
+def _row(row: Row) -> dict[str, object]:
+    runtime = row.runtime
+    return {
+        "label": row.label,
+        "esphome": row.esphome,
+        "runtime": {"esp-tflite-micro": runtime.esp_tflite_micro, "esp-nn": runtime.esp_nn} if runtime else None,
+        "pinned": row.pinned,
+        "probes": row.probes,
+    }
+
+
+def _arena(item: Predicted) -> dict[str, object]:
+    arena = item.arena
+    figures = {name: getattr(arena, name) for name in ("used", "head", "tail", "minimum", "probe")}
+    return {"model": item.model, "row": item.row, "chip": arena.chip, **figures, "fits": item.fits, "loads": item.loads}
+
+
+def _finding(item: Finding) -> dict[str, object]:
+    return {
+        "model": item.model or None,
+        "row": item.row,
+        "chip": item.chip,
+        "aspect": item.aspect,
+        "holds": item.holds,
+        "said": item.said,
+        "details": list(item.details),
+    }
+
+
+def _change(change: Change) -> dict[str, object]:
+    before, after = change.before, change.after
+    return {
+        "model": before.model or None,
+        "chip": before.chip,
+        "aspect": before.aspect,
+        "from": {"row": before.row, "holds": before.holds, "said": before.said},
+        "to": {"row": after.row, "holds": after.holds, "said": after.said},
+        "lost": change.lost,
+        "regained": change.regained,
+    }

@@ -8,24 +8,53 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from harness.check import check_models
-from harness.cli.output import emit_json, progress, say, say_lines, warn
+from harness.cli.output import console, emit_json, progress, say, say_lines, warn
 from harness.cli.run_options import Place, clip_source
-from harness.cli.run_table import print_run
 from harness.clips.sources import ClipFile, ClipSource
 from harness.report.run_document import overall, run_document
-from harness.run.allowances import find_allowances, merged, propose, read_allowances, render
+from harness.report.wording import (
+    allowance_account,
+    arena_account,
+    clip_account,
+    compared_with,
+    false_accepts_account,
+    headline,
+    instructions_account,
+    names_account,
+    near_misses_account,
+    number,
+    place,
+    problem_account,
+    profile_account,
+    profile_rows,
+    recall_account,
+    worst_first,
+)
+from harness.run.allowances import find_allowances, merged, propose, read_allowances, render, render_entries
 from harness.run.allowing import differences, today
+from harness.run.evaluation.statistics import Evaluation
 from harness.run.journal import NAME
 from harness.run.options import RunOptions
-from harness.run.results import RunResult, Verdict
+from harness.run.results import ClipResult, RunResult, Verdict
 from harness.serial.ports import current_user
+from harness.targets.base import OperatorCost
 from mww.core.errors import MwwError, OutputError, UsageError
 from mww.core.files import write_files
-from mww.core.readable import is_folder, is_there
+from mww.core.readable import is_folder, is_there, printable, printable_name
+from mww.esphome.contract import cutoff_byte
 from mww.esphome.model import Model, load_model, unreadable_model
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+_COLOURS: Final = {"pass": "green", "fail": "red", "error": "red"}
+_STATES: Final = {"used": "yellow", "unused": "dim", "exceeded": "red", "lapsed": "red"}
+_ROWS: Final = 40
+_TIMES: Final = 3
 
 _NEVER: Final = ("frontend", "reset", "slice-order", "output", "detection", "count")
 """Problems that kernels cannot cause, so they cannot be accepted."""
@@ -33,25 +62,7 @@ _NEVER: Final = ("frontend", "reset", "slice-order", "output", "detection", "cou
 EXIT_CODES: Final[dict[Verdict, int]] = {"pass": 0, "fail": 1, "error": 2}
 
 
-def allowances_to_read(
-    given: Path | None, golden: Path | str | None, written: Path | None, reason: str | None
-) -> Path | None:
-    """The file of allowances, after a check that the options make sense.
-
-    Raises:
-        UsageError: There is an allowance to write without a reason, or a reason without an allowance.
-    """
-    if written is not None and not (reason or "").strip():
-        raise UsageError("--write-allowance without --reason", hint='--reason "why these differences are right"')
-    if reason and written is None:
-        raise UsageError("--reason without --write-allowance", hint="--write-allowance FILE.yaml")
-    if given is None and written is not None and is_there(written):
-        given = written
-    beside = [golden.parent] if isinstance(golden, Path) else []
-    return find_allowances(given, *beside, Path())
-
-
-def write_allowances(path: Path, results: Sequence[RunResult], reason: str, by: str | None, *, aside: bool) -> None:
+def _write_allowances(path: Path, results: Sequence[RunResult], reason: str, by: str | None, *, aside: bool) -> None:
     """Accept every difference of a run, and show what that changes in the file; `aside` shows it on stderr.
 
     Nothing is written where clips ended in an error, or kernels are not the cause.
@@ -80,7 +91,7 @@ def write_allowances(path: Path, results: Sequence[RunResult], reason: str, by: 
     say(f"{path}: review and commit it; the next run applies it", err=aside)
 
 
-def refuse_to_allow_nothing(results: Sequence[RunResult]) -> None:
+def _refuse_to_allow_nothing(results: Sequence[RunResult]) -> None:
     """Refuse to write an allowance where there cannot be a difference.
 
     Raises:
@@ -134,10 +145,27 @@ class Errand:
             return [file]
         return ClipFile(file, golden=self.golden is not None) if file else source
 
+    def allowances(self, options: RunOptions) -> Path | None:
+        """The file of allowances, after a check that the options make sense.
+
+        Raises:
+            UsageError: There is an allowance to write without a reason, or a reason without an allowance.
+        """
+        given, written, reason = options.allowances, self.write_allowance, self.reason
+        assert given is None or isinstance(given, Path)
+        if written is not None and not (reason or "").strip():
+            raise UsageError("--write-allowance without --reason", hint='--reason "why these differences are right"')
+        if reason and written is None:
+            raise UsageError("--reason without --write-allowance", hint="--write-allowance FILE.yaml")
+        if given is None and written is not None and is_there(written):
+            given = written
+        beside = [self.golden.parent] if isinstance(self.golden, Path) else []
+        return find_allowances(given, *beside, Path())
+
 
 def run_models(errand: Errand, options: RunOptions) -> int:
     """Run every model, write and print the result, and return the exit code; see `mww run --help`."""
-    options = replace(options, allowances=_allowances_to_read(errand, options))
+    options = replace(options, allowances=errand.allowances(options))
     source = errand.source(options.lead_in)
     paths = errand.models
     models = [load_model(paths[0])] if len(paths) == 1 else [_load(path) for path in paths]
@@ -157,7 +185,7 @@ def run_models(errand: Errand, options: RunOptions) -> int:
 def _show(results: Sequence[RunResult], errand: Errand) -> None:
     accepted = errand.write_allowance
     if accepted is not None:
-        refuse_to_allow_nothing(results)
+        _refuse_to_allow_nothing(results)
     for warning in dict.fromkeys(warning for result in results for warning in result.warnings):
         warn(warning)
     if errand.as_json:
@@ -167,13 +195,7 @@ def _show(results: Sequence[RunResult], errand: Errand) -> None:
         for result in results:
             print_run(result, propose=accepted is None)
     if accepted is not None:
-        write_allowances(accepted, results, errand.reason or "", errand.by, aside=errand.as_json)
-
-
-def _allowances_to_read(errand: Errand, options: RunOptions) -> Path | None:
-    given = options.allowances
-    assert given is None or isinstance(given, Path)
-    return allowances_to_read(given, errand.golden, errand.write_allowance, errand.reason)
+        _write_allowances(accepted, results, errand.reason or "", errand.by, aside=errand.as_json)
 
 
 def _load(path: Path) -> Model:
@@ -227,3 +249,125 @@ def _write(results: Sequence[RunResult], errand: Errand) -> None:
         from harness.report.markdown import append_to_step_summary, markdown_summary
 
         append_to_step_summary(markdown_summary(results))
+
+
+def print_run(result: RunResult, *, propose: bool = True) -> None:
+    """Print a run; of many clips only the worst. With `propose`, also print the allowance for its differences."""
+    from rich.text import Text
+
+    out = console()
+    out.print(Text.assemble((printable_name(result.model), "bold"), printable(f"  {place(result)}")))
+    out.print(_clips(result))
+    for line in _clip_notes(result):
+        out.print(line)
+    out.print(Text(printable(f"compared with {compared_with(result)}")))
+    for row in _evaluation(result.evaluation) if result.evaluation is not None else ():
+        out.print(Text(printable(row)))
+    for line in _problems(result):
+        out.print(line)
+    for use in result.allowances.entries if result.allowances else ():
+        out.print(Text(f"allowance {printable(allowance_account(use))}", style=_STATES[use.state]))
+    if result.profile is not None:
+        out.print(Text(printable(f"operators: {profile_account(result.profile)}")))
+        if (table := _profile(result.profile)) is not None:
+            out.print(table)
+    if (cost := instructions_account(result)) is not None:
+        out.print(Text(printable(f"cost: {cost}")))
+    if result.arena is not None:
+        out.print(Text(printable(f"arena: {arena_account(result.arena)}")))
+    if propose and result.proposed_allowance is not None:
+        out.print(
+            Text(
+                "the allowance for these differences, as --write-allowance FILE --reason TEXT writes it:",
+                style="bold",
+            )
+        )
+        say_lines(render_entries([result.proposed_allowance]))
+    out.print(
+        Text.assemble((result.verdict.upper(), f"bold {_COLOURS[result.verdict]}"), printable(f"  {headline(result)}"))
+    )
+
+
+def _clips(result: RunResult) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    cutoff = cutoff_byte(result.probability_cutoff)
+    highest = f"highest average of {cutoff}"
+    table = Table("clip", "", "the result", highest, "detected at", box=None, pad_edge=False)
+    table.columns[0].overflow = "fold"  # a shortened name cannot be copied
+    shown = worst_first(result.clips)[:_ROWS]
+    for clip in shown:
+        status = Text(clip.status, style=_COLOURS[clip.status])
+        table.add_row(
+            Text(printable_name(clip.name)),
+            status,
+            Text(printable(clip_account(clip))),
+            _highest(clip),
+            _detected(clip),
+        )
+    if len(result.clips) > len(shown):
+        table.add_row(f"and {len(result.clips) - len(shown)} more", "", "", "", "")
+    return table
+
+
+def _profile(profile: Sequence[OperatorCost]) -> Table | None:
+    from rich.table import Table
+    from rich.text import Text
+
+    rows, unit = profile_rows(profile)
+    if not rows:
+        return None
+    table = Table("operator", "", box=None, pad_edge=False)
+    table.add_column(unit, justify="right")
+    table.add_column("share", justify="right")
+    for row in rows:
+        table.add_row(Text(printable_name(row.operator)), f"x {row.count}", number(row.amount), f"{row.share:.1%}")
+    return table
+
+
+def _clip_notes(result: RunResult) -> Iterator[Text]:
+    """The hints of clips that ended in an error, and warnings about the others."""
+    from rich.text import Text
+
+    for clip in result.clips[:_ROWS]:
+        name = printable_name(clip.name)
+        if clip.error is not None and clip.error.hint:
+            yield Text(f"{name}: {printable(clip.error.hint)}", style="dim")
+        for warning in clip.warnings:
+            yield Text(printable(f"{name}: {warning.code}: {warning.message}"), style="yellow")
+
+
+def _problems(result: RunResult) -> Iterator[Text]:
+    from rich.text import Text
+
+    for problem in result.problems:
+        yield Text.assemble((f"{problem.code}: ", "bold red"), printable(problem_account(problem)))
+        if problem.hint:
+            yield Text(f"   hint: {printable(problem.hint)}", style="dim")
+
+
+def _highest(clip: ClipResult) -> str:
+    return "" if clip.highest_average is None else str(clip.highest_average)
+
+
+def _evaluation(evaluation: Evaluation) -> Iterator[str]:
+    """The recall and false accepts on labelled clips, and the clips behind them."""
+    if evaluation.at.recall.trials:
+        yield f"recall: {recall_account(evaluation)}"
+    if evaluation.missed:
+        yield f"   missed: {names_account(evaluation.missed)}"
+    if evaluation.at.false_accepts.hours:
+        yield f"false accepts: {false_accepts_account(evaluation)}"
+    if evaluation.woken_by:
+        yield f"   woken by: {names_account(evaluation.woken_by)}"
+    if evaluation.at.near_misses.trials:
+        yield f"near misses: {near_misses_account(evaluation)}"
+    if evaluation.near_misses_woken_by:
+        yield f"   woken by: {names_account(evaluation.near_misses_woken_by)}"
+
+
+def _detected(clip: ClipResult) -> str:
+    times = [f"{entry.time_s:.2f} s" for entry in clip.detections if not entry.vad_blocked]
+    more = [f"and {len(times) - _TIMES} more"] if len(times) > _TIMES else []
+    return ", ".join(times[:_TIMES] + more)

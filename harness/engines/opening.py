@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol
 
-from harness.engines.catalog import DEFAULT_ENGINE, EXACT_ENGINE, default_engine, is_installed
+from harness.engines.catalog import EXACT_ENGINE, default_engine
 from harness.engines.process import FRAME_DEADLINE, EngineProcess
 from mww.core.errors import MwwError
 
@@ -95,5 +95,5 @@ def golden_engine(content: bytes) -> str:
     try:
         prepared(content)
     except MwwError:
-        return DEFAULT_ENGINE if is_installed(DEFAULT_ENGINE) else EXACT_ENGINE
+        return default_engine()
     return EXACT_ENGINE

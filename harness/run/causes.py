@@ -55,17 +55,21 @@ _CODES: Final[Mapping[str, ProblemCode]] = {"reset": "reset", "slice-order": "sl
 
 
 @dataclass(frozen=True, slots=True)
-class Misheard:
-    """A clip with different features on the target, after the clips `before` since its front-end started."""
+class Wrong:
+    """A clip that fails on `target` by its outputs or its features.
+
+    `before` are the clips that the target ran since it loaded the model.
+    """
 
     clip: Clip
     result: ClipResult
     before: tuple[Clip, ...]
+    target: str | None
 
 
-def name_frontend_causes(model: Model, misheard: Sequence[Misheard], golden: Streamer | None) -> list[Problem]:
+def name_frontend_causes(model: Model, misheard: Sequence[Wrong], golden: Streamer | None) -> list[Problem]:
     """The problems of the front-end, each cause once; without a `golden`, nothing about the model after it."""
-    causes: dict[tuple[str, str], list[Misheard]] = {}
+    causes: dict[tuple[str, str], list[Wrong]] = {}
     for item in misheard[:_SEARCHED_FEATURES]:
         causes.setdefault(_cause(model, item, golden), []).append(item)
     if len(misheard) > _SEARCHED_FEATURES:
@@ -83,7 +87,7 @@ def name_frontend_causes(model: Model, misheard: Sequence[Misheard], golden: Str
     ]
 
 
-def _cause(model: Model, item: Misheard, golden: Streamer | None) -> tuple[str, str]:
+def _cause(model: Model, item: Wrong, golden: Streamer | None) -> tuple[str, str]:
     """The problem, in a sentence, and where to look."""
     error = _recognised(model, item)
     behind = _behind(model, item, golden)
@@ -97,7 +101,7 @@ def _cause(model: Model, item: Misheard, golden: Streamer | None) -> tuple[str, 
     )
 
 
-def _recognised(model: Model, item: Misheard) -> FrontendError | None:
+def _recognised(model: Model, item: Wrong) -> FrontendError | None:
     """The first known error that gives the same features; None without such an error."""
     slices = item.result.trace.features
     if slices is None or not isinstance(item.clip, AudioClip):
@@ -128,7 +132,7 @@ def _sound(clips: Iterable[Clip], slices: int | None) -> bytes:
     return bytes(blocks)
 
 
-def _behind(model: Model, item: Misheard, golden: Streamer | None) -> str:
+def _behind(model: Model, item: Wrong, golden: Streamer | None) -> str:
     """Compare the golden engine's outputs for the target's features with the target's outputs."""
     slices, outputs = item.result.trace.features, item.result.trace.outputs
     if golden is None or slices is None:
@@ -148,7 +152,7 @@ def _frames(slices: Slices, stride: int) -> Slices:
     return slices[: len(slices) // stride * stride].reshape(-1, stride, FEATURES)
 
 
-def _first_inference(model: Model, item: Misheard) -> int | None:
+def _first_inference(model: Model, item: Wrong) -> int | None:
     first = item.result.features.first_mismatch if item.result.features else None
     return None if first is None else first.slice // model.stride
 
@@ -187,19 +191,6 @@ def find_operator(model: Model, clip: Clip, target: str, options: TargetOptions)
     return Found(f"{account}: {where}", suspect(results, result.target))
 
 
-@dataclass(frozen=True, slots=True)
-class Wrong:
-    """A clip that fails on `target` by its outputs or its features.
-
-    `before` are the clips that the target ran since it loaded the model.
-    """
-
-    clip: Clip
-    result: ClipResult
-    before: tuple[Clip, ...]
-    target: str | None
-
-
 def wrong_clips(carried_out: Sequence[tuple[Clip, Observed, ClipResult]]) -> list[Wrong]:
     """The clips with differences from the golden outputs that are not allowed, or with different features."""
     there = {clip.name: (clip, observed) for clip, observed, _ in carried_out}
@@ -229,7 +220,7 @@ def name_causes(
 
     `search` runs where only a search finds the cause; without it, `bisect` gives the command to type.
     """
-    misheard = [Misheard(item.clip, item.result, item.before) for item in wrong if _misheard(item.result)]
+    misheard = [item for item in wrong if _misheard(item.result)]
     wrong = [item for item in wrong if not _misheard(item.result)]
     causes: dict[tuple[ProblemCode, str], list[Wrong]] = {}
     with ExitStack() as stack:

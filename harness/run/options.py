@@ -40,7 +40,7 @@ class Option:
 
     Attributes:
         meaning: A sentence for the reference page and `--help`.
-        flag: The option of `mww run`; None where the command line does not have it.
+        flag: The option of `mww run`, or a pair of options `--x/--no-x`; None where the command line does not have it.
         default: The meaning of a missing value, in words; None where the default itself shows it.
         metavar: How `--help` names the value.
         choices: All values there are; empty where they are not a list.
@@ -49,7 +49,6 @@ class Option:
         is_number: Whether the value is a number with a fraction.
         is_path: Whether the value is a path.
         is_switch: Whether the flag takes no value.
-        is_choice: Whether the flag is a pair, `--x/--no-x`.
         repeats: Whether it can be given several times.
     """
 
@@ -63,7 +62,6 @@ class Option:
     is_number: bool = False
     is_path: bool = False
     is_switch: bool = False
-    is_choice: bool = False
     repeats: bool = False
 
 
@@ -105,7 +103,7 @@ class RunOptions:
     )
     flash: bool = field(
         default=True,
-        metadata=_says("Give a board the model when it has another.", "--flash/--no-flash", is_choice=True),
+        metadata=_says("Give a board the model when it has another.", "--flash/--no-flash"),
     )
     faults: tuple[str, ...] = field(
         default=(),
@@ -234,9 +232,7 @@ class RunOptions:
     )
     bisect: bool | None = field(
         default=None,
-        metadata=_says(
-            "Search for a wrong operator.", "--bisect/--no-bisect", is_choice=True, default="on a virtual board"
-        ),
+        metadata=_says("Search for a wrong operator.", "--bisect/--no-bisect", default="on a virtual board"),
     )
     profile: bool = field(
         default=False,

@@ -9,8 +9,6 @@ CHIP_ADDRESSES: Final[dict[str, dict[str, int]]] = {
     "esp32": {
         "SECURITY_INFO_SUPPORTED": 0x0,
         "SPI_REG_BASE": 0x3FF42000,
-        "SPI_USR_OFFS": 0x1C,
-        "SPI_USR1_OFFS": 0x20,
         "SPI_USR2_OFFS": 0x24,
         "SPI_MISO_DLEN_OFFS": 0x2C,
         "SPI_W0_OFFS": 0x80,
@@ -30,8 +28,6 @@ CHIP_ADDRESSES: Final[dict[str, dict[str, int]]] = {
     "esp32s3": {
         "SECURITY_INFO_SUPPORTED": 0x1,
         "SPI_REG_BASE": 0x60002000,
-        "SPI_USR_OFFS": 0x18,
-        "SPI_USR1_OFFS": 0x1C,
         "SPI_USR2_OFFS": 0x20,
         "SPI_MISO_DLEN_OFFS": 0x28,
         "SPI_W0_OFFS": 0x58,
@@ -53,8 +49,6 @@ CHIP_ADDRESSES: Final[dict[str, dict[str, int]]] = {
     "esp32c3": {
         "SECURITY_INFO_SUPPORTED": 0x1,
         "SPI_REG_BASE": 0x60002000,
-        "SPI_USR_OFFS": 0x18,
-        "SPI_USR1_OFFS": 0x1C,
         "SPI_USR2_OFFS": 0x20,
         "SPI_MISO_DLEN_OFFS": 0x28,
         "SPI_W0_OFFS": 0x58,
@@ -75,8 +69,6 @@ CHIP_ADDRESSES: Final[dict[str, dict[str, int]]] = {
     "esp32c5": {
         "SECURITY_INFO_SUPPORTED": 0x1,
         "SPI_REG_BASE": 0x60003000,
-        "SPI_USR_OFFS": 0x18,
-        "SPI_USR1_OFFS": 0x1C,
         "SPI_USR2_OFFS": 0x20,
         "SPI_MISO_DLEN_OFFS": 0x28,
         "SPI_W0_OFFS": 0x58,
@@ -97,8 +89,6 @@ CHIP_ADDRESSES: Final[dict[str, dict[str, int]]] = {
     "esp32c6": {
         "SECURITY_INFO_SUPPORTED": 0x1,
         "SPI_REG_BASE": 0x60003000,
-        "SPI_USR_OFFS": 0x18,
-        "SPI_USR1_OFFS": 0x1C,
         "SPI_USR2_OFFS": 0x20,
         "SPI_MISO_DLEN_OFFS": 0x28,
         "SPI_W0_OFFS": 0x58,

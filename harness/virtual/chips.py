@@ -135,8 +135,6 @@ class SpiPeripheral:
     """The SPI flash controller's "user command" registers, as offsets from `base`."""
 
     base: int
-    usr: int
-    usr1: int
     usr2: int
     miso_length: int
     w0: int
@@ -312,8 +310,6 @@ def _virtual(chip: Chip, part: Part, rom: Mapping[str, int]) -> VirtualChip:
         flash_size=part.flash * _MEBIBYTE,
         spi=SpiPeripheral(
             rom["SPI_REG_BASE"],
-            usr=rom["SPI_USR_OFFS"],
-            usr1=rom["SPI_USR1_OFFS"],
             usr2=rom["SPI_USR2_OFFS"],
             miso_length=rom["SPI_MISO_DLEN_OFFS"],
             w0=rom["SPI_W0_OFFS"],

@@ -91,10 +91,10 @@ class Fields:
             self._fail(key, value, f"text{limit}", hint)
         return value
 
-    def one_of(self, key: str, known: Collection[str], *, hint: str = "") -> str:
+    def one_of(self, key: str, known: Collection[str]) -> str:
         """One of the known strings."""
-        value = self.text(key, hint=hint)
-        return value if value in known else self._fail(key, value, _alternatives(known), hint)
+        value = self.text(key)
+        return value if value in known else self._fail(key, value, _alternatives(known), "")
 
     def optional_text(self, key: str) -> str | None:
         """A string, null or nothing."""

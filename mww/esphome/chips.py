@@ -23,12 +23,20 @@ class QemuChip:
         timers: Classes of the timer groups, whose watchdogs must be off: emulated time runs ahead of a busy computer.
             QEMU only warns of a class that it does not have.
         efuse_size: Bytes of the eFuses.
-        efuses: The bits that are burnt, as (byte, value): the chip's revision, without which it is v0.0.
+        efuses: The bits that are burnt, as (byte, value): the chip's revision. Without them it is v0.0, which an
+            ESP32-C3's firmware refuses.
     """
 
     timers: tuple[str, ...]
     efuse_size: int
     efuses: tuple[tuple[int, int], ...]
+
+    def efuse_file(self) -> bytes:
+        """The file that QEMU reads the eFuses from."""
+        content = bytearray(self.efuse_size)
+        for at, value in self.efuses:
+            content[at] = value
+        return bytes(content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +49,7 @@ class Chip:
         image_id: `chip_id` in the extended header of an image.
         instruction_set: Of its main cores.
         kernels: Whose kernels esp-nn runs on it.
+        sram: Bytes of on-chip memory by the datasheet, an upper bound: code, ESPHome, Wi-Fi and audio share it.
         bootloader_offset: Where the second stage bootloader is in flash.
         flash_80mhz: The nibble of an image's header that stands for a flash clock of 80 MHz.
         eui64: Whether its eFuses also hold the extension of the MAC to an EUI-64.
@@ -54,6 +63,7 @@ class Chip:
     image_id: int
     instruction_set: Literal["xtensa", "riscv"]
     kernels: Kernels
+    sram: int
     bootloader_offset: int
     flash_80mhz: int
     eui64: bool
@@ -70,6 +80,7 @@ CHIPS: Final = (
         image_id=0,
         instruction_set="xtensa",
         kernels="portable",
+        sram=520 * 1024,
         bootloader_offset=0x1000,
         flash_80mhz=0xF,
         eui64=False,
@@ -82,6 +93,7 @@ CHIPS: Final = (
         image_id=2,
         instruction_set="xtensa",
         kernels="portable",
+        sram=320 * 1024,
         bootloader_offset=0x1000,
         flash_80mhz=0xF,
         eui64=False,
@@ -94,6 +106,7 @@ CHIPS: Final = (
         image_id=9,
         instruction_set="xtensa",
         kernels="esp32s3",
+        sram=512 * 1024,
         bootloader_offset=0,
         flash_80mhz=0xF,
         eui64=False,
@@ -107,6 +120,7 @@ CHIPS: Final = (
         image_id=5,
         instruction_set="riscv",
         kernels="portable",
+        sram=400 * 1024,
         bootloader_offset=0,
         flash_80mhz=0xF,
         eui64=False,
@@ -119,6 +133,7 @@ CHIPS: Final = (
         image_id=23,
         instruction_set="riscv",
         kernels="portable",
+        sram=384 * 1024,
         bootloader_offset=0x2000,
         flash_80mhz=0xF,
         eui64=True,
@@ -131,6 +146,7 @@ CHIPS: Final = (
         image_id=13,
         instruction_set="riscv",
         kernels="portable",
+        sram=512 * 1024,
         bootloader_offset=0,
         flash_80mhz=0x0,  # its ROM has another divider: esptool names the same code for 80 MHz and 40 MHz
         eui64=True,
@@ -143,6 +159,7 @@ CHIPS: Final = (
         image_id=18,
         instruction_set="riscv",
         kernels="esp32p4",
+        sram=768 * 1024,
         bootloader_offset=0x2000,
         flash_80mhz=0xF,
         eui64=False,

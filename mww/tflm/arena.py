@@ -12,7 +12,7 @@ from typing import Final
 
 from mww.core.errors import ConfigurationError, UnsupportedModelError
 from mww.core.readable import shown
-from mww.esphome.chips import CHIP_NAMES
+from mww.esphome.chips import CHIP_NAMES, DEFAULT_CHIP
 from mww.esphome.contract import DEFAULT_RUNTIME, RuntimeVersions
 from mww.esphome.manifest_schema import is_number
 from mww.tflite.model_file import ModelFile, read_model
@@ -98,7 +98,7 @@ class ArenaPrediction:
 
 def predict_arena(
     model: Path | str | bytes | ModelFile,
-    chip: str = "esp32s3",
+    chip: str = DEFAULT_CHIP,
     *,
     manifest_size: int | None = None,
     runtime: RuntimeVersions = DEFAULT_RUNTIME,

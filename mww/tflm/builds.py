@@ -14,7 +14,7 @@ from mww.core.errors import UnknownRuntimeError, UsageError
 from mww.esphome.chips import CHIP_NAMES
 from mww.esphome.contract import DEFAULT_RUNTIME, RuntimeVersions
 from mww.esphome.releases import Release, entry_of, known_releases, newest_release, release_key
-from mww.tflm.runtime import ESP_NN, ESP_TFLITE_MICRO, find_runtime, newest_version, versions_of
+from mww.tflm.runtime import ESP_NN, ESP_TFLITE_MICRO, find_runtime, newest_esp_nn, versions_of
 
 _PART: Final = re.compile(rf"(?:({ESP_TFLITE_MICRO}|{ESP_NN})=)?(\d[\w.~+-]{{0,40}})", re.ASCII)
 _OLDEST_WITH_DEFAULT: Final = "1.1.0"
@@ -50,7 +50,7 @@ def known_runtimes() -> tuple[RuntimeVersions, ...]:
     pairs = {build.runtime for build in esphome_builds()}
     pairs |= {RuntimeVersions(DEFAULT_RUNTIME.esp_tflite_micro, version) for version in with_default}
     newer = tflite_micro[tflite_micro.index(DEFAULT_RUNTIME.esp_tflite_micro) + 1 :]
-    pairs |= {RuntimeVersions(version, newest_version(ESP_NN)) for version in newer}
+    pairs |= {RuntimeVersions(version, newest_esp_nn()) for version in newer}
     return tuple(sorted(pairs, key=lambda pair: (tflite_micro.index(pair.esp_tflite_micro), esp_nn.index(pair.esp_nn))))
 
 
@@ -135,7 +135,7 @@ def assumed_warning(builds: Iterable[Build]) -> str | None:
 def builds_of(release: Release, name: str, *, assumed: bool = False) -> tuple[Build, ...]:
     """The builds that a release's pins allow, under a name: two where esp-nn is not pinned, then and today."""
     facts = release.facts
-    today = newest_version(ESP_NN)
+    today = newest_esp_nn()
     versions = (facts.esp_nn,) if facts.esp_nn else tuple(dict.fromkeys((release.esp_nn_then or today, today)))
     runtimes = [RuntimeVersions(facts.esp_tflite_micro, version) for version in versions]
     return tuple(Build(name, runtime, facts.esp_nn is not None, facts.probes, assumed) for runtime in runtimes)

@@ -43,9 +43,9 @@ def versions_of(library: str) -> dict[str, LibraryVersion]:
     return {entry["version"]: LibraryVersion(**entry) for entry in listed}
 
 
-def newest_version(library: str) -> str:
-    """The newest known version: what a build takes that does not pin the library."""
-    return list(versions_of(library))[-1]
+def newest_esp_nn() -> str:
+    """The newest known version of esp-nn: what a build takes that does not pin it."""
+    return list(versions_of(ESP_NN))[-1]
 
 
 def find_version(library: str, version: str) -> LibraryVersion:

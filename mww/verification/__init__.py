@@ -57,25 +57,22 @@ def verify_esphome_compatibility(path: Path | str, *, at_run_time: bool = False)
     return _verify_model(path, (), None, at_run_time)
 
 
-def verify_model(
-    model: ModelFile, path: Path, *, content: Mapping[str, Any] | None = None, at_run_time: bool = False
-) -> VerificationReport:
+def verify_model(model: ModelFile, path: Path, *, content: Mapping[str, Any] | None = None) -> VerificationReport:
     """Check a model that was parsed already against every rule that applies.
 
     Args:
         model: The model.
         path: Where it is, or will be.
         content: The JSON object of the manifest that will name it, beside it; None without one.
-        at_run_time: Whether the device gets the model while it runs, for which more rules apply.
     """
     if content is None:
-        return _judge(model, path, (), None, at_run_time)
+        return _judge(model, path, (), None, at_run_time=False)
     text = ManifestText(path.with_suffix(".json"), content, has_model=True)
     try:
         manifest = parse_manifest(content, text.path, path.with_name, needs=())
     except ManifestError:  # it names no model, or has no figures at all
         manifest = None
-    return _judge(model, path, check_all(MANIFEST_RULES, text), manifest, at_run_time)
+    return _judge(model, path, check_all(MANIFEST_RULES, text), manifest, at_run_time=False)
 
 
 def _verify_manifest(path: Path, at_run_time: bool) -> VerificationReport:
@@ -103,11 +100,11 @@ def _verify_model(
         model = read_model(path)
     except WrongKindError as error:
         return VerificationReport(str(path), None, (Check(kind.ID, "fail", error.message, error.hint),))
-    return _judge(model, path, checks, manifest, at_run_time)
+    return _judge(model, path, checks, manifest, at_run_time=at_run_time)
 
 
 def _judge(
-    model: ModelFile, path: Path, checks: tuple[Check, ...], manifest: Manifest | None, at_run_time: bool
+    model: ModelFile, path: Path, checks: tuple[Check, ...], manifest: Manifest | None, *, at_run_time: bool
 ) -> VerificationReport:
     subject = Subject(model, manifest, at_run_time)
     foreign = RULES[kind.ID].check(subject)

@@ -211,9 +211,6 @@ class _Layers:
         operators[last.index] = replace(last, options=replace(last.options, activation="RELU"))
         return data
 
-    def sigmoid(self, data: int, role: str) -> int:
-        return self._same_shape("LOGISTIC", data, role)
-
     def add(self, data: int, other: int, role: str) -> int:
         """The converter gives a second summand with many channels one dimension, assuming that it is a bias."""
         shape = self.main.tensors[other].shape
@@ -258,7 +255,7 @@ class _Layers:
         shift = self._constant(bias, f"{role}_bias") if bias.any() else -1
         logit = self.main.tensor((1, 1), name=role)
         self.main.operator("FULLY_CONNECTED", [data, weights, shift], [logit], FullyConnected("NONE", 0, False))
-        return self._same_shape("LOGISTIC", logit, "probability")
+        return self.sigmoid(logit, "probability")
 
     def _state(self, role: str, shape: tuple[int, ...]) -> int:
         """Add a state that starts at zero; return its handle."""
@@ -302,7 +299,7 @@ class _Layers:
         self.main.operator(op, [data, other], [output], Elementwise("NONE"))
         return output
 
-    def _same_shape(self, op: str, data: int, role: str) -> int:
+    def sigmoid(self, data: int, role: str) -> int:
         output = self.main.tensor(self.main.tensors[data].shape, name=role)
-        self.main.operator(op, [data], [output])
+        self.main.operator("LOGISTIC", [data], [output])
         return output

@@ -133,7 +133,7 @@ class _Steps:
         """Forms `[tries, 1, channels]`: try 0 is in the middle of the allowed range, the others are near it."""
         tried = np.array(tries)[:, None]
         factor = self.factor.astype(dtype)
-        factor = factor + (np.spacing(factor) * _around(tried, 2 * _ULPS + 1)).astype(dtype)
+        factor = factor + (np.spacing(factor) * _around(tried)).astype(dtype)
         # A sum at a step, times the factor, must reach the half below the result; the sum before it must not.
         lowest = (self.results - 0.5) / factor.astype(np.float64)[:, None] - self.first
         steps = slice(self.middle) if bends else slice(None)
@@ -158,8 +158,9 @@ class _Steps:
         return result
 
 
-def _around(tried: npt.NDArray[np.int64], number: int) -> npt.NDArray[np.int64]:
-    """That many integers around 0, in turn."""
+def _around(tried: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The integers from -_ULPS to _ULPS, in turn."""
+    number = 2 * _ULPS + 1
     turned: npt.NDArray[np.int64] = (tried * 7 + number // 2) % number - number // 2
     return turned
 

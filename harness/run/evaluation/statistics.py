@@ -18,7 +18,8 @@ from harness.run.evaluation.labels import LABELS, Label, LabelKind
 from mww.esphome import contract
 from mww.esphome.detection import Check, Recording, Vad
 
-CONFIDENCE: Final = 0.95
+_TAIL: Final = (1 - 0.95) / 2
+"""The probability beyond each end of an interval: all have a confidence of 95 %."""
 _HALVINGS: Final = 60  # a double has no more digits than that
 
 SWEEP_BYTES: Final = tuple(sorted({contract.cutoff_byte(step / 100) for step in range(20, 100)} | {253, 254}))
@@ -66,25 +67,23 @@ class Proportion:
 
 
 @lru_cache(maxsize=4096)  # a sweep needs the same few counts again and again
-def poisson_rate(count: int, hours: float, *, confidence: float = CONFIDENCE) -> Rate:
+def poisson_rate(count: int, hours: float) -> Rate:
     """The rate of `count` events in `hours`, with its exact Poisson interval."""
     if hours <= 0:
         return Rate(count, 0.0, None, None, None)
-    tail = (1 - confidence) / 2
-    low = 0.0 if count == 0 else _solve(lambda mean: 1 - _poisson_cdf(count - 1, mean), tail, 0, count)
+    low = 0.0 if count == 0 else _solve(lambda mean: 1 - _poisson_cdf(count - 1, mean), _TAIL, 0, count)
     top = count + 10 * math.sqrt(count + 1) + 10
-    high = _solve(lambda mean: 1 - _poisson_cdf(count, mean), 1 - tail, count, top)
+    high = _solve(lambda mean: 1 - _poisson_cdf(count, mean), 1 - _TAIL, count, top)
     return Rate(count, hours, count / hours, low / hours, high / hours)
 
 
 @lru_cache(maxsize=4096)
-def binomial_proportion(hits: int, trials: int, *, confidence: float = CONFIDENCE) -> Proportion:
+def binomial_proportion(hits: int, trials: int) -> Proportion:
     """The proportion of `hits` among `trials`, with its exact binomial interval."""
     if trials == 0:
         return Proportion(0, 0, None, 0.0, 1.0)
-    tail = (1 - confidence) / 2
-    low = 0.0 if hits == 0 else _solve(lambda p: 1 - _binomial_cdf(hits - 1, trials, p), tail, 0, 1)
-    high = 1.0 if hits == trials else _solve(lambda p: 1 - _binomial_cdf(hits, trials, p), 1 - tail, 0, 1)
+    low = 0.0 if hits == 0 else _solve(lambda p: 1 - _binomial_cdf(hits - 1, trials, p), _TAIL, 0, 1)
+    high = 1.0 if hits == trials else _solve(lambda p: 1 - _binomial_cdf(hits, trials, p), 1 - _TAIL, 0, 1)
     return Proportion(hits, trials, hits / trials, low, high)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from mww.core.errors import MwwError, UsageError
-from mww.esphome.chips import CHIPS, QEMU_CHIPS
+from mww.esphome.chips import CHIPS, QEMU_CHIPS, QemuChip
 
 _ANSWER_SECONDS: Final = 10.0
 
@@ -26,21 +26,6 @@ class QemuMissingError(MwwError):
 
 
 @dataclass(frozen=True, slots=True)
-class Efuses:
-    """The eFuses of a chip: their size in bytes, and the bits that are burnt, as (byte, value)."""
-
-    size: int
-    burnt: tuple[tuple[int, int], ...]
-
-    def encode(self) -> bytes:
-        """The file that QEMU reads them from."""
-        content = bytearray(self.size)
-        for at, value in self.burnt:
-            content[at] = value
-        return bytes(content)
-
-
-@dataclass(frozen=True, slots=True)
 class Machine:
     """A chip in QEMU.
 
@@ -49,9 +34,7 @@ class Machine:
         image_id: `chip_id` in the header of its firmware's images.
         program: QEMU's executable.
         package: Its name for ESP-IDF's `idf_tools.py install`.
-        timers: Classes of the timer groups, whose watchdogs must not bite: emulated time runs ahead of what a busy
-            computer computes. The ESP32-S3 had the ESP32-C3's before it had its own; QEMU only warns of an unknown one.
-        efuses: The chip's revision: without one it is v0.0, which an ESP32-C3's firmware refuses.
+        facts: How QEMU emulates the chip.
         board: What `mww firmware` calls a board whose firmware runs here: its link is UART0, and it needs no PSRAM.
     """
 
@@ -59,8 +42,7 @@ class Machine:
     image_id: int
     program: str
     package: str
-    timers: tuple[str, ...]
-    efuses: Efuses
+    facts: QemuChip
     board: str
 
     def command(self, program: str, flash: Path, efuses: Path, port: int) -> list[str]:
@@ -69,7 +51,7 @@ class Machine:
         words += ["-drive", f"file={flash},if=mtd,format=raw"]
         words += ["-drive", f"file={efuses},if=none,format=raw,id=efuse"]
         words += ["-global", f"driver=nvram.{self.chip}.efuse,property=drive,value=efuse"]
-        for timer in self.timers:
+        for timer in self.facts.timers:
             words += ["-global", f"driver={timer},property=wdt_disable,value=true"]
         return [*words, "-nographic", "-serial", f"tcp:127.0.0.1:{port},server,nowait"]
 
@@ -78,9 +60,8 @@ def _machines() -> Iterator[Machine]:
     programs = {"xtensa": ("qemu-system-xtensa", "qemu-xtensa"), "riscv": ("qemu-system-riscv32", "qemu-riscv32")}
     for chip in CHIPS:
         if chip.qemu is not None and chip.board is not None:
-            efuses = Efuses(chip.qemu.efuse_size, chip.qemu.efuses)
             program, package = programs[chip.instruction_set]
-            yield Machine(chip.name, chip.image_id, program, package, chip.qemu.timers, efuses, chip.board)
+            yield Machine(chip.name, chip.image_id, program, package, chip.qemu, chip.board)
 
 
 MACHINES: Final = tuple(_machines())

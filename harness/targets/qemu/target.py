@@ -127,7 +127,7 @@ def _boot(firmware: Path, options: TargetOptions) -> DeviceTarget:
     program = find_program(machine)
     version = version_of(program)
     housing = Housing(kind=_KIND, versions=((_KIND, version),) if version else (), has_clock=False)
-    files = {_FLASH: merge_flash(factory, image), _EFUSES: machine.efuses.encode()}
+    files = {_FLASH: merge_flash(factory, image), _EFUSES: machine.facts.efuse_file()}
     hint = f"check that it is Espressif's QEMU: python $IDF_PATH/tools/idf_tools.py install {machine.package}"
 
     def command(folder: Path, port: int) -> list[str]:

@@ -12,7 +12,7 @@ import pytest
 from harness.cli import execute, mww
 from mww.esphome.chips import CHIP_NAMES
 from mww.tflite.model_file import read_model
-from mww.tflm.runtime import newest_version
+from mww.tflm.runtime import newest_esp_nn
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
 ALEXA = MODELS / "alexa.json"  # tensor_arena_size 22348; minimum 22144 on the esp32s3, 16144 on the esp32
@@ -191,7 +191,7 @@ def test_a_release_that_pins_no_esp_nn_gives_both_builds(capsys: pytest.CaptureF
     code, document = arena(capsys, ALEXA, "--esphome", "2026.3.3", "--chip", "esp32s3")
     assert code == 0
     runtimes = document["runtimes"]
-    assert [entry["runtime"]["esp-nn"] for entry in runtimes] == ["1.1.1", newest_version("esp-nn")]
+    assert [entry["runtime"]["esp-nn"] for entry in runtimes] == ["1.1.1", newest_esp_nn()]
     assert [entry["basis"] for entry in runtimes] == ["measured", "unseen"]
     assert [entry["chips"]["esp32s3"]["fits"] for entry in runtimes] == [True, True]
     assert {key: document[key] for key in ("runtime", "basis", "chips")} == runtimes[0]

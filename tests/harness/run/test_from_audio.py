@@ -17,7 +17,7 @@ from harness.clips.clip import audio_clips
 from harness.link import messages as wire
 from harness.link.client import LinkClient
 from harness.report.run_document import run_document
-from harness.run.causes import Misheard, name_frontend_causes
+from harness.run.causes import Wrong, name_frontend_causes
 from harness.run.features import FeatureComparison, FeatureMismatch, HeardFeatures
 from harness.run.results import ClipResult, RunResult, Trace
 from harness.virtual.frontend import BoardFrontend
@@ -84,7 +84,7 @@ def test_every_error_of_a_front_end_is_recognised(models: Path, clips: Path, kin
     comparison.add(np.concatenate([slices for _, slices in second.sound()]), np.array(made))
     heard = comparison.result()
     result = finished(second.name, heard)
-    (problem,) = name_frontend_causes(model, [Misheard(second, result, (first,))], None)
+    (problem,) = name_frontend_causes(model, [Wrong(second, result, (first,), None)], None)
     assert WORDS[kind] in problem.message
 
 

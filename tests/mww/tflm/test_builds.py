@@ -19,9 +19,9 @@ from mww.tflm.builds import (
     select_runtimes,
     slow_convolutions,
 )
-from mww.tflm.runtime import basis_of, find_runtime, newest_version
+from mww.tflm.runtime import basis_of, find_runtime, newest_esp_nn
 
-NEWEST_ESP_NN = newest_version("esp-nn")
+NEWEST_ESP_NN = newest_esp_nn()
 
 
 def test_the_newest_release_builds_with_the_default() -> None:

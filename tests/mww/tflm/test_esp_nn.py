@@ -14,7 +14,7 @@ from mww.esphome.chips import CHIPS
 from mww.esphome.contract import RuntimeVersions
 from mww.tflm.arena import predict_arena
 from mww.tflm.esp_nn import TABLES
-from mww.tflm.runtime import STRUCTS, newest_version, versions_of
+from mww.tflm.runtime import STRUCTS, newest_esp_nn, versions_of
 from mww.tflm.scratch import Convolution
 
 COLUMNS = (
@@ -152,5 +152,5 @@ def test_newer_kernels_ask_what_their_sources_say(kind: str, fields: tuple[int, 
 def test_published_models_on_the_newest_kernels_need_what_others_read_from_the_same_sources() -> None:
     minimum = {"alexa": 22_176, "hey_jarvis": 22_592, "hey_mycroft": 23_456, "okay_nabu": 34_544}
     for name, expected in minimum.items():
-        runtime = RuntimeVersions("1.3.3~1", newest_version("esp-nn"))
+        runtime = RuntimeVersions("1.3.3~1", newest_esp_nn())
         assert predict_arena(published_models() / f"{name}.tflite", "esp32s3", runtime=runtime).minimum == expected

@@ -48,8 +48,8 @@ def test_every_machine_s_watchdog_is_off_and_its_board_exists(machine: object) -
 
 
 def test_esp_idf_s_revisions_are_burnt() -> None:
-    assert find_machine("esp32").efuses.encode().hex() == "00" * 13 + "80" + "00" * 8 + "10" + "00" * 101
-    assert find_machine("esp32c3").efuses.encode().hex() == "00" * 38 + "0c" + "00" * 985
+    assert find_machine("esp32").facts.efuse_file().hex() == "00" * 13 + "80" + "00" * 8 + "10" + "00" * 101
+    assert find_machine("esp32c3").facts.efuse_file().hex() == "00" * 38 + "0c" + "00" * 985
 
 
 def test_a_chip_that_qemu_has_not() -> None:
