@@ -30,6 +30,9 @@ from mww.esphome.model import Model, load_model
 SECONDS = 120
 """After which a run is taken for hung; the longest wait that the link allows itself is 25 seconds."""
 
+_BYTES_A_SECOND = 1e6
+"""How fast a stranger talks: no slower than USB at full speed carries bytes."""
+
 Lie = Callable[[Frame, random.Random], bytes]
 
 
@@ -211,10 +214,8 @@ def _talk(listener: socket.socket, says: bytes, stop: threading.Event) -> None:
     with connection:
         while not stop.is_set():
             try:
-                if says:
-                    connection.sendall(says)
-                else:
-                    stop.wait(0.2)
+                connection.sendall(says)
+                stop.wait(len(says) / _BYTES_A_SECOND or 0.2)
             except TimeoutError:
                 continue
             except OSError:

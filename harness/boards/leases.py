@@ -160,7 +160,25 @@ def hold_port(port: str, *, purpose: str) -> Iterator[Board]:
 
 def holder(board: Board) -> Holder | None:
     """Who holds a board now; None when it is free."""
-    return _provider(board).holder(board)
+    return Holders().of(board)
+
+
+class Holders:
+    """Who holds boards now, for several boards in a row: each lab is asked only once."""
+
+    def __init__(self) -> None:
+        self._lab: LeaseProvider | None = None
+
+    def of(self, board: Board) -> Holder | None:
+        """Who holds a board; None when it is free.
+
+        Raises:
+            MwwError: The provider's error, such as `PortMissingError` where a lab does not have such a board.
+        """
+        if not in_lab(board.port):
+            return _FILE_LOCKS.holder(board)
+        self._lab = self._lab or _provider(board)
+        return self._lab.holder(board)
 
 
 def _provider(board: Board) -> LeaseProvider:
@@ -178,7 +196,8 @@ def _patience(boards: Sequence[Board], timeout: float | None) -> float:
 
 
 def _busy(boards: Sequence[Board], timeout: float | None) -> BoardBusyError:
-    message = "; ".join(f"{board.id}: {holder(board) or 'released just now'}" for board in boards)
+    holders = Holders()
+    message = "; ".join(f"{board.id}: {holders.of(board) or 'released just now'}" for board in boards)
     waited = f" after {timeout:g} s" if timeout else ""
     count = "the board is" if len(boards) == 1 else f"all {len(boards)} boards are"
     return BoardBusyError(

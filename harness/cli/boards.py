@@ -12,7 +12,7 @@ import click
 from harness.boards.claims import BoardBusyError, Holder
 from harness.boards.inventory import Board, identity, inventory_path, load_inventory
 from harness.boards.labgrid.address import in_lab
-from harness.boards.leases import acquire, find_port, holder
+from harness.boards.leases import Holders, acquire, find_port
 from harness.cli.output import console, emit_json, json_option, say, say_lines, warn
 from harness.serial.ports import SerialPort, access, scan, stable_name
 from mww.core.errors import MwwError
@@ -51,11 +51,11 @@ class BoardState:
     problem: MwwError | None
 
 
-def look(board: Board, ports: Sequence[SerialPort]) -> BoardState:
+def look(board: Board, ports: Sequence[SerialPort], holders: Holders) -> BoardState:
     """Examine a board; `ports` are the result of `harness.serial.ports.scan`."""
     held_by: Holder | None = None
     try:
-        held_by = holder(board)
+        held_by = holders.of(board)
         port = find_port(board, ports)
     except MwwError as error:
         return BoardState(board, None, held_by, error)
@@ -194,7 +194,8 @@ def check(map_file: Path | None, as_json: bool) -> int:
 
 
 def _look_at(boards: Sequence[Board], ports: Sequence[SerialPort]) -> list[BoardState]:
-    return [look(board, ports) for board in boards]
+    holders = Holders()
+    return [look(board, ports, holders) for board in boards]
 
 
 def _entry(state: BoardState) -> dict[str, object]:

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -50,6 +50,11 @@ class Place:
     changed: str
 
 
+def matching(places: Iterable[Place], address: LabAddress) -> tuple[Place, ...]:
+    """The places that have all tags of an address."""
+    return tuple(place for place in places if place.tags.issuperset(address.tags))
+
+
 def find_client() -> str:
     """The `labgrid-client` to call: what `MWW_LABGRID` names, else the one in the path.
 
@@ -74,13 +79,16 @@ class LabgridClient:
     _program: str = field(default_factory=find_client)
 
     def places(self) -> tuple[Place, ...]:
-        """All places that have the tags.
+        """All places of the lab that have the tags.
 
         Raises:
             LeaseError: The coordinator cannot be reached.
         """
-        wanted = set(self.address.tags)
-        return tuple(place for place in _parse_places(self._run("-v", "places")) if wanted <= place.tags)
+        return matching(self.all_places(), self.address)
+
+    def all_places(self) -> tuple[Place, ...]:
+        """All places of the lab; see `places`."""
+        return tuple(_parse_places(self._run("-v", "places")))
 
     def reserve(self) -> tuple[str, bool]:
         """Reserve a place with the tags; gives the reservation's token, and whether it already has a place.
@@ -124,13 +132,13 @@ class LabgridClient:
             raise LeaseError(f"place {place} of the lab has {len(ports)} serial ports", hint=hint)
         return str(place), _url(str(ports[0]["host"]), int(ports[0]["port"]), str(ports[0].get("protocol", "rfc2217")))
 
-    def touch(self, token: str) -> None:
+    def touch(self, place: str) -> None:
         """Update the time of the acquired place's last change, and nothing else."""
-        self._run("-p", f"+{token}", "allow", self._holder)
+        self._run("-p", place, "allow", self._holder)
 
-    def release(self, token: str) -> None:
-        """Release the place that was acquired."""
-        self._run("-p", f"+{token}", "release-from", self._holder)
+    def release(self, place: str) -> None:
+        """Release the place that was acquired: its name, or `+TOKEN` of its reservation."""
+        self._run("-p", place, "release-from", self._holder)
 
     def release_from(self, place: Place) -> None:
         """Release a place, if its holder is still the same."""

@@ -63,8 +63,8 @@ class Staleness:
             if before != place:
                 self._seen[place.name] = place, now
             elif _MARK in place.holder and now - since >= STALE_SECONDS:
+                quietly(self._client.cancel, place.reservation)  # in the order of `_give_back`
                 quietly(self._client.release_from, place)
-                quietly(self._client.cancel, place.reservation)
 
 
 def unique_user() -> str:
@@ -90,32 +90,48 @@ def main(words: list[str]) -> NoReturn:
 
 
 def _keep(client: LabgridClient) -> None:
-    with ExitStack() as stack:
-        token, is_ready = client.reserve()
-        stack.callback(quietly, client.cancel, token)
+    token, is_ready = client.reserve()
+    place = ""
+    try:
         if not is_ready:
-            _wait(client, token, stack)
-        stack.callback(quietly, client.release, token)  # also where acquiring fails in the middle
+            _wait(client, token)
+        place = f"+{token}"  # labgrid's word for it until its name is known; acquiring may fail in the middle
         client.acquire(token)
         place, url = _serial_port(client, token)
         _say({"place": place, "port": url})
         while not _parent_gone(_BEAT_SECONDS):
-            quietly(client.touch, token)
+            quietly(client.touch, place)
+    finally:
+        _give_back(client, token, place)
 
 
-def _wait(client: LabgridClient, token: str, stack: ExitStack) -> None:
+def _give_back(client: LabgridClient, token: str, place: str) -> None:
+    """Cancel the reservation, then release the place, which labgrid 26.0 then gives to the next process at once.
+
+    A place that is released while a reservation names it is given to the next only up to 15 seconds after (remote/
+    coordinator.py: `schedule_reservations` clears the place's reservation after it has looked for free places).
+    """
+    if place.startswith("+"):  # only the reservation names it
+        quietly(client.release, place)
+    quietly(client.cancel, token)
+    if place and not place.startswith("+"):
+        quietly(client.release, place)
+
+
+def _wait(client: LabgridClient, token: str) -> None:
     """Wait until the reservation has a place, or the parent is gone."""
     staleness = Staleness(client)
     staleness.free(time.monotonic())
-    waiting = client.wait(token)
-    stack.callback(_stop, waiting)
-    look_at = time.monotonic() + _LOOK_SECONDS
-    while waiting.poll() is None:
-        if _parent_gone(_POLL_SECONDS):
-            sys.exit()
-        if time.monotonic() >= look_at:
-            staleness.free(time.monotonic())
-            look_at = time.monotonic() + _LOOK_SECONDS
+    with ExitStack() as stack:
+        waiting = client.wait(token)
+        stack.callback(_stop, waiting)
+        look_at = time.monotonic() + _LOOK_SECONDS
+        while waiting.poll() is None:
+            if _parent_gone(_POLL_SECONDS):
+                sys.exit()
+            if time.monotonic() >= look_at:
+                staleness.free(time.monotonic())
+                look_at = time.monotonic() + _LOOK_SECONDS
 
 
 def _serial_port(client: LabgridClient, token: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ from typing import Final
 from harness.boards.claims import Claim, Holder, LeaseError
 from harness.boards.inventory import Board
 from harness.boards.labgrid.address import LabAddress, parse_address
-from harness.boards.labgrid.client import LabgridClient, find_client
+from harness.boards.labgrid.client import LabgridClient, Place, find_client, matching
 from harness.boards.labgrid.keeper import holder_name
 from mww.core.children import start_child
 from mww.core.errors import ErrorFacts, PortMissingError
@@ -33,6 +33,9 @@ class Lab:
     patience = _START_SECONDS
     queue = _QUEUE_SECONDS
 
+    def __init__(self) -> None:
+        self._places: dict[str, tuple[Place, ...]] = {}
+
     def claim(self, board: Board, purpose: str) -> Claim:
         """See `LeaseProvider`; the lab shows the user and the host, without a purpose.
 
@@ -46,13 +49,17 @@ class Lab:
     def holder(self, board: Board) -> Holder | None:
         """See `LeaseProvider`; a board is held when every place that matches it is held.
 
+        This object asks each coordinator only once, at the first board that it is asked for.
+
         Raises:
             LabgridMissingError: labgrid is not installed.
             LeaseError: The coordinator cannot be reached.
             PortMissingError: No place fits.
         """
         address = parse_address(board.port)
-        places = LabgridClient(address).places()
+        if address.coordinator not in self._places:
+            self._places[address.coordinator] = LabgridClient(address).all_places()
+        places = matching(self._places[address.coordinator], address)
         if not places:
             raise PortMissingError(f"no place of the lab has {address}", hint="labgrid-client -v places lists them")
         if not all(place.holder for place in places):
