@@ -41,7 +41,7 @@ quick: $(VENV)/.test
 test-esphome-latest: $(VENV)/.test
 	MWW_ESPHOME_VERSION=latest $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder tests/firmware
 
-# Ten minutes of libFuzzer on the firmware's decoder and session; `make test` has eight seconds of it.
+# Ten minutes of libFuzzer on the firmware's decoder and session; `make test` has four seconds of it.
 fuzz: $(VENV)/.test
 	MWW_FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/firmware/test_core.py -k fuzzing
 

@@ -54,9 +54,6 @@ VERBS: Final = {
 
 INTERRUPTED: Final = 130
 
-_SMALL_PRODUCTS: Final = ("run", "record", "cutoff", "bisect", "demo", "bench")
-"""Verbs whose time is spent in small matrix products."""
-
 
 class LazyGroup(click.Group):
     """A group that imports a verb only when it is called; listing the verbs imports nothing."""
@@ -69,8 +66,7 @@ class LazyGroup(click.Group):
         """Import a verb's module."""
         if cmd_name not in VERBS:
             return None
-        if cmd_name in _SMALL_PRODUCTS:
-            set_up_blas()
+        set_up_blas()
         command = import_module(f"harness.cli.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command

@@ -32,7 +32,7 @@ from harness.engines.protocol import (
     Operation,
     Status,
 )
-from mww.core.children import child_command
+from mww.core.children import start_child
 from mww.core.closing import Closing
 from mww.core.errors import EngineError
 
@@ -305,14 +305,13 @@ def _start_child(engine: str) -> _Child:
             file.truncate(MEMORY_SIZE)
             memory = undo.enter_context(mmap.mmap(file.fileno(), MEMORY_SIZE))
             words = (engine, str(other.fileno()), str(file.fileno()))
-            process = subprocess.Popen(
-                child_command("harness.engines.worker", *words),
-                stdin=subprocess.PIPE,  # never written: its end shows the child that this process has ended
+            process = start_child(
+                "harness.engines.worker",
+                *words,
                 stdout=log,
                 stderr=log,
                 pass_fds=(other.fileno(), file.fileno()),
-                start_new_session=True,  # Ctrl-C is for the parent, which ends the child
-                env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                environment=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             )
         undo.pop_all()
     return _Child(process, channel, memory, log)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-from typing import Final
+from collections.abc import Mapping, Sequence
+from subprocess import PIPE, Popen, TimeoutExpired
+from typing import IO, Final
 
 # `python -m` would put the working directory first, where a folder with the name of one of our packages may be.
 _BOOTSTRAP: Final = (
@@ -14,33 +15,38 @@ _BOOTSTRAP: Final = (
 )
 
 
-def child_command(module: str, *words: str) -> list[str]:
-    """The command of a child whose `main(words)` of `module` runs with this process' import path."""
-    return [sys.executable, "-c", _BOOTSTRAP, json.dumps(sys.path), module, *words]
+def start_child(
+    module: str,
+    *words: str,
+    stdout: int | IO[bytes] = PIPE,
+    stderr: int | IO[bytes] | None = None,
+    pass_fds: Sequence[int] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Popen[bytes]:
+    """Start a child whose `main(words)` of `module` runs with this process' import path.
 
-
-def start_child(module: str, *words: str, stderr: int | None = None) -> subprocess.Popen[bytes]:
-    """Start a child that works until its standard input ends, so that it also ends with this process.
-
-    Ctrl-C, which a terminal sends to every process of its group, does not reach it.
+    It works until its standard input ends, so that it also ends with this process. Ctrl-C, which a terminal sends to
+    every process of its group, does not reach it.
     """
-    return subprocess.Popen(
-        child_command(module, *words),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+    return Popen(
+        [sys.executable, "-c", _BOOTSTRAP, json.dumps(sys.path), module, *words],
+        stdin=PIPE,
+        stdout=stdout,
         stderr=stderr,
+        pass_fds=pass_fds,
+        env=environment,
         start_new_session=True,
     )
 
 
-def end_child(process: subprocess.Popen[bytes], seconds: float) -> None:
+def end_child(process: Popen[bytes], seconds: float) -> None:
     """Close a child's standard input, and kill the child if it has not ended after `seconds`."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.close()
     try:
         process.wait(seconds)
-    except subprocess.TimeoutExpired:
+    except TimeoutExpired:
         process.kill()
         process.wait()
     process.stdout.close()

@@ -13,7 +13,7 @@ from mww.core.resources import firmware_dir
 from tests.support.host_build import build_host
 from tests.support.waiting import PATIENCE
 
-FUZZ_SECONDS = float(os.environ.get("MWW_FUZZ_SECONDS", "8"))
+FUZZ_SECONDS = float(os.environ.get("MWW_FUZZ_SECONDS", "4"))
 """For both targets together; `make fuzz` sets ten minutes."""
 
 

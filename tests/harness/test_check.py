@@ -160,6 +160,7 @@ def test_a_golden_that_does_not_fit_itself_is_refused(models: Path, spoken: tupl
             Golden.open(path)
 
 
+@pytest.mark.usefixtures("real_children")
 def test_a_crash_costs_one_clip_and_names_the_inference(
     models: Path, spoken: tuple[Slices, ...], tmp_path: Path
 ) -> None:

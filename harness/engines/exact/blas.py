@@ -25,7 +25,10 @@ _KERNELS: Final = (
 
 
 def set_up_blas() -> None:
-    """Before numpy is imported: choose kernels, and one thread, since threads slow such small products down."""
+    """Before numpy is imported: choose kernels, and one thread.
+
+    Threads slow small products down, and starting them takes half of numpy's import.
+    """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     choose_kernels()
 

@@ -25,6 +25,9 @@ OKAY_NABU = (MODELS / "okay_nabu.tflite").read_bytes()
 FRAME_BYTES = 120
 
 
+pytestmark = pytest.mark.usefixtures("real_children")
+
+
 def frames(number: int, seed: int = 0) -> bytes:
     return np.random.default_rng(seed).integers(-128, 128, number * FRAME_BYTES, np.int8).tobytes()
 

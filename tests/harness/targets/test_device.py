@@ -51,6 +51,7 @@ def test_a_bad_cable_changes_no_output_and_infers_no_frame_twice(
         assert clip.device_inferences == clip.inferences == reference.inferences
 
 
+@pytest.mark.usefixtures("real_children")
 def test_an_interpreter_that_hangs_in_the_board_is_told_and_the_next_clip_runs(models: Path) -> None:
     model = load_model(models / "okay_nabu.json")
     frames = np.zeros((50, model.stride, 40), np.int8)
