@@ -25,6 +25,7 @@ from exporter.recover import recover
 from exporter.tflite import export_to_tflite
 from mww.esphome.frontend import quantize_features
 from mww.tflite.model_file import read_model
+from tests.support.examples import examples
 from tests.support.needs import needs_tensorflow, needs_tflm
 from tests.support.networks import random_slices, random_weights, reference
 from tests.support.same_model import assert_same_model
@@ -81,7 +82,7 @@ def write_checkpoint(architecture: Architecture, folder: Path) -> Path:
     return path
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(20), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(architecture=mixednets() | inceptions())
 @example(architecture=MixedNet(1, None, (MixBlock(6, (3, 6, 9), 2), MixBlock(6, (1, 9)), MixBlock(4, (1,))), 7))
 def test_checkpoint_and_configuration_say_all(architecture: Architecture, tmp_path_factory) -> None:  # type: ignore[no-untyped-def]
@@ -95,7 +96,7 @@ def test_checkpoint_and_configuration_say_all(architecture: Architecture, tmp_pa
 @pytest.mark.slow
 @needs_tensorflow
 @needs_tflm
-@settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(3), deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(architecture=mixednets() | inceptions())
 def test_tflm_answers_what_numpy_computes(architecture: Architecture, tmp_path_factory) -> None:  # type: ignore[no-untyped-def]
     folder = tmp_path_factory.mktemp("any")

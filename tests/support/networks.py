@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +86,15 @@ def random_slices(count: int, seed: int = 0) -> npt.NDArray[np.float32]:
     random = np.random.default_rng(seed)
     features = random.uniform(0, 26, (count // 4 + 1, 40)) * random.uniform(0.2, 1, (count // 4 + 1, 1))
     return np.repeat(features, 4, axis=0)[:count].astype(np.float32)
+
+
+def streamed(network: Any, slices: npt.NDArray[np.float32]) -> list[float]:
+    """What a streaming Keras network answers, frame by frame, to [slices, 40]; traced once, as it is for an export."""
+    import tensorflow as tf
+
+    stride = network.input.shape[1]
+    step = tf.function(network, input_signature=[tf.TensorSpec(network.input.shape, tf.float32)])
+    return [float(step(slices[None, at : at + stride])[0, 0]) for at in range(0, len(slices), stride)]
 
 
 def reference(architecture: Architecture, weights: Weights, slices: npt.NDArray[np.float32]) -> float:

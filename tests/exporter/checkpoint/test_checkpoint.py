@@ -20,6 +20,7 @@ from exporter.checkpoint import Checkpoint, load_checkpoint, weights_file
 from exporter.network.architecture import Inception, MixedNet
 from exporter.network.configuration import find_configuration, load_configuration
 from mww.core.errors import CheckpointError, ConfigurationError, MwwError
+from tests.support.examples import examples
 from tests.support.networks import reference
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
@@ -71,7 +72,7 @@ def test_the_h5_of_keras_2_needs_no_configuration_with_the_model_and_one_without
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_a_hostile_h5_of_keras_2_is_one_error_or_a_network(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -106,7 +107,7 @@ def test_a_tf_checkpoint_without_its_data_is_refused(tmp_path: Path) -> None:
 
 
 @given(index=st.booleans(), place=st.integers(0, 2**20), flip=st.integers(1, 255))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_a_damaged_tf_checkpoint_is_refused_or_tells_the_same(
     index: bool, place: int, flip: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -220,7 +221,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
                 np.testing.assert_array_equal(array, other)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(data=st.data(), kind=st.sampled_from(["h5", "keras"]))
 def test_a_damaged_file_is_one_error_or_a_network(
     data: st.DataObject, kind: str, tmp_path_factory: pytest.TempPathFactory

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from exporter.checkpoint import best_weights, load_checkpoint
 from exporter.network.configuration import find_configuration, load_configuration
 from mww.core.errors import CheckpointError, ConfigurationError
+from tests.support.examples import examples
 from tests.support.needs import needs_tensorflow
 from tests.support.networks import random_slices, reference
 
@@ -56,7 +57,7 @@ def as_trained(folder: Path) -> tuple[Path, Callable[[Any], Any]]:
     model = keras.Model(inputs, lay(architecture, Trainer(weights), slices))
     for role, arrays in weights.items():
         model.get_layer(role).set_weights(list(arrays))
-    model.compile(optimizer=keras.optimizers.Adam(0.01), loss="binary_crossentropy")
+    model.compile(optimizer=keras.optimizers.Adam(0.01), loss="binary_crossentropy", run_eagerly=True)
     batch = np.stack([random_slices(architecture.training_slices, seed=seed) for seed in range(4)])
     model.train_on_batch(batch, np.array([0, 1, 0, 1]))
     prefix = tf.train.Checkpoint(model=model, optimizer=model.optimizer).save(str(folder / "restore" / "ckpt"))
@@ -114,7 +115,7 @@ def test_a_model_as_a_checkpoint_names_the_verb_that_reads_it(tmp_path: Path) ->
     assert caught.value.hint.startswith("mww recover")
 
 
-@settings(derandomize=True, max_examples=40, deadline=None)
+@settings(derandomize=True, max_examples=examples(20), deadline=None)
 @given(data=st.data())
 def test_a_graph_with_cycles_or_missing_inputs_is_a_network_or_one_error(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from exporter.calibration.sets import RepresentativeDataset, create_representative_dataset_from_data
+from exporter.checkpoint import Checkpoint
+from exporter.conversion.converters import convert as convert_checkpoint
 from exporter.conversion.tensorflow_quietly import tensorflow_quietly
 from exporter.tflite import convert_model_saved, convert_saved_model_to_tflite
 from mww.core.errors import CalibrationError, ConversionError
@@ -16,7 +19,8 @@ from mww.esphome.contract import REGISTERED_OPS
 from mww.esphome.frontend import quantize_features
 from mww.tflite.model_file import ModelFile, read_model
 from tests.support.needs import needs_tensorflow, needs_tflm
-from tests.support.networks import DEFAULT, random_slices, random_weights
+from tests.support.networks import DEFAULT, random_slices, random_weights, streamed
+from tests.support.same_model import assert_same_model
 from tests.support.tflm import run_tflm
 
 pytestmark = [needs_tensorflow, needs_tflm]
@@ -27,6 +31,7 @@ class Converted:
     """The default architecture with random weights, converted both ways."""
 
     saved_model: Path
+    streaming: Any
     dataset: RepresentativeDataset
     model: ModelFile
     per_frame: ModelFile
@@ -35,7 +40,7 @@ class Converted:
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Converted]:
     folder = tmp_path_factory.mktemp("conversion")
-    dataset = create_representative_dataset_from_data([random_slices(12, seed) for seed in range(500)])
+    dataset = create_representative_dataset_from_data([random_slices(12, seed) for seed in range(100)], minimum=100)
     with tensorflow_quietly():
         from exporter.conversion.by_tensorflow import convert_per_frame
         from exporter.conversion.keras_network import build_network
@@ -45,7 +50,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Converted]:
         assert streaming.input.shape == (1, 3, 40)
         model = convert_saved_model_to_tflite(folder / "saved", folder / "model.tflite", dataset)
         per_frame = convert_per_frame(folder / "saved", dataset)
-    yield Converted(folder / "saved", dataset, read_model(model), read_model(per_frame))
+    yield Converted(folder / "saved", streaming, dataset, read_model(model), read_model(per_frame))
 
 
 def test_the_graph_is_what_the_runtime_takes(converted: Converted) -> None:
@@ -86,14 +91,15 @@ def test_ranges_computed_at_once_are_those_that_the_converter_finds_frame_by_fra
 def test_int8_answers_what_float_answers(converted: Converted) -> None:
     slices = quantize_features(np.rint(random_slices(900, seed=8) * 25.6).astype(np.uint16))
     floats = (slices.astype(np.float32) + 128) * np.float32(26 / 255)
-    with tensorflow_quietly():
-        from exporter.conversion.keras_network import build_streaming_network
-
-        network = build_streaming_network(DEFAULT, random_weights(DEFAULT))
-        expected = [float(network(floats[None, at : at + 3])[0, 0]) for at in range(0, 900, 3)]
-    difference = np.abs(run_tflm(converted.model.content, slices, 3) / 256 - expected)
+    difference = np.abs(run_tflm(converted.model.content, slices, 3) / 256 - streamed(converted.streaming, floats))
     assert difference.mean() < 0.004
     assert np.percentile(difference, 99) < 0.025
+
+
+def test_the_direct_converter_gives_the_same_model(converted: Converted) -> None:
+    checkpoint = Checkpoint(DEFAULT, random_weights(DEFAULT), "random")
+    model = read_model(convert_checkpoint(checkpoint, converted.dataset, "direct", Phases()).content)
+    assert_same_model(model, converted.model)
 
 
 def test_the_same_inputs_give_the_same_bytes(converted: Converted, tmp_path: Path) -> None:

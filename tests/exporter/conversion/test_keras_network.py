@@ -1,18 +1,19 @@
 """The network that streams answers what the network that was trained answers, when both look at the same slices."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from exporter.network.architecture import MixedNet
 from tests.support.needs import needs_tensorflow
-from tests.support.networks import ARCHITECTURES, random_slices, random_weights, reference
+from tests.support.networks import ARCHITECTURES, random_slices, random_weights, reference, streamed
 
 pytestmark = needs_tensorflow
 
 
+@cache
 def _networks(name: str) -> tuple[Any, Any]:
     from exporter.conversion.keras_network import build_network, build_streaming_network
 
@@ -20,28 +21,20 @@ def _networks(name: str) -> tuple[Any, Any]:
     return build_network(ARCHITECTURES[name], weights), build_streaming_network(ARCHITECTURES[name], weights)
 
 
-def _stream(network: Any, slices: npt.NDArray[np.float32], stride: int) -> list[float]:
-    return [float(network(slices[None, at : at + stride])[0, 0]) for at in range(0, len(slices), stride)]
-
-
 @pytest.mark.parametrize("name", [name for name in ARCHITECTURES if name != "padded"])
 def test_streaming_equals_training_in_phase_and_only_there(name: str) -> None:
     architecture = ARCHITECTURES[name]
     trained, streaming = _networks(name)
     window, stride = architecture.training_slices, architecture.stride
-    for more in (7, 20):
-        count = -(-window // stride) + more
-        slices = random_slices(count * stride, seed=more)
-        for layer in streaming.layers:
-            if hasattr(layer, "states"):
-                layer.states.assign(np.zeros(layer.states.shape))
-        streamed = _stream(streaming, slices, stride)
-        for frame in (count, count - 1, count - more // 2):
-            end = frame * stride  # the newest frame ends where the window does
-            heard = slices[None, end - window : end]
-            assert streamed[frame - 1] == pytest.approx(float(trained(heard)[0, 0]), abs=1e-5)
-        before = slices[None, end - window - 1 : end - 1]
-        assert abs(streamed[frame - 1] - float(trained(before)[0, 0])) > 1e-5
+    count = -(-window // stride) + 20
+    slices = random_slices(count * stride)
+    answers = streamed(streaming, slices)
+    frames = (count, count - 1, count - 10)
+    ends = [frame * stride for frame in frames]  # the newest frame ends where the window does
+    heard = [slices[end - window : end] for end in (*ends, ends[-1] - 1)]
+    *in_phase, before = np.asarray(trained(np.stack(heard)))[:, 0]
+    assert [answers[frame - 1] for frame in frames] == pytest.approx(in_phase, abs=1e-5)
+    assert abs(answers[frames[-1] - 1] - before) > 1e-5
 
 
 def test_padded_training_equals_streaming_from_zero_state() -> None:
@@ -50,8 +43,7 @@ def test_padded_training_equals_streaming_from_zero_state() -> None:
     trained, streaming = _networks("padded")
     slices = random_slices(architecture.training_slices)
     streaming.get_layer("stream").states.assign(slices[None, :2, None])
-    streamed = _stream(streaming, slices[2:], architecture.stride)
-    assert streamed[-1] == pytest.approx(float(trained(slices[None])[0, 0]), abs=1e-5)
+    assert streamed(streaming, slices[2:])[-1] == pytest.approx(float(trained(slices[None])[0, 0]), abs=1e-5)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -70,7 +62,7 @@ def test_a_mixed_precision_policy_of_the_trainer_changes_nothing() -> None:
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_float16")
     try:
-        trained, streaming = _networks("attention")
+        trained, streaming = _networks.__wrapped__("attention")
         assert keras.config.dtype_policy().name == "mixed_float16"
     finally:
         keras.config.set_dtype_policy(policy)
