@@ -13,6 +13,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -30,18 +31,19 @@ _HINT: Final = "pip install 'mww-harness[virtual]' brings cmake, ninja and a com
 _BUILD_TIMEOUT: Final = 900.0
 """Seconds for a build, which takes about ten."""
 
+_ZIG_LINKS: Final = "-nostdlib -lc" if sys.maxsize >= 2**32 else "-nostdlib++"  # a 32-bit ARM divides with its library
 _ZIG_DEFINITIONS: Final = (
     "CMAKE_CXX_FLAGS=-fno-sanitize=undefined",
-    "CMAKE_EXE_LINKER_FLAGS=-nostdlib++",
-    "CMAKE_SHARED_LINKER_FLAGS=-nostdlib++",
+    f"CMAKE_EXE_LINKER_FLAGS={_ZIG_LINKS}",
+    f"CMAKE_SHARED_LINKER_FLAGS={_ZIG_LINKS}",
     "CMAKE_CXX_COMPILER_ID_RUN=1",
     "CMAKE_CXX_COMPILER_ID=Clang",
     "CMAKE_CXX_COMPILER_VERSION=16",
     "CMAKE_CXX_COMPILER_FRONTEND_VARIANT=GNU",
     "CMAKE_CXX_STANDARD_COMPUTED_DEFAULT=17",
 )
-"""ziglang compiles the C++ library and its sanitisers for the first program that is linked with them, which takes a
-minute. This library does not need them, but cmake would link a program to examine the compiler.
+"""ziglang compiles the C++ library, its sanitisers and its run-time library for the first program that is linked with
+them, which takes a minute. This library does not need them, but cmake would link a program to examine the compiler.
 """
 
 _log = logging.getLogger(__name__)
