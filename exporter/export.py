@@ -163,7 +163,8 @@ def file_name(name: str | None, checkpoint: Path) -> str:
     """
     chosen = (checkpoint.name or checkpoint.resolve().name).split(".")[0] if name is None else name
     if not _NAME.fullmatch(chosen):
-        raise UsageError(f"{shown(chosen)} cannot be a file name", hint="use letters, digits, -, _ and .")
+        hint = f"{'use' if name is not None else 'give --name, with'} the letters a to z, digits, -, _ and ."
+        raise UsageError(f"{shown(chosen)} cannot be the name of the files", hint=hint)
     return chosen
 
 

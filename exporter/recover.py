@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +22,12 @@ from exporter.network.architecture import Architecture, FloatArray, Parameter, W
 from exporter.network.graph_walk import constant_operand
 from exporter.network.settings import trainer_configuration
 from exporter.network.streaming_graph import ONLY, read_streaming_graph
-from mww.core.errors import ModelFileError
+from mww.core.errors import ModelFileError, OutputError
 from mww.core.files import write_files
+from mww.core.readable import is_there, read_regular
 from mww.tflite.model_file import ModelFile, Operator
+
+_MAX_CONFIGURATION: Final = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +73,30 @@ def write_recovered(recovered: Recovered, checkpoint: Path, *, config: Path | No
         The configuration's path.
 
     Raises:
-        OutputError: Something cannot be written.
+        OutputError: Something cannot be written, or the folder already has the configuration of another network.
     """
-    config = config or checkpoint.parent / "training_config.yaml"
-    files = {
-        checkpoint: weights_file(recovered.architecture, recovered.weights),
-        config: trainer_configuration(recovered.architecture).encode(),
-    }
+    content = trainer_configuration(recovered.architecture).encode()
+    if config is None:
+        config = checkpoint.parent / "training_config.yaml"
+        _keep_other_configuration(config, content)
+    files = {checkpoint: weights_file(recovered.architecture, recovered.weights), config: content}
     if ranges:
         files[ranges] = json.dumps(ranges_document(recovered.ranges), indent=1).encode()
     write_files(files)
     return config
+
+
+def _keep_other_configuration(path: Path, content: bytes) -> None:
+    """Refuse to write over another configuration: the checkpoints beside it would be read as another network."""
+    if not is_there(path):
+        return
+    try:
+        other = read_regular(path, _MAX_CONFIGURATION) != content
+    except OSError:
+        other = True
+    if other:
+        message = f"{path} is the configuration of another network"
+        raise OutputError(message, hint="give an --output in another folder, or --config-output FILE.yaml")
 
 
 def _layer_weights(model: ModelFile, parameter: Parameter, operators: Mapping[str, Operator]) -> tuple[FloatArray, ...]:

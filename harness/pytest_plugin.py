@@ -86,9 +86,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if item.get_closest_marker("mww_hardware") and _without_firmware(item.config):
         pytest.skip("needs a board: --mww-boards FILE.yaml, --mww-port PORT or --mww-target virtual")
     wanted = _wanted_chips(item)
-    there = _known_chips(item.config) if wanted else set()
-    if there and not wanted & there:
-        pytest.skip(f"needs {' or '.join(sorted(wanted))}, but the target has {', '.join(sorted(there))}")
+    _skip_without(wanted, _known_chips(item.config) if wanted else set())
 
 
 @pytest.fixture
@@ -110,8 +108,12 @@ def mww_board(request: pytest.FixtureRequest) -> Iterator[Board]:
     if pool is None:
         pytest.skip("needs a board: --mww-boards FILE.yaml or --mww-port PORT")
     with ExitStack() as stack:
+        wanted = _wanted_chips(request.node)
         with _failing_in_two_lines():
-            board = stack.enter_context(pool.lease(_wanted_chips(request.node)))
+            board = stack.enter_context(pool.lease(wanted))
+            if wanted and not board.chip:
+                board = replace(board, chip=_reported_chip(board))
+        _skip_without(wanted, {board.chip})
         request.node.user_properties.append(("mww_board", board.id))
         yield board
 
@@ -241,6 +243,19 @@ def _without_firmware(config: pytest.Config) -> bool:
 
 def _wanted_chips(item: pytest.Item) -> set[str]:
     return {chip for chip in CHIP_NAMES if item.get_closest_marker(f"mww_{chip}")}
+
+
+def _skip_without(wanted: set[str], there: set[str]) -> None:
+    if wanted and there and not wanted & there:
+        pytest.skip(f"needs {' or '.join(sorted(wanted))}, but the target has {', '.join(sorted(there))}")
+
+
+def _reported_chip(board: Board) -> str:
+    """The chip that a board at a port reports."""
+    from harness.link.client import LinkClient
+
+    with LinkClient.connect(board.port, baud=board.baud) as client:
+        return client.board.chip
 
 
 def _known_chips(config: pytest.Config) -> set[str]:

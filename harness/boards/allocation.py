@@ -52,11 +52,13 @@ class BoardPool:
     def lease(self, chips: Collection[str] = ()) -> Iterator[Board]:
         """Lease a board with one of these chips (with any, if the list is empty), at its current port.
 
+        A board whose chip nobody knows yet may have any chip.
+
         Raises:
             BoardBusyError: None became free in time.
             PortMissingError: None of them is plugged in.
         """
-        fitting = [board for board in self._boards if not chips or board.chip in chips]
+        fitting = [board for board in self._boards if not chips or not board.chip or board.chip in chips]
         ports = scan()
         there = [board for board in fitting if _port(board, ports) is not None]
         if not there:

@@ -81,7 +81,7 @@ def _print(entry: ChipBudget) -> None:
     from rich.text import Text
 
     table = Table(title=Text(entry.chip, style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column("model")
+    table.add_column("model", overflow="fold")
     for name in ("flash", "arena", "variables", "step", "inference", "share of time"):
         table.add_column(name, justify="right")
     for model in entry.models:

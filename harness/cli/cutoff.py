@@ -83,15 +83,16 @@ def command(
     if write:
         write_micro(load_manifest(manifest), "probability_cutoff", choice.cutoff)
     if as_json:
-        emit_json("mww.cutoff/1", _document(choice, written=write))
+        emit_json("mww.cutoff/1", _document(choice, lead_in, written=write))
     else:
-        _print(choice, model.name, manifest if write else None)
+        _print(choice, model.name, lead_in, manifest if write else None)
     return 0
 
 
-def _document(choice: CutoffChoice, *, written: bool) -> dict[str, object]:
+def _document(choice: CutoffChoice, lead_in: float, *, written: bool) -> dict[str, object]:
     return {
         "choice": _point(choice.at),
+        "lead_in": lead_in,
         "target_recall": choice.target_recall,
         "max_false_accepts_per_hour": choice.max_false_accepts_per_hour,
         "levels": {name: _point(choice.levels[name]) if name in choice.levels else None for name in LEVELS},
@@ -110,7 +111,7 @@ def _point(point: SweepPoint) -> dict[str, object]:
     }
 
 
-def _print(choice: CutoffChoice, name: str, written: Path | None) -> None:
+def _print(choice: CutoffChoice, name: str, lead_in: float, written: Path | None) -> None:
     at = choice.at
     wish = f"a recall of at least {choice.target_recall}, with the fewest false accepts"
     if choice.max_false_accepts_per_hour is not None:
@@ -118,7 +119,7 @@ def _print(choice: CutoffChoice, name: str, written: Path | None) -> None:
     out = console()
     out.print(_table(choice))
     say(f"probability_cutoff {at.cutoff}: {wish}; of equals, the highest")
-    say(f"  recall {recall_text(at.recall)}")
+    say(f"  recall {recall_text(at.recall)}, with a lead-in of {lead_in:g} s")
     say(f"  false accepts {accepts_text(at.false_accepts)}")
     if at.near_misses.trials:
         say(f"  near misses {at.near_misses.hits} of {at.near_misses.trials} wake it, counted apart")

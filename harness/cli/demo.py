@@ -143,7 +143,8 @@ def _recover(published: Model, folder: Path) -> Path:
 
     checkpoint = folder / f"{WAKE_WORD}.weights.h5"
     folder.mkdir(parents=True, exist_ok=True)
-    write_recovered(recover(read_model(published.content)), checkpoint, config=None, ranges=None)
+    configuration = folder / "training_config.yaml"
+    write_recovered(recover(read_model(published.content)), checkpoint, config=configuration, ranges=None)
     return checkpoint
 
 

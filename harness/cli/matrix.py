@@ -269,7 +269,7 @@ def _print_table(table: Table) -> None:
 
     grid = Grid(title=Text(printable(table.title), style="bold"), title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("ESPHome", "esp-tflite-micro", "esp-nn"):
-        grid.add_column(name)
+        grid.add_column(name, overflow="fold")
     for column in table.columns:
         grid.add_column(Text("\n".join((column.aspect, *column.chips))))
     for row, cells in table.lines:

@@ -293,7 +293,7 @@ def _clips(result: RunResult) -> Table:
     from rich.text import Text
 
     cutoff = cutoff_byte(result.probability_cutoff)
-    highest = f"highest average of {cutoff}"
+    highest = f"highest\naverage\nof {cutoff}"  # short, so that a narrow terminal shows whole names
     table = Table("clip", "", "the result", highest, "detected at", box=None, pad_edge=False)
     table.columns[0].overflow = "fold"  # a shortened name cannot be copied
     shown = worst_first(result.clips)[:_ROWS]

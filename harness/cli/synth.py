@@ -121,7 +121,7 @@ def _print(result: SynthResult) -> None:
         f"{clips['near-miss']} near misses, {result.hours * 60:.0f} minutes of negatives; clips.csv lists them",
         "next:",
         f"  mww run MANIFEST.json --wav {shlex.quote(str(result.folder))} --lead-in 1.5 --min-recall 0.9",
-        f"  mww cutoff MANIFEST.json --clips {shlex.quote(str(result.folder))}",
+        f"  mww cutoff MANIFEST.json --clips {shlex.quote(str(result.folder))} --lead-in 1.5",
         "Recall on such clips is an estimate; a rate of false accepts in a home never comes from synthetic clips.",
     ]
     if result.hours:

@@ -37,6 +37,7 @@ def _failures_of(result: RunResult) -> Iterator[str]:
             yield f"the detections of the target's own rule differ in {len(problem.clips)} {of_clips}"
         elif problem.code == "count":
             yield f"the target's count of inferences differs in {len(problem.clips)} {of_clips}"
+    yield from (problem.message for problem in result.problems if problem.code == "quality")
     if result.arena is not None and result.arena.fits is False:
         yield f"the tensor arena of {number(result.arena.manifest or 0)} bytes is too small"
 

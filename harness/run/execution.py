@@ -199,8 +199,17 @@ def open_inputs(model: Model, clips: ClipSource, options: RunOptions, stack: Exi
         golden=golden_source(setup),
         allowances=allowances,
         manifest_sha256=sha256_of(model.path) if model.from_manifest else None,
-        warnings=left_out_of_source(clips),
+        warnings=(*left_out_of_source(clips), *_without_label(names, labels)),
     )
+
+
+def _without_label(names: Sequence[str], labels: Mapping[str, Label]) -> tuple[str, ...]:
+    """A warning where some clips have a label and others do not."""
+    left = [name for name in names if name not in labels]
+    if not left or len(left) == len(names):
+        return ()
+    those = f"{left[0]} has" if len(left) == 1 else f"{len(left)} of {len(names)} clips ({left[0]}, ...) have"
+    return (f"{those} no label: recall and false accepts are those of the other clips",)
 
 
 def execute(

@@ -59,16 +59,19 @@ def quality_problems(options: RunOptions, evaluation: Evaluation | None) -> tupl
     if evaluation is None:
         return ()
     recall, accepts = evaluation.at.recall, evaluation.at.false_accepts
+    command = "mww cutoff MANIFEST --clips DIR"
+    if options.lead_in:  # with another one, other clips are detected
+        command += f" --lead-in {options.lead_in:g}"
     problems = []
     if options.min_recall is not None and (recall.value or 0.0) < options.min_recall:
         message = f"recall is {recall.value or 0.0:.3f} ({recall.hits} of {recall.trials} clips), below "
         message += f"{options.min_recall:g}"
-        hint = "mww cutoff MANIFEST --clips DIR shows which cutoff reaches it; the clips that were missed are listed"
+        hint = f"{command} shows which cutoff reaches it; the clips that were missed are listed"
         problems.append(Problem("quality", evaluation.missed, None, message, hint))
     limit = options.max_false_accepts_per_hour
     if limit is not None and (accepts.rate or 0.0) > limit:
         message = f"{accepts.rate:.2f} false accepts an hour ({accepts.count} in {accepts.hours:.2f} h), more than "
         message += f"{limit:g}"
-        hint = "mww cutoff MANIFEST --clips DIR shows which cutoff has fewer; the clips that woke it are listed"
+        hint = f"{command} shows which cutoff has fewer; the clips that woke it are listed"
         problems.append(Problem("quality", evaluation.woken_by, None, message, hint))
     return tuple(problems)

@@ -174,6 +174,19 @@ def test_a_dead_board_fails_one_test_and_no_later_one(folder: Path, models: Path
     assert "cannot connect to socket://127.0.0.1:9" in done.stdout
 
 
+def test_a_board_at_a_port_says_itself_which_chip_it_has(folder: Path) -> None:
+    tests = """
+@pytest.mark.mww_esp32s3
+def test_fits(mww_board): assert mww_board.chip == "esp32s3"
+@pytest.mark.mww_esp32
+def test_does_not_fit(mww_board): pass
+"""
+    with VirtualBoard() as board:
+        done = _run(folder, tests, "--mww-port", board.port)
+    assert "1 passed, 1 skipped" in done.stdout, done.stdout
+    assert "needs esp32, but the target has esp32s3" in done.stdout
+
+
 @pytest.mark.slow
 def test_a_board_that_hangs_in_a_test_fails_that_test_and_no_later_one(folder: Path, models: Path) -> None:
     tests = f"""

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, Literal, get_args
 
 from mww.core.errors import InputError
-from mww.core.readable import read_regular
+from mww.core.readable import read_regular, shown
 
 LabelKind = Literal["positive", "near-miss", "negative"]
 LABELS: Final[dict[str, LabelKind]] = {kind: kind for kind in get_args(LabelKind)}
@@ -27,8 +27,10 @@ _FOLDERS: Final[dict[str, LabelKind]] = {
     "generated_augmented_features": "positive",
 }
 """Names of folders and the labels of their clips; the last four are the official trainer's."""
+_EXAMPLE: Final = "docs/reports.md shows an example"
 _MAX_BYTES: Final = 64 << 20
-_COLUMNS: Final = ("clip", "label", "end_s")
+_NEEDED: Final = ("clip", "label")
+_COLUMNS: Final = (*_NEEDED, "end_s")
 
 
 class LabelError(InputError):
@@ -61,8 +63,11 @@ def labels_from_names(names: Iterable[str]) -> dict[str, Label]:
 def read_labels(path: Path | str, names: Iterable[str]) -> dict[str, Label]:
     """Read a CSV with the columns `clip`, `label` and, if wanted, `end_s`; `clip` is a clip's name or file name.
 
+    Other columns, such as those of `mww synth`, are not read.
+
     Raises:
-        LabelError: It cannot be read, a value is not a label, or a line matches no clip or several.
+        LabelError: It cannot be read, a value is not a label, a line matches no clip or several, or two lines give a
+            clip different labels.
     """
     path = Path(path)
     known = _by_ending(names)
@@ -73,7 +78,9 @@ def read_labels(path: Path | str, names: Iterable[str]) -> dict[str, Label]:
         if kind not in LABELS:
             raise LabelError(f"{where} has label {kind[:40]!r}", hint="positive, near-miss or negative")
         label = Label(LABELS[kind], _seconds(where, row.get("end_s")))
-        labels[_match(where, (row.get("clip") or "").strip(), known)] = label
+        name = _match(where, (row.get("clip") or "").strip(), known)
+        if labels.setdefault(name, label) != label:
+            raise LabelError(f"{where} contradicts an earlier line about {name[:80]!r}", hint="keep one of the lines")
     return labels
 
 
@@ -83,19 +90,24 @@ def _rows(path: Path) -> list[dict[str, str]]:
     except (OSError, UnicodeDecodeError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or "it is not in UTF-8"
         raise LabelError(
-            f"cannot read {path}: {reason}", hint="give a CSV file of labels in UTF-8: docs/running.md shows one"
+            f"cannot read {path}: {reason}", hint=f"give a CSV file of labels in UTF-8: {_EXAMPLE}"
         ) from error
     try:
         reader = csv.DictReader(text.splitlines(), strict=True)
         rows = list(reader)
     except csv.Error as error:
-        raise LabelError(
-            f"{path} is not a CSV file: {error}", hint="give a CSV file of labels: docs/running.md shows one"
-        ) from error
+        raise LabelError(f"{path} is not a CSV file: {error}", hint=f"give a CSV file of labels: {_EXAMPLE}") from error
     fields = reader.fieldnames or []
-    if not {"clip", "label"} <= set(fields) or not set(fields) <= set(_COLUMNS) or any(None in row for row in rows):
+    for column in _NEEDED:
+        if column not in fields:
+            has = f"it has {shown(', '.join(fields))}" if fields else "it is empty"
+            message = f"{path} does not have the column {column}: {has}"
+            raise LabelError(message, hint=f"the first line names the columns, with commas: {','.join(_COLUMNS)}")
+    longer = next((number for number, row in enumerate(rows, start=2) if None in row), None)
+    if longer is not None:
         raise LabelError(
-            f"{path} has columns other than {', '.join(_COLUMNS)}", hint="the first line has the names of the columns"
+            f"{path}, line {longer} has more values than the first line has columns",
+            hint="put quotation marks around a value with a comma",
         )
     return rows
 
@@ -126,7 +138,8 @@ def _by_ending(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _match(where: str, clip: str, known: dict[str, list[str]]) -> str:
-    """The clip of that name, or the clip whose path ends in it."""
+    """The clip of that name, or the clip whose path ends in it; `./` in front has no meaning."""
+    clip = PurePosixPath(clip).as_posix() if clip and clip not in known else clip
     result = known.get(clip, []) if clip else []
     if clip in result:
         return clip

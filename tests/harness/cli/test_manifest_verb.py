@@ -146,9 +146,11 @@ def test_what_cannot_be_repaired_is_an_error_with_every_fault(folder: Path) -> N
 
 def test_optimize_writes_a_smaller_model_and_the_same_outputs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = folder / "small.tflite"
-    assert execute(mww, ["optimize", str(folder / "alexa.tflite"), "--output", str(out), "--json"]) == 0
+    assert execute(mww, ["optimize", str(write(folder, GOOD)), "--output", str(out), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["size"]["after"] == out.stat().st_size < document["size"]["before"]
     assert all(arena["after"] <= arena["before"] for arena in document["arena"].values())
     assert verify_esphome_compatibility(out).compatible
     assert execute(mww, ["optimize", str(out), "--output", str(out)]) == 2
+    assert execute(mww, ["optimize", str(out), "--output", str(out.with_suffix(".json"))]) == 2
+    assert "has the name of a manifest" in capsys.readouterr().err

@@ -33,3 +33,15 @@ def test_a_folder_that_cannot_be_made_is_one_line_and_leaves_nothing(
     )
     assert capsys.readouterr().err.startswith("error: cannot write")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_configuration_of_another_network_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = {name: MODEL.with_name(f"{name}.json") for name in ("okay_nabu", "alexa")}
+    for name in ("okay_nabu", "okay_nabu"):  # the same again
+        assert execute(mww, ["recover", str(words[name]), "--output", str(tmp_path / f"{name}.weights.h5")]) == 0
+    before = (tmp_path / "training_config.yaml").read_bytes()
+    capsys.readouterr()
+    assert execute(mww, ["recover", str(words["alexa"]), "--output", str(tmp_path / "alexa.weights.h5")]) == 2
+    assert "training_config.yaml is the configuration of another network" in capsys.readouterr().err
+    assert (tmp_path / "training_config.yaml").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["okay_nabu.weights.h5", "training_config.yaml"]

@@ -8,6 +8,8 @@ import pytest
 from harness.check import check
 from harness.report.junit import junit_xml
 from harness.report.markdown import markdown_summary
+from harness.report.wording import headline
+from harness.run.evaluation.labels import Label
 from mww.core.errors import UsageError
 
 
@@ -24,7 +26,13 @@ def test_limits_that_hold(models: Path, labelled: Path) -> None:
     result = check(
         models / "okay_nabu.json", [labelled], lead_in=1.0, min_recall=1.0, max_false_accepts_per_hour=10_000
     )
-    assert (result.verdict, result.problems) == ("pass", ())
+    assert (result.verdict, result.problems, result.warnings) == ("pass", (), ())
+
+
+def test_clips_without_a_label_are_counted(models: Path, labelled: Path) -> None:
+    names = {str(labelled / "positive" / "joe.wav"): Label("positive")}
+    result = check(models / "okay_nabu.json", [labelled], lead_in=1.0, labels=names)
+    assert any(text.startswith("6 of 7 clips (") and "have no label" in text for text in result.warnings)
 
 
 def test_limits_that_do_not_hold_fail_and_name_the_clips(models: Path, labelled: Path) -> None:
@@ -36,6 +44,8 @@ def test_limits_that_do_not_hold_fail_and_name_the_clips(models: Path, labelled:
     (problem,) = result.problems
     assert (result.verdict, problem.code, len(problem.clips)) == ("fail", "quality", 3)
     assert "recall is 0.000 (0 of 3 clips), below 0.5" in problem.message
+    assert headline(result) == "recall is 0.000 (0 of 3 clips), below 0.5"
+    assert "--lead-in 1 " in (problem.hint or "")
     assert b'type="quality"' in junit_xml([result])
     assert "missed: " in markdown_summary([result])
 
