@@ -34,7 +34,6 @@ class Benchmark:
 
 _ALL: Final = (
     Benchmark("export", "Is an export faster than the official way?", "exporting:export"),
-    Benchmark("export-direct", "How fast is an export without TensorFlow?", "exporting:export_direct"),
     Benchmark("smaller", "How much arena does a better order of operators save?", "smaller:smaller"),
     Benchmark("worker", "What does a separate process for the interpreter cost?", "running:worker"),
     Benchmark("emulator", "Does `mww run` infer as fast as the interpreter does?", "running:emulator"),

@@ -37,10 +37,10 @@ _FOUR: Final = ("okay_nabu", "hey_jarvis", "alexa", "hey_mycroft")
 def exact(plan: Plan) -> list[Row]:
     """Run clips of several lengths in this process, one by one or in one line."""
     return [
-        _row(plan, "clips of 100 frames, one by one", clips=20, frames=100, goal=4.0),
-        _row(plan, "60 clips of 100 frames, in one line", clips=60, frames=100, goal=8.0, in_line=True),
-        _row(plan, "clips of 1,000 frames", clips=4, frames=1000, goal=8.0),
-        _row(plan, "an hour of features", clips=1, frames=plan.size(120_000, 2000), goal=10.0),
+        _row(plan, "clips of 100 frames, one by one", clips=plan.size(20, 2), frames=100, goal=4.0),
+        _row(plan, "60 clips of 100 frames, in one line", clips=plan.size(60, 4), frames=100, goal=8.0, in_line=True),
+        _row(plan, "clips of 1,000 frames", clips=4, frames=plan.size(1000, 200), goal=8.0),
+        _row(plan, "an hour of features", clips=1, frames=plan.size(120_000, 500), goal=10.0),
     ]
 
 
@@ -88,7 +88,7 @@ def _row(plan: Plan, what: str, *, clips: int, frames: int, goal: float, in_line
 def sound(plan: Plan) -> list[Row]:
     """Judge an hour of sound with four models: as `mww run` does it, and with TFLite Micro and no cached features."""
     plan = replace(plan, repetitions=min(plan.repetitions, _FEW))
-    path = wav_file(plan.scratch / "sound.wav", seconds=plan.size(3600, 20))
+    path = wav_file(plan.scratch / "sound.wav", seconds=plan.size(3600, 4))
     models = [published_models() / f"{name}.json" for name in _FOUR]
 
     def go(engine: str, megabytes: int, folder: Path) -> Finished:

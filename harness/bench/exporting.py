@@ -21,6 +21,11 @@ _IMPORT: Final = "tensorflow"
 _FURTHEST: Final = 4
 """How far apart the outputs of the two models may be, of 255: their ranges differ in the last bits."""
 _OFFICIAL: Final = "the official way, frame by frame"
+_GOALS: Final = {
+    "tensorflow": (Goal("at most", 0.55), Goal("at most", 0.40)),
+    "direct": (Goal("at most", 0.10), Goal("at most", 0.10)),
+}
+"""Converters, with the goals of the whole process and of its work after the imports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +37,17 @@ class _Export:
 
 
 def export(plan: Plan) -> list[Row]:
-    """Export with TensorFlow."""
-    return _export(plan, "tensorflow", Goal("at most", 0.55), Goal("at most", 0.40))
-
-
-def export_direct(plan: Plan) -> list[Row]:
-    """Export without TensorFlow."""
-    return _export(plan, "direct", Goal("at most", 0.10), Goal("at most", 0.10))
-
-
-def _export(plan: Plan, converter: str, whole: Goal, work: Goal) -> list[Row]:
+    """Export without TensorFlow and with it."""
     checkpoint = plan.scratch / f"{WAKE_WORD}.weights.h5"
     run(mww("recover", model_file(), "--output", checkpoint))
     clips = plan.size(500, 30)
     calibration = calibration_file(plan.scratch / "calibration.npz", clips=clips)
-    model, official = plan.scratch / f"{WAKE_WORD}.tflite", plan.scratch / "official.tflite"
-    words = mww("export", "--checkpoint", checkpoint, "--calibration", calibration, "--output", plan.scratch)
-    words += ["--converter", converter, "--allow-small-calibration", "--json"]
+    official = plan.scratch / "official.tflite"
 
-    def own_side() -> _Export:
-        finished = run(words)
+    def own_side(converter: str) -> _Export:
+        words = mww("export", "--checkpoint", checkpoint, "--calibration", calibration)
+        words += ["--output", str(plan.scratch / converter), "--converter", converter]
+        finished = run([*words, "--allow-small-calibration", "--json"])
         seconds = finished.document["seconds"]
         return _Export(finished.seconds, sum(seconds.values()) - seconds.get(_IMPORT, 0.0))
 
@@ -59,20 +55,16 @@ def _export(plan: Plan, converter: str, whole: Goal, work: Goal) -> list[Row]:
         finished = run(bare("official_export", checkpoint, calibration, official))
         return _Export(finished.seconds, json.loads(Path(f"{official}.json").read_text())["seconds"])
 
-    own, others = plan.by_turns(own_side, reference)
-    same = _compared(model, official)
-    command = f"`mww export --converter {converter}`, {clips} clips"
-    return [
-        _row(command, _OFFICIAL, [item.whole for item in own], [item.whole for item in others], whole, same),
-        _row(
-            f"{command}, without start and import",
-            f"{_OFFICIAL}, likewise",
-            [item.work for item in own],
-            [item.work for item in others],
-            work,
-            same,
-        ),
-    ]
+    own, others = plan.by_turns(lambda: [own_side(converter) for converter in _GOALS], reference)
+    rows: list[Row] = []
+    for (converter, (whole, work)), exports in zip(_GOALS.items(), zip(*own, strict=True), strict=True):
+        same = _compared(plan.scratch / converter / f"{WAKE_WORD}.tflite", official)
+        command = f"`mww export --converter {converter}`, {clips} clips"
+        seconds = [item.whole for item in exports], [item.whole for item in others]
+        rows.append(_row(command, _OFFICIAL, *seconds, whole, same))
+        seconds = [item.work for item in exports], [item.work for item in others]
+        rows.append(_row(f"{command}, without start and import", f"{_OFFICIAL}, likewise", *seconds, work, same))
+    return rows
 
 
 def _row(what: str, against: str, own: list[float], right: list[float], goal: Goal, same: str) -> Row:

@@ -19,7 +19,7 @@ def memory(plan: Plan) -> list[Row]:
     peaks = []
     for hours in (10, 1):
         plan.report(f"{hours} hours")
-        seconds = hours * plan.size(3600, 6)
+        seconds = hours * plan.size(3600, 1)
         sound = wav_file(plan.scratch / f"{hours}.wav", seconds=seconds)
         peak = plan.scratch / "peak"
         finished = run(measuring_peak(peak, mww("run", manifest(), "--wav", sound, "--json")))

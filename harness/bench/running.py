@@ -38,7 +38,8 @@ def jobs(plan: Plan) -> list[Row]:
 
     One hour of sound, where the start of a third process shows, and three hours.
     """
-    return [_jobs(plan, "an hour", 6), _jobs(plan, "three hours", 18)]
+    lengths = {"an hour": 6, "three hours": 18}  # which are the same where inputs are small
+    return [_jobs(plan, length, clips) for length, clips in list(lengths.items())[: plan.size(2, 1)]]
 
 
 def _jobs(plan: Plan, length: str, clips_of_ten_minutes: int) -> Row:

@@ -13,7 +13,7 @@ from typing import Final, Literal, get_args
 
 import numpy as np
 
-from harness.synth.speech import Samples, resample
+from harness.synth.speech import Samples, fast_length, resample
 from mww.esphome.contract import SAMPLE_RATE
 
 _SCALES: Final = ((0, 2, 4, 5, 7, 9, 11), (0, 2, 3, 5, 7, 8, 10), (0, 3, 5, 7, 10))
@@ -229,7 +229,7 @@ def _in_room(samples: Samples, effects: Effects, random: np.random.Generator) ->
     tail = random.standard_normal(length) * 10 ** (-3 * np.arange(length) / length)
     tail *= 10 ** (-effects.direct_db / 20) / math.sqrt(float(np.sum(tail**2)))
     tail[0] += 1.0
-    size = len(samples) + length
+    size = fast_length(len(samples) + length)
     return np.fft.irfft(np.fft.rfft(samples, size) * np.fft.rfft(tail, size), size)[: len(samples)]
 
 

@@ -33,6 +33,8 @@ _STRESS: Final = "ˈˌ"
 _AFFRICATES: Final = ("dʒ", "tʃ", "ts", "dz")
 _MOST: Final = 1 << 20  # bytes of a voice's configuration or card
 _MOST_SPEAKERS: Final = 10_000
+_HASTE: Final = 20.0
+"""The speed where only the phonemes are wanted: the program also makes the sound, the shorter the quicker."""
 
 
 class Piper:
@@ -86,7 +88,7 @@ class Piper:
 
     def phonemes(self, voice: Voice, texts: Sequence[str], folder: Path) -> list[tuple[str, ...]]:
         """See `Engine`."""
-        log = self._call(voice, 1.0, texts, folder, "--debug")
+        log = self._call(voice, _HASTE, texts, folder, "--debug")
         for file in folder.glob("*.wav"):
             file.unlink()
         results = [logged_phonemes(match[1]) for match in _PHONEMES.finditer(log)]

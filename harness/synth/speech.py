@@ -174,7 +174,7 @@ def resample(samples: Samples, rate: float) -> Samples:
     """Resample sound from a rate in Hz to 16 kHz through its spectrum, with the same bytes for every numpy."""
     if rate == SAMPLE_RATE or not len(samples):
         return samples
-    padded = np.concatenate([samples, np.zeros(256)])
+    padded = np.concatenate([samples, np.zeros(fast_length(len(samples) + 256) - len(samples))])
     count = max(2, round(len(padded) * SAMPLE_RATE / rate))
     spectrum = np.fft.rfft(padded)
     bins = min(len(spectrum), count // 2 + 1)
@@ -182,6 +182,19 @@ def resample(samples: Samples, rate: float) -> Samples:
     result[:bins] = spectrum[:bins]
     end = max(1, round(len(samples) * SAMPLE_RATE / rate))
     return np.fft.irfft(result, count)[:end] * (count / len(padded))
+
+
+def fast_length(least: int) -> int:
+    """The smallest product of twos, threes and fives from `least` on: the length of a fast Fourier transform."""
+    best = 1 << (least - 1).bit_length()
+    fives = 1
+    while fives < best:
+        threes = fives
+        while threes < best:
+            best = min(best, threes << max(0, (-(-least // threes) - 1).bit_length()))
+            threes *= 3
+        fives *= 5
+    return best
 
 
 def check_script(text: str, voice: Voice) -> None:

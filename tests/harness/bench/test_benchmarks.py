@@ -60,10 +60,10 @@ def test_a_name_that_is_none_is_refused() -> None:
 
 
 def test_the_verb_prints_one_document(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_cli(mww, ["bench", "--quick", "emulator", "--json"]) == 0
+    assert run_cli(mww, ["bench", "--quick", "worker", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["schema"] == SCHEMA
-    assert [item["name"] for item in document["benchmarks"]] == ["emulator"]
+    assert [item["name"] for item in document["benchmarks"]] == ["worker"]
 
 
 def test_a_benchmark_that_cannot_be_measured_is_told_and_the_others_go_on(
