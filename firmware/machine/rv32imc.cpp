@@ -29,15 +29,25 @@ void sleep_start() {
   __asm__ volatile(".option push\n.option arch, +zicsr\ncsrs mie, %0\n.option pop" : : "r"(EXTERNAL | TIMER));
 }
 
+static uint64_t ticks() {
+  uint32_t high, low;
+  do {
+    high = clint(0xBFFC);
+    low = clint(0xBFF8);
+  } while (clint(0xBFFC) != high);  // the lower half ran over between the two
+  return static_cast<uint64_t>(high) << 32 | low;
+}
+
 uint32_t sleep() {
-  const uint32_t start = clint(0xBFF8), start_high = clint(0xBFFC), before = count();
+  const uint64_t start = ticks(), end = start + SLEEP_TICKS;
+  const uint32_t before = count();
   clint(0x4004) = UINT32_MAX;
-  clint(0x4000) = start + SLEEP_TICKS;
-  clint(0x4004) = start_high + (start + SLEEP_TICKS < start);
+  clint(0x4000) = static_cast<uint32_t>(end);
+  clint(0x4004) = static_cast<uint32_t>(end >> 32);
   __asm__ volatile("wfi");
   slept += count() - before;
   plic(0x200004) = plic(0x200004);  // taken, and dealt with
-  return (clint(0xBFF8) - start) / TICKS_PER_US;
+  return (clint(0xBFF8) - static_cast<uint32_t>(start)) / TICKS_PER_US;
 }
 
 }  // namespace esphome::mww_harness

@@ -31,7 +31,7 @@ from mww.core.errors import (
     WireFormatError,
 )
 from mww.core.progress import Progress, no_progress
-from mww.esphome.contract import FEATURE_STEP_MS, SAMPLE_RATE
+from mww.esphome.contract import FEATURE_STEP_MS, FEATURES, SAMPLE_RATE
 from mww.esphome.detection import DeviceDetection
 
 if TYPE_CHECKING:
@@ -333,7 +333,7 @@ class LinkClient(Closing):
         try:
             for answer in self._exchange(self._sound(samples)):
                 assert isinstance(answer, wire.Heard)
-                expected = first + len(features) // wire.FEATURES
+                expected = first + len(features) // FEATURES
                 if answer.first != expected:
                     raise WireFormatError(
                         f"the board has made {answer.first} slices instead of {expected}",
@@ -370,9 +370,9 @@ class LinkClient(Closing):
         return {slot: bytearray() for slot in self._listening}
 
     def _heard(self, features: bytearray, rows: Mapping[int, bytearray], lost: int = 0) -> HeardSound:
-        self._slices += len(features) // wire.FEATURES
+        self._slices += len(features) // FEATURES
         return HeardSound(
-            np.frombuffer(bytes(features), np.int8).reshape(-1, wire.FEATURES),
+            np.frombuffer(bytes(features), np.int8).reshape(-1, FEATURES),
             {
                 slot: self._streamed(np.frombuffer(bytes(row), SAMPLE), slot, self._strides[slot])
                 for slot, row in rows.items()
@@ -457,7 +457,7 @@ def heard_slices(answer: wire.Heard) -> Iterator[tuple[bytes, dict[int, bytes]]]
     """
     content, at = answer.slices, 0
     while at < len(content):
-        features, at = content[at : at + wire.FEATURES], at + wire.FEATURES + 1
+        features, at = content[at : at + FEATURES], at + FEATURES + 1
         complete = content[at - 1] if at <= len(content) else 0
         slots = [slot for slot in range(8) if complete & 1 << slot]
         results = {slot: content[at + n * SAMPLE.itemsize :][: SAMPLE.itemsize] for n, slot in enumerate(slots)}

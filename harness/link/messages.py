@@ -24,6 +24,7 @@ from harness.link.declaration import (
     record,
     request,
 )
+from mww.esphome.contract import FEATURES
 
 PROTOCOL_VERSION: Final = 1
 UNKNOWN: Final = 0xFFFF_FFFF
@@ -37,7 +38,6 @@ FLAG_FRONTEND: Final = 4
 FLAG_MICROPHONE: Final = 8
 SOUND_OF_HOST, SOUND_OF_MICROPHONE = range(2)
 MAX_MODELS: Final = 4
-FEATURES: Final = 40
 
 CONSTANTS: Final = (
     Constant(

@@ -1,7 +1,7 @@
-"""Writes what follows from the registry and from the host library's header.
+"""Writes what follows from the registry, from ESPHome's contract, and from the host library's header.
 
-These are the firmware's `messages.h`, the wire protocol's reference page, and the header for ctypes. `python -m
-tools.wire` rewrites them in a checkout; a test fails when one is stale.
+These are the firmware's `messages.h` and `contract.h`, the wire protocol's reference page, and the header for ctypes.
+`python -m tools.wire` rewrites them in a checkout; a test fails when one is stale.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ def generated_files(firmware: Path) -> Mapping[Path, str]:
     header = (firmware / "host" / "include" / "mww_host.h").read_text(encoding="utf-8")
     return {
         firmware / HEADER: cpp.header(),
+        firmware / HEADER.with_name("contract.h"): cpp.esphome_contract(),
         firmware.parent / "harness" / "virtual" / "host_abi.py": host_abi.module(header),
         firmware / "host" / "src" / "model_facts.h": host_abi.facts_copy(header),
         firmware.parent / "docs" / "reference" / "wire-protocol.md": docs.page(),

@@ -44,7 +44,8 @@ AUTO_LOAD = ["uart"]
 
 VERSION = "0.1.0"
 
-# The runtime, as micro_wake_word pins it (esphome 2026.6.5, components/micro_wake_word/__init__.py)
+# The runtime, as micro_wake_word pins it (esphome 2026.6.5 to 2026.10.0,
+# components/micro_wake_word/__init__.py)
 ESP_TFLITE_MICRO_VERSION = "1.3.3~1"
 ESP_NN_VERSION = "1.1.2"
 SPEECH_FEATURES_VERSION = "1.2.3"

@@ -31,7 +31,7 @@ template<uint32_t CAPACITY> class SampleQueue {
   static_assert((CAPACITY & (CAPACITY - 1)) == 0, "indices wrap at 2^32");
 
  public:
-  /// Drops all samples; only to be called while nothing writes.
+  /// Drops all samples; for the reader, like read().
   void clear() {
     this->read_.store(this->written_.load(std::memory_order_acquire), std::memory_order_release);
     this->lost_.store(0, std::memory_order_relaxed);

@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
-namespace esphome::mww_harness {
+#include "contract.h"
 
-static constexpr int16_t MIN_SLICES_BEFORE_DETECTION = 100;  // streaming_model.h
+namespace esphome::mww_harness {
 
 void Detector::arm(uint8_t cutoff, uint8_t window) {
   this->cutoff_ = cutoff;
@@ -74,7 +74,7 @@ bool Detector::check_(Detection *detection) {
 
 void Detector::reset_probabilities_() {
   std::memset(this->recent_, 0, sizeof(this->recent_));
-  this->ignore_windows_ = -MIN_SLICES_BEFORE_DETECTION;
+  this->ignore_windows_ = -contract::MIN_SLICES_BEFORE_DETECTION;
 }
 
 }  // namespace esphome::mww_harness

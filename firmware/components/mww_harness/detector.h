@@ -12,8 +12,8 @@ struct Detection {
   uint8_t maximum{0};
 };
 
-/// ESPHome's detection rule for one model, slice by slice (esphome 2026.6.5, micro_wake_word: streaming_model.cpp,
-/// process_probabilities_ in micro_wake_word.cpp, with stop_after_detection: false).
+/// ESPHome's detection rule for one model, slice by slice (esphome 2026.6.5 to 2026.10.0, micro_wake_word:
+/// streaming_model.cpp, process_probabilities_ in micro_wake_word.cpp, with stop_after_detection: false).
 class Detector {
  public:
   /// Starts from the rule's initial state; a window of 0 disarms it.

@@ -26,6 +26,8 @@ Outcome Ear::listen(uint8_t models, uint8_t step_ms) {
     this->models_ = models;
     this->step_ = step_ms * SAMPLES_PER_MS;
     this->count_ = 0;
+  } else {
+    this->frontend_->stop();
   }
   return outcome;
 }

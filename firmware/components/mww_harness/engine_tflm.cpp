@@ -14,12 +14,9 @@ namespace esphome::mww_harness {
 
 using wire::ErrorCode;
 
-// esphome 2026.6.5, micro_wake_word: streaming_model.h, streaming_model.cpp, preprocessor_settings.h, __init__.py
-static constexpr size_t VARIABLE_ARENA_SIZE = 1024 * (sizeof(void *) / sizeof(uint32_t));  // 1024 on a chip
-static constexpr int MAX_VARIABLES = 20;
-static constexpr int FEATURES = wire::FEATURES;
+// It holds pointers: twice as much on a 64-bit host.
+static constexpr size_t VARIABLE_ARENA_SIZE = contract::VARIABLE_ARENA_SIZE * (sizeof(void *) / sizeof(uint32_t));
 static constexpr size_t MAX_TENSOR_ARENA_SIZE = 32 * 1024 * 1024;  // more than any board has
-static constexpr size_t V1_TENSOR_ARENA_SIZE = 45672;              // the arena of a model without a version 2 manifest
 
 // For the temporary tensors of one operator, should they not fit an arena that is tried.
 static constexpr size_t SPILL_SIZE = 8 * 1024;
@@ -64,27 +61,7 @@ void OpProfiler::EndEvent(uint32_t event_handle) {
 
 TflmEngine::TflmEngine(EngineHost *host, ArenaSource arena_source)
     : host_(host), profiler_(host), arena_source_(arena_source) {
-  // The operators of StreamingModel::register_streaming_ops_. Adding fails only beyond the resolver's 20.
-  this->op_resolver_.AddCallOnce();
-  this->op_resolver_.AddVarHandle();
-  this->op_resolver_.AddReshape();
-  this->op_resolver_.AddReadVariable();
-  this->op_resolver_.AddStridedSlice();
-  this->op_resolver_.AddConcatenation();
-  this->op_resolver_.AddAssignVariable();
-  this->op_resolver_.AddConv2D();
-  this->op_resolver_.AddMul();
-  this->op_resolver_.AddAdd();
-  this->op_resolver_.AddMean();
-  this->op_resolver_.AddFullyConnected();
-  this->op_resolver_.AddLogistic();
-  this->op_resolver_.AddQuantize();
-  this->op_resolver_.AddDepthwiseConv2D();
-  this->op_resolver_.AddAveragePool2D();
-  this->op_resolver_.AddMaxPool2D();
-  this->op_resolver_.AddPad();
-  this->op_resolver_.AddPack();
-  this->op_resolver_.AddSplitV();
+  contract::register_operators(this->op_resolver_);  // adding fails only beyond its size
 }
 
 Outcome TflmEngine::load(const StoredModel &model, bool any_output, wire::Model *facts) {
@@ -115,7 +92,7 @@ Outcome TflmEngine::load_(const StoredModel &stored, bool any_output, wire::Mode
     return {ErrorCode::NO_MEMORY, VARIABLE_ARENA_SIZE};
   }
   this->reset_variables_();
-  outcome = this->allocate_arena_(stored.manifest_arena > 0 ? stored.manifest_arena : V1_TENSOR_ARENA_SIZE);
+  outcome = this->allocate_arena_(stored.manifest_arena > 0 ? stored.manifest_arena : contract::V1_TENSOR_ARENA_SIZE);
   if (!outcome.ok()) {
     return outcome;
   }
@@ -193,7 +170,8 @@ Outcome TflmEngine::check_operators_() {
 
 void TflmEngine::reset_variables_() {
   this->variable_allocator_ = tflite::MicroAllocator::Create(this->variable_arena_, VARIABLE_ARENA_SIZE);
-  this->variables_ = tflite::MicroResourceVariables::Create(this->variable_allocator_, MAX_VARIABLES);
+  this->variables_ =
+      tflite::MicroResourceVariables::Create(this->variable_allocator_, contract::MAX_RESOURCE_VARIABLES);
 }
 
 void TflmEngine::survey_() {
@@ -201,7 +179,7 @@ void TflmEngine::survey_() {
   for (const size_t size : SURVEY_ARENA_SIZES) {
     uint8_t *arena = this->host_->allocate(size);
     if (arena != nullptr) {
-      this->try_arena_(arena, size, &this->needed_);
+      this->needed_ = this->try_arena_(arena, size);
       this->host_->deallocate(arena, size);
       return;
     }
@@ -227,9 +205,8 @@ Outcome TflmEngine::allocate_arena_(size_t manifest_arena) {
   if (this->arena_ == nullptr) {
     return {ErrorCode::NO_MEMORY, static_cast<uint32_t>(this->arena_size_)};
   }
-  size_t used;
   const bool proven = this->arena_source_ == ArenaSource::PROBE;
-  const bool enough = proven || this->try_arena_(this->arena_, this->arena_size_, &used);
+  const bool enough = proven || this->try_arena_(this->arena_, this->arena_size_) > 0;
   return enough ? Outcome() : this->too_small_();
 }
 
@@ -246,13 +223,12 @@ Outcome TflmEngine::probe_(size_t manifest_arena) {
       outcome = {ErrorCode::NO_MEMORY, static_cast<uint32_t>(size)};
       continue;
     }
-    size_t used;
-    const bool enough = this->try_arena_(arena, size, &used);
-    if (enough) {
+    const size_t used = this->try_arena_(arena, size);
+    if (used > 0) {
       this->arena_size_ = this->shrink_(arena, size, used);
     }
     this->host_->deallocate(arena, size);
-    if (enough) {
+    if (used > 0) {
       return {};
     }
   }
@@ -265,7 +241,7 @@ size_t TflmEngine::shrink_(uint8_t *arena, size_t size, size_t used) {
   // Planning needs more memory than the final use: try midpoints upwards from there.
   size_t lower = align16(used + 16);
   while (lower < size) {
-    if (this->try_arena_(arena, lower, &used)) {
+    if (this->try_arena_(arena, lower) > 0) {
       return lower + 16;
     }
     lower = align16((lower + size) / 2);
@@ -273,34 +249,36 @@ size_t TflmEngine::shrink_(uint8_t *arena, size_t size, size_t used) {
   return size;
 }
 
-bool TflmEngine::try_arena_(uint8_t *arena, size_t size, size_t *used) {
+/// Returns the bytes that the model uses of an arena, 0 if it is too small.
+size_t TflmEngine::try_arena_(uint8_t *arena, size_t size) {
   // Just above what a model uses, an arena may still abort TensorFlow Lite Micro: see TrialArena.
   uint8_t *spill = this->host_->allocate(SPILL_SIZE);
   TrialArena trial(arena, size, spill, spill == nullptr ? 0 : SPILL_SIZE);
   tflite::MicroAllocator *allocator = trial.allocator();
-  bool enough = false;
+  size_t used = 0;
   if (allocator != nullptr) {
     this->interpreter_.emplace(this->model_, this->op_resolver_, allocator, this->variables_);
-    enough = this->interpreter_->AllocateTensors() == kTfLiteOk && !trial.overflowed();
-    *used = enough ? this->interpreter_->arena_used_bytes() : 0;
+    if (this->interpreter_->AllocateTensors() == kTfLiteOk && !trial.overflowed()) {
+      used = this->interpreter_->arena_used_bytes();
+    }
     this->interpreter_.reset();
   }
   if (spill != nullptr) {
     this->host_->deallocate(spill, SPILL_SIZE);
   }
   this->reset_variables_();
-  return enough;
+  return used;
 }
 
 // --- Tensors ---
 
 Outcome TflmEngine::check_tensors_(bool any_output) {
   const TfLiteTensor *input = this->interpreter_->input(0);
-  if (input->dims->size != 3 || input->dims->data[0] != 1 || input->dims->data[2] != FEATURES ||
+  if (input->dims->size != 3 || input->dims->data[0] != 1 || input->dims->data[2] != wire::FEATURES ||
       input->type != kTfLiteInt8 || input->dims->data[1] < 1 || input->dims->data[1] > UINT8_MAX) {
     return {ErrorCode::MODEL_INPUT};
   }
-  this->frame_size_ = static_cast<size_t>(input->dims->data[1]) * FEATURES;
+  this->frame_size_ = static_cast<size_t>(input->dims->data[1]) * wire::FEATURES;
   const TfLiteTensor *output = this->interpreter_->output(0);
   if (!any_output && (output->dims->size != 2 || output->dims->data[0] != 1 || output->dims->data[1] != 1 ||
                       output->type != kTfLiteUInt8)) {
@@ -310,11 +288,11 @@ Outcome TflmEngine::check_tensors_(bool any_output) {
 }
 
 static uint8_t count_variables(const tflite::Model *model) {
-  const char *names[MAX_VARIABLES];
+  const char *names[contract::MAX_RESOURCE_VARIABLES];
   uint8_t count = 0;
   for (const tflite::Operator *op : *model->subgraphs()->Get(0)->operators()) {
     const tflite::VarHandleOptions *options = op->builtin_options_as_VarHandleOptions();
-    if (options == nullptr || options->shared_name() == nullptr || count == MAX_VARIABLES) {
+    if (options == nullptr || options->shared_name() == nullptr || count == contract::MAX_RESOURCE_VARIABLES) {
       continue;
     }
     const char *name = options->shared_name()->c_str();

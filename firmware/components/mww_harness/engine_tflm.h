@@ -11,6 +11,7 @@
 #include <tensorflow/lite/micro/micro_profiler_interface.h>
 #include <tensorflow/lite/micro/micro_resource_variable.h>
 
+#include "contract.h"
 #include "engine.h"
 
 namespace esphome::mww_harness {
@@ -59,8 +60,8 @@ class OpProfiler final : public tflite::MicroProfilerInterface {
   bool enabled_{false};
 };
 
-/// TensorFlow Lite Micro with the operators, arenas and checks of micro_wake_word (esphome 2026.6.5,
-/// streaming_model.cpp), so that what runs here runs there.
+/// TensorFlow Lite Micro with the operators, arenas and checks of micro_wake_word (esphome 2026.6.5
+/// to 2026.10.0, streaming_model.cpp), so that what runs here runs there.
 class TflmEngine final : public Engine {
  public:
   TflmEngine(EngineHost *host, ArenaSource arena_source);
@@ -87,14 +88,14 @@ class TflmEngine final : public Engine {
   Outcome probe_(size_t manifest_arena);
   Outcome too_small_() const;
   size_t shrink_(uint8_t *arena, size_t size, size_t used);
-  bool try_arena_(uint8_t *arena, size_t size, size_t *used);
+  size_t try_arena_(uint8_t *arena, size_t size);
   void reset_variables_();
   Outcome check_tensors_(bool any_output);
   void describe_(wire::Model *facts);
 
   EngineHost *host_;
   OpProfiler profiler_;
-  tflite::MicroMutableOpResolver<20> op_resolver_;
+  tflite::MicroMutableOpResolver<contract::OPERATORS> op_resolver_;
   const tflite::Model *model_{nullptr};
   std::optional<tflite::MicroInterpreter> interpreter_;
   tflite::MicroAllocator *variable_allocator_{nullptr};

@@ -55,7 +55,7 @@ Link::Link(const wire::Welcome &identity, const LinkBuffers &buffers, Transmitte
       buffers_(buffers),
       transmitter_(transmitter),
       handler_(handler),
-      decoder_(buffers.receive, static_cast<size_t>(buffers.max_payload) + 7) {
+      decoder_(buffers.receive, raw_size(buffers.max_payload)) {
   this->identity_.protocol = wire::PROTOCOL_VERSION;
   this->identity_.window = buffers.window;
   this->identity_.max_payload = buffers.max_payload;

@@ -9,8 +9,11 @@
 
 namespace esphome::mww_harness {
 
-/// Slices that the samples of one Hear may complete: a payload of ESPHome's 10 ms steps, and one begun before it.
-constexpr size_t max_slices(size_t max_payload) { return max_payload / 320 + 1; }
+/// Bytes of the samples of ESPHome's step, 10 ms.
+static constexpr size_t STEP_SIZE = 160 * sizeof(int16_t);
+
+/// Slices that the samples of one Hear may complete: a payload of ESPHome's steps, and one begun before it.
+constexpr size_t max_slices(size_t max_payload) { return max_payload / STEP_SIZE + 1; }
 
 /// Payload of the largest answer that is remembered: an Error with a line of text, a Model, Outputs, or Heard where
 /// every model infers with each slice.
@@ -31,7 +34,7 @@ struct Answer {
 
 /// The memory of a link, which never allocates.
 struct LinkBuffers {
-  uint8_t *receive;     // max_payload + 7 bytes
+  uint8_t *receive;     // raw_size(max_payload) bytes
   uint8_t *transmit;    // wire_size(max_payload) bytes
   uint8_t *remembered;  // window * wire_size(remembered_payload(max_payload, max_frames)) bytes
   Answer *answers;      // window
@@ -49,7 +52,7 @@ template<uint16_t MAX_PAYLOAD, uint16_t MAX_FRAMES, uint8_t WINDOW> class Static
   }
 
  protected:
-  uint8_t receive_[MAX_PAYLOAD + 7];
+  uint8_t receive_[raw_size(MAX_PAYLOAD)];
   uint8_t transmit_[wire_size(MAX_PAYLOAD)];
   uint8_t remembered_[WINDOW * wire_size(remembered_payload(MAX_PAYLOAD, MAX_FRAMES))];
   Answer answers_[WINDOW];
@@ -112,7 +115,7 @@ class Link {
   bool busy() const { return this->received_ || this->answering_; }
   /// Whether the host was heard recently.
   bool active() const;
-  /// Says the host a line.
+  /// Sends the host a line.
   void log(uint8_t level, std::string_view text);
 
   /// Counters of this boot; memory fields are not the link's.

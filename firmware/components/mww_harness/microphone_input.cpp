@@ -3,6 +3,7 @@
 #ifdef USE_MWW_HARNESS_MICROPHONE
 
 #include <new>
+#include <vector>
 
 #include "esphome/core/helpers.h"
 
@@ -10,18 +11,19 @@
 
 namespace esphome::mww_harness {
 
-static const Outcome NO_MEMORY{wire::ErrorCode::NO_MEMORY, Recording::SIZE, "for what the microphone hears"};
+static constexpr Outcome NO_MEMORY{wire::ErrorCode::NO_MEMORY, Recording::SIZE, "for what the microphone hears"};
 
 void MicrophoneInput::setup() {
   this->source_->add_data_callback([this](const std::vector<uint8_t> &data) {
-    if (this->queue_ != nullptr) {
-      this->queue_->write(reinterpret_cast<const int16_t *>(data.data()), data.size() / sizeof(int16_t));
+    Queue *queue = this->queue_;
+    if (queue != nullptr) {  // null before the first start, for a source that is passive
+      queue->write(reinterpret_cast<const int16_t *>(data.data()), data.size() / sizeof(int16_t));
     }
   });
 }
 
 Outcome MicrophoneInput::start() {
-  if (this->queue_ == nullptr) {
+  if (this->queue_.load() == nullptr) {
     RAMAllocator<uint8_t> allocator;
     uint8_t *memory = allocator.allocate(Recording::SIZE);
     uint8_t *queue = allocator.allocate(sizeof(Queue));
@@ -33,7 +35,7 @@ Outcome MicrophoneInput::start() {
     this->memory_ = memory;
     this->queue_ = new (queue) Queue();
   }
-  this->queue_->clear();
+  this->queue_.load()->clear();
   this->source_->start();
   return {};
 }

@@ -4,7 +4,7 @@
 
 #ifdef USE_MWW_HARNESS_MICROPHONE
 
-#include <vector>
+#include <atomic>
 
 #include "esphome/components/microphone/microphone_source.h"
 
@@ -21,14 +21,14 @@ class MicrophoneInput final : public BoardMicrophone {
   Outcome start() override;
   void stop() override { this->source_->stop(); }
   uint8_t *memory() override { return this->memory_; }
-  size_t read(int16_t *samples, size_t count) override { return this->queue_->read(samples, count); }
-  uint32_t lost() const override { return this->queue_->lost(); }
+  size_t read(int16_t *samples, size_t count) override { return this->queue_.load()->read(samples, count); }
+  uint32_t lost() const override { return this->queue_.load()->lost(); }
 
  protected:
   using Queue = SampleQueue<4096>;  // a quarter of a second
 
   microphone::MicrophoneSource *source_{nullptr};
-  Queue *queue_{nullptr};  // made once: the microphone's task may still write after the stop
+  std::atomic<Queue *> queue_{nullptr};  // made once: the microphone's task may still write after the stop
   uint8_t *memory_{nullptr};
 };
 

@@ -11,7 +11,6 @@ using wire::TableHeader;
 
 static constexpr uint32_t ENTRIES_SIZE = wire::MAX_MODELS * TableEntry::FIXED_SIZE;
 static constexpr uint32_t TABLE_SIZE = TableHeader::FIXED_SIZE + ENTRIES_SIZE;
-static constexpr uint32_t CHECK_SIZE = 4;
 static constexpr uint32_t FIRST_MODEL = wire::TABLE_SECTORS * wire::SECTOR_SIZE;
 
 static constexpr uint32_t whole_sectors(uint32_t size) {
@@ -134,7 +133,7 @@ Outcome ModelStore::commit(const Digest &digest, uint8_t *slot) {
   std::copy(std::begin(this->table_), std::end(this->table_), entries);
   entries[upload.slot] = upload.entry;
   if (!this->write_table_(entries)) {
-    return {ErrorCode::STORAGE, (1 - this->table_sector_) * wire::SECTOR_SIZE};
+    return {ErrorCode::STORAGE, this->next_sector_() * wire::SECTOR_SIZE};
   }
   this->table_[upload.slot] = upload.entry;
   this->verified_[upload.slot] = true;
@@ -143,7 +142,7 @@ Outcome ModelStore::commit(const Digest &digest, uint8_t *slot) {
 }
 
 bool ModelStore::write_table_(const TableEntry *entries) {
-  const uint32_t sector = (this->table_sector_ + 1) % wire::TABLE_SECTORS;
+  const uint32_t sector = this->next_sector_();
   uint8_t table[TABLE_SIZE + CHECK_SIZE];
   RawWriter writer(table);
   TableHeader header;

@@ -57,6 +57,8 @@ class ModelStore {
 
   bool read_table_(uint32_t sector, uint32_t *generation, wire::TableEntry *entries) const;
   bool in_partition_(const wire::TableEntry &entry) const;
+  /// The sector of the table after the current one.
+  uint32_t next_sector_() const { return (this->table_sector_ + 1) % wire::TABLE_SECTORS; }
   bool write_table_(const wire::TableEntry *entries);
   uint32_t room_at_(uint32_t offset) const;
   uint32_t find_room_(uint32_t size, uint32_t *largest) const;

@@ -34,6 +34,7 @@ void MwwHarness::setup() {
                          this->engines_.frontend(), microphone);
 
 #ifdef USE_LOG_LISTENERS
+  // Called in the main task alone, and not for what is logged within it (esphome 2026.6.5 and 2026.10.0, logger.cpp).
   logger::global_logger->add_log_callback(
       this, [](void *self, uint8_t level, const char * /*tag*/, const char *message, size_t length) {
         static_cast<MwwHarness *>(self)->forward_log_(level, {message, length});

@@ -6,8 +6,8 @@ namespace esphome::mww_harness {
 
 using wire::ErrorCode;
 
-static constexpr size_t SAMPLE_SIZE = 2;
-static constexpr size_t PIECE = 160;  // samples in a call of the front-end: ESPHome's 10 ms
+static constexpr size_t SAMPLE_SIZE = sizeof(int16_t);
+static constexpr size_t PIECE = STEP_SIZE / SAMPLE_SIZE;  // samples in a call of the front-end
 
 static wire::Welcome with_ears(wire::Welcome identity, const Frontend *frontend, const BoardMicrophone *microphone) {
   identity.flags |= frontend == nullptr ? 0 : wire::FLAG_FRONTEND;
@@ -62,19 +62,6 @@ void Session::close_models() {
   }
 }
 
-void Session::on_request(uint8_t type, WireReader &payload, Reply &reply) {
-  const bool known = wire::visit_request(type, [&](auto request) {
-    if (request.decode(payload)) {
-      this->handle_(request, reply);
-    } else {
-      reply.error(ErrorCode::BAD_REQUEST);
-    }
-  });
-  if (!known) {
-    reply.error(ErrorCode::UNKNOWN_REQUEST, type);
-  }
-}
-
 // --- Models ---
 
 ModelSlot *Session::slot_(uint8_t index, Reply &reply) {
@@ -115,13 +102,13 @@ wire::Model Session::describe_(uint8_t index) {
   return model;
 }
 
-void Session::handle_(const wire::Describe &request, Reply &reply) {
+template<> void Session::handle_(const wire::Describe &request, Reply &reply) {
   if (this->slot_(request.model, reply) != nullptr) {
     reply.send(this->describe_(request.model));
   }
 }
 
-void Session::handle_(const wire::Open &request, Reply &reply) {
+template<> void Session::handle_(const wire::Open &request, Reply &reply) {
   ModelSlot *slot = this->slot_(request.model, reply);
   if (slot == nullptr) {
     return;
@@ -163,7 +150,7 @@ void Session::handle_(const wire::Open &request, Reply &reply) {
   reply.send(this->describe_(request.model));
 }
 
-void Session::handle_(const wire::Close &request, Reply &reply) {
+template<> void Session::handle_(const wire::Close &request, Reply &reply) {
   ModelSlot *slot = this->slot_(request.model, reply);
   if (slot != nullptr) {
     this->close_(request.model);
@@ -171,7 +158,7 @@ void Session::handle_(const wire::Close &request, Reply &reply) {
   }
 }
 
-void Session::handle_(const wire::Reset &request, Reply &reply) {
+template<> void Session::handle_(const wire::Reset &request, Reply &reply) {
   ModelSlot *slot = this->open_slot_(request.model, reply);
   if (slot != nullptr) {
     this->ear_.leave(request.model);
@@ -179,7 +166,7 @@ void Session::handle_(const wire::Reset &request, Reply &reply) {
   }
 }
 
-void Session::handle_(const wire::Detect &request, Reply &reply) {
+template<> void Session::handle_(const wire::Detect &request, Reply &reply) {
   ModelSlot *slot = this->open_slot_(request.model, reply);
   if (slot != nullptr) {
     slot->detector.arm(request.cutoff, request.window);
@@ -189,7 +176,7 @@ void Session::handle_(const wire::Detect &request, Reply &reply) {
 
 // --- Inference ---
 
-void Session::handle_(const wire::Infer &request, Reply &reply) {
+template<> void Session::handle_(const wire::Infer &request, Reply &reply) {
   ModelSlot *slot = this->open_slot_(request.model, reply);
   if (slot == nullptr) {
     return;
@@ -248,7 +235,7 @@ void Session::step_() {
 
 // --- Sound ---
 
-void Session::handle_(const wire::Listen &request, Reply &reply) {
+template<> void Session::handle_(const wire::Listen &request, Reply &reply) {
   for (uint8_t i = 0; request.models >> i != 0; i++) {
     if ((request.models & 1u << i) != 0 && this->open_slot_(i, reply) == nullptr) {
       return;
@@ -281,7 +268,7 @@ void Session::end_sound_() {
   this->ear_.listen(0, 0);
 }
 
-void Session::handle_(const wire::Hear &request, Reply &reply) {
+template<> void Session::handle_(const wire::Hear &request, Reply &reply) {
   if (!this->ear_.listening() || this->recording_.running()) {
     return reply.error(ErrorCode::NOT_LISTENING);
   }
@@ -360,7 +347,7 @@ bool Session::overhear_() {
   return count == PIECE;
 }
 
-void Session::handle_(const wire::ReadSound &request, Reply &reply) {
+template<> void Session::handle_(const wire::ReadSound &request, Reply &reply) {
   if (!this->recording_.running()) {
     return reply.error(ErrorCode::NOT_LISTENING);
   }
@@ -373,7 +360,7 @@ void Session::handle_(const wire::ReadSound &request, Reply &reply) {
   reply.finish();
 }
 
-void Session::handle_(const wire::ReadHeard &request, Reply &reply) {
+template<> void Session::handle_(const wire::ReadHeard &request, Reply &reply) {
   if (!this->recording_.running()) {
     return reply.error(ErrorCode::NOT_LISTENING);
   }
@@ -390,7 +377,7 @@ void Session::handle_(const wire::ReadHeard &request, Reply &reply) {
 
 // --- Details of an inference ---
 
-void Session::handle_(const wire::ReadOutput &request, Reply &reply) {
+template<> void Session::handle_(const wire::ReadOutput &request, Reply &reply) {
   ModelSlot *slot = this->open_slot_(request.model, reply);
   if (slot == nullptr) {
     return;
@@ -410,7 +397,7 @@ void Session::handle_(const wire::ReadOutput &request, Reply &reply) {
   reply.send(piece);
 }
 
-void Session::handle_(const wire::ReadProfile &request, Reply &reply) {
+template<> void Session::handle_(const wire::ReadProfile &request, Reply &reply) {
   ModelSlot *slot = this->open_slot_(request.model, reply);
   if (slot == nullptr) {
     return;
@@ -434,15 +421,17 @@ void Session::handle_(const wire::ReadProfile &request, Reply &reply) {
 
 // --- Upload ---
 
-void Session::handle_(const wire::UploadBegin &request, Reply &reply) {
+template<> void Session::handle_(const wire::UploadBegin &request, Reply &reply) {
   if (this->slot_(request.model, reply) != nullptr) {
     finish(this->store_->begin(request), reply);
   }
 }
 
-void Session::handle_(const wire::UploadPiece &request, Reply &reply) { finish(this->store_->write(request), reply); }
+template<> void Session::handle_(const wire::UploadPiece &request, Reply &reply) {
+  finish(this->store_->write(request), reply);
+}
 
-void Session::handle_(const wire::UploadCommit &request, Reply &reply) {
+template<> void Session::handle_(const wire::UploadCommit &request, Reply &reply) {
   Digest digest;
   std::copy(std::begin(request.sha256), std::end(request.sha256), digest.begin());
   uint8_t index = 0;
@@ -456,12 +445,27 @@ void Session::handle_(const wire::UploadCommit &request, Reply &reply) {
 
 // --- Board ---
 
-void Session::handle_(const wire::ReadStats & /*request*/, Reply &reply) {
+template<> void Session::handle_(const wire::ReadStats & /*request*/, Reply &reply) {
   wire::Stats stats = this->link_.stats();
   stats.heap_free = stats.heap_smallest_free = stats.heap_largest_block = wire::UNKNOWN;
   stats.psram_free = stats.psram_smallest_free = stats.stack_free = wire::UNKNOWN;
   this->platform_->read_memory(&stats);
   reply.send(stats);
+}
+
+// --- Dispatch, after all handlers ---
+
+void Session::on_request(uint8_t type, WireReader &payload, Reply &reply) {
+  const bool known = wire::visit_request(type, [&](auto request) {
+    if (request.decode(payload)) {
+      this->handle_(request, reply);
+    } else {
+      reply.error(ErrorCode::BAD_REQUEST);
+    }
+  });
+  if (!known) {
+    reply.error(ErrorCode::UNKNOWN_REQUEST, type);
+  }
 }
 
 }  // namespace esphome::mww_harness

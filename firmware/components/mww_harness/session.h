@@ -38,7 +38,7 @@ class Session final : public RequestHandler {
   bool poll(uint32_t now_ms);
   /// Whether the host was heard recently: then poll often.
   bool active() const { return this->link_.active(); }
-  /// Says the host a line.
+  /// Sends the host a line.
   void log(uint8_t level, std::string_view text) { this->link_.log(level, text); }
   /// Unloads every model.
   void close_models();
@@ -65,22 +65,8 @@ class Session final : public RequestHandler {
     size_t slices{0};
   };
 
-  void handle_(const wire::Describe &request, Reply &reply);
-  void handle_(const wire::Open &request, Reply &reply);
-  void handle_(const wire::Close &request, Reply &reply);
-  void handle_(const wire::Reset &request, Reply &reply);
-  void handle_(const wire::Detect &request, Reply &reply);
-  void handle_(const wire::Infer &request, Reply &reply);
-  void handle_(const wire::Listen &request, Reply &reply);
-  void handle_(const wire::Hear &request, Reply &reply);
-  void handle_(const wire::ReadSound &request, Reply &reply);
-  void handle_(const wire::ReadHeard &request, Reply &reply);
-  void handle_(const wire::ReadOutput &request, Reply &reply);
-  void handle_(const wire::ReadProfile &request, Reply &reply);
-  void handle_(const wire::UploadBegin &request, Reply &reply);
-  void handle_(const wire::UploadPiece &request, Reply &reply);
-  void handle_(const wire::UploadCommit &request, Reply &reply);
-  void handle_(const wire::ReadStats &request, Reply &reply);
+  /// Handles a request: each has a specialisation in session.cpp.
+  template<typename Request> void handle_(const Request &request, Reply &reply);
 
   void step_();
   void hear_();

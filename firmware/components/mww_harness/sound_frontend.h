@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "contract.h"
 #include "engine.h"
 
 namespace esphome::mww_harness {
@@ -26,7 +27,8 @@ class Frontend {
 
 /// A model's input for a feature (micro_wake_word.cpp, generate_features_).
 constexpr int8_t quantize(uint16_t feature) {
-  const int32_t value = (feature * 256 + 666 / 2) / 666 + INT8_MIN;
+  const int32_t scaled = feature * contract::QUANTIZE_VALUE_SCALE + contract::QUANTIZE_VALUE_DIV / 2;
+  const int32_t value = scaled / contract::QUANTIZE_VALUE_DIV + INT8_MIN;
   return static_cast<int8_t>(value < INT8_MAX ? value : INT8_MAX);
 }
 

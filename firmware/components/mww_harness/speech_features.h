@@ -9,7 +9,8 @@
 
 namespace esphome::mww_harness {
 
-/// esp-micro-speech-features with the settings of micro_wake_word (esphome 2026.6.5, preprocessor_settings.h).
+/// esp-micro-speech-features with the settings of micro_wake_word (esphome 2026.6.5 to 2026.10.0,
+/// preprocessor_settings.h).
 class SpeechFeatures final : public Frontend {
  public:
   SpeechFeatures() = default;

@@ -5,8 +5,6 @@
 
 namespace esphome::mww_harness {
 
-static constexpr size_t HEAD_SIZE = 3;  // type, sequence
-static constexpr size_t CHECK_SIZE = 4;
 static constexpr uint8_t FULL_GROUP = 0xFF;  // 254 bytes without a zero, and none after them
 
 static constexpr std::array<uint32_t, 256> make_crc_table() {
@@ -182,7 +180,7 @@ FrameDecoder::Event FrameDecoder::push(uint8_t byte) {
 
 FrameDecoder::Event FrameDecoder::finish_() {
   const bool empty = !this->started_;
-  const bool whole = this->left_ == 0 && !this->overflow_ && this->size_ >= HEAD_SIZE + CHECK_SIZE;
+  const bool whole = this->left_ == 0 && !this->overflow_ && this->size_ >= raw_size(0);
   const size_t size = this->size_;
   this->size_ = 0;
   this->left_ = 0;

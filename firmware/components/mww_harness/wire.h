@@ -16,10 +16,16 @@ struct ByteView {
 /// CRC32 as zlib computes it, continued from `crc`.
 uint32_t crc32(const uint8_t *data, size_t size, uint32_t crc = 0);
 
-/// The most bytes that a frame with `payload` bytes takes on the wire, with its zeros.
+static constexpr size_t HEAD_SIZE = 3;   // type, sequence
+static constexpr size_t CHECK_SIZE = 4;  // CRC32
+
+/// Bytes of a frame with `payload` bytes, as the decoder holds it.
+constexpr size_t raw_size(size_t payload) { return HEAD_SIZE + payload + CHECK_SIZE; }
+
+/// The most bytes that such a frame takes on the wire, with its zeros.
 constexpr size_t wire_size(size_t payload) {
-  const size_t body = payload + 7;  // type, sequence, checksum
-  return body + body / 254 + 3;     // COBS and two zeros
+  const size_t body = raw_size(payload);
+  return body + body / 254 + 3;  // COBS and two zeros
 }
 
 /// Parses a payload, little endian. Reading past the end gives zeros and makes finish() fail.

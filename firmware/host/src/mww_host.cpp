@@ -194,7 +194,7 @@ class Identity {
 class Buffers {
  public:
   explicit Buffers(const mww_limits &limits)
-      : receive_(limits.max_payload + 7u),
+      : receive_(raw_size(limits.max_payload)),
         transmit_(wire_size(limits.max_payload)),
         remembered_(limits.window * wire_size(remembered_payload(limits.max_payload, limits.max_frames))),
         answers_(limits.window),
