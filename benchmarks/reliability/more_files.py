@@ -32,7 +32,7 @@ def tf_checkpoints() -> Kind:
     content = good.read_bytes()
     long = bytes([0]) + _varint(200_000) + bytes([0]) + b"k" * 200_000
     repeated = long + (_varint(199_999) + bytes([1, 0, 0x78])) * 200_000
-    crafted = (b"", content[-48:], content[:-8], content * 2, _index(repeated), _index(bytes(1 << 20)))
+    crafted = (b"", content[-48:], content[:-8], content * 2, _index(repeated), _index(bytes(1 << 18)))
     return content, ".index", read, crafted
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _MAX_DEPTH: Final = 16
 _SIZE: Final = 8  # bytes of a size in the file
-_MAX_ENTRIES: Final = 20_000
+_MAX_ENTRIES: Final = 5_000
 _FAULTS: Final = (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError, AttributeError, MemoryError)
 """What h5py raises for damaged files."""
 

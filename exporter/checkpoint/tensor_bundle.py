@@ -188,6 +188,7 @@ def _block(content: bytes, place: tuple[int, int]) -> Iterator[tuple[bytes, byte
     (restarts,) = struct.unpack("<I", block[-4:])
     end = size - 4 * (restarts + 1)
     at, key = 0, b""
+    former: bytes | None = None
     while at < end:
         shared, at = _varint(block, at)
         fresh, at = _varint(block, at)
@@ -195,6 +196,9 @@ def _block(content: bytes, place: tuple[int, int]) -> Iterator[tuple[bytes, byte
         key = key[:shared] + block[at : at + fresh]
         if len(key) > _MAX_KEY:  # each key may repeat all of the key before
             raise ValueError("a name in the index is too long")
+        if former is not None and key <= former:
+            raise ValueError("the names in the index are not in order")
+        former = key
         yield key, block[at + fresh : at + fresh + length]
         at += fresh + length
 
