@@ -213,13 +213,13 @@ class Recording:
 
     @property
     def loudest(self) -> float:
-        """The highest average of a window: nothing fires at a cutoff byte that is as large."""
-        return float(self._window_sums().max(initial=0)) / self._window
+        """The highest average of a window that is checked: nothing fires at a cutoff byte that is as large."""
+        return float(self._checked_sums().max(initial=0)) / self._window
 
     @property
     def highest_average(self) -> int | None:
         """The highest average that the device would report of a window that it checks at all; None without one."""
-        checked = self._window_sums()[MIN_SLICES_BEFORE_DETECTION // self._stride :]
+        checked = self._checked_sums()
         return int(checked.max()) // self._window if len(checked) else None
 
     def detections(
@@ -261,6 +261,10 @@ class Recording:
         full = max(0, len(sums) - self._window)
         sums[len(sums) - full :] -= self._sums[1 : full + 1]
         return sums
+
+    def _checked_sums(self) -> Sums:
+        """The sums of the windows that the device checks at all: none before the count has run down once."""
+        return self._window_sums()[MIN_SLICES_BEFORE_DETECTION // self._stride :]
 
     def _first_check(self, below: Sums, start: int, consumed: int) -> tuple[int, int] | None:
         """The first inference that is checked, and at which slice: where the count reaches 0, mid-stride or not.

@@ -245,11 +245,12 @@ class _Prepared:
         self.kind = clip.label.kind
         self._clip, self._step = clip, rule.feature_step_size / 1000
         self._recording = Recording(clip.outputs, window=rule.window, stride=rule.stride)
-        self._loudest = self._recording.loudest
+        self.loudest = self._recording.loudest
+        """No sum is above the threshold of a cutoff byte that is as large: of most clips, at most cutoffs."""
 
     def wakes(self, byte: int) -> Iterator[Check]:
         """The checks that wake the device."""
-        if self._loudest <= byte:  # no sum is above the threshold: most clips, at most cutoffs
+        if self.loudest <= byte:
             return iter(())
         return (check for check in self._recording.checks(byte, self._clip.vad) if not check.vad_blocked)
 
@@ -281,13 +282,14 @@ class _Tally:
         if clip.kind == "negative":
             self._seconds += clip.seconds
             for byte in self._accepts:
-                self._accepts[byte] += clip.detections(byte)
+                if byte < clip.loudest:
+                    self._accepts[byte] += clip.detections(byte)
             return
         self._positive += clip.kind == "positive"
         self._near_misses += clip.kind == "near-miss"
         counts = self._recalled if clip.kind == "positive" else self._near
         for byte in counts:
-            counts[byte] += clip.detected(byte)
+            counts[byte] += byte < clip.loudest and clip.detected(byte)
 
     def point(self, byte: int) -> SweepPoint:
         """The counts at one of the cutoffs."""

@@ -90,6 +90,25 @@ def test_what_shadows_our_names_is_told(tmp_path: Path, monkeypatch: pytest.Monk
     assert f"{tmp_path / 'exporter.py'} is imported instead of mww-harness" in _finding("shadowing").message
 
 
+def test_an_installed_package_with_our_names_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, file, content in (
+        ("wheel", "RECORD", "wheel/__init__.py,,\nexporter/__init__.py,sha256=x,12\n"),
+        ("egg", "top_level.txt", "harness\n"),
+        ("other", "RECORD", "other/mww/__init__.py,,\nmwwx.py,,\n../../bin/mww,,\n"),
+    ):
+        folder = tmp_path / f"{name}-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (folder / file).write_text(content)
+    monkeypatch.setattr(sys, "path", [str(IMPORT_ROOT), str(tmp_path)])
+    finding = _finding("shadowing")
+    assert finding.status == "fail"
+    assert set(finding.message.split("; ")) == {
+        "the installed package wheel also has a module exporter",
+        "the installed package egg also has a module harness",
+    }
+
+
 def test_without_a_compiler_ziglang_stands_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     findings = {finding.id: finding for finding in examine()}
