@@ -19,6 +19,9 @@ _LEAST_STEADY: Final = 0.25  # correlation of neighbouring slices; recordings: 0
 _ENOUGH: Final = 100  # slices, a second
 
 
+InputSource = Literal["wav", "converted", "features"]
+
+
 class FeatureMeter:
     """Measures slices as they stream; memory does not grow with the clip."""
 
@@ -66,7 +69,7 @@ class ClipInput:
         warnings: What may explain a model that does not wake.
     """
 
-    source: Literal["wav", "converted", "features"]
+    source: InputSource
     sound: Sound | None
     warnings: tuple[ClipWarning, ...]
 
@@ -98,5 +101,5 @@ class InputMeter:
         if self._sound is None:
             return ClipInput("features", None, self._features.warnings())
         sound = self._sound.result()
-        source: Literal["wav", "converted"] = "converted" if self._sound.converted_from else "wav"
+        source: InputSource = "converted" if self._sound.converted_from else "wav"
         return ClipInput(source, sound, () if sound is None else sound.warnings())

@@ -1,22 +1,26 @@
-"""Writes and reads a run as the JSON document of `docs/reference/run.schema.json`.
+"""Writes and reads a run as the JSON document of `docs/reference/run.schema.json`, which `tools.run_json` makes.
 
-A run.json is not trusted: the reader checks it, and reads only what a comparison of two runs needs.
+It has the fields of `harness.run.results.RunResult`, by their types; `PARTS` lists the exceptions. A run.json is not
+trusted: the reader checks it, and reads only what a comparison of two runs needs.
 """
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import fields as dataclass_fields
+from functools import cache
 from pathlib import Path
-from typing import Final
+from types import NoneType, UnionType
+from typing import Any, Final, Union, get_args, get_origin, get_type_hints
 
-from harness.clips.input import ClipInput
-from harness.run.allowances import allowance_fields
+from harness.clips.input import ClipInput, InputSource
+from harness.run.allowances import Allowance, AllowanceUse, State
 from harness.run.evaluation.statistics import Evaluation
-from harness.run.results import SCHEMA, SET_SCHEMA, VERDICTS, AllowanceAccount, ClipResult, RunResult, Verdict
-from mww.core.errors import InputError
+from harness.run.results import SCHEMA, SET_SCHEMA, VERDICTS, RunResult, Verdict
+from mww.core.errors import ErrorFacts, InputError
 from mww.core.fields import Fields
 from mww.core.readable import is_folder
 from mww.esphome.detection import Detection
@@ -32,10 +36,16 @@ _REMEDY: Final = "give a run.json, as mww run --report writes it"
 
 def run_document(results: Sequence[RunResult]) -> Document:
     """The document of a run, or of the runs of several models: a `mww.run-set/1` with an entry for each."""
-    documents = [{"schema": SCHEMA, **_run_document(result)} for result in results]
+    documents = [_document(result) for result in results]
     if len(documents) == 1:
         return documents[0]
     return {"schema": SET_SCHEMA, "verdict": overall(results), "runs": documents}
+
+
+def _document(result: RunResult) -> Document:
+    written = _written(result, RunResult)
+    assert isinstance(written, dict)
+    return {"schema": SCHEMA, **written}
 
 
 def overall(results: Sequence[RunResult]) -> Verdict:
@@ -44,106 +54,160 @@ def overall(results: Sequence[RunResult]) -> Verdict:
     return "error" if "error" in verdicts else "fail" if "fail" in verdicts else "pass"
 
 
-def _run_document(result: RunResult) -> Document:
-    target = result.target
-    return {
-        "verdict": result.verdict,
-        "model": result.model,
-        "model_sha256": result.model_sha256,
-        "manifest_sha256": result.manifest_sha256,
-        "stride": result.stride,
-        "feature_step_size": result.feature_step_size,
-        "probability_cutoff": result.probability_cutoff,
-        "sliding_window_size": result.sliding_window_size,
-        "target": {
-            "kind": target.kind,
-            "chip": target.chip,
-            "engine": target.engine,
-            "versions": dict(target.versions),
-        },
-        "golden": asdict(result.golden) if result.golden else None,
-        "vad": asdict(result.vad) if result.vad else None,
-        "tolerance": result.tolerance,
-        "lead_in": result.lead_in,
-        "arena": asdict(result.arena) if result.arena else None,
-        "clips": [_clip_document(clip) for clip in result.clips],
-        "evaluation": _evaluation(result.evaluation) if result.evaluation else None,
-        "problems": [{**asdict(problem), "clips": list(problem.clips)} for problem in result.problems],
-        "allowances": _allowances(result.allowances) if result.allowances else None,
-        "proposed_allowance": allowance_fields(result.proposed_allowance) if result.proposed_allowance else None,
-        "profile": None if result.profile is None else [asdict(cost) for cost in result.profile],
-        "warnings": list(result.warnings),
-        "environment": dict(result.environment),
-        "started": result.started,
-        "seconds": round(result.seconds, 3),
-    }
+@dataclass(frozen=True, slots=True)
+class ErrorFields:
+    """The error that ended a clip.
+
+    Attributes:
+        code: Stable, for scripts.
+        message: What is wrong.
+        hint: What to do; None where nothing can be done.
+        inference: The first without an output; None where it is not known.
+    """
+
+    code: str
+    message: str
+    hint: str | None
+    inference: int | None
 
 
-def _clip_document(clip: ClipResult) -> Document:
-    return {
-        "name": clip.name,
-        "status": clip.status,
-        "error": clip.error.to_json() if clip.error else None,
-        "slices": clip.slices,
-        "inferences": clip.inferences,
-        "device_inferences": clip.device_inferences,
-        "frames_sha256": clip.frames_sha256,
-        "outputs_sha256": clip.outputs_sha256,
-        "mismatches": clip.mismatches,
-        "max_abs_difference": clip.max_abs_difference,
-        "allowed": clip.allowed,
-        "first_mismatch": asdict(clip.first_mismatch) if clip.first_mismatch else None,
-        "features": asdict(clip.features) if clip.features else None,
-        "max_output": clip.max_output,
-        "highest_average": clip.highest_average,
-        "input": _input(clip.input) if clip.input else None,
-        "warnings": [asdict(warning) for warning in clip.warnings],
-        "detections": _detections(clip.detections),
-        "golden_detections": _detections(clip.golden_detections),
-        "device_detections": _detections(clip.device_detections),
-        "latency_us": asdict(clip.latency_us) if clip.latency_us else None,
-        "instructions": asdict(clip.instructions) if clip.instructions else None,
-    }
+@dataclass(frozen=True, slots=True)
+class InputFields:
+    """The input of a clip, without the lead-in; numbers are None for features.
+
+    Attributes:
+        source: `wav`: in the front-end's own format; `converted`: another sound format; `features`: features.
+        converted_from: The format that was converted; None where none was.
+        peak_dbfs: Largest sample; 0 is full scale, -120 is digital silence.
+        rms_dbfs: Root mean square about the mean.
+        dc: Mean of the samples, -1 to 1.
+        clipped: Share of samples at the largest or smallest value, where the clip is loud.
+        bandwidth_hz: Up to where there is more than rounding noise; None where the clip is too short to tell.
+    """
+
+    source: InputSource
+    converted_from: str | None
+    peak_dbfs: float | None
+    rms_dbfs: float | None
+    dc: float | None
+    clipped: float | None
+    bandwidth_hz: float | None
 
 
-def _input(given: ClipInput) -> Document:
+@dataclass(frozen=True, slots=True)
+class EvaluationFields:
+    """Recall and false accepts at the model's own cutoff.
+
+    Attributes:
+        recall: Share of the positive clips with a detection; None without positive clips.
+        recall_interval: Its exact binomial 95 % interval; None without positive clips.
+        false_accepts: Detections in negative clips.
+        false_accepts_per_hour: The same an hour; None without negative clips.
+        false_accepts_interval: Their exact Poisson 95 % interval; None without negative clips.
+    """
+
+    recall: float | None
+    recall_interval: tuple[float, ...] | None
+    false_accepts: int
+    false_accepts_per_hour: float | None
+    false_accepts_interval: tuple[float, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class EffectFields:
+    """The effect of an allowance.
+
+    Attributes:
+        state: `lapsed`: the model or a version is another; `exceeded`: a clip differs by more.
+        why: Why it lapsed; None elsewhere.
+        found: How many outputs of each of its clips differ; None for a clip that was not compared.
+    """
+
+    state: State
+    why: str | None
+    found: Mapping[str, int | None]
+
+
+def _error(error: ErrorFacts) -> ErrorFields:
+    return ErrorFields(error.code, error.message, error.hint or None, error.inference)
+
+
+def _input(given: ClipInput) -> InputFields:
     sound = given.sound
-    return {
-        "source": given.source,
-        "converted_from": sound.converted_from if sound else None,
-        "peak_dbfs": round(sound.peak_dbfs, 2) if sound else None,
-        "rms_dbfs": round(sound.rms_dbfs, 2) if sound else None,
-        "dc": round(sound.dc, _DECIMALS) if sound else None,
-        "clipped": round(sound.clipped, _DECIMALS) if sound else None,
-        "bandwidth_hz": sound.bandwidth_hz if sound else None,
-    }
+    if sound is None:
+        return InputFields(given.source, None, None, None, None, None, None)
+    return InputFields(
+        source=given.source,
+        converted_from=sound.converted_from,
+        peak_dbfs=round(sound.peak_dbfs, 2),
+        rms_dbfs=round(sound.rms_dbfs, 2),
+        dc=round(sound.dc, _DECIMALS),
+        clipped=round(sound.clipped, _DECIMALS),
+        bandwidth_hz=sound.bandwidth_hz,
+    )
 
 
-def _detections(detections: tuple[Detection, ...] | None) -> list[Document] | None:
-    if detections is None:
+def _evaluation(evaluation: Evaluation) -> EvaluationFields:
+    recall, accepts = evaluation.at.recall, evaluation.at.false_accepts
+    within = None if accepts.low is None or accepts.high is None else (accepts.low, accepts.high)
+    return EvaluationFields(
+        recall=recall.value,
+        recall_interval=(recall.low, recall.high) if recall.trials else None,
+        false_accepts=accepts.count,
+        false_accepts_per_hour=accepts.rate,
+        false_accepts_interval=within,
+    )
+
+
+def _rounded(detection: Detection) -> Detection:
+    return replace(detection, time_s=round(detection.time_s, _DECIMALS))
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+PARTS: Final[Mapping[type, tuple[tuple[type, Callable[[Any], Any]], ...]]] = {
+    ErrorFacts: ((ErrorFields, _error),),
+    ClipInput: ((InputFields, _input),),
+    Detection: ((Detection, _rounded),),
+    Evaluation: ((EvaluationFields, _evaluation), (Evaluation, _itself)),
+    AllowanceUse: (
+        (Allowance, lambda use: use.allowance),
+        (EffectFields, lambda use: EffectFields(use.state, use.why, use.found)),
+    ),
+    RunResult: ((RunResult, lambda result: replace(result, seconds=round(result.seconds, 3))),),
+}
+"""Classes whose objects in run.json have other fields than their own: the dataclasses with these fields."""
+
+
+def parts_of(kind: type) -> tuple[tuple[type, Callable[[Any], Any]], ...]:
+    """The dataclasses that together have the fields of a class' object, and how each is made from a value."""
+    return PARTS.get(kind, ((kind, _itself),))
+
+
+@cache
+def fields_of(part: type) -> tuple[tuple[str, Any], ...]:
+    """The fields of a dataclass that are in run.json, with their types."""
+    hints = get_type_hints(part)
+    return tuple((each.name, hints[each.name]) for each in dataclass_fields(part) if each.compare)
+
+
+def _written(value: Any, kind: Any) -> object:
+    """A value as JSON, by its type; `tools.run_json` makes the schema from the same types."""
+    if value is None:
         return None
-    return [{**asdict(detection), "time_s": round(detection.time_s, _DECIMALS)} for detection in detections]
-
-
-def _allowances(account: AllowanceAccount) -> Document:
-    entries = [
-        {**allowance_fields(use.allowance), "state": use.state, "why": use.why, "found": dict(use.found)}
-        for use in account.entries
-    ]
-    return {"file": account.file, "sha256": account.sha256, "entries": entries}
-
-
-def _evaluation(evaluation: Evaluation) -> Document:
-    at = evaluation.at
-    recall, accepts = at.recall, at.false_accepts
-    return {
-        "recall": recall.value,
-        "recall_interval": [recall.low, recall.high] if recall.trials else None,
-        "false_accepts": accepts.count,
-        "false_accepts_per_hour": accepts.rate,
-        "false_accepts_interval": [accepts.low, accepts.high] if accepts.hours else None,
-        **asdict(evaluation),
-    }
+    arguments = get_args(kind)
+    if get_origin(kind) in (Union, UnionType):
+        (kind,) = (each for each in arguments if each is not NoneType)
+        return _written(value, kind)
+    if isinstance(kind, type) and is_dataclass(kind):
+        made = [(make(value), part) for part, make in parts_of(kind)]
+        return {name: _written(getattr(each, name), hint) for each, part in made for name, hint in fields_of(part)}
+    if get_origin(kind) is tuple:
+        pairs = arguments[0] == tuple[str, str]
+        return dict(value) if pairs else [_written(each, arguments[0]) for each in value]
+    return dict(value) if get_origin(kind) is Mapping else value
 
 
 @dataclass(frozen=True, slots=True)

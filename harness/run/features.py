@@ -19,7 +19,13 @@ _KEPT: Final = 60_000
 
 @dataclass(frozen=True, slots=True)
 class FeatureMismatch:
-    """A slice that differs: its index from 0, and the 40 features of each side, None for a missing slice."""
+    """A slice that differs.
+
+    Attributes:
+        slice: Its index, from 0.
+        expected: The 40 features of this computer, as a model takes them; None where it made no such slice.
+        found: Those of the target.
+    """
 
     slice: int
     expected: tuple[int, ...] | None
@@ -28,7 +34,13 @@ class FeatureMismatch:
 
 @dataclass(frozen=True, slots=True)
 class FeatureResult:
-    """The comparison of a clip's features: `sha256` of the target's int8 slices, and how many slices differ."""
+    """The comparison of a clip's features.
+
+    Attributes:
+        sha256: Over the int8 slices that the target's own front-end made.
+        mismatches: Slices that differ from this computer's, or that only one side made.
+        first_mismatch: The first of them; None without one.
+    """
 
     sha256: str
     mismatches: int

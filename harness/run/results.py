@@ -1,6 +1,8 @@
 """The result of a run, as data: `harness.check` makes it, `harness.report` writes it, `mww compare-runs` reads it.
 
-Names and meanings are those of `docs/reference/run.schema.json`; additional fields go into other files of the report.
+Each field is a field of run.json: `harness.report.run_document` writes it, and its line under `Attributes` is its
+description in docs/reference/run-json.md and run.schema.json (made by `tools.run_json`). So a field is added here, and
+where its value comes from.
 """
 
 from __future__ import annotations
@@ -31,7 +33,13 @@ VERDICTS: Final[tuple[str, ...]] = get_args(Verdict)
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """An output byte that differs from the golden; `inference` counts from 0."""
+    """An output byte that differs from the golden.
+
+    Attributes:
+        inference: Its index, from 0.
+        expected: The golden's.
+        found: The target's.
+    """
 
     inference: int
     expected: int
@@ -40,7 +48,14 @@ class Mismatch:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The cost of an inference over a clip: in microseconds, as the chip measured them, or in instructions."""
+    """The cost of an inference over a clip, in microseconds or instructions.
+
+    Attributes:
+        p50: The median.
+        p95: What 95 % do not exceed.
+        p99: What 99 % do not exceed.
+        max: The highest.
+    """
 
     p50: int
     p95: int
@@ -75,15 +90,36 @@ class VadSource:
     engine: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClipResult:
-    """The result of a clip, as in `docs/reference/run.schema.json`, and its trace.
+    """The result of a clip.
 
-    `outputs_sha256` and `frames_sha256` (of the int8 slices) are None where the clip ended in an error; `allowed` says
-    that an allowance accepts the mismatches. `input` describes its input, None without input; `features` compares those
-    that the target's own front-end made, where it was sent sound. `highest_average` is the highest average of a sliding
-    window that ESPHome checks, a byte, by integer division; `instructions` are those that an emulated processor
-    executed.
+    Attributes:
+        name: The path as it was given, or the array's name.
+        status: Whether it passes; `error` where it could not be run to its end.
+        error: The error that ended the clip; None where none did.
+        slices: Slices that were read, including those beyond the last whole frame.
+        inferences: Number of outputs.
+        device_inferences: The target's own count; None where it does not count.
+        frames_sha256: Over the int8 slices; None where the clip ended in an error.
+        outputs_sha256: Over the target's outputs, one byte an inference; None where the clip ended in an error.
+        mismatches: Outputs that differ from the golden by more than the tolerance; None where nothing was compared.
+        max_abs_difference: From the golden, of 255, for any tolerance; None where nothing was compared.
+        allowed: Whether an allowance accepts the mismatches, so that the clip passes.
+        first_mismatch: The first of them; None without a mismatch.
+        features: With `--from audio`, how the features of the target's own front-end compare; None elsewhere.
+        max_output: The highest output; None without an output.
+        highest_average: The highest average of a sliding window that ESPHome checks, a byte by integer division; None
+            where it checks no window.
+        input: The input, without the lead-in; None where nothing could be read.
+        warnings: What may explain a model that stays silent, or cannot be right; the cause first.
+        detections: By ESPHome's rule, from the target's outputs.
+        golden_detections: From the golden's outputs; None where nothing was compared.
+        device_detections: By the target's own rule, without a VAD, because the link does not carry it; None on the
+            emulator, and for windows above 255.
+        latency_us: Microseconds an inference, as the chip measured them; None where no chip did.
+        instructions: Instructions an inference, as an emulated processor counted them; None elsewhere.
+        trace: Every output; not in run.json.
     """
 
     name: str
@@ -92,23 +128,23 @@ class ClipResult:
     slices: int
     inferences: int
     device_inferences: int | None
+    frames_sha256: str | None = None
     outputs_sha256: str | None
     mismatches: int | None
     max_abs_difference: int | None
+    allowed: bool = False
     first_mismatch: Mismatch | None
+    features: FeatureResult | None = None
     max_output: int | None
+    highest_average: int | None = None
+    input: ClipInput | None = None
+    warnings: tuple[ClipWarning, ...] = ()
     detections: tuple[Detection, ...]
     golden_detections: tuple[Detection, ...] | None
     device_detections: tuple[Detection, ...] | None
     latency_us: Spread | None
-    trace: Trace = field(repr=False, compare=False)
-    frames_sha256: str | None = None
-    allowed: bool = False
-    input: ClipInput | None = None
-    highest_average: int | None = None
-    warnings: tuple[ClipWarning, ...] = ()
     instructions: Spread | None = None
-    features: FeatureResult | None = None
+    trace: Trace = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,11 +153,11 @@ class ArenaResult:
 
     Attributes:
         used: Used by the model, on the target.
-        size: The allocated size.
+        size: Allocated.
         source: Whether a chip measured `used`.
-        manifest: `tensor_arena_size`; None for a bare model.
-        fits: Whether ESPHome can load the model with the manifest's size; None for a bare model.
-        predicted: What `mww.tflm.arena` predicts for the chip; None where it knows no such chip or runtime.
+        manifest: `tensor_arena_size`; None for a bare `.tflite`.
+        fits: Whether ESPHome can load the model with the manifest's size; None for a bare `.tflite`.
+        predicted: For the target's chip; None where chip or runtime are not known.
     """
 
     used: int
@@ -134,7 +170,14 @@ class ArenaResult:
 
 @dataclass(frozen=True, slots=True)
 class GoldenSource:
-    """The origin of the golden outputs: a recorded file, with its sha256, or an engine during the run."""
+    """The origin of the golden outputs.
+
+    Attributes:
+        origin: A recorded file, or an engine during the run.
+        engine: What computed them.
+        version: Of its package.
+        sha256: Of the file; None without one.
+    """
 
     origin: Literal["file", "worker"]
     engine: str
@@ -174,44 +217,51 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class AllowanceAccount:
-    """The file of allowances of a run: its path and sha256, and the effects of those for its model and chip."""
+    """The file of allowances of a run.
+
+    Attributes:
+        file: Its path.
+        sha256: Of the file.
+        entries: The allowances for this model and chip, as in the file, each with its effect.
+    """
 
     file: str
     sha256: str
     entries: tuple[AllowanceUse, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
     """The result of a model on a target.
 
     Attributes:
-        verdict: `error` if any clip is, else `fail` if any differs by more than the tolerance or the arena is too
-            small, else `pass`.
+        verdict: `error` if any clip is, else `fail` if any clip fails or the arena is too small for the manifest, else
+            `pass`.
         model: Its name.
         model_sha256: Of the `.tflite`.
-        manifest_sha256: None for a bare model.
+        manifest_sha256: None for a bare `.tflite`.
         stride: Slices an inference.
         feature_step_size: Milliseconds a slice.
-        probability_cutoff: 0..1.
+        probability_cutoff: Above which the window's average must lie.
         sliding_window_size: Outputs that detection sums.
         target: What ran it.
-        golden: What it was compared with; None where nothing was.
+        golden: The source of the expected outputs; None where nothing was compared.
+        vad: The VAD model that can block detections; None without one.
         tolerance: The largest difference of an output byte that passes.
         lead_in: Seconds of silence in front of each clip.
-        arena: None where the model could not be loaded.
+        arena: The tensor arena; None where the model could not be loaded.
         clips: In the order in which they were given.
-        warnings: For people.
+        evaluation: Recall and false accepts; None where no clip is labelled.
+        problems: The causes of a failure.
+        allowances: The file of allowances, and those for this model and chip; None where no file was read.
+        proposed_allowance: What would accept every difference, where all look like rounding, for somebody to judge;
+            None elsewhere.
+        profile: With `--profile`, the cost of each operator in an inference, in order of execution; None where it was
+            not asked for, or could not be measured.
+        warnings: For people; they do not change the verdict.
         environment: Names and versions on the host: Python, system, mww-harness, numpy.
         started: UTC, ISO 8601.
         seconds: That the run took.
-        evaluation: Recall and false accepts; None where no clip is labelled.
-        vad: The VAD model; None without one.
-        problems: What lies behind a verdict of `fail`.
-        allowances: None where no file of them was read.
-        proposed_allowance: What would take every mismatch, where they are no larger than those of kernels that round
-            otherwise; for somebody to judge.
-        profile: What each operator costs in an inference; None where nobody asked, or it could not be measured.
     """
 
     verdict: Verdict
@@ -224,17 +274,17 @@ class RunResult:
     sliding_window_size: int
     target: TargetInfo
     golden: GoldenSource | None
+    vad: VadSource | None = None
     tolerance: int
     lead_in: float
     arena: ArenaResult | None
     clips: tuple[ClipResult, ...]
-    warnings: tuple[str, ...]
-    environment: tuple[tuple[str, str], ...]
-    started: str
-    seconds: float
     evaluation: Evaluation | None = None
-    vad: VadSource | None = None
     problems: tuple[Problem, ...] = ()
     allowances: AllowanceAccount | None = None
     proposed_allowance: Allowance | None = None
     profile: tuple[OperatorCost, ...] | None = None
+    warnings: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+    started: str
+    seconds: float

@@ -22,18 +22,18 @@ from harness.report.run_document import run_document
 from harness.report.wording import profile_rows
 from harness.run.results import ArenaResult, Problem, RunResult
 from harness.targets.base import OperatorCost
-from harness.targets.registry import TARGETS
 from mww.core.errors import OutputError
 from mww.core.scratch import ScratchFile
 from tests.support.run_results import allowed, altered, clip, mixed_run, run, speech
+from tools.run_json import PAGE, SCHEMA_FILE, page, schema
 
-SCHEMA = json.loads((Path(__file__).parents[3] / "docs/reference/run.schema.json").read_text())
+SCHEMA = json.loads(SCHEMA_FILE.read_text())
 HOSTILE = "<script>alert(1)</script>\"'&|`[x](javascript:x)\x1b[31m\x00\udcff]]>/../../etc.wav"
 
 
-def test_the_schema_has_the_kind_of_every_target() -> None:
-    kinds = SCHEMA["$defs"]["run"]["properties"]["target"]["properties"]["kind"]["enum"]
-    assert sorted(kinds) == sorted(target.kind for target in TARGETS)
+def test_schema_and_reference_page_are_made_from_the_dataclasses() -> None:
+    assert SCHEMA_FILE.read_text(encoding="utf-8") == schema(), "run python -m tools.run_json"
+    assert PAGE.read_text(encoding="utf-8") == page(), "run python -m tools.run_json"
 
 
 def _declared(schema: dict, document: object, place: str = "run") -> None:

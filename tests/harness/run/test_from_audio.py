@@ -100,7 +100,23 @@ def slices_of(board: BoardFrontend, samples: bytes) -> Iterator[npt.NDArray[np.u
 def finished(name: str, heard: HeardFeatures) -> ClipResult:
     trace = Trace(np.empty(0, np.uint8), None, None, heard.slices)
     return ClipResult(
-        name, "fail", None, 0, 0, None, None, None, None, None, None, (), None, None, None, trace, features=heard.result
+        name=name,
+        status="fail",
+        error=None,
+        slices=0,
+        inferences=0,
+        device_inferences=None,
+        outputs_sha256=None,
+        mismatches=None,
+        max_abs_difference=None,
+        first_mismatch=None,
+        features=heard.result,
+        max_output=None,
+        detections=(),
+        golden_detections=None,
+        device_detections=None,
+        latency_us=None,
+        trace=trace,
     )
 
 
