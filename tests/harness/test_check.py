@@ -24,6 +24,8 @@ from mww.esphome.model import load_model
 from tests.support.needs import engine_params
 from tests.support.waiting import wait_for
 
+pytestmark = pytest.mark.usefixtures("real_children")  # a test ends the interpreter's process
+
 Slices = npt.NDArray[np.int8]
 FOLDER = "okay_nabu"
 
@@ -160,7 +162,6 @@ def test_a_golden_that_does_not_fit_itself_is_refused(models: Path, spoken: tupl
             Golden.open(path)
 
 
-@pytest.mark.usefixtures("real_children")
 def test_a_crash_costs_one_clip_and_names_the_inference(
     models: Path, spoken: tuple[Slices, ...], tmp_path: Path
 ) -> None:

@@ -40,9 +40,9 @@ def corpus(tmp_path_factory: pytest.TempPathFactory, clips: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def workers() -> Iterator[Any]:
-    """A Dask cluster of two worker processes on this machine."""
+    """A Dask cluster of two worker processes on this machine, which is not idle even if nothing runs on it."""
     distributed = pytest.importorskip("distributed", reason="the extra cluster is absent")
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None, silence_logs=logging.CRITICAL
