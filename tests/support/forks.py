@@ -20,10 +20,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import IO, Any, ClassVar, Final, NoReturn
 
 from mww.core import children
+
+_FOLDER: Final = gettempdir()
+"""Asked for now: a test may change it, and look at what is left in its own."""
 
 _PRELOADED: Final = (
     "harness.cli.virtual",
@@ -138,7 +141,7 @@ class ForkServer:
         """A new connection."""
         with self._lock:
             if self._path is None:
-                self._path = self._start(Path(self._stack.enter_context(TemporaryDirectory())) / "server")
+                self._path = self._start(Path(self._stack.enter_context(TemporaryDirectory(dir=_FOLDER))) / "server")
             return _connection(self._path)
 
     def _start(self, path: Path) -> Path:

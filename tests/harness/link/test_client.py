@@ -389,7 +389,10 @@ class FloodingPort(BoardPort):
     flood = b""
 
     def read(self) -> bytes:
-        return self.flood or super().read()
+        if not self.flood:
+            return super().read()
+        time.sleep(len(self.flood) / 1e6)  # as fast as USB carries bytes
+        return self.flood
 
     def _transmit(self, frame: bytes) -> None:
         if not self.flood:

@@ -11,6 +11,7 @@ import pytest
 
 from mww.core.errors import MwwError
 from mww.verification import verify_esphome_compatibility
+from tests.support.examples import examples
 
 VALUES: list[Any] = [
     None,
@@ -53,7 +54,7 @@ def altered(content: dict[str, Any], chance: random.Random) -> dict[str, Any]:
 def test_a_damaged_model_or_manifest(published: dict[str, Path], tmp_path: Path, name: str) -> None:
     chance = random.Random(name)
     seen = set()
-    for _ in range(80):
+    for _ in range(examples(30)):
         model = damaged(published[name].read_bytes(), chance)
         manifest = json.loads(published[name].with_suffix(".json").read_text())
         if chance.random() < 0.4:
