@@ -10,6 +10,9 @@ from harness.engines.catalog import ENGINES
 
 needs_tensorflow = pytest.mark.skipif(find_spec("tensorflow") is None, reason="tensorflow is not installed")
 needs_tflm = pytest.mark.skipif(find_spec("tflite_micro") is None, reason="tflite-micro is not installed")
+needs_cluster = pytest.mark.skipif(
+    None in map(find_spec, ("dask", "distributed", "fsspec", "aiohttp")), reason="the extra cluster is absent"
+)
 
 
 def needs_engine(name: str) -> pytest.MarkDecorator:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,13 @@ MINIMA = {
 }
 
 
+@cache
+def published(name: str) -> tuple[bytes, bytes]:
+    """A published model, and the same made smaller."""
+    content = (MODELS / f"{name}.tflite").read_bytes()
+    return content, optimize_for_edge(content)
+
+
 def constant(model: ModelFile, tensor: Tensor) -> bytes:
     data = model.buffers[tensor.buffer]
     return model.content[data.offset : data.offset + data.size]
@@ -47,9 +55,8 @@ def constant(model: ModelFile, tensor: Tensor) -> bytes:
 
 @pytest.mark.parametrize("name", MINIMA)
 def test_a_published_model_needs_less_and_no_order_would_need_less_still(name: str) -> None:
-    content = (MODELS / f"{name}.tflite").read_bytes()
+    content, smaller = published(name)
     result = find_operator_order(read_model(content))
-    smaller = optimize_for_edge(content)
     before = {arena.chip: arena.minimum for arena in predict_arenas(content)}
     after = {arena.chip: arena.minimum for arena in predict_arenas(smaller)}
     assert all(after[chip] <= before[chip] for chip in CHIP_NAMES)
@@ -62,13 +69,12 @@ def test_a_published_model_needs_less_and_no_order_would_need_less_still(name: s
 @pytest.mark.parametrize("engine", engine_params("tflm", "tflite-runtime"))
 @pytest.mark.parametrize("name", MINIMA)
 def test_no_output_byte_changes(name: str, engine: str) -> None:
-    content = (MODELS / f"{name}.tflite").read_bytes()
     clip = sorted((fixtures_dir() / "clips" / name).rglob("*.wav"))[0]
     slices = quantize_features(wav_to_features(clip, lead_in=1.0))
     frames = slices[: len(slices) // 3 * 3].tobytes() + np.random.default_rng(1).bytes(120 * 30)
     outputs = []
-    for model in (content, optimize_for_edge(content)):
-        with EngineProcess(engine) as interpreter:
+    with EngineProcess(engine) as interpreter:
+        for model in published(name):
             interpreter.load(model)
             outputs.append(interpreter.infer(frames))
     assert len(set(outputs[0])) > 1
@@ -137,8 +143,7 @@ def test_state_is_read_and_written_in_the_same_turn_as_before() -> None:
 
 
 def test_the_initialiser_runs_before_any_state_is_touched() -> None:
-    model = read_model(MODELS / "okay_nabu.tflite")
-    smaller = read_model(optimize_for_edge(model.content))
+    model, smaller = map(read_model, published("okay_nabu"))
     operators = [operator.op for operator in smaller.main.operators]
     assert operators.index("CALL_ONCE") < operators.index("READ_VARIABLE")
     assert sorted(operators) == sorted(operator.op for operator in model.main.operators)

@@ -18,9 +18,9 @@ from harness.clips.sources import open_clips
 from harness.run.results import RunResult
 from mww.core.errors import AudioError, FeatureError, InputError, MissingPackageError
 from mww.esphome.frontend import wav_to_features
+from tests.support.needs import needs_cluster
 
-fsspec = pytest.importorskip("fsspec", reason="the extra cluster is absent")
-pytest.importorskip("aiohttp", reason="the extra cluster is absent")
+pytestmark = needs_cluster
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -51,6 +51,8 @@ def corpus(clips: Path, tmp_path: Path) -> Path:
 
 
 def in_memory(corpus: Path, name: str) -> str:
+    import fsspec
+
     system = fsspec.filesystem("memory")
     for path in corpus.rglob("*.wav"):
         system.pipe_file(f"/{name}/{path.relative_to(corpus)}", path.read_bytes())
@@ -153,6 +155,8 @@ def test_what_is_not_there_is_one_error_without_secrets(corpus: Path, web: str) 
 
 
 def test_what_vanishes_is_the_clips_error(models: Path, corpus: Path, web: str) -> None:
+    import fsspec
+
     url = in_memory(corpus, "vanishing")
     results = audio_clips([url])
     fsspec.filesystem("memory").rm("/vanishing/positive/0 a?&#%41.wav")

@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-from esptool.targets import CHIP_DEFS
 
 from harness.boards.firmware_project import board_names
 from mww.esphome.chips import CHIP_NAMES, CHIPS, DEFAULT_CHIP, QEMU_CHIPS, VIRTUAL_CHIPS, Chip, find_chip
@@ -19,6 +18,8 @@ DOCS = Path(__file__).parents[3] / "docs"
 
 @pytest.mark.parametrize("chip", CHIPS, ids=lambda chip: chip.name)
 def test_a_row_agrees_with_esptool(chip: Chip) -> None:
+    from esptool.targets import CHIP_DEFS
+
     rom = CHIP_DEFS[chip.name]
     assert (chip.title, chip.image_id) == (rom.CHIP_NAME, rom.IMAGE_CHIP_ID)
     assert chip.bootloader_offset == rom.BOOTLOADER_FLASH_OFFSET

@@ -27,10 +27,10 @@ from harness.run.recording import record
 from harness.run.results import RunResult
 from mww.core.errors import ClusterError, MissingPackageError, MwwError
 from mww.esphome.model import load_model
+from tests.support.needs import needs_cluster
 
-distributed = pytest.importorskip("distributed", reason="the extra cluster is absent")
-dask = pytest.importorskip("dask", reason="the extra cluster is absent")
 pytestmark = [
+    needs_cluster,
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore"),  # Dask's own: sockets that it leaves to the collector
 ]
@@ -50,6 +50,8 @@ def timeless(result: RunResult) -> RunResult:
 
 def killer(cluster: Any, after: int) -> Callable[[str, int, int], None]:
     """A listener to progress that kills one worker, as if its machine were gone."""
+    import distributed
+
     with distributed.Client(cluster, set_as_default=False) as client:
         victim = next(iter(client.run(os.getpid).values()))
 
@@ -117,7 +119,8 @@ def elsewhere(file: PlacedFile) -> tuple[type[PlacedFile], tuple[object, ...]]:
 
 
 def test_files_in_memory_are_sent_and_urls_are_not(models: Path, clips: Path, workers: Any) -> None:
-    fsspec = pytest.importorskip("fsspec", reason="the extra cluster is absent")
+    import fsspec
+
     system = fsspec.filesystem("memory")
     for path in clips.rglob("*.wav"):
         system.pipe_file(f"/spread/{path.relative_to(clips)}", path.read_bytes())
@@ -178,6 +181,9 @@ def test_a_scheduler_that_dies_is_one_error_and_what_finished_is_kept(
 def test_a_clip_that_kills_every_worker_is_its_own_error(
     models: Path, clips: Path, corpus: Path, tmp_path: Path, poison: Path
 ) -> None:
+    import dask
+    import distributed
+
     folder = tmp_path / "clips"
     folder.mkdir()
     for path in sorted(corpus.rglob("*.wav"))[:6]:
@@ -207,6 +213,8 @@ def test_a_worker_with_other_versions_is_refused_by_name(
 
 
 def test_a_cluster_without_workers_is_one_error(models: Path, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import distributed
+
     monkeypatch.setattr("harness.run.cluster.remote_calls.PATIENCE", 1.0)
     with (
         distributed.LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address=None, silence_logs=50) as cluster,
