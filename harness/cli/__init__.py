@@ -53,6 +53,8 @@ VERBS: Final = {
 """Verb to one-line help; the module is `harness.cli.<verb>`, its command `command`."""
 
 INTERRUPTED: Final = 130
+NOT_READ: Final = 141
+"""The exit code where the reader of the output ends first, as `head` does: a shell's code for SIGPIPE."""
 
 
 class LazyGroup(click.Group):
@@ -110,9 +112,8 @@ def execute(command: click.Command, arguments: Sequence[str], *, name: str | Non
     except (KeyboardInterrupt, click.Abort):
         say("interrupted", err=True)
         return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+    except SystemExit as stop:  # click's own end with 1, which would be a verdict: nobody reads the output any more
+        return NOT_READ if stop.code == 1 else int(stop.code or 0)
     except (MwwError, OSError, MemoryError, UnicodeEncodeError) as error:
         if debug:
             raise

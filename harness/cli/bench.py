@@ -102,6 +102,7 @@ def _print(item: Measured, *, quick: bool) -> None:
     if sys.stderr.isatty():
         overwrite()
     if item.problem is not None:
+        say(f"  {item.benchmark.name}:", err=True)
         print_error(item.problem, as_json=False)
     for row in item.rows:
         if not quick:

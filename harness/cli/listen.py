@@ -87,8 +87,9 @@ def command(
             say(f"{page.url}   (for this machine alone; Ctrl-C ends it)", err=True)
             show = _Both(show, _Events(page.show))
         stack.enter_context(show.shown(loaded, gate, "board" if ears else source))
+        sound = ears.blocks() if ears else open_sound(source, show.lost)
         try:
-            _listen(listener, ears.blocks() if ears else open_sound(source, show.lost), keeper, show, page, ears)
+            _listen(listener, sound, keeper, show, page, ears)
         finally:
             if ears is not None:
                 show.features(ears.features)

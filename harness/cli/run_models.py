@@ -296,7 +296,7 @@ def _clips(result: RunResult) -> Table:
     highest = f"highest\naverage\nof {cutoff}"  # short, so that a narrow terminal shows whole names
     table = Table("clip", "", "the result", highest, "detected at", box=None, pad_edge=False)
     table.columns[0].overflow = "fold"  # a shortened name cannot be copied
-    shown = worst_first(result.clips)[:_ROWS]
+    shown = worst_first(result)[:_ROWS]
     for clip in shown:
         status = Text(clip.status, style=_COLOURS[clip.status])
         table.add_row(

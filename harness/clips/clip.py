@@ -6,6 +6,7 @@ A clip is read when it is streamed and never held whole, so that hours of audio 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +22,14 @@ from harness.clips.sound import SoundMeter
 from mww.core.errors import AudioError, FeatureError, UsageError
 from mww.core.readable import Readable, is_folder, is_there
 from mww.esphome.audio import left_out, read_audio, sound_files
-from mww.esphome.contract import FEATURE_STEP_MS, FEATURES
+from mww.esphome.contract import FEATURE_STEP_MS, FEATURES, MAX_LEAD_IN
 from mww.esphome.frontend import Slices, iterate_features, iterate_sound, quantize_features
 
 BLOCK: Final = 12_000
 """Slices a block: two minutes, half a megabyte."""
+
+
+_NOTE: Final = re.compile(r"mww features: lead-in (\d{1,5}\.\d{1,20}) s, slices of (\d{1,3}) ms")
 
 
 class Clip(Protocol):
@@ -130,6 +134,17 @@ def audio_clips(
     return tuple(AudioClip(name, file, lead_in, step_ms) for name, file in zip(_names(result), result, strict=True))
 
 
+def feature_note(lead_in: float, step_ms: int) -> str:
+    """The note in a feature file about all its clips: seconds of silence in front, and milliseconds of a slice."""
+    return f"mww features: lead-in {float(lead_in)!r} s, slices of {step_ms} ms"
+
+
+def noted_features(archive: Archive) -> tuple[float, int | None]:
+    """The lead-in and the milliseconds of a slice by the file's note; 0 and None without one."""
+    noted = _NOTE.fullmatch(archive.note)
+    return (min(float(noted[1]), MAX_LEAD_IN), int(noted[2])) if noted else (0.0, None)
+
+
 def feature_clips(archive: Archive) -> tuple[FeatureClip, ...]:
     """Every array of a feature file, in its order, each checked to be a clip.
 
@@ -141,7 +156,8 @@ def feature_clips(archive: Archive) -> tuple[FeatureClip, ...]:
     for name in archive.names:
         info = archive.info(name)
         check_clip(f"{archive.path}: {name}", info.dtype, info.shape)
-    return tuple(FeatureClip(name, archive, name) for name in archive.names)
+    lead_in, _ = noted_features(archive)
+    return tuple(FeatureClip(name, archive, name, lead_in) for name in archive.names)
 
 
 def _names(files: Iterable[Readable]) -> Iterator[str]:

@@ -97,6 +97,11 @@ class Archive(Closing):
         """Names of the arrays, in the file's order."""
         return tuple(name[: -len(_SUFFIX)] for name in self._members if name.endswith(_SUFFIX))
 
+    @property
+    def note(self) -> str:
+        """The comment of the zip file, 64 kB at most."""
+        return self._zip.comment.decode(errors="replace")
+
     def __contains__(self, member: object) -> bool:
         return member in self._members
 
@@ -195,7 +200,11 @@ class Archive(Closing):
 
 
 def write_archive(
-    path: Path, arrays: Iterable[tuple[str, npt.NDArray[np.generic]]], texts: Mapping[str, str] | None = None
+    path: Path,
+    arrays: Iterable[tuple[str, npt.NDArray[np.generic]]],
+    texts: Mapping[str, str] | None = None,
+    *,
+    note: str = "",
 ) -> None:
     """Write a compressed `.npz`, completely or not at all; the same content gives the same bytes.
 
@@ -203,11 +212,13 @@ def write_archive(
         path: The file to write; an existing file is replaced.
         arrays: Names and arrays, as numpy's `load` gives them back; each is written before the next is taken.
         texts: Member names to texts, put first.
+        note: The comment of the zip file, which numpy does not read.
 
     Raises:
         OutputError: It cannot be written.
     """
     with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.comment = note.encode()
         for member, text in (texts or {}).items():
             archive.writestr(_entry(member), text)
         for name, array in arrays:

@@ -11,7 +11,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from harness.clips.clip import BLOCK, ArrayClip, Clip, audio_clips, feature_clips
+from harness.clips.clip import BLOCK, ArrayClip, Clip, audio_clips, feature_clips, noted_features
 from harness.clips.golden import Golden, is_golden
 from harness.clips.npz import Archive
 from harness.clips.remote import is_url, remote_file, without_secrets
@@ -123,15 +123,15 @@ def open_clips(
         _no_lead_in(lead_in, "arrays")
         return tuple(ArrayClip(str(name), np.asarray(array)) for name, array in source.items()), None
     if isinstance(source, ClipFile):
-        return _open_file(source.place, lead_in, stack, must_be_golden=source.golden)
+        return _open_file(source.place, lead_in, stack, step_ms, must_be_golden=source.golden)
     paths = [source] if isinstance(source, str | Path) else list(source)
     if len(paths) != 1 or not without_secrets(str(paths[0])).lower().endswith(".npz"):
         return open_folders(paths, lead_in=lead_in, step_ms=step_ms), None
-    return _open_file(paths[0], lead_in, stack)
+    return _open_file(paths[0], lead_in, stack, step_ms)
 
 
 def _open_file(
-    place: Path | str, lead_in: float, stack: ExitStack, *, must_be_golden: bool | None = None
+    place: Path | str, lead_in: float, stack: ExitStack, step_ms: int, *, must_be_golden: bool | None = None
 ) -> tuple[tuple[Clip, ...], Golden | None]:
     _no_lead_in(lead_in, "a feature file")
     archive = stack.enter_context(Archive(archive_file(place)))
@@ -141,6 +141,10 @@ def _open_file(
     if recorded:
         golden = Golden(archive)
         return golden.clips, golden
+    _, noted = noted_features(archive)
+    if noted not in (None, step_ms):
+        message = f"{archive.path} has slices of {noted} ms, and the model takes slices of {step_ms} ms"
+        raise FeatureError(message, hint=f"mww features ... --feature-step-size {step_ms} makes such slices")
     return feature_clips(archive), None
 
 

@@ -222,12 +222,12 @@ class Listener(Closing):
         )
 
     def _judge(self, stream: Stream, outputs: npt.NDArray[np.uint8]) -> Iterator[Heard]:
-        name, step = stream.model.name, stream.model.feature_step_size / 1000
+        name = stream.model.name
         for output in outputs:
             detected = False
             for detection in stream.detector.push(np.array([output], np.uint8)):
                 blocked = self._gate is not None and not self._gate.speech(detection.slices)
-                at, time_s = detection.inference, detection.slices * step
+                at, time_s = detection.inference, detection.slices * stream.model.feature_step_size / 1000
                 yield Heard(name, time_s, at, detection.average, detection.maximum, blocked)
                 if not blocked:
                     stream.detector.reset()
@@ -242,8 +242,9 @@ class Listener(Closing):
         peak = self._peaks.get(name)
         if detector.listening and self.NEAR * cutoff <= detector.average:
             if peak is None or detector.average > peak.average:
+                time_s = detector.inferences * stream.model.stride * stream.model.feature_step_size / 1000
                 self._peaks[name] = Heard(
-                    name, self.time_s, detector.inferences - 1, detector.average, detector.maximum, False, True
+                    name, time_s, detector.inferences - 1, detector.average, detector.maximum, False, True
                 )
         elif peak is not None:
             yield self._peaks.pop(name)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from mww.core.errors import AudioError, MissingPackageError
-from mww.core.readable import is_file
-from mww.esphome.audio import read_audio
+from mww.core.readable import is_file, is_there
+from mww.esphome.audio import SUFFIXES, read_audio
 from mww.esphome.contract import SAMPLE_RATE
 
 BLOCK_SAMPLES: Final = SAMPLE_RATE // 10
@@ -39,7 +39,10 @@ def open_sound(name: str | None, lost: Lost) -> Iterator[bytes]:
         return _raw(sys.stdin.buffer)
     if name is not None and is_file(Path(name)):
         return _paced(Path(name))
-    return _microphone(name, lost)
+    if name is not None and (is_there(Path(name)) or Path(name).suffix.lower() in SUFFIXES):
+        state = "is not a file" if is_there(Path(name)) else "does not exist"
+        raise AudioError(f"{name} {state}", hint="give a sound file; mww run --wav takes folders")
+    return _microphone(_sounddevice(), name, lost)
 
 
 def _raw(stream: BinaryIO) -> Iterator[bytes]:
@@ -65,8 +68,7 @@ def _paced(path: Path) -> Iterator[bytes]:
             yield part
 
 
-def _microphone(name: str | None, lost: Lost) -> Iterator[bytes]:
-    sounddevice = _sounddevice()
+def _microphone(sounddevice: Any, name: str | None, lost: Lost) -> Iterator[bytes]:
     device = int(name) if name is not None and name.isascii() and name.isdigit() and len(name) < 6 else name
     blocks: queue.Queue[bytes] = queue.Queue(_LONGEST_QUEUE)
 

@@ -98,7 +98,7 @@ def _details(result: RunResult) -> list[str]:
     lines += [
         f"- {warning.code}: {escape(clip.name)}: {escape(warning.message)}" for clip, warning in suspicious[:_LISTED]
     ]
-    wrong = [clip for clip in worst_first(result.clips) if clip.status != "pass"]
+    wrong = [clip for clip in worst_first(result) if clip.status != "pass"]
     lines += [f"- {clip.status}: {escape(clip.name)}: {escape(clip_account(clip))}" for clip in wrong[:_LISTED]]
     if len(wrong) > _LISTED:
         lines.append(f"- and {counted(len(wrong) - _LISTED, 'clip')} more")

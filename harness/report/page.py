@@ -137,7 +137,7 @@ def _run_view(result: RunResult, chart_bytes: int, listed: int) -> RunView:
 def _clip_views(result: RunResult, chart_bytes: int, listed: int) -> tuple[ClipView, ...]:
     """The clips, the worst first, with charts until the limit of the page's size."""
     views: list[ClipView] = []
-    for clip in wording.worst_first(result.clips)[:listed]:
+    for clip in wording.worst_first(result)[:listed]:
         plot = clip_plot(result, clip) if chart_bytes > 0 else None
         strip = difference_strip(clip) if plot else ""
         chart_bytes -= sum(len(curve.path) for curve in plot.curves) + len(strip) + 2000 if plot else 0

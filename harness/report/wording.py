@@ -177,9 +177,11 @@ def detections_agree(clip: ClipResult) -> bool:
     return clip.golden_detections is None or clip.detections == clip.golden_detections
 
 
-def worst_first(clips: tuple[ClipResult, ...]) -> list[ClipResult]:
-    """Errors, then failures, then passes, each in the given order."""
-    return sorted(clips, key=lambda clip: _WORST_FIRST[clip.status])
+def worst_first(result: RunResult) -> list[ClipResult]:
+    """Errors, then failures, then clips that contradict their label, then the others, each in the given order."""
+    rated = result.evaluation
+    wrong = {*rated.missed, *rated.woken_by, *rated.near_misses_woken_by} if rated is not None else set()
+    return sorted(result.clips, key=lambda clip: (_WORST_FIRST[clip.status], clip.name not in wrong))
 
 
 def arena_account(arena: ArenaResult) -> str:

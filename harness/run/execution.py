@@ -194,7 +194,7 @@ def open_inputs(model: Model, clips: ClipSource, options: RunOptions, stack: Exi
         setup=setup,
         clips=chosen,
         labels=labels,
-        lead_in=recorded.provenance.lead_in if recorded else options.lead_in,
+        lead_in=chosen[0].lead_in,
         tolerance=tolerance,
         golden=golden_source(setup),
         allowances=allowances,

@@ -85,7 +85,7 @@ def record(
             stride=model.stride,
             engine=info.engine,
             versions=(*info.versions, *audio),
-            lead_in=former.provenance.lead_in if former else lead_in,
+            lead_in=former.provenance.lead_in if former else chosen[0].lead_in,
         )
 
         replaced = _open_replaced(output, stack)

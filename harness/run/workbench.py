@@ -278,6 +278,14 @@ def open_benches(setup: Setup, targets: Sequence[str], lost: dict[str, str] | No
             lost[name] = f"{name} was lost before {setup.model.name}, and left out: {error.message}"
     for other in benches[1:]:
         if other.info() != benches[0].info():
-            message = f"{other.target} differs from {benches[0].target}: {other.info()} and {benches[0].info()}"
+            difference = _difference(other.info(), benches[0].info())
+            message = f"{other.target} differs from {benches[0].target}: {difference}"
             raise UsageError(message, hint="share clips between boards with the same chip and firmware")
     return benches
+
+
+def _difference(a: TargetInfo, b: TargetInfo) -> str:
+    """What two targets report differently."""
+    first, second = ({"kind": x.kind, "chip": x.chip, "engine": x.engine, **dict(x.versions)} for x in (a, b))
+    names = [name for name in {**first, **second} if first.get(name) != second.get(name)]
+    return ", ".join(f"{name} {first.get(name, 'unknown')} and {second.get(name, 'unknown')}" for name in names)

@@ -1,5 +1,6 @@
 """The edge of the process: exit codes, `--json` errors, no heavy import for help."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -77,6 +78,12 @@ def test_output_that_is_closed_or_full_is_no_traceback(place: str) -> None:
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert ("error: " in done.stderr) == ("full" in place)
+
+
+def test_output_that_nobody_reads_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    for stream in ("stdout", "stderr"):  # click replaces them
+        monkeypatch.setattr(sys, stream, getattr(sys, stream))
+    assert execute(_command(BrokenPipeError(errno.EPIPE, "Broken pipe")), []) == 141
 
 
 def test_a_traceback_only_with_debug() -> None:

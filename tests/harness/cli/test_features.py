@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.check import check
 from harness.cli import execute, mww
+from mww.core.errors import FeatureError
 from mww.esphome.frontend import quantize_features, wav_to_features
 
 
@@ -45,3 +47,21 @@ def test_a_bad_clip_leaves_no_file(clips: Path, tmp_path: Path, capsys: pytest.C
     error = capsys.readouterr().err
     assert "is cut short" in error
     assert "hint: convert it: sox" in error
+
+
+def test_a_feature_file_gives_the_times_and_hours_of_its_sound(models: Path, clips: Path, tmp_path: Path) -> None:
+    (sound,) = [str(clips / "okay_nabu" / "positive" / "joe.wav")]
+    file = tmp_path / "features.npz"
+    assert execute(mww, ["features", sound, "--output", str(file), "--lead-in", "1.5"]) == 0
+    first, second = (
+        check(models / "okay_nabu.json", source, lead_in=lead_in) for source, lead_in in (([sound], 1.5), (file, 0.0))
+    )
+    assert first.clips[0].detections == second.clips[0].detections != ()
+    assert (first.lead_in, first.evaluation) == (second.lead_in, second.evaluation)
+
+
+def test_slices_of_another_length_are_refused(models: Path, clips: Path, tmp_path: Path) -> None:
+    words = ["features", str(clips / "negative" / "speech-0.wav"), "--output", str(tmp_path / "f.npz")]
+    assert execute(mww, [*words, "--feature-step-size", "20"]) == 0
+    with pytest.raises(FeatureError, match="has slices of 20 ms, and the model takes slices of 10 ms"):
+        check(models / "okay_nabu.json", tmp_path / "f.npz")

@@ -163,5 +163,8 @@ def test_a_microphone_counts_what_is_lost(monkeypatch: pytest.MonkeyPatch) -> No
     assert sum(lost) == pytest.approx(0.1 + 2.0)
     with pytest.raises(AudioError) as error:
         next(sound_sources.open_sound("absent", lost.append))
+    for name, state in (("absent.wav", "does not exist"), (str(Path(__file__).parent), "is not a file")):
+        with pytest.raises(AudioError, match=state):
+            sound_sources.open_sound(name, lost.append)
     assert "USB microphone" in error.value.hint
     assert "speaker" not in error.value.hint
