@@ -18,7 +18,7 @@ from exporter.network.architecture import FloatArray
 from mww.core.errors import CalibrationError
 from mww.core.file_kinds import NPZ, ZIP, kind_of
 from mww.core.npy import read_npy_header
-from mww.core.readable import is_folder, is_there, open_regular
+from mww.core.readable import is_folder, is_there, open_regular, reading
 from mww.esphome.audio import sound_files
 from mww.esphome.contract import FEATURE_FLOAT_SCALE, FEATURES, INPUT_SCALE, INPUT_ZERO_POINT
 from mww.esphome.feature_folders import TRAINING, FeatureFolder, feature_folders
@@ -52,12 +52,8 @@ def load_clips(path: Path) -> list[FloatArray]:
         raise CalibrationError(f"{path} does not hold features but is {kind.name}", hint=kind.way_on("features"))
     if not is_folder(path):
         return _load_npz(path)
-    try:
+    with reading(path, hint="give the folder that holds the features alone", error=CalibrationError):
         mmaps = feature_folders(path, TRAINING)
-    except OSError as error:
-        raise CalibrationError(
-            f"cannot read {path}: {error.strerror or error}", hint="give the folder that holds the features alone"
-        ) from error
     if mmaps:
         return _load_mmaps(path, mmaps)
     clips = sound_files(path)

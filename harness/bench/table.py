@@ -8,6 +8,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any, Final
 
 from harness.bench.catalog import BENCHMARKS, REPETITIONS, Measured
@@ -192,7 +193,7 @@ def _section(benchmark: Any) -> Iterator[str]:
 
 def _line(row: Any) -> str:
     unit = row["unit"]
-    left, other = (f"{_number(_median(row[side]))} {unit}" if row[side] else "" for side in ("own", "reference"))
+    left, other = (f"{_number(median(row[side]))} {unit}" if row[side] else "" for side in ("own", "reference"))
     spread = f" ({_number(row['min'])} to {_number(row['max'])})" if row["min"] != row["max"] else ""
     own = "" if row["comparison"] == "ratio" else f" {unit}"
     goal = f"{row['goal']['relation']} {_number(row['goal']['value'])}{own}"
@@ -212,12 +213,6 @@ def _notes(row: Any) -> Iterator[str]:
         yield f"{row['what']}:\n"
         yield from (f"- {name}: {text}" for name, text in row["notes"].items())
         yield ""
-
-
-def _median(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def _rounded(value: float) -> float:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
-from harness.bisect.explanation import BisectResult
+from harness.bisect.explanation import BisectResult, bisect
 from harness.bisect.operator_search import Divergence, TensorFacts
 from harness.bisect.reenactment import suspect
 from harness.cli.output import emit_json, json_option, progress, say, warn
 from harness.cli.run_options import Place, clip_options, clip_source, options_of_a_run, place
+from harness.clips.sources import open_clips
+from harness.engines.catalog import default_engine
+from harness.targets.emulator import golden_tensors
+from harness.targets.registry import TargetOptions, open_tensors, target_spec
 from mww import __version__
-
-if TYPE_CHECKING:
-    from harness.bisect.explanation import BisectResult
-
+from mww.core.files import write_files
+from mww.esphome.model import load_model
 
 _TABLE = ("| tensor | name | type | shape | scale | zero point |", "|---|---|---|---|---|---|")
 
@@ -133,15 +136,10 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
     lead_in: float,
     golden: Place | None,
     target: str,
-    engine: str | None,
-    chip: str | None,
-    baud: int | None,
-    faults: tuple[str, ...],
-    timeout: float | None,
-    machine_image: Path | None,
     inside: bool,
     report_file: Path | None,
     as_json: bool,
+    **words: Any,
 ) -> int:
     """Find out why MODEL's outputs on a target differ from TFLM's.
 
@@ -150,18 +148,8 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
     outputs are every operator's result; a board gets its model back at the end. Exits with 0 when all agree, 1 when
     they do not.
     """
-    from contextlib import ExitStack
-
-    from harness.bisect.explanation import bisect
-    from harness.clips.sources import open_clips
-    from harness.engines.catalog import default_engine
-    from harness.targets.emulator import golden_tensors
-    from harness.targets.registry import TargetOptions, open_tensors, target_spec
-    from mww.core.files import write_files
-    from mww.esphome.model import load_model
-
-    loaded = load_model(model)
-    if target_spec(target).takes_engine and engine in (None, default_engine()):
+    loaded, options = load_model(model), TargetOptions(**words)
+    if target_spec(target).takes_engine and options.engine in (None, default_engine()):
         warn(
             f"engine {default_engine()} is compared with itself", "--target names a board, --engine another interpreter"
         )
@@ -171,9 +159,6 @@ def command(  # noqa: PLR0913, PLR0917 -- one parameter an option
         )
         if recorded is not None:
             recorded.check_model(loaded)
-        options = TargetOptions(
-            engine=engine, chip=chip, baud=baud, faults=faults, timeout=timeout, machine_image=machine_image
-        )
         report = stack.enter_context(progress())
         source = stack.enter_context(open_tensors(target, options, loaded, report))
         engine_here = stack.enter_context(golden_tensors())

@@ -11,7 +11,7 @@ import click
 
 from harness.cli.output import emit_json, json_option, say
 from mww.core.errors import InputError
-from mww.core.readable import open_regular
+from mww.core.readable import open_regular, reading
 from mww.esphome.log_messages import Explained, explain
 
 _MOST_BYTES: Final = 32 << 20
@@ -42,13 +42,8 @@ def _lines(log: Path) -> Iterator[str]:
     if str(log) == "-":
         yield from _read(sys.stdin.buffer)
         return
-    try:
-        with open_regular(log) as file:
-            yield from _read(file)
-    except OSError as error:
-        raise InputError(
-            f"cannot read {log}: {error.strerror}", hint="give a log file, or - and the log on stdin"
-        ) from error
+    with reading(log, hint="give a log file, or - and the log on stdin"), open_regular(log) as file:
+        yield from _read(file)
 
 
 def _read(stream: BinaryIO) -> Iterator[str]:

@@ -15,8 +15,7 @@ from harness.cli.numbers import Whole
 from harness.cli.output import emit_json, json_option, progress, say
 from harness.serial.connection import DEFAULT_BAUD
 from harness.targets.registry import firmware_of
-from mww.core.errors import InputError
-from mww.core.readable import is_file, is_there, read_regular
+from mww.core.readable import is_file, is_there, read_regular, reading
 
 if TYPE_CHECKING:
     from harness.boards.flashing import FlashReport
@@ -93,10 +92,8 @@ def _firmware(path: Path) -> Callable[[str], bytes]:
     if own is not None:
         return own
     path = find_image(path)
-    try:
+    with reading(path, hint="give a factory image"):
         content = read_regular(path, _MAX_FIRMWARE)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}", hint="give a factory image") from error
     return lambda chip: content
 
 

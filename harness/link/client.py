@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.link import messages as wire
-from harness.link.declaration import Message
+from harness.link.declaration import FLASH_AGAIN, Message
 from harness.link.model_table import ModelRecord
 from harness.link.reader import BootLog, LogSink
 from harness.link.session import Session, Timing, rebooted
@@ -37,7 +37,6 @@ from mww.esphome.detection import DeviceDetection
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_FLASH_AGAIN: Final = "flash the firmware of this mww-harness version"
 _OPEN_PATIENCE = 20.0  # seconds; a model is hashed, and its arena probed by trial
 _FLASH_PATIENCE = 5.0  # seconds; a worn flash takes hundreds of milliseconds a sector
 SAMPLE: Final = np.dtype([(name, f"<{kind.letter}") for name, kind in wire.Sample.fixed_fields()])
@@ -199,6 +198,12 @@ class LinkClient(Closing):
         """The content of a model slot."""
         return self._ask_model(wire.Describe(slot), slot)
 
+    def holds(self, slot: int, model: ModelRecord) -> bool:
+        """Whether a slot has this model, complete and with this arena."""
+        stored = self.describe(slot)
+        complete = stored.state in (wire.STORED, wire.OPEN)
+        return complete and (stored.sha256, stored.manifest_arena) == (model.sha256, model.arena)
+
     def open_model(self, slot: int = 0, *, any_output: bool = False, misalignment: int = 0) -> wire.Model:
         """Load a stored model in its initial state.
 
@@ -209,7 +214,7 @@ class LinkClient(Closing):
         stored = self._stored.get(slot)
         model = self._ask_model(wire.Open(slot, flags), slot, patience=_OPEN_PATIENCE)
         if model.state != wire.OPEN or stored not in (None, model.sha256):
-            raise WireFormatError(f"the board opened another model than that of slot {slot}", hint=_FLASH_AGAIN)
+            raise WireFormatError(f"the board opened another model than that of slot {slot}", hint=FLASH_AGAIN)
         self._counted[slot], self._strides[slot] = 0, model.stride
         return model
 
@@ -237,7 +242,7 @@ class LinkClient(Closing):
         self._counted.pop(slot, None)
         stored = self._ask_model(wire.UploadCommit(model.sha256), slot, patience=_FLASH_PATIENCE)
         if stored.state not in (wire.STORED, wire.OPEN) or stored.sha256 != model.sha256:
-            raise WireFormatError(f"the board did not store the model of slot {slot}", hint=_FLASH_AGAIN)
+            raise WireFormatError(f"the board did not store the model of slot {slot}", hint=FLASH_AGAIN)
         return stored
 
     def _ask_model(self, request: Message, slot: int, *, patience: float = 0.0) -> wire.Model:
@@ -246,7 +251,7 @@ class LinkClient(Closing):
         is_open = model.state == wire.OPEN
         if model.model != slot or (is_open and not (model.stride and 0 < model.arena_used <= model.arena_size)):
             facts = f"slot {model.model}, stride {model.stride}, arena {model.arena_used} of {model.arena_size} bytes"
-            raise WireFormatError(f"what the board says of model slot {slot} is impossible: {facts}", hint=_FLASH_AGAIN)
+            raise WireFormatError(f"what the board says of model slot {slot} is impossible: {facts}", hint=FLASH_AGAIN)
         self._stored[slot] = model.sha256
         return model
 
@@ -278,7 +283,7 @@ class LinkClient(Closing):
         if len(samples) != len(frames):
             raise WireFormatError(
                 f"{len(frames)} frames gave {len(samples)} outputs",
-                hint=_FLASH_AGAIN,
+                hint=FLASH_AGAIN,
             )
         return self._streamed(samples, slot, frames.shape[1])
 
@@ -415,7 +420,7 @@ class LinkClient(Closing):
             rows = [wire.OpTime.decode(part.operators[at : at + width]) for at in range(0, len(part.operators), width)]
             if part.first != len(times) or not rows or len(times) + len(rows) > part.total:
                 message = f"the board gave the times of {len(times) + len(rows)} operators, of {part.total}"
-                raise WireFormatError(message, hint=_FLASH_AGAIN)
+                raise WireFormatError(message, hint=FLASH_AGAIN)
             times += [OperatorTime(row.name.rstrip(b"\0").decode(errors="replace"), row.microseconds) for row in rows]
             if len(times) == part.total:
                 return tuple(times)
@@ -463,7 +468,7 @@ def heard_slices(answer: wire.Heard) -> Iterator[tuple[bytes, dict[int, bytes]]]
         results = {slot: content[at + n * SAMPLE.itemsize :][: SAMPLE.itemsize] for n, slot in enumerate(slots)}
         at += len(slots) * SAMPLE.itemsize
         if at > len(content):
-            raise WireFormatError("the message Heard ends within a slice", hint=_FLASH_AGAIN)
+            raise WireFormatError("the message Heard ends within a slice", hint=FLASH_AGAIN)
         yield features, results
 
 

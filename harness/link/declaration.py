@@ -16,6 +16,9 @@ from mww.core.errors import WireFormatError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+FLASH_AGAIN: Final = "flash the firmware of this mww-harness version"
+"""What to do with a board whose messages are not those of this version."""
+
 TEXT_LIMIT: Final = 255
 """Bytes of the longest text: its length is one byte."""
 
@@ -168,16 +171,14 @@ class Record:
         if len(payload) < cls._prefix.size:
             raise WireFormatError(
                 f"{cls.__name__} of {len(payload)} bytes is cut short",
-                hint="flash the firmware of this mww-harness version",
+                hint=FLASH_AGAIN,
             )
         values: list[object] = list(cls._prefix.unpack_from(payload))
         offset = cls._prefix.size
         for name in cls._texts:
             end = offset + 1 + payload[offset] if offset < len(payload) else len(payload) + 1
             if end > len(payload):
-                raise WireFormatError(
-                    f"{cls.__name__}.{name} is cut short", hint="flash the firmware of this mww-harness version"
-                )
+                raise WireFormatError(f"{cls.__name__}.{name} is cut short", hint=FLASH_AGAIN)
             values.append(payload[offset + 1 : end].decode(errors="replace"))
             offset = end
         if cls._tail is not None:
@@ -186,13 +187,13 @@ class Record:
             if isinstance(kind, Records) and len(tail) % kind.row.fixed_size():
                 raise WireFormatError(
                     f"{cls.__name__} ends within a {kind.row.__name__}",
-                    hint="flash the firmware of this mww-harness version",
+                    hint=FLASH_AGAIN,
                 )
             values.append(tail)
         elif offset != len(payload):
             raise WireFormatError(
                 f"{cls.__name__} has {len(payload) - offset} bytes too many",
-                hint="flash the firmware of this mww-harness version",
+                hint=FLASH_AGAIN,
             )
         return cls(*values)
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from harness.link.declaration import Message, messages
+from harness.link.declaration import FLASH_AGAIN, Message, messages
 from harness.link.error_codes import ERROR_CODES, LinkCode
 from harness.link.framing import Frame, encode_frame, wire_size
 from harness.link.messages import PROTOCOL_VERSION, Bye, Error, Gap, Heartbeat, Hello, Welcome
@@ -194,7 +194,7 @@ class Session:
         if kind is None or kind.__name__ != request.reply:
             raise WireFormatError(
                 f"{type(request).__name__} was answered by a message of type {frame.type:#04x}",
-                hint="flash the firmware of this mww-harness version",
+                hint=FLASH_AGAIN,
             )
         return kind.decode(frame.payload)
 
@@ -327,7 +327,7 @@ def _welcome(frame: Frame, nonce: int, sequence: int) -> Welcome | None:
     if welcome.max_payload < _LEAST_PAYLOAD:
         raise WireFormatError(
             f"the board takes no more than {welcome.max_payload} bytes at once",
-            hint="flash the firmware of this mww-harness version",
+            hint=FLASH_AGAIN,
         )
     return welcome if welcome.nonce == nonce else None
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.boards.leases import hold_port
 from harness.link.client import HeardSound, LinkClient
-from harness.link.messages import MAX_MODELS, OPEN, STORED
+from harness.link.messages import MAX_MODELS
 from harness.link.model_table import ModelRecord
 from harness.listen.listener import Heard
 from harness.listen.sound_sources import Lost
@@ -95,10 +95,9 @@ class BoardEars(Closing):
 
     def _give(self, slot: int, model: Model) -> None:
         """Open a model on the board, after an upload if the board has a different model."""
-        stored, arena = self._client.describe(slot), model.tensor_arena_size or 0
-        whole = stored.state in (STORED, OPEN)
-        if not whole or stored.sha256.hex() != model.sha256 or stored.manifest_arena != arena:
-            self._client.upload(slot, ModelRecord(model.content, arena))
+        record = ModelRecord(model.content, model.tensor_arena_size or 0)
+        if not self._client.holds(slot, record):
+            self._client.upload(slot, record)
         self._client.open_model(slot)
         self._client.arm_detection(slot, cutoff=model.cutoff_byte, window=model.sliding_window_size)
 

@@ -28,8 +28,8 @@ from harness.run.sharing import ShareClips
 from harness.run.workbench import Bench, Setup, open_benches
 from harness.targets.base import ArenaUse, OperatorCost, TargetInfo
 from harness.targets.registry import target_spec
-from mww.core.errors import InputError, MwwError, UsageError
-from mww.core.readable import Readable, open_regular, shown
+from mww.core.errors import MwwError, UsageError
+from mww.core.readable import Readable, open_regular, reading, shown
 from mww.esphome.model import Model, load_model
 
 
@@ -109,15 +109,10 @@ def sha256_of(path: Readable) -> str:
         InputError: It cannot be read.
     """
     digest = hashlib.sha256()
-    try:
-        with open_regular(path) as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return digest.hexdigest()
-    except OSError as error:
-        raise InputError(
-            f"cannot read {path}: {error.strerror}", hint="check the path, and that you may read it"
-        ) from error
+    with reading(path, hint="check the path, and that you may read it"), open_regular(path) as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

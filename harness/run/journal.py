@@ -29,9 +29,8 @@ from harness.run.streaming import Streamed
 from harness.run.workbench import Setup
 from harness.targets.base import TargetInfo
 from mww import __version__
-from mww.core.errors import InputError
 from mww.core.files import appending
-from mww.core.readable import Readable, is_there, open_regular
+from mww.core.readable import Readable, is_there, open_regular, reading
 from mww.esphome.contract import FEATURES
 from mww.esphome.detection import DeviceDetection
 
@@ -56,12 +55,8 @@ class Journal:
         self._run = _digest(_identity(setup, info))
         self._stride = setup.model.stride
         self._whole = True  # whether the file ends with a complete line, and not where an interrupt cut it
-        try:
+        with reading(path, hint="choose a journal file that you may read"):
             self._known = {} if not is_there(path) else self._read()
-        except OSError as error:
-            raise InputError(
-                f"cannot read {path}: {error.strerror}", hint="choose a journal file that you may read"
-            ) from error
 
     def recall(self, clip: Clip) -> Observed | None:
         """The observations of a clip; None where it is not finished."""

@@ -255,17 +255,9 @@ class RunOptions:
 
     @property
     def target_options(self) -> TargetOptions:
-        """The options of the target."""
-        return TargetOptions(
-            engine=self.engine,
-            chip=self.chip,
-            baud=self.baud,
-            flash=self.flash,
-            faults=self.faults,
-            timeout=self.timeout,
-            misalignment=self.misalignment,
-            machine_image=self.machine_image,
-        )
+        """The options of the target: those that have the same name there."""
+        names = {each.name for each in fields(self)} & {each.name for each in fields(TargetOptions)}
+        return TargetOptions(**{name: getattr(self, name) for name in names})
 
     @property
     def chosen_engine(self) -> EngineSpec | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import signal
 import threading
@@ -120,9 +119,7 @@ class BoardTensors(TensorSource):
         return 0, arena or 0
 
     def _store(self, record: ModelRecord, *, borrowed: bool) -> None:
-        stored = self._client.describe(self._slot)
-        same = stored.state in (STORED, OPEN) and stored.sha256 == hashlib.sha256(record.content).digest()
-        if same and stored.manifest_arena == record.arena:
+        if self._client.holds(self._slot, record):
             return
         self._borrowed = self._borrowed or borrowed
         self._client.upload(self._slot, record, progress=self._progress)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from harness.boards.leases import hold_port
 from harness.link.client import LinkClient, StreamedFrames
-from harness.link.messages import FLAG_INSTRUCTIONS, FLAG_VIRTUAL, OPEN, STORED, Welcome
+from harness.link.messages import FLAG_INSTRUCTIONS, FLAG_VIRTUAL, Welcome
 from harness.link.model_table import ModelRecord
 from harness.link.reader import LogSink
 from harness.link.session import DEFAULT_TIMEOUT, Timing
@@ -120,16 +120,14 @@ class DeviceTarget(Target):
             DeviceError: The board refuses the model.
             LinkError: The link failed.
         """
-        stored = self._client.describe(_SLOT)
-        arena = model.tensor_arena_size or 0
-        is_whole = stored.state in (STORED, OPEN)
-        if not is_whole or stored.sha256.hex() != model.sha256 or stored.manifest_arena != arena:
+        record = ModelRecord(model.content, model.tensor_arena_size or 0)
+        if not self._client.holds(_SLOT, record):
             if not self._may_upload:
                 raise ModelMissingError(
                     f"the board at {self._called} has a different model than {model.name}",
                     hint=f"mww flash --port {self._called} --model {model.path}",
                 )
-            self._client.upload(_SLOT, ModelRecord(model.content, arena))
+            self._client.upload(_SLOT, record)
         opened = self._client.open_model(_SLOT, misalignment=self._misalignment)
         facts = (opened.sha256.hex(), opened.size, opened.stride)
         if facts != (model.sha256, len(model.content), model.stride):

@@ -22,8 +22,8 @@ from harness.targets.qemu.process import QemuProcess
 from harness.targets.qemu.target import greet
 from harness.targets.registry import TargetOptions
 from harness.virtual.faults import Faults, Noise, parse_faults
-from mww.core.errors import ImageError, InputError, UsageError
-from mww.core.readable import open_regular, shown
+from mww.core.errors import ImageError, UsageError
+from mww.core.readable import open_regular, reading, shown
 
 _KIND: Final = "machine"
 _IMAGE: Final = "firmware.elf"
@@ -195,11 +195,8 @@ def find_program(machine: BareMachine) -> str:
 
 def _read(path: Path, machine: BareMachine) -> bytes:
     """Read the program, which must be for this machine."""
-    try:
-        with open_regular(path) as stream:
-            content = stream.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}", hint="give the mww_machine.elf") from error
+    with reading(path, hint="give the mww_machine.elf"), open_regular(path) as stream:
+        content = stream.read(_MOST_BYTES + 1)
     hint = "give the mww_machine.elf that cmake built; see docs/machine-code.md"
     made_for = _machine_of(content)
     if made_for is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NoReturn, TypeVar
 
 from mww.core.errors import InputError, MwwError
-from mww.core.readable import read_regular, shown
+from mww.core.readable import read_regular, reading, shown
 
 _LONGEST_TEXT: Final = 1 << 20
 _LARGEST: Final = sys.float_info.max
@@ -48,10 +48,8 @@ class Fields:
         Raises:
             MwwError: As `error`: it cannot be read, or is not one JSON object.
         """
-        try:
+        with reading(path, hint=hint, error=error):
             content = read_regular(path, most_bytes)
-        except OSError as problem:
-            raise error(f"cannot read {path}: {problem.strerror}", hint=hint) from problem
         return cls.parse(content, path, hint=hint, error=error)
 
     @classmethod

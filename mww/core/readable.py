@@ -6,8 +6,11 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, Literal, Protocol
+
+from mww.core.errors import InputError, MwwError
 
 LONGEST: Final = 480
 """The longest line that is printed, in characters."""
@@ -125,6 +128,15 @@ def read_regular(path: Readable, most: int) -> bytes:
         limit = f"{most >> 10} kB" if most >= 1 << 10 else f"{most} bytes"
         raise OSError(errno.EFBIG, f"it is larger than {limit}", str(path))
     return content
+
+
+@contextmanager
+def reading(path: object, *, hint: str, error: type[MwwError] = InputError) -> Iterator[None]:
+    """Turn an `OSError` of the block into an error that says why `path` cannot be read."""
+    try:
+        yield
+    except OSError as problem:
+        raise error(f"cannot read {path}: {problem.strerror or problem}", hint=hint) from problem
 
 
 def _refuse_others(path: Path, status: os.stat_result) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from mww.core.errors import MwwError
-from mww.core.readable import read_regular
+from mww.core.readable import read_regular, reading
 
 if TYPE_CHECKING:
     import yaml
@@ -46,10 +46,8 @@ def read_yaml(path: Path, error: type[MwwError], hint: str, *, tuples: bool = Fa
     Raises:
         MwwError: As `error`: the file cannot be read, or `parse_yaml` refuses it.
     """
-    try:
+    with reading(path, hint=hint, error=error):
         content = read_regular(path, MAX_BYTES)
-    except OSError as problem:
-        raise error(f"cannot read {path}: {problem.strerror}", hint=hint) from problem
     return parse_yaml(content, str(path), error, hint, tuples=tuples), content
 
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from mww.core.errors import AudioError, MissingPackageError
 from mww.core.file_kinds import HEAD, WAV, recognise
-from mww.core.readable import Readable, files_below, is_file, is_folder, open_regular
+from mww.core.readable import Readable, files_below, is_file, is_folder, open_regular, reading
 from mww.esphome.contract import MAX_SECONDS, SAMPLE_RATE
 
 if TYPE_CHECKING:
@@ -72,20 +72,16 @@ def read_samples(path: Readable) -> Iterator[bytes]:
         AudioError: The file cannot be read, or its header says more than the file holds. Everything but a file that
             shrinks meanwhile is found before the first block.
     """
-    try:
-        with open_regular(path) as file:
-            left = _find_samples(path, file)
-            while left:
-                block = file.read(min(left, _BLOCK_SAMPLES * 2))
-                if not block:
-                    raise AudioError(
-                        f"{path} became shorter while it was read",
-                        hint="wait until the file is written, then run again",
-                    )
-                left -= len(block)
-                yield block
-    except OSError as error:
-        raise AudioError(f"cannot read {path}: {error.strerror}", hint="give a .wav file that you may read") from error
+    with reading(path, hint="give a .wav file that you may read", error=AudioError), open_regular(path) as file:
+        left = _find_samples(path, file)
+        while left:
+            block = file.read(min(left, _BLOCK_SAMPLES * 2))
+            if not block:
+                raise AudioError(
+                    f"{path} became shorter while it was read", hint="wait until the file is written, then run again"
+                )
+            left -= len(block)
+            yield block
 
 
 def _find_samples(path: Readable, file: BinaryIO) -> int:
@@ -184,12 +180,8 @@ def sound_files(folder: Path) -> list[Path]:
     Raises:
         AudioError: The folder is the whole file system, or as large.
     """
-    try:
+    with reading(folder, hint="give the folder that holds the clips alone", error=AudioError):
         return sorted(file for file in files_below(folder) if file.suffix.lower() in SUFFIXES and is_file(file))
-    except OSError as error:
-        raise AudioError(
-            f"cannot read {folder}: {error.strerror or error}", hint="give the folder that holds the clips alone"
-        ) from error
 
 
 def left_out(folder: Path) -> str | None:

@@ -20,7 +20,7 @@ from harness.targets.qemu.machine import MACHINES, Machine, find_machine, find_p
 from harness.targets.qemu.process import QemuProcess
 from harness.targets.registry import TargetOptions
 from mww.core.errors import ImageError, InputError, LinkError, PortMissingError, QemuError, UsageError
-from mww.core.readable import open_regular
+from mww.core.readable import open_regular, reading
 from mww.esphome.chips import DEFAULT_CHIP
 from mww.images.partition_table import FactoryImage, find_model_partition, read_factory_image
 
@@ -142,11 +142,8 @@ def _boot(firmware: Path, options: TargetOptions) -> DeviceTarget:
 
 def _read(path: Path) -> bytes:
     path = find_image(path)
-    try:
-        with open_regular(path) as stream:
-            content = stream.read(SIZES[-1] + 1)
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}", hint="give a factory image") from error
+    with reading(path, hint="give a factory image"), open_regular(path) as stream:
+        content = stream.read(SIZES[-1] + 1)
     if len(content) > SIZES[-1]:
         raise InputError(f"{path} is larger than QEMU's largest flash", hint="give a factory image")
     return content
