@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
+PYTHONS = tuple(python for python in ("3.10", "3.11", "3.12", "3.13", "3.14") if python != OWN)
+"""For this one, all extras are installed."""
 NO_NETWORK = ("dns error", "Failed to fetch", "error sending request", "Could not connect")
 
 
