@@ -1,7 +1,8 @@
 """Declarations of messages: kinds of fields, and the codec that follows from them.
 
 A message is a frozen dataclass whose fields are `Annotated[type, kind, "doc"]`, registered by `request` or `answer`;
-a `record` is a row that repeats in a message or stands in flash. Little endian throughout. `tools.wire`
+a `record` is a row that repeats in a message or stands in flash; a number with a name on both ends is a
+`Final[Annotated[int, kind, "doc"]]` of `messages` or `model_table`. Little endian throughout. `tools.wire`
 reads the same declarations to write the C++ header and the reference page.
 """
 
@@ -90,16 +91,6 @@ TAIL: Final = TailKind()
 
 FixedKind = Scalar | Fixed
 Kind = Scalar | Fixed | TextKind | TailKind | Records
-
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """A number with a name on both ends."""
-
-    name: str
-    kind: Scalar
-    value: int
-    doc: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from harness.link.declaration import (
     U8,
     U16,
     U32,
-    Constant,
     Fixed,
     Message,
     Record,
@@ -24,53 +23,33 @@ from harness.link.declaration import (
     record,
     request,
 )
-from mww.esphome.contract import FEATURES
+from mww.esphome import contract
 
-PROTOCOL_VERSION: Final = 1
-UNKNOWN: Final = 0xFFFF_FFFF
-ABSENT, STORED, OPEN, CORRUPT = range(4)
-OPEN_ANY_OUTPUT: Final = 1
-OPEN_MISALIGNMENT_SHIFT: Final = 4
-INFER_PROFILE: Final = 1
-FLAG_VIRTUAL: Final = 1
-FLAG_INSTRUCTIONS: Final = 2
-FLAG_FRONTEND: Final = 4
-FLAG_MICROPHONE: Final = 8
-SOUND_OF_HOST, SOUND_OF_MICROPHONE = range(2)
-MAX_MODELS: Final = 4
-
-CONSTANTS: Final = (
-    Constant(
-        "PROTOCOL_VERSION",
+PROTOCOL_VERSION: Final[
+    Annotated[int, U8, "To be raised on a change that an older host or board would misunderstand."]
+] = 1
+UNKNOWN: Final[Annotated[int, U32, "A measurement that the board cannot make."]] = 0xFFFF_FFFF
+ABSENT: Final[Annotated[int, U8, "`Model.state`: no record."]] = 0
+STORED: Final[Annotated[int, U8, "`Model.state`: a complete record."]] = 1
+OPEN: Final[Annotated[int, U8, "`Model.state`: a record that the engine has loaded."]] = 2
+CORRUPT: Final[Annotated[int, U8, "`Model.state`: a record that does not match its digest."]] = 3
+OPEN_ANY_OUTPUT: Final[Annotated[int, U8, "`Open.flags`: accept any output tensors, for `ReadOutput`."]] = 1
+OPEN_MISALIGNMENT_SHIFT: Final[
+    Annotated[
+        int,
         U8,
-        PROTOCOL_VERSION,
-        "To be raised on a change that an older host or board would misunderstand.",
-    ),
-    Constant("UNKNOWN", U32, UNKNOWN, "A measurement that the board cannot make."),
-    Constant("ABSENT", U8, ABSENT, "`Model.state`: no record."),
-    Constant("STORED", U8, STORED, "`Model.state`: a complete record."),
-    Constant("OPEN", U8, OPEN, "`Model.state`: a record that the engine has loaded."),
-    Constant("CORRUPT", U8, CORRUPT, "`Model.state`: a record that does not match its digest."),
-    Constant("OPEN_ANY_OUTPUT", U8, OPEN_ANY_OUTPUT, "`Open.flags`: accept any output tensors, for `ReadOutput`."),
-    Constant(
-        "OPEN_MISALIGNMENT_SHIFT",
-        U8,
-        OPEN_MISALIGNMENT_SHIFT,
         "`Open.flags`: from this bit on, how many bytes after a multiple of 16 a copy of the model begins; 0: no copy.",
-    ),
-    Constant("INFER_PROFILE", U8, INFER_PROFILE, "`Infer.flags`: time each operator of the last frame."),
-    Constant("FLAG_VIRTUAL", U8, FLAG_VIRTUAL, "`Welcome.flags`: no chip; the arena is that of this build."),
-    Constant(
-        "FLAG_INSTRUCTIONS", U8, FLAG_INSTRUCTIONS, "`Welcome.flags`: microseconds are instructions that were executed."
-    ),
-    Constant("FLAG_FRONTEND", U8, FLAG_FRONTEND, "`Welcome.flags`: it has an audio front-end, for `Listen`."),
-    Constant("FLAG_MICROPHONE", U8, FLAG_MICROPHONE, "`Welcome.flags`: it has a microphone, for `Listen`."),
-    Constant("SOUND_OF_HOST", U8, SOUND_OF_HOST, "`Listen.source`: the host sends the sound, with `Hear`."),
-    Constant("SOUND_OF_MICROPHONE", U8, SOUND_OF_MICROPHONE, "`Listen.source`: the board's own microphone."),
-    Constant("MAX_MODELS", U8, MAX_MODELS, "Slots of a model partition."),
-    Constant("FEATURES", U8, FEATURES, "Features a slice."),
-)
-"""The numbers above with their meaning, for the header and the reference page."""
+    ]
+] = 4
+INFER_PROFILE: Final[Annotated[int, U8, "`Infer.flags`: time each operator of the last frame."]] = 1
+FLAG_VIRTUAL: Final[Annotated[int, U8, "`Welcome.flags`: no chip; the arena is that of this build."]] = 1
+FLAG_INSTRUCTIONS: Final[Annotated[int, U8, "`Welcome.flags`: microseconds are instructions that were executed."]] = 2
+FLAG_FRONTEND: Final[Annotated[int, U8, "`Welcome.flags`: it has an audio front-end, for `Listen`."]] = 4
+FLAG_MICROPHONE: Final[Annotated[int, U8, "`Welcome.flags`: it has a microphone, for `Listen`."]] = 8
+SOUND_OF_HOST: Final[Annotated[int, U8, "`Listen.source`: the host sends the sound, with `Hear`."]] = 0
+SOUND_OF_MICROPHONE: Final[Annotated[int, U8, "`Listen.source`: the board's own microphone."]] = 1
+MAX_MODELS: Final[Annotated[int, U8, "Slots of a model partition."]] = 4
+FEATURES: Final[Annotated[int, U8, "Features a slice."]] = contract.FEATURES
 
 
 @record

@@ -11,23 +11,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from harness.link.declaration import U16, U32, Constant, Fixed, Record, record
+from harness.link.declaration import U16, U32, Fixed, Record, record
 from harness.link.messages import MAX_MODELS
 from mww.core.errors import ModelPartitionError
 
-SECTOR_SIZE: Final = 4096
-TABLE_MAGIC: Final = 0x5457_574D
-TABLE_VERSION: Final = 1
-TABLE_SECTORS: Final = 2
-_ERASED: Final = b"\xff"
+SECTOR_SIZE: Final[Annotated[int, U32, "Bytes that flash erases at once."]] = 4096
+TABLE_MAGIC: Final[Annotated[int, U32, "`MWWT` as bytes."]] = 0x5457_574D
+TABLE_VERSION: Final[Annotated[int, U16, "Of this layout."]] = 1
+TABLE_SECTORS: Final[Annotated[int, U32, "Sectors that hold the table, alternately."]] = 2
 
-CONSTANTS: Final = (
-    Constant("SECTOR_SIZE", U32, SECTOR_SIZE, "Bytes that flash erases at once."),
-    Constant("TABLE_MAGIC", U32, TABLE_MAGIC, "`MWWT` as bytes."),
-    Constant("TABLE_VERSION", U16, TABLE_VERSION, "Of this layout."),
-    Constant("TABLE_SECTORS", U32, TABLE_SECTORS, "Sectors that hold the table, alternately."),
-)
-"""The numbers above with their meaning, for the header and the reference page."""
+_ERASED: Final = b"\xff"
 
 
 @record
