@@ -216,7 +216,7 @@ FAULTS: dict[str, tuple[Callable[[Path], dict[str, object]], type[MwwError], str
     "an empty folder": (lambda path: {"calibration": path}, CalibrationError, "neither"),
     "a broken set": (lambda path: {"calibration": Path(__file__)}, CalibrationError, "is text"),
     "broken ranges": (lambda path: {"calibration_ranges": Path(__file__)}, CalibrationError, "JSON"),
-    "a name with a path": (lambda path: {"name": "../x"}, UsageError, "file name"),
+    "a name with a path": (lambda path: {"name": "../x"}, UsageError, "name of the files"),
     "an unknown option": (lambda path: {"manifest_options": {"wakeword": "x"}}, ConfigurationError, "wakeword"),
     "frames of another stride": (
         lambda path: {"calibration": create_default_representative_dataset(stride=2)},
