@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,8 +87,9 @@ def write_project(
         raise UsageError(f"{config} exists, and is not overwritten", hint="choose another --output, or remove it")
     wake_word = folder / _WAKE_WORD_FILE if manifests else None
     if wake_word:
-        loaded = [_checked(path) for path in manifests]
-        contents.update(_wake_word_files(board, wake_word, loaded, _checked(vad) if vad else None))
+        loaded, gate = [_checked(path) for path in manifests], _checked(vad) if vad else None
+        _check_steps([*loaded, *([gate] if gate else [])])
+        contents.update(_wake_word_files(board, wake_word, loaded, gate))
     elif vad:
         raise UsageError("a VAD without a wake word", hint="name a wake word with --model, too")
     write_files(contents)
@@ -171,8 +173,16 @@ def _checked(path: Path) -> Manifest:
     failures = verify_esphome_compatibility(path).failures
     if failures:
         message = f"{path} does not run on ESPHome: {failures[0].message}"
-        raise UnsupportedModelError(message, hint=f"mww verify {path} lists every fault and its cure")
+        raise UnsupportedModelError(message, hint=f"mww verify {shlex.quote(str(path))} lists every fault and its cure")
     return manifest
+
+
+def _check_steps(manifests: Sequence[Manifest]) -> None:
+    """Refuse models of different steps: ESPHome does, except for a VAD, whose step it would use for all."""
+    if len({manifest.feature_step_size for manifest in manifests}) > 1:
+        steps = ", ".join(f"{manifest.path.name} {manifest.feature_step_size} ms" for manifest in manifests)
+        message = f"the models cannot run together, since their steps differ: {steps}"
+        raise UnsupportedModelError(message, hint="write a project for each step, or use models of one step")
 
 
 def _wake_word_files(

@@ -35,7 +35,13 @@ _SHOWN: Final = 15
     required=True,
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="positive/ and negative/.",
+    help="Folder of clips, in positive/ and negative/.",
+)
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    metavar="FILE.csv",
+    help="What the folder's clips hold, in place of the names of their folders.",
 )
 @click.option(
     "--lead-in",
@@ -59,6 +65,7 @@ _SHOWN: Final = 15
 def command(
     manifest: Path,
     clips: Path,
+    labels: Path | None,
     lead_in: float,
     target_recall: float | None,
     max_false_accepts_per_hour: float | None,
@@ -78,6 +85,7 @@ def command(
             target_recall=target_recall,
             max_false_accepts_per_hour=max_false_accepts_per_hour,
             lead_in=lead_in,
+            labels=labels,
             progress=report,
         )
     if write:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -42,8 +43,8 @@ def command(
         emit_json("mww.firmware/1", document)
         return
     say(f"Wrote the firmware for {board} to {output}. Next steps:")
-    say(f"  build      esphome compile {project.config}")
-    say(f"  flash      mww flash --port PORT --firmware {output}")
+    say(f"  build      esphome compile {shlex.quote(str(project.config))}")
+    say(f"  flash      mww flash --port PORT --firmware {shlex.quote(str(output))}")
     if len(manifests) > 1:
         first = manifests[0].stem
         say(f"  note       ESPHome enables only {first} at first boot; mww budget adds up what the models take")
@@ -51,4 +52,4 @@ def command(
     if microphone:
         say("  listen     mww listen MANIFEST.json --target PORT")
     if project.wake_word:
-        say(f"  wake word  esphome run {project.wake_word}")
+        say(f"  wake word  esphome run {shlex.quote(str(project.wake_word))}")

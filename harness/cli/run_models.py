@@ -228,6 +228,10 @@ def _open_report(folder: Path | None, resume: bool) -> Iterator[Path | None]:
         ) from error
     try:
         yield folder / NAME
+    except KeyboardInterrupt:
+        if is_there(folder / NAME):
+            say("finished clips are kept: the same command with --resume runs the others", err=True)
+        raise
     except (MwwError, OSError):
         if is_new:
             with suppress(OSError):

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from harness.clips.clip import Clip
 from harness.clips.sources import open_folders
 from harness.engines.opening import golden_engine
-from harness.run.evaluation.labels import LABELS, Label, LabelKind, labels_from_names
+from harness.run.evaluation.labels import LABELS, Label, LabelKind, labels_from_names, read_labels
 from harness.run.evaluation.statistics import LabelledOutputs, Rule, SweepPoint, sweep
 from harness.run.streaming import Block, Feed, whole_frames
 from harness.targets.emulator import EmulatorTarget
@@ -106,6 +106,7 @@ def choose_cutoff(
     target_recall: float | None = None,
     max_false_accepts_per_hour: float | None = None,
     lead_in: float = LEAD_IN,
+    labels: Path | None = None,
     progress: Progress = no_progress,
 ) -> CutoffChoice:
     """Choose the cutoff with the fewest false accepts among those that reach a recall; among equals, the highest.
@@ -119,6 +120,7 @@ def choose_cutoff(
         target_recall: Part of the positive clips that must be detected, above 0, at most 1.
         max_false_accepts_per_hour: Of the negative clips, 0 or more.
         lead_in: Seconds of silence in front of each clip.
+        labels: A CSV file that labels the folder's clips, as `read_labels` reads it; None: by their folders.
         progress: Called with what is done, clips done and clips in all.
 
     Raises:
@@ -130,7 +132,7 @@ def choose_cutoff(
     _check_wish(target_recall, max_false_accepts_per_hour)
     if max_false_accepts_per_hour is None and target_recall is None:
         target_recall = DEFAULT_TARGET_RECALL
-    recorded = _record(model, _labelled_clips(folder, lead_in, model.feature_step_size), progress)
+    recorded = _record(model, _labelled_clips(folder, lead_in, model.feature_step_size, labels), progress)
     rule = Rule(model.sliding_window_size, model.stride, model.feature_step_size)
     points = sweep(recorded, rule, _BYTES)
     at = _reaching(points, target_recall) if target_recall is not None else None
@@ -202,16 +204,19 @@ def _most_sensitive(points: Sequence[SweepPoint], limit: float) -> SweepPoint | 
     return max(within, key=lambda point: (point.recall.hits, point.cutoff_byte), default=None)
 
 
-def _labelled_clips(folder: Path, lead_in: float, step_ms: int) -> list[tuple[Clip, Label]]:
-    """The clips of `positive/`, `near-miss/` and `negative/`, or of a trainer's folder with its own names."""
-    hint = "put clips with the wake word into positive/, others into negative/"
+def _labelled_clips(folder: Path, lead_in: float, step_ms: int, csv: Path | None) -> list[tuple[Clip, Label]]:
+    """The clips of `positive/`, `near-miss/` and `negative/`, of a trainer's folder, or those that a CSV labels."""
+    hint = "put clips with the wake word into positive/, others into negative/, or give --labels FILE.csv"
     if not is_folder(folder):
         raise InputError(f"the folder {folder} does not exist", hint=hint)
-    below = [folder / kind for kind in LABELS if is_folder(folder / kind)]
+    below = [folder / kind for kind in LABELS if csv is None and is_folder(folder / kind)]
     clips = open_folders(below or [folder], lead_in=lead_in, step_ms=step_ms)
-    labels = labels_from_names(clip.name for clip in clips)
+    names = [clip.name for clip in clips]
+    labels = labels_from_names(names) if csv is None else read_labels(csv, names)
     for kind in NEEDED:
         if not any(label.kind == kind for label in labels.values()):
+            if csv is not None:
+                raise InputError(f"{csv} labels no clip as {kind}", hint="a cutoff needs clips of both kinds")
             place = folder / kind
             state = "has no clip" if is_folder(place) else "does not exist"
             raise InputError(f"the folder {place} {state}", hint=hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -125,7 +126,7 @@ class DeviceTarget(Target):
             if not self._may_upload:
                 raise ModelMissingError(
                     f"the board at {self._called} has a different model than {model.name}",
-                    hint=f"mww flash --port {self._called} --model {model.path}",
+                    hint=f"mww flash --port {self._called} --model {shlex.quote(str(model.path))}",
                 )
             self._client.upload(_SLOT, record)
         opened = self._client.open_model(_SLOT, misalignment=self._misalignment)

@@ -160,6 +160,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
                 f"{path} is {'no file' if is_there(path) else 'missing'}",
                 hint="give the .json beside the .tflite, or the .tflite itself",
             )
+        if path.suffix.lower() == ".tflite":
+            hint = "give the .json beside it; mww manifest MODEL.tflite --output FILE.json makes one"
+            raise ManifestError(f"{path} is a model, not a manifest", hint=hint)
         raw = read_regular(path, MAX_FILE_SIZE)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         raise ManifestError(

@@ -6,6 +6,7 @@ Models of other wake word engines are recognised by their inputs. `mww.verificat
 from __future__ import annotations
 
 import hashlib
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -187,4 +188,5 @@ def _describe(tensor: Tensor) -> str:
 
 
 def _unsupported(path: Path, result: str) -> UnsupportedModelError:
-    return UnsupportedModelError(f"{path} has {result}", hint=f"mww verify {path} lists all that ESPHome would refuse")
+    hint = f"mww verify {shlex.quote(str(path))} lists all that ESPHome would refuse"
+    return UnsupportedModelError(f"{path} has {result}", hint=hint)

@@ -122,6 +122,16 @@ def test_a_model_that_does_not_run_on_esphome_is_refused(tmp_path: Path) -> None
     assert not (tmp_path / "project").exists()
 
 
+def test_models_of_different_steps_are_refused(tmp_path: Path) -> None:
+    manifest = json.loads(published("alexa").read_text())
+    manifest["micro"]["feature_step_size"] = 20
+    (path := tmp_path / "slow.json").write_text(json.dumps({**manifest, "model": "slow.tflite"}))
+    (tmp_path / "slow.tflite").write_bytes(published("alexa").with_suffix(".tflite").read_bytes())
+    for options in ({"manifests": [published("alexa"), path]}, {"manifests": [path], "vad": published("alexa")}):
+        with pytest.raises(UnsupportedModelError, match=r"slow.json 20 ms"):
+            write_project("voice-pe", tmp_path / "project", **options)  # type: ignore[arg-type]
+
+
 def test_the_component_has_the_numbers_of_this_release() -> None:
     source = (firmware_dir() / "components/mww_harness/__init__.py").read_text()
     assert f'VERSION = "{__version__}"\n' in source

@@ -50,6 +50,22 @@ def test_it_writes_the_cutoff_and_nothing_else(
     assert len(document["sweep"]) == 256
 
 
+def test_a_csv_labels_the_clips_of_one_folder(
+    manifest: Path, labelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, expected = run(capsys, manifest, "--clips", labelled)
+    lines = [f"{path.name},{kind}" for kind in ("positive", "negative") for path in (labelled / kind).iterdir()]
+    (csv := tmp_path / "labels.csv").write_text("\n".join(["clip,label", *lines]))
+    flat = tmp_path / "flat"
+    for kind in ("positive", "negative"):
+        shutil.copytree(labelled / kind, flat, dirs_exist_ok=True)
+    code, document = run(capsys, manifest, "--clips", flat, "--labels", csv)
+    assert (code, document["choice"], document["lead_in"]) == (0, expected["choice"], 1.0)
+    csv.write_text("\n".join(["clip,label", *(line for line in lines if line.endswith("positive"))]))
+    code, document = run(capsys, manifest, "--clips", flat, "--labels", csv)
+    assert (code, "labels no clip as negative" in document["error"]["message"]) == (2, True)
+
+
 def test_wishes_that_contradict_and_those_that_no_cutoff_grants(
     manifest: Path, labelled: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
