@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 from mww.core import children
 from mww.core.resources import fixtures_dir
 from mww.esphome.frontend import quantize_features, wav_to_features
+from tests.support.examples import examples
 from tests.support.files_finished import FilesFinished
 from tests.support.forks import ForkServer, forked_children
 
@@ -25,7 +26,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # in hundreds of processes, which would start threads for nothing
 
 # A machine under load takes its time; some first examples build the host library.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "patient", max_examples=examples(40), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("patient")
 
 

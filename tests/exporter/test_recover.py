@@ -24,6 +24,7 @@ from mww.core.errors import ModelFileError, MwwError
 from mww.core.progress import Phases
 from mww.tflite.model_file import read_model
 from tests.support.edited_model import edited_model
+from tests.support.examples import examples
 
 MODELS = Path(pymicro_wakeword.__file__).parent / "models"
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
@@ -139,7 +140,7 @@ def _without(model, index):  # type: ignore[no-untyped-def]
     return replace(model, subgraphs=(main, *model.subgraphs[1:]))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @example(places=[(5565, 0)])  # the bias of a convolution becomes FLOAT32, with the scales of integers
 @given(places=st.lists(st.tuples(st.integers(1, 16_000), st.integers(0, 255)), min_size=1, max_size=6))
 def test_a_damaged_model_is_one_error_or_a_network(places: list[tuple[int, int]]) -> None:

@@ -1,4 +1,4 @@
-"""How many examples of hypothesis a test draws where each costs much."""
+"""How many examples of hypothesis the tests draw."""
 
 import os
 

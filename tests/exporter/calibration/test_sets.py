@@ -20,6 +20,7 @@ from exporter.calibration.sets import (
 )
 from mww.core.errors import CalibrationError, MwwError
 from mww.esphome.frontend import quantize_features, wav_to_features
+from tests.support.examples import examples
 from tests.support.feature_folders import write_feature_folder, write_store
 
 
@@ -207,7 +208,7 @@ def test_a_header_that_lies_is_one_error(header: str, tmp_path: Path) -> None:
 _SPAN = st.one_of(st.integers(-(2**63), 2**63 - 1), st.floats(), st.integers(0, 4).map(lambda clip: clip * 40))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     name=st.sampled_from(["int64", "uint64", "float64", "float16", "uint16", "int8", "|V0", "", "object", "int32"]),
     starts=st.lists(_SPAN, max_size=3),
@@ -253,7 +254,7 @@ def test_a_span_that_begins_or_ends_within_a_number_is_refused(name: str, tmp_pa
         load_clips(tmp_path)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     offsets=st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 4).map(lambda clip: clip * 160), max_size=3),
     lengths=st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 4).map(lambda clip: clip * 160), max_size=3),

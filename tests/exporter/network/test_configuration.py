@@ -11,6 +11,7 @@ from exporter.checkpoint.resolution import Evidence, resolve
 from exporter.network.configuration import Configuration, find_configuration, load_configuration, parse_configuration
 from exporter.network.settings import OURS, architecture_settings, trainer_configuration
 from mww.core.errors import ConfigurationError, MwwError
+from tests.support.examples import examples
 from tests.support.networks import ARCHITECTURES
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
@@ -139,7 +140,7 @@ def test_settings_say_all_of_an_architecture(name: str) -> None:
     assert {**OURS, **from_yaml.settings} == {**OURS, **reported}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(data=st.data())
 def test_a_damaged_file_is_one_error_or_a_configuration(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

@@ -23,6 +23,7 @@ from harness.engines.exact.requantiser import Requantiser
 from harness.engines.exact.scratch import Calls
 from harness.engines.process import EngineProcess
 from mww.core.errors import EngineError
+from tests.support.examples import examples
 from tests.support.needs import needs_tflm
 from tests.support.synthetic import Graph, pack
 
@@ -39,13 +40,13 @@ def in_c(value: int, multiplier: int, shift: int) -> int:
     return (high >> right) + int((high & mask) > (mask >> 1) + (high < 0))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.integers(-(2**26), 2**26), MULTIPLIERS, st.integers(-24, 4))
 def test_products_are_rounded_as_in_c(value: int, multiplier: int, shift: int) -> None:
     assert multiply(value, multiplier, shift) == in_c(value, multiplier, shift)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.integers(-256, 256), MULTIPLIERS, st.integers(LEAST_SHIFT, 4))
 def test_the_least_input_of_a_result_is_at_the_step(result: int, multiplier: int, shift: int) -> None:
     least = int(least_input(*(np.int64(value) for value in (result, multiplier, shift))))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from mww.core.npy import read_npy_header
+from tests.support.examples import examples
 
 KEYS = st.one_of(st.sampled_from(["descr", "fortran_order", "shape"]), st.text(max_size=5), st.integers(), st.none())
 VALUES = st.recursive(
@@ -63,7 +64,7 @@ def test_values_of_any_type_are_numbers_of_a_bounded_size_or_refused(
     check(header(repr({"descr": descr, "fortran_order": order, "shape": shape})))
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(60))
 @given(
     st.one_of(
         st.binary(max_size=64),

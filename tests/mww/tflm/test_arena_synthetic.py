@@ -16,6 +16,7 @@ from mww.core.errors import MwwError, UnsupportedModelError
 from mww.esphome.contract import REGISTERED_OPS, RuntimeVersions
 from mww.tflite.model_file import read_model
 from mww.tflm.arena import predict_arena
+from tests.support.examples import examples
 from tests.support.synthetic import Graph, pack
 
 CHIPS = ("esp32", "esp32s3", "esp32p4")
@@ -258,7 +259,7 @@ def test_every_registered_operator_is_among_them() -> None:
 # --- What the runtime refuses ----------------------------------------------------------------------------------------
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(data=st.data())
 def test_a_damaged_file_gives_figures_or_one_error(data: st.DataObject) -> None:
     content = bytearray(STREAMING)
