@@ -299,7 +299,7 @@ class LinkClient(Closing):
 
     def frames_per_packet(self, stride: int) -> int:
         """How many frames of this stride the board takes in one request."""
-        room = (self.board.max_payload - wire.Infer.fixed_size()) // (stride * 40)
+        room = (self.board.max_payload - wire.Infer.fixed_size()) // (stride * FEATURES)
         return max(1, min(self.board.max_frames, room))
 
     # --- Sound -------------------------------------------------------------------------------------------------------

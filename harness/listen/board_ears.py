@@ -18,14 +18,14 @@ from harness.listen.sound_sources import Lost
 from harness.run.features import FeatureComparison, FeatureResult
 from mww.core.closing import Closing
 from mww.core.errors import UsageError
-from mww.esphome.contract import FEATURES, SAMPLE_RATE
+from mww.esphome.contract import FEATURE_STEP_MS, FEATURES, SAMPLE_RATE
 from mww.esphome.frontend import open_frontend, quantize_features
 from mww.esphome.model import Model
 
 _PAUSE: Final = 0.02
 """Seconds between two requests to a board that has nothing new."""
 _BLOCK: Final = SAMPLE_RATE * 2 // 10
-_STEP_BYTES: Final = SAMPLE_RATE // 100 * 2
+_STEP_BYTES: Final = SAMPLE_RATE * FEATURE_STEP_MS // 1000 * 2
 _COUNTS: Final = 1 << 32
 
 

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from harness.report.plots import Bar, Curve, Histogram, Mark, Plot, Tick, area, percent, polyline, round_ticks
 from harness.report.wording import counted
 from harness.run.evaluation.labels import Label
-from harness.run.evaluation.statistics import Evaluation, LabelledOutputs, Rule, SweepPoint, cutoff_of, sweep
+from harness.run.evaluation.statistics import Evaluation, LabelledOutputs, Rule, SweepPoint, sweep
 from harness.run.results import ClipResult, RunResult
+from mww.esphome.contract import cutoff_of
 
 _BINS: Final = 40
 

@@ -19,6 +19,7 @@ from harness.targets.registry import TargetOptions
 from mww.core.errors import EngineError, UsageError
 from mww.core.progress import Progress, no_progress
 from mww.esphome.chips import DEFAULT_CHIP, find_chip
+from mww.esphome.contract import FEATURES
 from mww.esphome.model import Model
 from mww.tflite.model_file import Tensor, exposing
 from mww.tflm.arena import predict_arena
@@ -112,7 +113,7 @@ class EmulatorTarget(Target):
         """
         predicted = predict_arena(model.content, self._chip, manifest_size=model.tensor_arena_size)
         self._engine.load(model.content)
-        if (self._engine.frame_size, self._engine.output_size) != (model.stride * 40, 1):
+        if (self._engine.frame_size, self._engine.output_size) != (model.stride * FEATURES, 1):
             sizes = f"frames of {self._engine.frame_size} bytes and outputs of {self._engine.output_size}"
             raise EngineError(f"engine {self._engine.engine} sees {sizes} in {model.name}", hint="use --engine tflm")
         return ArenaUse(predicted.used, predicted.probe or predicted.minimum, "predicted")

@@ -7,6 +7,7 @@ Read from ESPHome 2026.6.5, `esphome/components/micro_wake_word/` (`__init__.py`
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -109,3 +110,9 @@ def cutoff_byte(probability_cutoff: float) -> int:
     ESPHome's code generation emits `int(cutoff * 255)` (`__init__.py`, `to_code`).
     """
     return int(probability_cutoff * 255)
+
+
+def cutoff_of(byte: int) -> float:
+    """The smallest cutoff with four decimals that the device holds as `byte`."""
+    cutoff = math.ceil(byte / 255 * 10_000) / 10_000
+    return cutoff if cutoff_byte(cutoff) == byte else round(cutoff + 0.0001, 4)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness.run.evaluation.statistics import cutoff_of
 from mww.core.resources import fixtures_dir
+from mww.esphome.contract import cutoff_of
 from mww.esphome.detection import Detection, detect
 from mww.esphome.frontend import quantize_features
 from mww.esphome.releases import read_releases

@@ -231,12 +231,6 @@ def sweep(clips: Iterable[LabelledOutputs], rule: Rule, bytes_: Iterable[int] = 
     return tuple(tally.point(byte) for byte in asked)
 
 
-def cutoff_of(byte: int) -> float:
-    """The smallest cutoff with four decimals that the device holds as `byte`."""
-    cutoff = math.ceil(byte / 255 * 10_000) / 10_000
-    return cutoff if contract.cutoff_byte(cutoff) == byte else round(cutoff + 0.0001, 4)
-
-
 class _Prepared:
     """A clip with its running sums, which are computed once for all cutoffs."""
 
@@ -295,7 +289,7 @@ class _Tally:
         """The counts at one of the cutoffs."""
         return SweepPoint(
             cutoff_byte=byte,
-            cutoff=cutoff_of(byte),
+            cutoff=contract.cutoff_of(byte),
             recall=binomial_proportion(self._recalled[byte], self._positive),
             false_accepts=poisson_rate(self._accepts[byte], self._seconds / _SECONDS_AN_HOUR),
             near_misses=binomial_proportion(self._near[byte], self._near_misses),

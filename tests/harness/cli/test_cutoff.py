@@ -11,7 +11,8 @@ import yaml
 from harness.cli import execute, mww
 from harness.cli.cutoff import snippet
 from harness.run.cutoff import CutoffChoice, choose_cutoff
-from harness.run.evaluation.statistics import SweepPoint, binomial_proportion, cutoff_of, poisson_rate
+from harness.run.evaluation.statistics import SweepPoint, binomial_proportion, poisson_rate
+from mww.esphome.contract import cutoff_of
 from mww.esphome.model import load_model
 
 

@@ -8,9 +8,8 @@ import pytest
 from harness.check import check
 from harness.run import cutoff
 from harness.run.cutoff import CutoffError, choose_cutoff, cutoff_chooser
-from harness.run.evaluation.statistics import cutoff_of
 from mww.core.errors import InputError, UsageError
-from mww.esphome.contract import cutoff_byte
+from mww.esphome.contract import cutoff_byte, cutoff_of
 from mww.esphome.detection import detect
 from mww.esphome.frontend import quantize_features, wav_to_features
 from mww.esphome.model import load_model
@@ -77,7 +76,3 @@ def test_what_is_missing_is_named(models: Path, labelled: Path) -> None:
     shutil.rmtree(labelled / "negative")
     with pytest.raises(InputError, match=r"the folder .*negative does not exist"):
         choose_cutoff(model, labelled)
-
-
-def test_every_byte_has_a_cutoff() -> None:
-    assert [cutoff_byte(cutoff_of(byte)) for byte in range(256)] == list(range(256))

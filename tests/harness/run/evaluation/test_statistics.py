@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pytest
 
 from harness.run.evaluation.labels import Label, LabelError, labels_from_names, read_labels
-from harness.run.evaluation.statistics import SWEEP_BYTES, LabelledOutputs, Rule, cutoff_of, evaluate, sweep
-from mww.esphome.contract import cutoff_byte
+from harness.run.evaluation.statistics import SWEEP_BYTES, LabelledOutputs, Rule, evaluate, sweep
+from mww.esphome.contract import cutoff_byte, cutoff_of
 from mww.esphome.detection import detect
 
 RULE = Rule(window=5, stride=3, feature_step_size=10)
