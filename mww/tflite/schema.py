@@ -26,6 +26,9 @@ TENSOR_TYPE_SIZES: Final = {
 }  # fmt: skip
 """Bytes an element. A RESOURCE tensor is one 4-byte handle on the device (`TfLiteTypeSizeOf`, kTfLiteResource)."""
 
+INTEGER_RANGES: Final = {"INT8": (-128, 127), "UINT8": (0, 255), "INT16": (-32768, 32767)}
+"""The least and the greatest value of a quantized type."""
+
 ACTIVATIONS: Final = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
 PADDINGS: Final = ("SAME", "VALID")
 

@@ -16,14 +16,13 @@ import numpy.typing as npt
 
 from mww.core.errors import ModelFileError
 from mww.tflite.model_file import Operator, Quantization, Tensor
-from mww.tflite.schema import Conv2D, DepthwiseConv2D, Elementwise, FullyConnected
+from mww.tflite.schema import INTEGER_RANGES, Conv2D, DepthwiseConv2D, Elementwise, FullyConnected
 from mww.verification.rules import Subject
 from mww.verification.state import initialisers, state_access
 
 Range: TypeAlias = tuple[int, int]
 """Lowest and highest stored value, both included."""
 
-_LIMITS: Final[dict[str, Range]] = {"INT8": (-128, 127), "UINT8": (0, 255), "INT16": (-32768, 32767)}
 _ANY: Final[Range] = (-(2**31), 2**31 - 1)
 _BYTES: Final[Range] = (0, 255)
 _SAME: Final = frozenset(
@@ -68,7 +67,7 @@ class _Walk:
             if not grown:
                 return ranges.get(tensor.index, _BYTES)
         for key in self._states:
-            self._states[key] = _LIMITS["INT8"]
+            self._states[key] = INTEGER_RANGES["INT8"]
         return self._step()[0].get(tensor.index, _BYTES)
 
     def _step(self) -> tuple[dict[int, Range], bool]:
@@ -89,7 +88,7 @@ class _Walk:
 
     def _made(self, operator: Operator, output: Tensor, ranges: dict[int, Range]) -> Range:
         """The range of an operator's result."""
-        limits = _LIMITS.get(output.dtype, _ANY)
+        limits = INTEGER_RANGES.get(output.dtype, _ANY)
         if operator.index in self._reads:
             return self._states.get(self._reads[operator.index], limits)
         inputs = [tensor for tensor in self._graph.tensors(operator.inputs) if tensor is not None]
@@ -113,7 +112,7 @@ class _Walk:
             other = _reals(inputs[1], self._range(inputs[1], ranges))
             combined, activation = _combined(operator.op, reals, other), operator.options.activation
             return _stored(combined, output, slack=1, activation=activation)
-        return _LIMITS[output.dtype]
+        return INTEGER_RANGES[output.dtype]
 
     def _summed(self, operator: Operator, inputs: list[Tensor], reals: _Reals, output: Tensor) -> Range:
         """The range of a sum over constant weights, over all channels."""
@@ -121,7 +120,7 @@ class _Walk:
         assert isinstance(options, Conv2D | DepthwiseConv2D | FullyConnected)
         weights, bias = inputs[1], inputs[2] if len(inputs) > 2 else None
         if not self._model.is_constant(weights) or not _is_scaled(weights):
-            return _LIMITS.get(output.dtype, _ANY)
+            return INTEGER_RANGES.get(output.dtype, _ANY)
         axis = -1 if isinstance(options, DepthwiseConv2D) else 0
         stored = np.moveaxis(self._model.constant(weights), axis, 0).astype(np.float64)
         channels = stored.reshape(len(stored), -1)
@@ -138,9 +137,9 @@ class _Walk:
         return _stored(_Reals(lowest, highest), output, slack=1, activation=options.activation)
 
     def _range(self, tensor: Tensor, ranges: dict[int, Range]) -> Range:
-        if self._model.is_constant(tensor) and tensor.dtype in _LIMITS and tensor.elements:
+        if self._model.is_constant(tensor) and tensor.dtype in INTEGER_RANGES and tensor.elements:
             return _hull_of(self._model.constant(tensor).ravel())
-        return ranges.get(tensor.index, _LIMITS.get(tensor.dtype, _ANY))
+        return ranges.get(tensor.index, INTEGER_RANGES.get(tensor.dtype, _ANY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +158,7 @@ def _quantization(tensor: Tensor) -> Quantization:
 def _is_scaled(tensor: Tensor) -> bool:
     quantization = tensor.quantization
     return (
-        tensor.dtype in _LIMITS
+        tensor.dtype in INTEGER_RANGES
         and quantization is not None
         and all(isfinite(scale) and scale > 0 for scale in quantization.scales)
     )
@@ -173,7 +172,7 @@ def _reals(tensor: Tensor, stored: Range) -> _Reals:
 
 def _stored(reals: _Reals, tensor: Tensor, slack: int = 0, activation: str = "NONE") -> Range:
     """The stored values of a range, after an activation, `slack` wider where the device may round differently."""
-    lowest, highest = _LIMITS[tensor.dtype]
+    lowest, highest = INTEGER_RANGES[tensor.dtype]
     lowest = max(lowest, _unlimited(_FLOORS.get(activation, -inf), tensor))
     highest = min(highest, _unlimited(_CEILINGS.get(activation, inf), tensor))
     low, high = _unlimited(reals.low, tensor) - slack, _unlimited(reals.high, tensor) + slack

@@ -8,10 +8,9 @@ from typing import Final
 
 from mww.esphome.contract import REGISTERED_OPS, SCHEMA_VERSION
 from mww.tflite.model_file import Quantization, Tensor
-from mww.tflite.schema import CUSTOM_OPERATOR, OPERATORS, CallOnce
+from mww.tflite.schema import CUSTOM_OPERATOR, INTEGER_RANGES, OPERATORS, CallOnce
 from mww.verification.rules import Finding, Graph, Status, Subject, rule
 
-_INTEGER_RANGES: Final = {"INT8": (-128, 127), "UINT8": (0, 255), "INT16": (-32768, 32767)}
 _FLOATS: Final = frozenset({"FLOAT32", "FLOAT16", "FLOAT64", "BFLOAT16"})
 _UNKNOWN_TYPES: Final = frozenset({"STRING", "VARIANT", "COMPLEX64", "COMPLEX128", "BFLOAT16"})
 """Types for which no kernel of the 20 has data, or `TfLiteTypeSizeOf` (memory_helpers.cc) has no size."""
@@ -117,7 +116,7 @@ def quantisation(subject: Subject) -> Iterator[Finding]:
     """A kernel divides by scales and clamps to zero points without a check."""
     for subgraph in subject.model.subgraphs:
         for tensor in subgraph.tensors:
-            if tensor.quantization is not None and tensor.dtype in _INTEGER_RANGES:
+            if tensor.quantization is not None and tensor.dtype in INTEGER_RANGES:
                 yield from _parameters(tensor, tensor.quantization)
 
 
@@ -125,7 +124,7 @@ def _parameters(tensor: Tensor, quantization: Quantization) -> Iterator[Finding]
     bad_scale = next((scale for scale in quantization.scales if not (isfinite(scale) and scale > 0)), None)
     if bad_scale is not None:
         yield Finding(f"{_name(tensor)} has the scale {bad_scale:g}", "> 0", f"{bad_scale:g}")
-    low, high = _INTEGER_RANGES[tensor.dtype]
+    low, high = INTEGER_RANGES[tensor.dtype]
     bad_point = next((point for point in quantization.zero_points if not low <= point <= high), None)
     if bad_point is not None:
         yield Finding(f"{_name(tensor)} has the zero point {bad_point}", f"{low}..{high}", str(bad_point))

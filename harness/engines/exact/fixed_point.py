@@ -14,6 +14,8 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from mww.tflite.schema import INTEGER_RANGES
+
 Integers: TypeAlias = npt.NDArray[np.int64]
 
 INT32_MAX: Final = 2**31 - 1
@@ -22,9 +24,6 @@ _ONE: Final = 1 << 31
 
 LEAST_SHIFT: Final = -23
 """The least shift for which the steps between results of a byte fit int64."""
-
-RANGES: Final = {"INT8": (-128, 127), "UINT8": (0, 255)}
-"""The range of values of a type."""
 
 
 def round_away(value: float) -> int:
@@ -145,7 +144,7 @@ class Scaling:
 
 def activation_range(activation: str, dtype: str, scale: float, zero_point: int) -> tuple[int, int]:
     """`CalculateActivationRangeQuantized`: the least and the largest output."""
-    low, high = RANGES[dtype]
+    low, high = INTEGER_RANGES[dtype]
 
     def quantized(value: float) -> int:
         return zero_point + round_away(float(np.float32(value) / np.float32(scale)))

@@ -21,7 +21,7 @@ from harness.engines.exact.refusal import BYTES, Node
 from harness.engines.exact.requantiser import Requantiser
 from harness.engines.exact.scratch import Calls, Values, view_as
 from harness.engines.exact.windows import Window
-from mww.tflite.schema import Conv2D, DepthwiseConv2D, Elementwise, FullyConnected, Pool2D, Reducer
+from mww.tflite.schema import INTEGER_RANGES, Conv2D, DepthwiseConv2D, Elementwise, FullyConnected, Pool2D, Reducer
 
 _MOST_SUM: Final = 2**52
 _MOST_SHIFT: Final = 62
@@ -348,7 +348,7 @@ def quantize(node: Node) -> Kernel:
         stored = np.where(stored < 128, stored, stored - 256)
     node.check_shape(node.output, node.input(0).shape)
     scaled = fixed_point.multiply(stored - source.zero_point, multiplier, shift)
-    return Table(np.clip(scaled + output.zero_point, *fixed_point.RANGES[node.output.dtype]))
+    return Table(np.clip(scaled + output.zero_point, *INTEGER_RANGES[node.output.dtype]))
 
 
 class Pair:

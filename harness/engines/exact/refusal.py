@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mww.tflite.model_file import ModelFile, Operator, Quantization, Subgraph, Tensor
-from mww.tflite.schema import Options
+from mww.tflite.schema import INTEGER_RANGES, Options
 
 BYTES = ("INT8", "UINT8")
 
@@ -73,7 +73,7 @@ class Node:
         quantization = tensor.quantization
         if quantization is None or quantization.per_channel or not quantization.scale > 0:
             raise self.refused(f"tensor {tensor.index} needs exactly one scale above 0")
-        low, high = (-128, 127) if tensor.dtype == "INT8" else (0, 255)
+        low, high = INTEGER_RANGES[tensor.dtype]
         if not low <= quantization.zero_point <= high:
             raise self.refused(f"tensor {tensor.index} has the zero point {quantization.zero_point}")
         return quantization
