@@ -52,9 +52,9 @@ def noise(tmp_path: Path) -> Path:
 
 
 def _esptool(esptool: Sequence[str], port: str, *words: str) -> str:
-    done = subprocess.run(
-        [*esptool, "--port", port, *words], capture_output=True, text=True, timeout=PATIENCE, check=False
-    )
+    patient = ["--connect-attempts", "100"]  # it gives a board three seconds, which a busy machine may exceed
+    command = [*esptool, "--port", port, *patient, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 0, f"{words}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
