@@ -172,7 +172,19 @@ def test_alone(mww_target, mww_board, mww_model, number):
 
 def test_two_workers_share_a_board(here: Lab, tmp_path: Path, models: Path) -> None:
     (tmp_path / "test_it.py").write_text(_SHARED)
-    words = [sys.executable, "-m", "pytest", *PLUGIN, "-q", "-p", "no:cacheprovider", "-n", "2"]
+    words = [
+        sys.executable,
+        "-m",
+        "pytest",
+        *PLUGIN,
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:pytest_embedded",
+        "-n",
+        "2",
+    ]
     words += ["--mww-port", "labgrid:name=place-1", "--mww-chip", "esp32s3"]
     words += ["--mww-model", str(models / "okay_nabu.json")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[4]), *sys.path])}
