@@ -24,6 +24,8 @@ NAMES: Final = {
     "theirs": "other",
 }
 """Variable names that say nothing, and what to call such things."""
+_ASSIGNED: Final = re.compile(rf"\b(?:{'|'.join(NAMES)})\b\s*(?:[:,=)\]]|in\b|\W{{1,3}}=)")
+"""What may assign to such a name, and need be parsed to know; a text that does not match does not."""
 
 PHRASES: Final = {
     r"\b(?:[Tt]here|[Ii]t) is none\b": "it does not exist; without one",
@@ -64,15 +66,17 @@ def findings(root: Path = _ROOT) -> Iterator[str]:
 
 def phrases_in(text: str, phrases: Mapping[str, str] = PHRASES) -> Iterator[str]:
     """Phrases to write otherwise, each with its line."""
-    for number, line in enumerate(text.splitlines(), start=1):
-        for pattern, plain in phrases.items():
-            if match := re.search(pattern, line):
-                yield f"{number}: {match[0]!r}: write {plain}"
+    matches = (
+        (match.start(), match[0], plain) for pattern, plain in phrases.items() for match in re.finditer(pattern, text)
+    )
+    for start, phrase, plain in sorted(matches):
+        number = text.count("\n", 0, start) + 1
+        yield f"{number}: {phrase!r}: write {plain}"
 
 
 def names_in(text: str) -> Iterator[str]:
     """Variables to call otherwise, each with its line; fields and keywords are promises and stay."""
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(ast.parse(text)) if _ASSIGNED.search(text) else ():
         if not isinstance(node, ast.Name) or not isinstance(node.ctx, ast.Store) or node.id not in NAMES:
             continue
         if not _is_field(text, node):

@@ -63,7 +63,8 @@ class Staleness:
             if before != place:
                 self._seen[place.name] = place, now
             elif _MARK in place.holder and now - since >= STALE_SECONDS:
-                quietly(self._client.cancel, place.reservation)  # in the order of `_give_back`
+                if place.reservation:  # in the order of `_give_back`
+                    quietly(self._client.cancel, place.reservation)
                 quietly(self._client.release_from, place)
 
 
