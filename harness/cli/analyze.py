@@ -9,9 +9,9 @@ import click
 from exporter.model_analyzer.collection import collect, document
 from exporter.model_analyzer.report import SCHEMA, as_html
 from exporter.model_analyzer.text import as_text
-from harness.cli.output import emit_json, json_option, say, say_lines, warn
+from harness.cli.output import emit_json, json_option, say, say_lines, warn_of_refusals
 from mww.core.files import write_files
-from mww.esphome.manifest import is_manifest, load_manifest, refused_by_esphome
+from mww.esphome.manifest import is_manifest, load_manifest
 
 
 @click.command("analyze")
@@ -25,8 +25,7 @@ def command(file: Path, page: Path | None, as_json: bool) -> int:
     """
     collection = collect(file)
     if is_manifest(file):
-        for sentence in refused_by_esphome(load_manifest(file, needs=())):
-            warn(sentence, f"mww manifest {file} --in-place repairs it")
+        warn_of_refusals(load_manifest(file, needs=()))
     if page is not None:
         write_files({page: as_html(collection).encode("utf-8")})
     if as_json:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from harness.cli.numbers import Whole
-from harness.cli.output import console, emit_json, json_option, say, warn
+from harness.cli.output import console, emit_json, json_option, say, warn, warn_of_refusals
 from harness.report.run_document import MeasuredArena, read_measured_arena
 from mww.core.errors import UsageError
 from mww.core.readable import printable_name
 from mww.esphome.chips import CHIP_NAMES
 from mww.esphome.contract import RuntimeVersions
-from mww.esphome.manifest import ARENA_FIGURES, Manifest, is_manifest, load_manifest, refused_by_esphome, write_micro
+from mww.esphome.manifest import ARENA_FIGURES, Manifest, is_manifest, load_manifest, write_micro
 from mww.tflite.model_file import ModelFile, read_model
 from mww.tflm.arena import HEAD_KIND, TAIL_KINDS, ArenaPrediction, fits, predict_arenas, with_margin
 from mww.tflm.builds import assumed_warning, builds_with, select_runtimes, slow_convolutions
@@ -110,8 +110,7 @@ def _read(path: Path, size: int | None) -> _Asked:
     if not is_manifest(path):
         return _Asked(path, read_model(path), None, size)
     manifest = load_manifest(path, needs=ARENA_FIGURES)
-    for sentence in refused_by_esphome(manifest):
-        warn(sentence, f"mww manifest {path} --in-place repairs it")
+    warn_of_refusals(manifest)
     return _Asked(path, read_model(manifest.model), manifest, manifest.tensor_arena_size if size is None else size)
 
 

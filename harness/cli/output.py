@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -16,6 +17,8 @@ from mww.core.readable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from mww.esphome.manifest import Manifest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -79,6 +82,16 @@ def warn(message: str, hint: str | None = None) -> None:
     click.echo(printable(message), err=True)
     if hint:
         click.echo(f"   hint: {printable(hint)}", err=True)
+
+
+def warn_of_refusals(manifest: Manifest) -> None:
+    """Print a warning for each problem for which ESPHome refuses a manifest, and then what repairs them."""
+    from mww.esphome.manifest import refused_by_esphome
+
+    sentences = refused_by_esphome(manifest)
+    for sentence in sentences:
+        last = sentence is sentences[-1]
+        warn(sentence, f"mww manifest {shlex.quote(str(manifest.path))} --in-place repairs it" if last else None)
 
 
 def print_error(error: MwwError, *, as_json: bool) -> None:

@@ -9,6 +9,7 @@ import click
 
 from harness.cli.output import console, emit_json, json_option, progress, say
 from harness.cli.run_options import Place, clip_options, clip_source
+from harness.report.wording import names_account
 from harness.run.recording import Recorded, RecordedSummary, record
 from mww.core.readable import printable_name
 from mww.esphome.model import load_model
@@ -40,6 +41,8 @@ def _document(recorded: Recorded) -> dict[str, object]:
         **asdict(provenance),
         "versions": dict(provenance.versions),
         "clips": [asdict(clip) for clip in recorded.clips],
+        "replaced_model_sha256": recorded.replaced.model_sha256 if recorded.replaced else None,
+        "removed": list(recorded.removed),
     }
 
 
@@ -47,14 +50,19 @@ def _print(recorded: Recorded) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("clip", "inferences", "outputs sha256", "against the former golden")
+    table = Table("clip", "inferences", "outputs sha256", "against the former golden", box=None, pad_edge=False)
     for clip in recorded.clips:
         table.add_row(Text(printable_name(clip.name)), str(clip.inferences), clip.outputs_sha256[:12], _change(clip))
     console().print(table)
-    say(f"{recorded.path} holds the outputs of {recorded.provenance.engine}")
+    former, model = recorded.replaced, recorded.provenance.model
+    if former is not None and former.model_sha256 != recorded.provenance.model_sha256:
+        say(f"the former golden was of another model: {former.model}, sha256 {former.model_sha256[:12]}")
+    if recorded.removed:
+        say(f"clips of the former golden that are not in this one: {names_account(recorded.removed)}")
+    say(f"{recorded.path} holds the outputs of {model} in {recorded.provenance.engine}")
 
 
 def _change(clip: RecordedSummary) -> str:
     if clip.changed is None:
-        return "new"
+        return "new" if clip.former is None else f"it had {clip.former} outputs"
     return f"{clip.changed} outputs changed" if clip.changed else "the same"

@@ -38,8 +38,8 @@ _PATH = click.Path(path_type=Path)
 def command(**words: Any) -> int:
     """Stream clips through each MODEL, a manifest or .tflite, and judge every output.
 
-    Without --golden the outputs are compared with those of a second interpreter, TFLite Micro, on this machine; where
-    the target is that interpreter itself, nothing is compared. Exits with 0 for pass, 1 for fail, 2 for error.
+    Without --golden the outputs are compared with those that the engine exact computes on this machine; if the target
+    is the emulator with tflm or exact, nothing is compared. Exits with 0 for pass, 1 for fail, 2 for error.
     """
     from harness.engines.process import started_ahead
 

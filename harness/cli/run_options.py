@@ -39,7 +39,9 @@ def clip_options(function: F) -> F:
             metavar="FILE.npz|DIR",
             help="Clips of mww features or a trainer.",
         ),
-        click.option("--wav", type=place, multiple=True, metavar="PATH", help="A WAV file or a folder, or their URL."),
+        click.option(
+            "--wav", type=place, multiple=True, metavar="PATH", help="A sound file or a folder, or its URL; repeatable."
+        ),
         options_of_a_run("lead_in"),
     )
     for option in reversed(options):

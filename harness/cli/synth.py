@@ -32,7 +32,7 @@ _PATH = click.Path(path_type=Path)
     "voices",
     multiple=True,
     metavar="NAME|FILE",
-    help="An engine, or an .onnx or .flitevox file; repeatable.",
+    help="A voice's name, or an .onnx or .flitevox file; repeatable.",
 )
 @click.option("--count", type=Whole(0), default=_COUNT, show_default=True, metavar="N", help="Clips of the phrase.")
 @click.option(

@@ -212,7 +212,7 @@ def _labelled_clips(folder: Path, lead_in: float, step_ms: int, csv: Path | None
     below = [folder / kind for kind in LABELS if csv is None and is_folder(folder / kind)]
     clips = open_folders(below or [folder], lead_in=lead_in, step_ms=step_ms)
     names = [clip.name for clip in clips]
-    labels = labels_from_names(names) if csv is None else read_labels(csv, names)
+    labels = labels_from_names(names) if csv is None else read_labels(csv, names)[0]
     for kind in NEEDED:
         if not any(label.kind == kind for label in labels.values()):
             if csv is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -182,7 +182,9 @@ def open_inputs(model: Model, clips: ClipSource, options: RunOptions, stack: Exi
     check_inputs(setup, chosen, options)
     labels = options.labels
     names = [clip.name for clip in chosen]
-    labels = read_labels(labels, names) if isinstance(labels, Path) else labels
+    absent: tuple[str, ...] = ()
+    if isinstance(labels, Path):
+        labels, absent = read_labels(labels, names)
     labels = labels_from_names(names) if labels is None else labels
     check_gate(options, [label.kind for name, label in labels.items() if name in set(names)])
     return Inputs(
@@ -194,17 +196,19 @@ def open_inputs(model: Model, clips: ClipSource, options: RunOptions, stack: Exi
         golden=golden_source(setup),
         allowances=allowances,
         manifest_sha256=sha256_of(model.path) if model.from_manifest else None,
-        warnings=(*left_out_of_source(clips), *_without_label(names, labels)),
+        warnings=(*left_out_of_source(clips), *_about_labels(names, labels, absent)),
     )
 
 
-def _without_label(names: Sequence[str], labels: Mapping[str, Label]) -> tuple[str, ...]:
-    """A warning where some clips have a label and others do not."""
+def _about_labels(names: Sequence[str], labels: Mapping[str, Label], absent: Sequence[str]) -> Iterator[str]:
+    """Warnings about clips without a label beside labelled clips, and about labels of clips that do not run."""
     left = [name for name in names if name not in labels]
-    if not left or len(left) == len(names):
-        return ()
-    those = f"{left[0]} has" if len(left) == 1 else f"{len(left)} of {len(names)} clips ({left[0]}, ...) have"
-    return (f"{those} no label: recall and false accepts are those of the other clips",)
+    if left and len(left) < len(names):
+        those = f"{left[0]} has" if len(left) == 1 else f"{len(left)} of {len(names)} clips ({left[0]}, ...) have"
+        yield f"{those} no label: recall and false accepts are those of the other clips"
+    if absent:
+        those = f"{absent[0]} is" if len(absent) == 1 else f"{len(absent)} labelled clips ({absent[0]}, ...) are"
+        yield f"{those} not in this run"
 
 
 def execute(

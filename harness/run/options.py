@@ -91,7 +91,10 @@ class RunOptions:
     engine: str | None = field(
         default=None,
         metadata=_says(
-            "The emulator's interpreter.", "--engine", choices=tuple(ENGINES), default="this machine's exact engine"
+            "The emulator's interpreter.",
+            "--engine",
+            choices=tuple(ENGINES),
+            default="tflm if it is installed, else exact",
         ),
     )
     chip: str | None = field(
@@ -182,7 +185,7 @@ class RunOptions:
     labels: Mapping[str, Label] | Path | None = field(
         default=None,
         metadata=_says(
-            "What clips hold.",
+            "The labels of the clips, as docs/reports.md shows.",
             "--labels",
             metavar="FILE.csv",
             is_path=True,

@@ -34,6 +34,7 @@ class RecordedSummary:
         outputs_sha256: sha256 of the uint8 outputs.
         changed: Outputs that differ from those in the golden that is replaced; None where it has no such clip, of that
             length.
+        former: Number of outputs of the clip in the golden that is replaced; None where it has no such clip.
     """
 
     name: str
@@ -41,15 +42,26 @@ class RecordedSummary:
     inferences: int
     outputs_sha256: str
     changed: int | None
+    former: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """The result of a recording."""
+    """The result of a recording.
+
+    Attributes:
+        path: The golden.
+        provenance: Its origin.
+        clips: Its clips.
+        replaced: The origin of the golden that it replaces; None where there was no golden.
+        removed: Clips of that golden that are not in the new one.
+    """
 
     path: Path
     provenance: Provenance
     clips: tuple[RecordedSummary, ...]
+    replaced: Provenance | None = None
+    removed: tuple[str, ...] = ()
 
 
 def record(
@@ -99,7 +111,9 @@ def record(
                 progress(model.name, len(summaries), len(chosen))
 
         write_golden(output, provenance, recorded())
-    return Recorded(output, provenance, tuple(summaries))
+        names = {clip.name for clip in summaries}
+        removed = tuple(clip.name for clip in (replaced.clips if replaced else ()) if clip.name not in names)
+    return Recorded(output, provenance, tuple(summaries), replaced.provenance if replaced else None, removed)
 
 
 def _open_replaced(output: Path, stack: ExitStack) -> Golden | None:
@@ -124,9 +138,10 @@ def _record(clip: Clip, feed: Feed) -> RecordedClip:
 
 
 def _summary(clip: RecordedClip, replaced: Golden | None) -> RecordedSummary:
-    changed = None
+    changed, count = None, None
     if replaced is not None and clip.name in {former.name for former in replaced.clips}:
         former = replaced.outputs(clip.name)
-        changed = int((former != clip.outputs).sum()) if len(former) == len(clip.outputs) else None
+        count = len(former)
+        changed = int((former != clip.outputs).sum()) if count == len(clip.outputs) else None
     digest = hashlib.sha256(clip.outputs.tobytes()).hexdigest()
-    return RecordedSummary(clip.name, len(clip.features), len(clip.outputs), digest, changed)
+    return RecordedSummary(clip.name, len(clip.features), len(clip.outputs), digest, changed, count)

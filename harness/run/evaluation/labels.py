@@ -28,6 +28,7 @@ _FOLDERS: Final[dict[str, LabelKind]] = {
 }
 """Names of folders and the labels of their clips; the last four are the official trainer's."""
 _EXAMPLE: Final = "docs/reports.md shows an example"
+_FULL_NAME: Final = "give its full name, as in run.json"
 _MAX_BYTES: Final = 64 << 20
 _NEEDED: Final = ("clip", "label")
 _COLUMNS: Final = (*_NEEDED, "end_s")
@@ -60,28 +61,38 @@ def labels_from_names(names: Iterable[str]) -> dict[str, Label]:
     return labels
 
 
-def read_labels(path: Path | str, names: Iterable[str]) -> dict[str, Label]:
+def read_labels(path: Path | str, names: Iterable[str]) -> tuple[dict[str, Label], tuple[str, ...]]:
     """Read a CSV with the columns `clip`, `label` and, if wanted, `end_s`; `clip` is a clip's name or file name.
 
     Other columns, such as those of `mww synth`, are not read.
 
+    Returns:
+        The labels, and the clips of the file that are not in `names`: a run may have only a part of a corpus.
+
     Raises:
-        LabelError: It cannot be read, a value is not a label, a line matches no clip or several, or two lines give a
-            clip different labels.
+        LabelError: It cannot be read, a value is not a label, a line matches several clips, no line matches a clip, or
+            two lines give a clip different labels.
     """
     path = Path(path)
     known = _by_ending(names)
     labels: dict[str, Label] = {}
+    absent: dict[str, str] = {}
     for number, row in enumerate(_rows(path), start=2):
         where = f"{path}, line {number}"
         kind = (row.get("label") or "").strip()
         if kind not in LABELS:
             raise LabelError(f"{where} has label {kind[:40]!r}", hint="positive, near-miss or negative")
         label = Label(LABELS[kind], _seconds(where, row.get("end_s")))
-        name = _match(where, (row.get("clip") or "").strip(), known)
-        if labels.setdefault(name, label) != label:
+        clip = (row.get("clip") or "").strip()
+        name = _match(where, clip, known)
+        if name is None:
+            absent[clip] = where
+        elif labels.setdefault(name, label) != label:
             raise LabelError(f"{where} contradicts an earlier line about {name[:80]!r}", hint="keep one of the lines")
-    return labels
+    if absent and not labels:
+        clip, where = next(iter(absent.items()))
+        raise LabelError(f"{where}: {clip[:80]!r} is not a clip of this run, nor is any other", hint=_FULL_NAME)
+    return labels, tuple(absent)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -137,15 +148,12 @@ def _by_ending(names: Iterable[str]) -> dict[str, list[str]]:
     return result
 
 
-def _match(where: str, clip: str, known: dict[str, list[str]]) -> str:
-    """The clip of that name, or the clip whose path ends in it; `./` in front has no meaning."""
+def _match(where: str, clip: str, known: dict[str, list[str]]) -> str | None:
+    """The clip of that name, or the clip whose path ends in it; `./` in front has no meaning; None without one."""
     clip = PurePosixPath(clip).as_posix() if clip and clip not in known else clip
     result = known.get(clip, []) if clip else []
     if clip in result:
         return clip
-    if len(result) != 1:
-        fits = "no clip" if not result else f"{len(result)} clips"
-        raise LabelError(
-            f"{where}: {clip[:80]!r} matches {fits} of this run", hint="give its full name, as in run.json"
-        )
-    return result[0]
+    if len(result) > 1:
+        raise LabelError(f"{where}: {clip[:80]!r} matches {len(result)} clips of this run", hint=_FULL_NAME)
+    return result[0] if result else None

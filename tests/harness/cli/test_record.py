@@ -10,6 +10,7 @@ from harness.check import check
 from harness.cli import execute, mww
 from harness.clips.golden import Golden
 from mww.esphome.frontend import frontend_version
+from mww.esphome.model import load_model
 
 
 def test_a_recorded_golden_is_what_a_run_gives(
@@ -52,6 +53,12 @@ def test_recording_again_gives_the_same_file_and_tells_what_changed(
     assert execute(mww, [*words, "--json"]) == 0
     assert [clip["changed"] for clip in json.loads(capsys.readouterr().out)["clips"]] == [0, 0, 0]
     assert golden.read_bytes() == first
+    less = ["record", str(models / "alexa.json"), "--wav", str(clips / "negative" / "speech-0.wav"), *words[4:]]
+    assert execute(mww, [*less, "--lead-in", "1", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["replaced_model_sha256"] == load_model(models / "okay_nabu.json").sha256
+    assert len(document["removed"]) == 2
+    assert [(clip["changed"], clip["former"] > 0) for clip in document["clips"]] == [(None, True)]
 
 
 def test_numpy_reads_a_golden(models: Path, clips: Path, tmp_path: Path) -> None:

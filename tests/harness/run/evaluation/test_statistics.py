@@ -76,17 +76,16 @@ def test_folders_label_their_clips() -> None:
 def test_a_csv_labels_clips_by_name_or_file_name(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("clip,voice,label,end_s\na.wav,joe,positive,1.25\n./set/b.wav,,negative,\n")
-    assert read_labels(path, ["set/a.wav", "set/b.wav"]) == {
-        "set/a.wav": Label("positive", 1.25),
-        "set/b.wav": NEGATIVE,
-    }
+    labels = {"set/a.wav": Label("positive", 1.25), "set/b.wav": NEGATIVE}
+    assert read_labels(path, ["set/a.wav", "set/b.wav"]) == (labels, ())
+    assert read_labels(path, ["set/b.wav", "c.wav"]) == ({"set/b.wav": NEGATIVE}, ("a.wav",))
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("clip,label\na.wav,maybe\n", "line 2 has label 'maybe'"),
-        ("clip,label\nz.wav,positive\n", "'z.wav' matches no clip"),
+        ("clip,label\nz.wav,positive\n", "'z.wav' is not a clip of this run"),
         ("clip,label\nb.wav,positive\n", "'b.wav' matches 2 clips"),
         ("clip,label,end_s\na.wav,positive,nan\n", "end_s 'nan'"),
         ("file,label\na.wav,positive\n", "does not have the column clip: it has 'file, label'"),
@@ -94,7 +93,7 @@ def test_a_csv_labels_clips_by_name_or_file_name(tmp_path: Path) -> None:
         ("clip,label\na.wav,positive,1,2\n", "line 2 has more values"),
         ("", "does not have the column clip: it is empty"),
         ("clip,label\na.wav,positive\n./a.wav,negative\n", "line 3 contradicts an earlier line about 'a.wav'"),
-        ("clip,label\n\0,positive", "matches no clip|not a CSV"),
+        ("clip,label\n\0,positive", "is not a clip|not a CSV"),
     ],
 )
 def test_labels_that_cannot_be_used_say_where(tmp_path: Path, text: str, message: str) -> None:
