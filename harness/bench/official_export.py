@@ -10,9 +10,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import keras  # noqa: F401 -- here, so that its import is not counted
+import keras  # here, so that its import is not counted
 import numpy as np
-import tensorflow  # noqa: F401
+import tensorflow as tf
 
 from exporter.checkpoint import load_checkpoint
 from exporter.conversion import by_tensorflow, keras_network
@@ -30,7 +30,10 @@ def main() -> None:
     dataset = create_representative_dataset_from_data(features, stride=loaded.architecture.stride, minimum=1)
     with tempfile.TemporaryDirectory() as folder:
         streaming = keras_network.build_streaming_network(loaded.architecture, loaded.weights)
-        by_tensorflow.write_saved_model(streaming, Path(folder))
+        archive = keras.export.ExportArchive()
+        archive.track(streaming)
+        archive.add_endpoint("serve", streaming.call, [tf.TensorSpec(streaming.input.shape, tf.float32)])
+        archive.write_out(folder)
         target.write_bytes(by_tensorflow.convert_per_frame(Path(folder), dataset))
     Path(f"{target}.json").write_text(json.dumps({"seconds": time.perf_counter() - started}))
 

@@ -19,7 +19,7 @@ from mww.esphome.contract import REGISTERED_OPS
 from mww.esphome.frontend import quantize_features
 from mww.tflite.model_file import ModelFile, read_model
 from tests.support.needs import needs_tensorflow, needs_tflm
-from tests.support.networks import DEFAULT, random_slices, random_weights, streamed
+from tests.support.networks import DEFAULT, random_slices, random_weights, reference, streamed
 from tests.support.same_model import assert_same_model
 from tests.support.tflm import run_tflm
 
@@ -94,6 +94,17 @@ def test_int8_answers_what_float_answers(converted: Converted) -> None:
     difference = np.abs(run_tflm(converted.model.content, slices, 3) / 256 - streamed(converted.streaming, floats))
     assert difference.mean() < 0.004
     assert np.percentile(difference, 99) < 0.025
+
+
+def test_the_saved_model_answers_by_itself(converted: Converted) -> None:
+    import tensorflow as tf
+
+    saved = tf.saved_model.load(str(converted.saved_model))
+    assert set(saved.signatures) == {"serve", "serving_default"}
+    window = DEFAULT.training_slices
+    slices = random_slices(-(-window // 3) * 3)
+    answers = [float(saved.serve(slices[None, at : at + 3])[0, 0]) for at in range(0, len(slices), 3)]
+    assert answers[-1] == pytest.approx(reference(DEFAULT, random_weights(DEFAULT), slices[-window:]), abs=1e-5)
 
 
 def test_the_direct_converter_gives_the_same_model(converted: Converted) -> None:
