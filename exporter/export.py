@@ -197,9 +197,10 @@ def _calibration(request: ExportRequest, stride: int) -> Calibration:
         return create_default_representative_dataset(stride=stride)
     if isinstance(given, RepresentativeDataset):
         return given
-    source, clips = (
-        (str(given), load_clips(given)) if isinstance(given, Path) else ("features", clips_from_array(given))
-    )
+    if isinstance(given, Path):
+        source, clips = str(given), load_clips(given, step_ms=request.options.feature_step_size)
+    else:
+        source, clips = "features", clips_from_array(given)
     return representative_dataset(clips, source, stride=stride, minimum=request.minimum_clips)
 
 

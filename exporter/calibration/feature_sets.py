@@ -20,7 +20,7 @@ from mww.core.file_kinds import NPZ, ZIP, kind_of
 from mww.core.npy import read_npy_header
 from mww.core.readable import is_folder, is_there, open_regular, reading
 from mww.esphome.audio import sound_files
-from mww.esphome.contract import FEATURE_FLOAT_SCALE, FEATURES, INPUT_SCALE, INPUT_ZERO_POINT
+from mww.esphome.contract import FEATURE_FLOAT_SCALE, FEATURE_STEP_MS, FEATURES, INPUT_SCALE, INPUT_ZERO_POINT
 from mww.esphome.feature_folders import TRAINING, FeatureFolder, feature_folders
 from mww.esphome.frontend import wav_to_features
 
@@ -38,8 +38,10 @@ _RAW: Final = np.dtype(np.uint16)
 _HINT: Final = "give front-end features as uint16, or floats 0..26, in [slices, 40] a clip"
 
 
-def load_clips(path: Path) -> list[FloatArray]:
+def load_clips(path: Path, *, step_ms: int = FEATURE_STEP_MS) -> list[FloatArray]:
     """Read all clips of an `.npz` file, a folder of sound files, or a trainer's folder of features.
+
+    Sound becomes a slice every `step_ms`.
 
     Raises:
         CalibrationError: There is nothing to read, or it has another shape or type.
@@ -62,7 +64,8 @@ def load_clips(path: Path) -> list[FloatArray]:
             f"{path} holds neither sound files nor a trainer's features",
             hint="give a folder with .wav files, with *_mmap folders, or with a store (features.data)",
         )
-    return [_as_floats(wav_to_features(clips[index]), clips[index].name) for index in _choose(len(clips))]
+    chosen = (clips[index] for index in _choose(len(clips)))
+    return [_as_floats(wav_to_features(clip, step_ms=step_ms), clip.name) for clip in chosen]
 
 
 def clips_from_array(features: npt.ArrayLike) -> list[FloatArray]:

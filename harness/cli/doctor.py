@@ -125,7 +125,8 @@ def _cache() -> Finding:
     folder = user_cache_path("mww-harness")
     parent = next(path for path in (folder, *folder.parents) if path.exists())
     if not os.access(parent, os.W_OK | os.X_OK):
-        hint = f"make {parent} writable, or set XDG_CACHE_HOME to a folder that is writable"
+        hint = "set XDG_CACHE_HOME to a folder that is writable"
+        hint = f"make {parent} writable, or {hint}" if parent.parent != parent else hint
         return Finding("cache", "missing", f"{folder} cannot be written: the virtual board cannot be built", hint)
     free = shutil.disk_usage(parent).free >> 20
     if free < _FREE_MB:

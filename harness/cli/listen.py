@@ -86,8 +86,8 @@ def command(
         if page is not None:
             say(f"{page.url}   (for this machine alone; Ctrl-C ends it)", err=True)
             show = _Both(show, _Events(page.show))
-        stack.enter_context(show.shown(loaded, gate, "board" if ears else source))
         sound = ears.blocks() if ears else open_sound(source, show.lost)
+        stack.enter_context(show.shown(loaded, gate, "board" if ears else source))
         try:
             _listen(listener, sound, keeper, show, page, ears)
         finally:

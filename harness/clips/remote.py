@@ -255,7 +255,8 @@ def _below(url: str, shown: str) -> tuple[RemoteFile, ...]:
 def _is_sound(name: str) -> bool:
     from mww.esphome.audio import SUFFIXES  # imports numpy, which --help does not need
 
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
+    path = PurePosixPath(name)
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")  # as in a folder of this machine
 
 
 def _is_web(url: str) -> bool:

@@ -70,7 +70,8 @@ def host_library() -> Path:
                 _build_into(folder, firmware)
     except OSError as error:
         raise HostBuildError(
-            f"cannot write {folder}: {error}", hint="set XDG_CACHE_HOME to a folder that you may write to"
+            f"cannot write {folder}: {error.strerror or error}",
+            hint="set XDG_CACHE_HOME to a folder that you may write to",
         ) from None
     return library
 

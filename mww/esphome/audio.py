@@ -41,7 +41,27 @@ SUFFIXES: Final = frozenset(
 
 _NOT_SOUND: Final = frozenset(
     {".csv", ".tsv", ".txt", ".json", ".jsonl", ".yaml", ".yml", ".md", ".npz", ".npy", ".tflite", ".textgrid", ".lab"}
-    | {".html", ".xml", ".pdf", ".png", ".jpg", ".svg", ".py", ".sh", ".toml", ".log", ".ini", ".cfg", ".ninja"}
+    | {
+        ".zip",
+        ".gz",
+        ".tar",
+        ".db",
+        ".docx",
+        ".xlsx",
+        ".html",
+        ".xml",
+        ".pdf",
+        ".png",
+        ".jpg",
+        ".svg",
+        ".py",
+        ".sh",
+        ".toml",
+        ".log",
+        ".ini",
+        ".cfg",
+        ".ninja",
+    }
 )
 """Suffixes of files that lie beside clips on purpose, without a warning."""
 
@@ -175,13 +195,17 @@ def read_audio(path: Readable, converted: Callable[[str], None] = lambda source:
 
 
 def sound_files(folder: Path) -> list[Path]:
-    """The sound files of a folder and all below it, sorted.
+    """The sound files of a folder and all below it, sorted; without hidden files, such as macOS adds beside sounds.
 
     Raises:
         AudioError: The folder is the whole file system, or as large.
     """
     with reading(folder, hint="give the folder that holds the clips alone", error=AudioError):
-        return sorted(file for file in files_below(folder) if file.suffix.lower() in SUFFIXES and is_file(file))
+        return sorted(
+            file
+            for file in files_below(folder)
+            if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and is_file(file)
+        )
 
 
 def left_out(folder: Path) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import math
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -142,18 +143,24 @@ def _by_ending(names: Iterable[str]) -> dict[str, list[str]]:
     """Clips by their names, and by every part of a name that follows a slash."""
     result: dict[str, list[str]] = {}
     for name in names:
-        parts = name.split("/")
+        parts = _plain(name).split("/")
         for start in range(len(parts)):
             result.setdefault("/".join(parts[start:]), []).append(name)
     return result
 
 
+def _plain(name: str) -> str:
+    """A name without `./` in front, and with its accents in one form: macOS writes another than other systems."""
+    return unicodedata.normalize("NFC", name if "://" in name else PurePosixPath(name).as_posix())
+
+
 def _match(where: str, clip: str, known: dict[str, list[str]]) -> str | None:
-    """The clip of that name, or the clip whose path ends in it; `./` in front has no meaning; None without one."""
-    clip = PurePosixPath(clip).as_posix() if clip and clip not in known else clip
-    result = known.get(clip, []) if clip else []
-    if clip in result:
-        return clip
+    """The clip of that name, or the clip whose path ends in it; None without one."""
+    clip = clip and _plain(clip)
+    result = known.get(clip, [])
+    for name in result:
+        if _plain(name) == clip:
+            return name
     if len(result) > 1:
         raise LabelError(f"{where}: {clip[:80]!r} matches {len(result)} clips of this run", hint=_FULL_NAME)
     return result[0] if result else None

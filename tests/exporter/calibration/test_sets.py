@@ -134,6 +134,8 @@ def test_a_folder_of_wavs_is_heard_by_the_front_end(tmp_path: Path) -> None:
     clips = load_clips(tmp_path)
     assert len(clips) == 2
     np.testing.assert_allclose(clips[0], wav_to_features(tmp_path / "two.WAV") / 25.6, rtol=1e-6)
+    slow, _ = load_clips(tmp_path, step_ms=20)
+    np.testing.assert_allclose(slow, wav_to_features(tmp_path / "two.WAV", step_ms=20) / 25.6, rtol=1e-6)
 
 
 def test_a_clip_at_another_rate_is_converted(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_without_the_packages_the_hint_names_the_extra(tmp_path: Path, monkeypat
 
 
 def test_what_is_left_out_of_a_folder_is_counted(tmp_path: Path) -> None:
-    for name in ("a.wav", "b.FLAC", "deep/c.mp3", "d.m4a", "deep/e.m4a", "labels.csv", ".hidden", "f.wma"):
+    for name in ("a.wav", "b.FLAC", "deep/c.mp3", "d.m4a", "deep/e.m4a", "labels.csv", "._a.wav", "f.wma"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"")
     assert [file.name for file in sound_files(tmp_path)] == ["a.wav", "b.FLAC", "c.mp3"]

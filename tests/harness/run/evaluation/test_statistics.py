@@ -78,6 +78,9 @@ def test_a_csv_labels_clips_by_name_or_file_name(tmp_path: Path) -> None:
     path.write_text("clip,voice,label,end_s\na.wav,joe,positive,1.25\n./set/b.wav,,negative,\n")
     labels = {"set/a.wav": Label("positive", 1.25), "set/b.wav": NEGATIVE}
     assert read_labels(path, ["set/a.wav", "set/b.wav"]) == (labels, ())
+    path.write_text("clip,label\nB\u00fcro/b.wav,negative\n", encoding="utf-8")
+    assert read_labels(path, ["x/Bu\u0308ro/b.wav", "y/b.wav"]) == ({"x/Bu\u0308ro/b.wav": NEGATIVE}, ())
+    path.write_text("clip,label\na.wav,positive\nset/b.wav,negative\n")
     assert read_labels(path, ["set/b.wav", "c.wav"]) == ({"set/b.wav": NEGATIVE}, ("a.wav",))
 
 
