@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 
+from exporter.checkpoint.layouts import KERAS_ORDER
 from exporter.network.architecture import MAX_WEIGHTS, FloatArray
 from mww.core.errors import CheckpointError, MissingPackageError
 from mww.core.readable import open_regular
@@ -37,7 +38,6 @@ _FAULTS: Final = (OSError, KeyError, ValueError, TypeError, RuntimeError, Overfl
 _LEGACY_GROUP: Final = "model_weights"
 _NUMBER: Final = re.compile(r"_\d{1,4}$")
 _INNER: Final = {"stream": "cell/", "sub_spectral_normalization": "batch_norm/"}
-_ORDER: Final = ("kernel", "depthwise_kernel", "gamma", "bias", "beta", "moving_mean", "moving_variance")
 _MAX_TEXT: Final = 8 * 1024 * 1024
 _MAX_FILE: Final = 256 * 1024 * 1024
 
@@ -164,7 +164,7 @@ def _as_weights_file(layers: Iterable[str], arrays: Mapping[str, FloatArray]) ->
         folder = f"layers/{kind}_{numbers[kind]}" if numbers[kind] else f"layers/{kind}"
         numbers[kind] += 1
         parts = by_layer.get(layer, {})
-        for place, part in enumerate(sorted(parts, key=lambda part: _ORDER.index(part) if part in _ORDER else 99)):
+        for place, part in enumerate(sorted(parts, key=lambda part: (*KERAS_ORDER, part).index(part))):
             yield f"{folder}/{_INNER.get(kind, '')}vars/{place}", parts[part]
 
 

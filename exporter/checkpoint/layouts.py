@@ -21,6 +21,9 @@ Layer: TypeAlias = tuple[FloatArray, ...]
 Drawers: TypeAlias = Mapping[Drawer, Sequence[Layer]]
 """The layers of each class, in depth order."""
 
+KERAS_ORDER: Final = ("kernel", "depthwise_kernel", "gamma", "bias", "beta", "moving_mean", "moving_variance")
+"""The arrays of a layer as Keras stores them."""
+
 _INCEPTION_DEPTH_ORDER: Final = ("branch3a", "branch2a", "branch3b", "branch1", "branch2b", "branch3c", "output")
 """A block's convolutions, the farthest from the output first; equal distances in the order of the join."""
 

@@ -9,7 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Final
 
-from exporter.checkpoint.layouts import Drawer, Drawers, Layer
+from exporter.checkpoint.layouts import KERAS_ORDER, Drawer, Drawers, Layer
 from exporter.checkpoint.tensor_bundle import Bundle, read_bundle
 from exporter.network.architecture import MAX_WEIGHTS, FloatArray
 from mww.core.errors import CheckpointError
@@ -20,7 +20,6 @@ _KEY: Final = re.compile(
 )
 _PARTS: Final = ("cell", "batch_norm")
 _VALUE: Final = "/.ATTRIBUTES/VARIABLE_VALUE"
-_ORDER: Final = ("kernel", "depthwise_kernel", "gamma", "bias", "beta", "moving_mean", "moving_variance")
 
 
 def read_tf_checkpoint(prefix: Path) -> tuple[Drawers, bool]:
@@ -56,7 +55,7 @@ def _layers(bundle: Bundle, name: str) -> tuple[Drawers, bool]:
     drawers: dict[Drawer, list[Layer]] = {"cell": [], "convolution": [], "depthwise": [], "norm": [], "dense": []}
     for number in sorted(numbered):
         arrays = numbered[number]
-        layer = tuple(arrays[part] for part in _ORDER if part in arrays)
+        layer = tuple(arrays[part] for part in KERAS_ORDER if part in arrays)
         drawers[_drawer(layer, places[number], arrays)].append(layer)
     if not drawers["dense"]:
         raise CheckpointError(

@@ -9,12 +9,10 @@ from typing import Final
 
 from exporter.model_analyzer.source import Source, open_source
 from mww.tflite.model_file import ModelFile, Operator, Subgraph, Tensor
-from mww.tflite.schema import Conv2D, DepthwiseConv2D, Pool2D, Reducer
+from mww.tflite.schema import WEIGHTED, Conv2D, DepthwiseConv2D, Pool2D, Reducer
 from mww.verification.bounds import output_bounds
 from mww.verification.rules import Graph, Subject
 from mww.verification.state import state_access
-
-_WEIGHTED: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,7 @@ def _macs(operator: Operator, sources: list[Tensor], targets: list[Tensor]) -> i
     if not sources or not targets:
         return 0
     outputs = targets[0].elements
-    if operator.op in _WEIGHTED and len(sources) > 1 and sources[1].shape:
+    if operator.op in WEIGHTED and len(sources) > 1 and sources[1].shape:
         weights = sources[1].shape
         taps = weights[1:3] if operator.op == "DEPTHWISE_CONV_2D" else weights[1:]
         return outputs * prod(taps)

@@ -15,6 +15,7 @@ from exporter.model_analyzer.source import Source, open_source, verify_source
 from mww.core.errors import UnsupportedModelError
 from mww.esphome.chips import DEFAULT_CHIP
 from mww.tflite.model_file import ModelFile, Tensor
+from mww.tflite.schema import WEIGHTED
 from mww.tflm.arena import predict_arenas
 from mww.verification import VerificationReport
 
@@ -29,8 +30,6 @@ STATEFUL: Final = frozenset({"CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "ASSIGN
 """Operators of the streaming state, which stay on the CPU."""
 
 DTYPES: Final = frozenset({"FLOAT32", "FLOAT16", "INT8", "UINT8", "INT32", "BOOL"})
-
-_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +228,7 @@ def weight_statistics(model: ModelFile) -> WeightStatistics | None:
 
 
 def _weights(model: ModelFile, op: str, inputs: tuple[int, ...]) -> Tensor | None:
-    if op not in _WEIGHTED or len(inputs) < 2 or inputs[1] < 0:
+    if op not in WEIGHTED or len(inputs) < 2 or inputs[1] < 0:
         return None
     tensor = model.main.tensors[inputs[1]]
     rank = 2 if op == "FULLY_CONNECTED" else 4

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from harness.bench.inputs import SLICES_A_SECOND, feature_file, model_file, wav_file
-from harness.bench.measuring import Goal, Plan, Row
+from harness.bench.measuring import BUG, Goal, Plan, Row
 from harness.bench.programs import Finished, bare, mww, run, run_together
 from harness.clips.feature_cache import SIZE_VARIABLE
 from harness.engines.exact.engine import ExactModel
@@ -72,7 +72,7 @@ def _row(plan: Plan, what: str, *, clips: int, frames: int, goal: float, in_line
     own_side()  # makes the programs, once for each length
     own, others = plan.by_turns(own_side, lambda: run(bare("tflm_loop", model_file(), path)))
     if any(item.document["outputs"] != outputs for item in others):
-        raise BenchmarkError("the exact engine and tflite-micro gave different outputs", hint="report it as a bug")
+        raise BenchmarkError("the exact engine and tflite-micro gave different outputs", hint=BUG)
     return Row(
         what=f"{what}, engine `exact`",
         against=_LOOP,
@@ -105,7 +105,7 @@ def sound(plan: Plan) -> list[Row]:
     own, others = plan.by_turns(own_side, lambda: go("tflm", 0, plan.scratch / "none"))
     digests = {tuple(item["clips"][0]["outputs_sha256"] for item in run_.document["runs"]) for run_ in (*own, *others)}
     if len(digests) != 1:
-        raise BenchmarkError("the two engines gave different outputs", hint="report it as a bug of mww-harness")
+        raise BenchmarkError("the two engines gave different outputs", hint=BUG)
     return [
         Row(
             what="`mww run` of four known models over an hour of sound, engine `exact`, each feature computed once",
@@ -140,7 +140,7 @@ def sound_jobs(plan: Plan) -> list[Row]:
     own, others = plan.by_turns(lambda: go(2), apart)
     pairs, alone = zip(*others, strict=True)
     if len({tuple(clip["outputs_sha256"] for clip in item.document["clips"]) for item in (*own, *alone)}) != 1:
-        raise BenchmarkError("two processes gave different outputs", hint="report it as a bug of mww-harness")
+        raise BenchmarkError("two processes gave different outputs", hint=BUG)
     times = {
         "against one job": [single.seconds / double.seconds for single, double in zip(alone, own, strict=True)],
         "two runs side by side, against one job": [

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.bench.inputs import WAKE_WORD, calibration_file, model_file, spoken
-from harness.bench.measuring import Goal, Plan, Row
+from harness.bench.measuring import BUG, Goal, Plan, Row
 from harness.bench.programs import bare, mww, run
 from harness.engines.process import EngineProcess
 from mww.core.errors import BenchmarkError
@@ -77,9 +77,7 @@ def _compared(own: Path, right: Path) -> str:
         mine, other = (_outputs(engine, path.read_bytes()) for path in (own, right))
     differences = np.abs(mine - other)
     if differences.max() > _FURTHEST:
-        raise BenchmarkError(
-            f"the two models differ by {differences.max()} of 255", hint="report it as a bug of mww-harness"
-        )
+        raise BenchmarkError(f"the two models differ by {differences.max()} of 255", hint=BUG)
     near = f"at most {differences.max()} of 255 apart, {differences.mean():.4f} on average"
     return f"checkpoint and calibration, and on {len(mine)} frames of speech the models' outputs are {near}"
 

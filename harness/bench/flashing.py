@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from harness.bench.inputs import manifest
-from harness.bench.measuring import Goal, Plan, Row
+from harness.bench.measuring import BUG, Goal, Plan, Row
 from harness.bench.programs import mww, run
 from harness.link.model_table import ModelRecord, partition_image
 from harness.serial.connection import DEFAULT_BAUD
@@ -78,7 +78,7 @@ def _check(flash: Path, offset: int, image: bytes) -> None:
     with flash.open("rb") as file:
         file.seek(offset)
         if file.read(len(image)) != image:
-            raise BenchmarkError("the flash does not hold what was written", hint="report it as a bug of mww-harness")
+            raise BenchmarkError("the flash does not hold what was written", hint=BUG)
 
 
 def _firmware(size: int) -> bytes:

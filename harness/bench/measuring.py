@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 Relation = Literal["at most", "at least"]
 Comparison = Literal["ratio", "difference", "value"]
 """The figure that is compared with the goal: own divided by reference, own minus reference, or own alone."""
+
+BUG: Final = "report it as a bug of mww-harness"
+"""The hint where two sides that must agree do not."""
 
 T = TypeVar("T")
 U = TypeVar("U")

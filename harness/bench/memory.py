@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.bench.inputs import feature_file, manifest, wav_file
-from harness.bench.measuring import Goal, Plan, Row
+from harness.bench.measuring import BUG, Goal, Plan, Row
 from harness.bench.programs import measuring_peak, mww, run
 from harness.report.bundle import PAGE
 from mww.core.errors import BenchmarkError
@@ -26,9 +26,7 @@ def memory(plan: Plan) -> list[Row]:
         sound.unlink()
         (clip,) = finished.document["clips"]
         if not seconds * 100 - 10 < clip["slices"] <= seconds * 100:
-            raise BenchmarkError(
-                f"{seconds} seconds of sound became {clip['slices']} slices", hint="report it as a bug of mww-harness"
-            )
+            raise BenchmarkError(f"{seconds} seconds of sound became {clip['slices']} slices", hint=BUG)
         peaks.append(int(peak.read_text()) / _MB)
     return [
         Row(

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from harness.bench.inputs import SLICES_A_SECOND, feature_file, golden_file, manifest, model_file, spoken, wav_file
-from harness.bench.measuring import Goal, Plan, Row
+from harness.bench.measuring import BUG, Goal, Plan, Row
 from harness.bench.programs import Finished, bare, mww, run, run_together
 from harness.clips.npz import write_archive
 from harness.engines.process import EngineProcess
@@ -87,9 +87,7 @@ def worker(plan: Plan) -> list[Row]:
         own, others = plan.by_turns(own_side, lambda: run(bare("tflm_loop", model_file(), clip)))
     digests = {hashlib.sha256(entry).hexdigest() for entry in outputs}
     if digests != {item.document["outputs"]["clip"] for item in others}:
-        raise BenchmarkError(
-            "the worker and the bare loop gave different outputs", hint="report it as a bug of mww-harness"
-        )
+        raise BenchmarkError("the worker and the bare loop gave different outputs", hint=BUG)
     return [
         Row(
             what="an inference in the worker process",
@@ -143,6 +141,4 @@ def _check_outputs(runs: Sequence[Finished], *loops: Sequence[Finished]) -> None
         document: Any = finished.document
         result = {clip["name"]: clip["outputs_sha256"] for clip in document["clips"]}
         if result != given or document["verdict"] != "pass":
-            raise BenchmarkError(
-                "mww run and the bare loop gave different outputs", hint="report it as a bug of mww-harness"
-            )
+            raise BenchmarkError("mww run and the bare loop gave different outputs", hint=BUG)

@@ -8,7 +8,7 @@ from typing import Final
 from exporter.optimization.bounds import Limit
 from exporter.optimization.optimize import optimize_for_edge, order_limit
 from harness.bench.inputs import spoken
-from harness.bench.measuring import Goal, Plan, Row
+from harness.bench.measuring import BUG, Goal, Plan, Row
 from harness.engines.process import EngineProcess
 from mww.core.errors import BenchmarkError
 from mww.core.resources import published_models
@@ -32,9 +32,7 @@ def _row(path: Path, engine: EngineProcess, plan: Plan) -> Row:
     before = path.read_bytes()
     after = optimize_for_edge(before)
     if _outputs(engine, before) != _outputs(engine, after):
-        raise BenchmarkError(
-            f"optimize_for_edge changed the outputs of {path.stem}", hint="report it as a bug of mww-harness"
-        )
+        raise BenchmarkError(f"optimize_for_edge changed the outputs of {path.stem}", hint=BUG)
     model = read_model(before)
     limits = {chip: order_limit(model, chip) for chip in CHIP_NAMES}
     sizes = {chip: [predict_arena(content, chip).minimum for content in (before, after)] for chip in CHIP_NAMES}

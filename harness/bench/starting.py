@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from harness.bench.inputs import manifest
-from harness.bench.measuring import Goal, Plan, Row
+from harness.bench.measuring import BUG, Goal, Plan, Row
 from harness.bench.programs import mww, run
 from mww.core.errors import BenchmarkError
 
@@ -18,7 +18,7 @@ _RUNS: Final = 4
 def start(plan: Plan) -> list[Row]:
     """Run `mww verify` on a model, and `--help` of the command with the most options."""
     if not run(mww("verify", manifest(), "--json")).document["compatible"]:
-        raise BenchmarkError("mww verify did not check the model", hint="report it as a bug of mww-harness")
+        raise BenchmarkError("mww verify did not check the model", hint=BUG)
     verify, help_of_run = mww("verify", manifest()), mww("run", "--help")
     run(help_of_run)
     return [_row("`mww verify MODEL`", verify, plan), _row("`mww run --help`", help_of_run, plan)]

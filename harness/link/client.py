@@ -31,7 +31,7 @@ from mww.core.errors import (
     WireFormatError,
 )
 from mww.core.progress import Progress, no_progress
-from mww.esphome.contract import FEATURE_STEP_MS, FEATURES, SAMPLE_RATE
+from mww.esphome.contract import FEATURE_STEP_BYTES, FEATURE_STEP_MS, FEATURES, SAMPLE_RATE
 from mww.esphome.detection import DeviceDetection
 
 if TYPE_CHECKING:
@@ -41,8 +41,6 @@ _OPEN_PATIENCE = 20.0  # seconds; a model is hashed, and its arena probed by tri
 _FLASH_PATIENCE = 5.0  # seconds; a worn flash takes hundreds of milliseconds a sector
 SAMPLE: Final = np.dtype([(name, f"<{kind.letter}") for name, kind in wire.Sample.fixed_fields()])
 """A row of `Outputs.samples`."""
-_SMALL_STEP: Final = SAMPLE_RATE * FEATURE_STEP_MS // 1000 * 2
-"""Bytes: for this much of its payload the board takes the samples of one slice."""
 _COUNTS: Final = 1 << 32
 """Counts of samples and slices wrap here."""
 _MessageT = TypeVar("_MessageT", bound=Message)
@@ -386,10 +384,13 @@ class LinkClient(Closing):
         )
 
     def _sound(self, samples: bytes) -> Iterator[wire.Hear]:
-        """The samples in pieces that the board accepts, in whole steps where these are short enough."""
+        """The samples in pieces that the board accepts, in whole steps where these are short enough.
+
+        For each 10 ms of its payload the board takes the samples of one slice, however long a step is.
+        """
         step = SAMPLE_RATE * self._step_ms // 1000 * 2
         room = self.board.max_payload // 2 * 2
-        most = min(self.board.max_payload // _SMALL_STEP * step, room // step * step or room)
+        most = min(self.board.max_payload // FEATURE_STEP_BYTES * step, room // step * step or room)
         return (wire.Hear(samples[at : at + most]) for at in range(0, len(samples), most))
 
     # --- Details of an inference -------------------------------------------------------------------------------------

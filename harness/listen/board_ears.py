@@ -18,14 +18,13 @@ from harness.listen.sound_sources import Lost
 from harness.run.features import FeatureComparison, FeatureResult
 from mww.core.closing import Closing
 from mww.core.errors import UsageError
-from mww.esphome.contract import FEATURE_STEP_MS, FEATURES, SAMPLE_RATE
+from mww.esphome.contract import FEATURE_STEP_BYTES, FEATURES, SAMPLE_RATE
 from mww.esphome.frontend import open_frontend, quantize_features
 from mww.esphome.model import Model
 
 _PAUSE: Final = 0.02
 """Seconds between two requests to a board that has nothing new."""
 _BLOCK: Final = SAMPLE_RATE * 2 // 10
-_STEP_BYTES: Final = SAMPLE_RATE * FEATURE_STEP_MS // 1000 * 2
 _COUNTS: Final = 1 << 32
 
 
@@ -132,7 +131,7 @@ class BoardEars(Closing):
             self._comparison = None
             return
         samples = self._pending + block
-        whole = len(samples) // _STEP_BYTES * _STEP_BYTES
+        whole = len(samples) // FEATURE_STEP_BYTES * FEATURE_STEP_BYTES
         self._pending = samples[whole:]
         made = self._frontend.process(samples[:whole]) if whole else np.empty((0, FEATURES), np.uint16)
         self._comparison.add(quantize_features(made), heard.features)

@@ -7,6 +7,7 @@ import io
 import json
 import wave
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -87,6 +88,16 @@ def _batches(clips: Sequence[ClipPlan]) -> Iterator[list[ClipPlan]]:
             yield batch[start : start + _AT_ONCE]
 
 
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    try:
+        with scratch_folder("mww-synth-") as folder:
+            yield folder
+    except OSError as error:
+        hint = "check that the disk of temporary files has room; TMPDIR sets another folder"
+        raise OutputError(f"cannot use a temporary folder: {error.strerror}", hint=hint) from error
+
+
 def _speak(batch: Sequence[ClipPlan], engines: Mapping[str, Engine]) -> _Spoken:
     """The sayings of a batch of clips, each saying of a voice and speed once."""
     wanted: dict[tuple[Voice, float], dict[Saying, None]] = {}
@@ -94,12 +105,8 @@ def _speak(batch: Sequence[ClipPlan], engines: Mapping[str, Engine]) -> _Spoken:
         wanted.setdefault((part.voice, part.speed), {}).update(dict.fromkeys(part.sayings))
     spoken = {}
     for (voice, speed), sayings in wanted.items():
-        try:
-            with scratch_folder("mww-synth-") as folder:
-                samples = engines[voice.engine].speak(voice, speed, list(sayings), folder)
-        except OSError as error:
-            hint = "check that the disk of temporary files has room; TMPDIR sets another folder"
-            raise OutputError(f"cannot use a temporary folder: {error.strerror}", hint=hint) from error
+        with _scratch() as folder:
+            samples = engines[voice.engine].speak(voice, speed, list(sayings), folder)
         spoken.update({(voice, speed, saying): sound for saying, sound in zip(sayings, samples, strict=True)})
     return spoken
 
@@ -262,12 +269,8 @@ def _material(request: SynthRequest, voices: Sequence[Voice]) -> Material:
         voice = next(voice for voice in voices if (voice.engine, voice.handle) == (engine, handle))
         draw = np.random.default_rng(request.seed)
         texts = [request.phrase, *(words.draw(draw, request.phrase) for _ in range(_INVENTORY))]
-        try:
-            with scratch_folder("mww-synth-") as folder:
-                phrase, *others = _engine(voice).phonemes(voice, texts, folder)
-        except OSError as error:
-            hint = "check that the disk of temporary files has room; TMPDIR sets another folder"
-            raise OutputError(f"cannot use a temporary folder: {error.strerror}", hint=hint) from error
+        with _scratch() as folder:
+            phrase, *others = _engine(voice).phonemes(voice, texts, folder)
         return phrase, sorted({phoneme for line in others for phoneme in line})
 
     return Material(

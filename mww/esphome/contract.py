@@ -65,6 +65,9 @@ MAX_LEAD_IN: Final = 3600
 FEATURE_STEP_MS: Final = 10
 """`feature_step_size` of every V2 model; the front-end package steps 10 ms and nothing else."""
 
+FEATURE_STEP_BYTES: Final = SAMPLE_RATE * FEATURE_STEP_MS // 1000 * 2
+"""A step of int16 samples."""
+
 FEATURE_FLOAT_SCALE: Final = 25.6
 """Front-end uint16 features divided by this are the floats (0..26) that models are trained on."""
 FEATURE_MAX: Final = 26.0

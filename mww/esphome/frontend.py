@@ -23,6 +23,7 @@ from mww.core.readable import Readable, shown
 from mww.esphome.audio import read_audio
 from mww.esphome.contract import (
     FEATURE_FLOAT_SCALE,
+    FEATURE_STEP_BYTES,
     FEATURE_STEP_MS,
     FEATURES,
     MAX_LEAD_IN,
@@ -34,9 +35,8 @@ from mww.esphome.contract import (
 Slices: TypeAlias = npt.NDArray[np.int8]
 """int8 `[slices, 40]`: features as the model sees them."""
 
-_STEP_BYTES: Final = SAMPLE_RATE * FEATURE_STEP_MS // 1000 * 2
 _UINT16_MAX: Final = 65535
-_STEP: Final = struct.Struct(f"{_STEP_BYTES}s")
+_STEP: Final = struct.Struct(f"{FEATURE_STEP_BYTES}s")
 _SLICE: Final = struct.Struct(f"{FEATURES}f")
 _PIECE: Final = 256
 """Slices that are converted at once: few enough for the processor's nearest cache."""
@@ -94,7 +94,7 @@ def iterate_sound(
     pending = b""
     for block in _with_silence(blocks, lead_in):
         samples = pending + block
-        whole = len(samples) - len(samples) % _STEP_BYTES
+        whole = len(samples) - len(samples) % FEATURE_STEP_BYTES
         pending = samples[whole:]
         yield samples[:whole], frontend.process(samples[:whole])
 

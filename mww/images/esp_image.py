@@ -15,6 +15,9 @@ from typing import Final
 
 from mww.core.errors import ImageError
 
+INCOMPLETE: Final = "the file may be incomplete: build the firmware again"
+"""The hint of each damage."""
+
 _HEADER: Final = struct.Struct("<BBBBI B3sHBHH4sB")
 HEADER_SIZE: Final = _HEADER.size
 _SEGMENT: Final = struct.Struct("<II")
@@ -117,25 +120,17 @@ def parse_image(data: bytes, where: int = 0) -> EspImage:
     header = _HEADER.unpack_from(data)
     count, entry, chip_id, digest_follows = header[1], header[4], header[7], header[12]
     if not 1 <= count <= _MAX_SEGMENTS:
-        raise ImageError(
-            f"image at {where:#x} segment count {count} exceeds max {_MAX_SEGMENTS}",
-            hint="the file may be incomplete: build the firmware again",
-        )
+        raise ImageError(f"image at {where:#x} segment count {count} exceeds max {_MAX_SEGMENTS}", hint=INCOMPLETE)
     segments, position = _parse_segments(data, count)
     position += 15 - position % 16
     if position >= len(data):
-        raise ImageError(f"image at {where:#x} is cut off", hint="the file may be incomplete: build the firmware again")
+        raise ImageError(f"image at {where:#x} is cut off", hint=INCOMPLETE)
     checksum = reduce(xor, b"".join(segment.data for segment in segments), _CHECKSUM_SEED)
     if checksum != data[position]:
-        raise ImageError(
-            f"Checksum failed. Calculated {checksum:#x} read {data[position]:#x}",
-            hint="the file may be incomplete: build the firmware again",
-        )
+        raise ImageError(f"Checksum failed. Calculated {checksum:#x} read {data[position]:#x}", hint=INCOMPLETE)
     position += 1
     if digest_follows and hashlib.sha256(data[:position]).digest() != data[position : position + 32]:
-        raise ImageError(
-            "Image hash failed - image is corrupt", hint="the file may be incomplete: build the firmware again"
-        )
+        raise ImageError("Image hash failed - image is corrupt", hint=INCOMPLETE)
     return EspImage(chip_id, entry, segments, _find_descriptor(segments[0].data))
 
 
@@ -144,15 +139,11 @@ def _parse_segments(data: bytes, count: int) -> tuple[tuple[Segment, ...], int]:
     position = HEADER_SIZE
     for number in range(count):
         if position + _SEGMENT.size > len(data):
-            raise ImageError(
-                f"segment {number} is cut off", hint="the file may be incomplete: build the firmware again"
-            )
+            raise ImageError(f"segment {number} is cut off", hint=INCOMPLETE)
         address, length = _SEGMENT.unpack_from(data, position)
         position += _SEGMENT.size
         if length % 4 or position + length > len(data):
-            raise ImageError(
-                f"invalid segment length {length:#x}", hint="the file may be incomplete: build the firmware again"
-            )
+            raise ImageError(f"invalid segment length {length:#x}", hint=INCOMPLETE)
         segments.append(Segment(address, data[position : position + length]))
         position += length
     return tuple(segments), position

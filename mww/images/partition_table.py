@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from mww.core.errors import ImageError
-from mww.images.esp_image import AppDescriptor, EspImage, is_image, parse_image
+from mww.images.esp_image import INCOMPLETE, AppDescriptor, EspImage, is_image, parse_image
 
 PARTITION_TABLE_OFFSET: Final = 0x8000
 """ESP-IDF's default, and ESPHome's."""
@@ -133,22 +133,16 @@ def parse_partition_table(data: bytes, flash_size: int) -> tuple[Partition, ...]
         number = len(partitions)
         if entry.startswith(_MD5_ENTRY[:2]):
             if entry[16:] != hashlib.md5(data[:start], usedforsecurity=False).digest():
-                raise ImageError(
-                    "partition table MD5 does not match", hint="the file may be incomplete: build the firmware again"
-                )
+                raise ImageError("partition table MD5 does not match", hint=INCOMPLETE)
         elif entry == ERASED_ENTRY and partitions:
             return tuple(partitions)
         elif not entry.startswith(_MAGIC):
             raise ImageError(
-                f"partition {number} invalid magic number {int.from_bytes(entry[:2], 'little'):#x}",
-                hint="the file may be incomplete: build the firmware again",
+                f"partition {number} invalid magic number {int.from_bytes(entry[:2], 'little'):#x}", hint=INCOMPLETE
             )
         else:
             partitions.append(_parse_entry(entry, number, flash_size))
-    raise ImageError(
-        f"partition table has no end after {len(partitions)} partitions",
-        hint="the file may be incomplete: build the firmware again",
-    )
+    raise ImageError(f"partition table has no end after {len(partitions)} partitions", hint=INCOMPLETE)
 
 
 def make_partition_table(partitions: Iterable[Partition]) -> bytes:

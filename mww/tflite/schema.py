@@ -29,6 +29,9 @@ TENSOR_TYPE_SIZES: Final = {
 INTEGER_RANGES: Final = {"INT8": (-128, 127), "UINT8": (0, 255), "INT16": (-32768, 32767)}
 """The least and the greatest value of a quantized type."""
 
+WEIGHTED: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+"""The operators whose second input is weights."""
+
 ACTIVATIONS: Final = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH", "SIGN_BIT")
 PADDINGS: Final = ("SAME", "VALID")
 

@@ -10,6 +10,7 @@ from typing import Final
 from mww.core.errors import UnsupportedModelError
 from mww.tflite.model_file import Operator, Subgraph
 from mww.tflite.schema import CallOnce
+from mww.tflm.node import EXPORT_AGAIN
 
 _UNINITIALIZED: Final = -1
 _MAX_DEPTH: Final = 8
@@ -71,10 +72,7 @@ class Lifetimes:
         """
         subgraph = subgraphs[index]
         if depth > _MAX_DEPTH or len(self.scopes) > _MAX_SCOPES:
-            raise UnsupportedModelError(
-                "CALL_ONCE calls subgraphs that call subgraphs without end",
-                hint="export the model again; mww verify explains what ESPHome's runtime accepts",
-            )
+            raise UnsupportedModelError("CALL_ONCE calls subgraphs that call subgraphs without end", hint=EXPORT_AGAIN)
         self.scopes.append(Scope(index, None))
         for tensor in subgraph.inputs:
             self._create(index, tensor)

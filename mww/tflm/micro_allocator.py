@@ -13,7 +13,7 @@ from mww.tflite.schema import TENSOR_TYPE_SIZES
 from mww.tflm.arena_allocator import BUFFER_ALIGNMENT, SingleArenaBufferAllocator, align_up
 from mww.tflm.kernels import PREPARE
 from mww.tflm.memory_planner import BufferRequirement, Lifetimes, plan_greedily
-from mww.tflm.node import Node, Persistent, Request, Scratch, TempTensor
+from mww.tflm.node import EXPORT_AGAIN, Node, Persistent, Request, Scratch, TempTensor
 from mww.tflm.runtime import Runtime
 
 _MAX_PLANNED_BUFFERS: Final = 2048
@@ -279,8 +279,7 @@ def tensor_bytes(tensor: Tensor) -> int:
         return tensor.elements
     if tensor.dtype not in TENSOR_TYPE_SIZES:
         raise UnsupportedModelError(
-            f"tensor {tensor.index} is {tensor.dtype}, which TFLM has no size for",
-            hint="export the model again; mww verify explains what ESPHome's runtime accepts",
+            f"tensor {tensor.index} is {tensor.dtype}, which TFLM has no size for", hint=EXPORT_AGAIN
         )
     return tensor.elements * TENSOR_TYPE_SIZES[tensor.dtype]
 
@@ -294,13 +293,11 @@ def _check_operator(subgraph: Subgraph, operator: Operator) -> None:
         raise UnsupportedModelError(f"{name} is not registered in ESPHome's runtime", hint=hint)
     if operator.custom_options:
         raise UnsupportedModelError(
-            f"{place} has custom options, which TFLM refuses on a builtin operator",
-            hint="export the model again; mww verify explains what ESPHome's runtime accepts",
+            f"{place} has custom options, which TFLM refuses on a builtin operator", hint=EXPORT_AGAIN
         )
     if operator.intermediates:
         raise UnsupportedModelError(
-            f"{place} has intermediate tensors, which no registered operator may have",
-            hint="export the model again; mww verify explains what ESPHome's runtime accepts",
+            f"{place} has intermediate tensors, which no registered operator may have", hint=EXPORT_AGAIN
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
-from typing import NoReturn, TypeAlias, TypeVar
+from typing import Final, NoReturn, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,9 @@ import numpy.typing as npt
 from mww.core.errors import UnsupportedModelError
 from mww.tflite.model_file import ModelFile, Operator, Subgraph, Tensor
 from mww.tflm.runtime import Runtime
+
+EXPORT_AGAIN: Final = "export the model again; mww verify explains what ESPHome's runtime accepts"
+"""The hint of a model that TFLM refuses."""
 
 _Options = TypeVar("_Options")
 
@@ -53,8 +56,7 @@ class Node:
     def refuse(self, reason: str) -> NoReturn:
         """Raise that TFLM cannot prepare this operator."""
         place = f"operator {self.operator.index} of subgraph {self.subgraph.index}"
-        hint = "export the model again; mww verify explains what ESPHome's runtime accepts"
-        raise UnsupportedModelError(f"{self.operator.op} ({place}) cannot be prepared: {reason}", hint=hint)
+        raise UnsupportedModelError(f"{self.operator.op} ({place}) cannot be prepared: {reason}", hint=EXPORT_AGAIN)
 
     def ensure(self, condition: bool, reason: str) -> None:
         """`TF_LITE_ENSURE`."""

@@ -11,11 +11,10 @@ from typing import Final
 
 from mww.esphome.contract import INPUT_SCALE, INPUT_ZERO_POINT
 from mww.tflite.model_file import Tensor
+from mww.tflite.schema import WEIGHTED
 from mww.verification.interface import SCALE_FAILS
 from mww.verification.rules import Finding, Subject, rule
 from mww.verification.state import state_access
-
-_WEIGHTED: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
 RAW_SCALE: Final = 1.0
 """From here up the calibration samples were the front-end's raw 0..680 as floats (2.5 was measured)."""
@@ -26,7 +25,7 @@ UNIT_SCALE: Final = 0.02
 def _weighted_inputs(subject: Subject) -> list[Tensor]:
     """What flows into the operators that have weights, in the main subgraph."""
     subgraph = subject.main.subgraph
-    inputs = [op.inputs[0] for op in subgraph.operators if op.op in _WEIGHTED and op.inputs and op.inputs[0] >= 0]
+    inputs = [op.inputs[0] for op in subgraph.operators if op.op in WEIGHTED and op.inputs and op.inputs[0] >= 0]
     return [subgraph.tensors[index] for index in inputs]
 
 
