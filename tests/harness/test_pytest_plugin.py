@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -21,7 +22,7 @@ from harness.run.allowances import DEFAULT_NAME, Difference, propose, render
 from harness.targets.emulator import EmulatorTarget
 from harness.virtual.process import VirtualBoard
 from mww.esphome.model import load_model
-from tests.support.plugin import PLUGIN
+from tests.support.plugin import ALONE, PLUGIN
 from tests.support.rack import rack
 from tests.support.waiting import PATIENCE
 
@@ -46,22 +47,23 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def _command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "pytest", *PLUGIN, "-q", "-rs", "-p", "no:cacheprovider", *arguments]
+def _command(*arguments: str, plugins: Sequence[str] = ALONE) -> list[str]:
+    return [sys.executable, "-m", "pytest", *plugins, "-q", "-rs", "-p", "no:cacheprovider", *arguments]
 
 
-def _run(folder: Path, tests: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _run(folder: Path, tests: str, *arguments: str, plugins: Sequence[str] = ALONE) -> subprocess.CompletedProcess[str]:
     (folder / "test_it.py").write_text("import pytest, time, pathlib\n" + tests)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
+    command = _command(*arguments, plugins=plugins)
     return subprocess.run(
-        _command(*arguments), cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
 
 
 def test_by_default_tests_run_on_the_emulator_and_say_so_in_junit(folder: Path, models: Path) -> None:
     tests = "def test_load(mww_target, mww_model):\n    assert mww_target.load(mww_model).used > 0\n"
-    model = models / "okay_nabu.json"
-    done = _run(folder, tests, "--mww-model", str(model), "--junit-xml", "junit.xml", "-o", "junit_family=xunit1")
+    words = ("--mww-model", str(models / "okay_nabu.json"), "--junit-xml", "junit.xml", "-o", "junit_family=xunit1")
+    done = _run(folder, tests, *words, plugins=PLUGIN)
     assert done.returncode == 0, done.stdout
     case = ElementTree.parse(folder / "junit.xml").find(".//testcase[@name='test_load[okay_nabu]']")
     assert case is not None
@@ -145,7 +147,7 @@ def test_a_killed_run_frees_its_board(folder: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])}
     options = ("--mww-boards", "boards.yaml", "--mww-chip", "esp32")
     with subprocess.Popen(
-        _command("test_hold.py", *options),
+        _command("test_hold.py", *options, plugins=PLUGIN),
         cwd=folder,
         env=environment,
         stdout=subprocess.DEVNULL,

@@ -4,3 +4,5 @@ from importlib import metadata
 
 INSTALLED = any(entry.name == "mww" for entry in metadata.entry_points(group="pytest11"))
 PLUGIN = [] if INSTALLED else ["-p", "harness.pytest_plugin"]
+ALONE = [*PLUGIN, "-p", "no:pytest_embedded", "-p", "no:hypothesispytest"]
+"""The same without other plugins, whose import takes half of the time of a run with one small test."""

@@ -22,7 +22,7 @@ from harness.check import check
 from harness.cli import execute, mww
 from tests.support.lab import Lab, lab
 from tests.support.labgrid_env import labgrid_programs
-from tests.support.plugin import PLUGIN
+from tests.support.plugin import ALONE
 from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.slow
@@ -172,19 +172,7 @@ def test_alone(mww_target, mww_board, mww_model, number):
 
 def test_two_workers_share_a_board(here: Lab, tmp_path: Path, models: Path) -> None:
     (tmp_path / "test_it.py").write_text(_SHARED)
-    words = [
-        sys.executable,
-        "-m",
-        "pytest",
-        *PLUGIN,
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:pytest_embedded",
-        "-n",
-        "2",
-    ]
+    words = [sys.executable, "-m", "pytest", *ALONE, "-q", "-p", "no:cacheprovider", "-n", "2"]
     words += ["--mww-port", "labgrid:name=place-1", "--mww-chip", "esp32s3"]
     words += ["--mww-model", str(models / "okay_nabu.json")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[4]), *sys.path])}

@@ -20,7 +20,7 @@ from harness.virtual.chips import find_chip
 from harness.virtual.factory import factory_image
 from mww.core.errors import ImageError, QemuError
 from tests.support import qemu_system
-from tests.support.plugin import PLUGIN
+from tests.support.plugin import ALONE
 from tests.support.waiting import PATIENCE, have_ended, wait_for
 
 
@@ -143,7 +143,7 @@ def test_tests_run_in_qemu(here: Path, models: Path) -> None:
         "    assert mww_target.load(mww_model).used > 0\n"
         "    assert mww_target.info().kind == 'qemu'\n"
     )
-    words = [sys.executable, "-m", "pytest", *PLUGIN, "-q", "-p", "no:cacheprovider"]
+    words = [sys.executable, "-m", "pytest", *ALONE, "-q", "-p", "no:cacheprovider"]
     words += ["test_it.py", "--mww-target", f"qemu:{here / 'esp32.bin'}", "--mww-model", str(models / "okay_nabu.json")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[4]), *sys.path])}
     done = subprocess.run(
