@@ -28,7 +28,6 @@ T = TypeVar("T")
 
 _TOGETHER: Final = "give the configuration of this checkpoint's training"
 
-
 _BLOCKS: Final = ("pointwise_filters", "mixconv_kernel_sizes", "repeat_in_block", "residual_connection")
 _MIXEDNET: Final = ("stride", "first_conv_filters", *_BLOCKS)
 _INCEPTION: Final = tuple(INCEPTION)
@@ -204,12 +203,7 @@ def _head(settings: _Settings, dense_inputs: int, width: int, reported: int | No
         if reported is None:
             settings.need("spectrogram_length", int)
         return ("max" if settings.need("max_pool", bool) else "average"), reported or 0, attention
-    if not width or dense_inputs % width:
-        raise CheckpointError(
-            f"the dense layer takes {dense_inputs} inputs, which are not multiple of {width} filters",
-            hint="give the configuration of this checkpoint's training",
-        )
-    frames = dense_inputs // width + lost
+    frames = _steps(dense_inputs, width) + lost
     if reported is not None and reported != frames:
         _disagree(frames, reported)
     if settings.get("pooled", bool):
@@ -222,16 +216,19 @@ def _inception(settings: _Settings, dense_inputs: int) -> Inception:
     stems = settings.columns(*_INCEPTION[:3])
     blocks = tuple(InceptionBlock(*values) for values in settings.columns(*_INCEPTION[3:]))
     width = blocks[-1].filters if blocks else 0
-    if not width or dense_inputs % width:
-        raise CheckpointError(
-            f"the dense layer takes {dense_inputs} inputs, which are not multiple of {width} filters",
-            hint="give the configuration of this checkpoint's training",
-        )
-    net = Inception(tuple(InceptionStem(*values) for values in stems), blocks, dense_inputs // width)
+    net = Inception(tuple(InceptionStem(*values) for values in stems), blocks, _steps(dense_inputs, width))
     slices = settings.get("spectrogram_length", int)
     if slices is not None and slices != net.training_slices:
         _disagree(net.frames, net.frames + slices - net.training_slices)
     return net
+
+
+def _steps(dense_inputs: int, width: int) -> int:
+    """The time steps that the dense layer sees."""
+    if not width or dense_inputs % width:
+        message = f"the dense layer takes {dense_inputs} inputs, which are not multiple of {width} filters"
+        raise CheckpointError(message, hint=_TOGETHER)
+    return dense_inputs // width
 
 
 def _disagree(frames: int, reported: int) -> NoReturn:
