@@ -49,6 +49,7 @@ from tests.support.esphome_host import HostProcess, check_warnings, tool
 from tests.support.host_board import PARTITION_SIZE, Noise, expected_outputs
 from tests.support.machine import FAST, PATIENT
 from tests.support.tflm_library import include_folders
+from tests.support.waiting import PATIENCE
 
 
 class Board:
@@ -163,7 +164,7 @@ def test_log_lines_travel_over_the_link_without_their_colours(connect: Connect) 
     client, board = connect(partition=flashed())
     client.close()
     lines: list[str] = []
-    with LinkClient.connect(board.process.port, on_log=lines.append) as listening:
+    with LinkClient.connect(board.process.port, on_log=lines.append, timing=PATIENT) as listening:
         listening.open_model()
         while not any("the interval ticks" in line for line in lines):
             listening.infer(frames(1))
@@ -191,7 +192,7 @@ def test_it_goes_on_without_its_engine(connect: Connect, tmp_path: Path) -> None
     assert client.describe().state == wire.STORED
     with suppress(LinkError):
         client.close()
-    assert LinkClient.connect(board.process.port).board.boot_id == client.board.boot_id
+    assert LinkClient.connect(board.process.port, timing=PATIENT).board.boot_id == client.board.boot_id
 
 
 @pytest.mark.parametrize("name", ["okay_nabu", "hey_jarvis"])
@@ -206,7 +207,7 @@ def test_a_published_model_gives_the_emulators_outputs(program: Path, tmp_path: 
         EngineServer(tmp_path / "engine", TflmWorker) as server,
         HostProcess(program, flash, server, noise) as process,
     ):
-        streamed = check(model, [clips], target=process.port, lead_in=1.0)
+        streamed = check(model, [clips], target=process.port, lead_in=1.0, timeout=PATIENCE)
     assert streamed.verdict == "pass"
     assert streamed.arena.size == predict_arena(model.content, manifest_size=model.tensor_arena_size).probe
     assert [clip.outputs_sha256 for clip in streamed.clips] == [clip.outputs_sha256 for clip in emulated.clips]
