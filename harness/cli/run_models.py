@@ -261,9 +261,8 @@ def print_run(result: RunResult, *, propose: bool = True) -> None:
 
     out = console()
     out.print(Text.assemble((printable_name(result.model), "bold"), printable(f"  {place(result)}")))
-    out.print(_clips(result))
-    for line in _clip_notes(result):
-        out.print(line)
+    for part in _about_clips(result):
+        out.print(part)
     out.print(Text(printable(f"compared with {compared_with(result)}")))
     for row in _evaluation(result.evaluation) if result.evaluation is not None else ():
         out.print(Text(printable(row)))
@@ -290,6 +289,25 @@ def print_run(result: RunResult, *, propose: bool = True) -> None:
     out.print(
         Text.assemble((result.verdict.upper(), f"bold {_COLOURS[result.verdict]}"), printable(f"  {headline(result)}"))
     )
+
+
+def _about_clips(result: RunResult) -> Iterator[Table | Text]:
+    """The table of clips and the notes about them; in place of both, an error that all clips have."""
+    from rich.text import Text
+
+    common = _common_error(result)
+    if common is None or common.error is None:
+        yield _clips(result)
+        yield from _clip_notes(result)
+        return
+    yield Text(printable(f"all {len(result.clips)} clips: {clip_account(common)}"), style="red")
+    yield Text(printable(common.error.hint or ""), style="dim")
+
+
+def _common_error(result: RunResult) -> ClipResult | None:
+    """The first of several clips that all ended in the same error; None where they did not."""
+    accounts = {clip_account(clip) if clip.error is not None else None for clip in result.clips}
+    return result.clips[0] if len(result.clips) > 1 and len(accounts) == 1 and None not in accounts else None
 
 
 def _clips(result: RunResult) -> Table:

@@ -78,7 +78,7 @@ def command(  # noqa: PLR0913, PLR0917 -- one for each option
     )
     with progress() as report:
         result = synthesize(request, report)
-    for message, hint in _warnings(result):
+    for message, hint in _warnings(request, result):
         warn(message, hint)
     if as_json:
         emit_json("mww.synth/1", _document(request, result))
@@ -87,8 +87,12 @@ def command(  # noqa: PLR0913, PLR0917 -- one for each option
     return 0
 
 
-def _warnings(result: SynthResult) -> list[tuple[str, str]]:
+def _warnings(request: SynthRequest, result: SynthResult) -> list[tuple[str, str]]:
     warnings = []
+    foreign = sorted({voice.language for voice in result.voices if not voice.language.startswith("en")} - {""})
+    if result.hours and request.sentences is None and foreign:
+        message = f"the sentences of the negatives are English, and voices of {', '.join(foreign)} speak them"
+        warnings.append((message, "--sentences FILE gives sentences of your language, one a line"))
     if 0 < len(result.voices) < FEW_VOICES:
         voices = counted(len(result.voices), "voice")
         message = f"only {voices} for the phrase: a cutoff from fewer than {FEW_VOICES} can mislead"
@@ -109,16 +113,17 @@ def _document(request: SynthRequest, result: SynthResult) -> dict[str, object]:
         "voices": [{**asdict(voice), "clips": clips} for voice, clips in result.voices.items()],
         "clips": dict(result.clips),
         "negative_hours": result.hours,
-        "warnings": [message for message, _ in _warnings(result)],
+        "warnings": [message for message, _ in _warnings(request, result)],
     }
 
 
 def _print(result: SynthResult) -> None:
     engines = ", ".join(f"{name} {version}" for name, version in result.engines.items())
     clips, voices = result.clips, counted(len(result.voices), "voice")
+    near = counted(clips["near-miss"], "near miss", "near misses")
     lines = [
         f"{result.folder}: {counted(clips['positive'], 'clip')} of the phrase by {voices} ({engines}), "
-        f"{clips['near-miss']} near misses, {result.hours * 60:.0f} minutes of negatives; clips.csv lists them",
+        f"{near}, {result.hours * 60:.0f} minutes of negatives; clips.csv lists them",
         "next:",
         f"  mww run MANIFEST.json --wav {shlex.quote(str(result.folder))} --lead-in 1.5 --min-recall 0.9",
         f"  mww cutoff MANIFEST.json --clips {shlex.quote(str(result.folder))} --lead-in 1.5",

@@ -207,8 +207,8 @@ def _named(engines: Sequence[Engine], name: str) -> tuple[Voice, ...]:
     known = [voice.name for engine in engines for voice in engine.voices()]
     more = f", and {len(known) - _SHOWN} more" if len(known) > _SHOWN else ""
     where = " and ".join(engine.name for engine in engines)
-    hint = f"its voices are {', '.join(known[:_SHOWN])}{more}; or give a voice file, .onnx or .flitevox"
-    raise SpeechError(f"{where} does not have the voice {name[:80]!r}", hint=hint)
+    hint = f"the voices are {', '.join(known[:_SHOWN])}{more}; or give a voice file, .onnx or .flitevox"
+    raise SpeechError(f"the voice {name[:80]!r} is not among those of {where}", hint=hint)
 
 
 def _reads(voice: Voice, phrase: str) -> bool:

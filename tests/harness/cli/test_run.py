@@ -139,6 +139,17 @@ def test_the_report_and_junit_are_written(
     assert b"<testsuite" in junit.read_bytes()
 
 
+def test_the_same_error_of_all_clips_is_printed_once(
+    models: Path, features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.json").write_text("{}")
+    words = ["run", str(tmp_path / "bad.json"), str(models / "okay_nabu.json"), "--features", str(features)]
+    assert execute(mww, words) == 2
+    shown = capsys.readouterr().out
+    assert shown.count("is not a valid manifest") == shown.count("all 2 clips: manifest: ") == 1
+    assert "PASS" in shown
+
+
 def test_people_see_clips_and_verdict(models: Path, clips: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["run", str(models / "okay_nabu.json"), "--wav", str(clips / "okay_nabu"), "--engine", "litert"]
     assert execute(mww, words) == 0

@@ -101,8 +101,8 @@ def test_an_interrupted_run_goes_on_and_gives_the_same(tmp_path: Path, capsys: p
 def test_what_cannot_be_spoken_is_one_line_and_a_hint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for phrase, options, code, words in (
         ("привет", (), "usage", "does not read Cyrillic"),
-        ("hello", ("--voice", "nobody"), "speech", "does not have the voice 'nobody'"),
-        ("hello", ("--voice", tmp_path / "x.flitevox"), "speech", "does not have the voice"),
+        ("hello", ("--voice", "nobody"), "speech", "the voice 'nobody' is not among those of"),
+        ("hello", ("--voice", tmp_path / "x.flitevox"), "speech", "is not among those of"),
         ("123", (), "usage", "not a phrase"),
         ("hello", ("--count", 0, "--near-misses", 0, "--negatives", 0), "usage", "nothing to make"),
     ):
@@ -204,6 +204,15 @@ def test_a_disk_without_room_leaves_whole_clips_and_one_line(tmp_path: Path) -> 
     assert hint.startswith(" hint: ")
     assert len(list((tmp_path / "out" / "positive").glob("*.wav"))) == 2
     assert not list((tmp_path / "out" / "negative").iterdir())
+
+
+@_needs("espeak-ng")
+def test_english_sentences_by_a_voice_of_another_language_are_warned_about(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ("hallo", "--output", tmp_path / "out", "--engine", "espeak-ng", "--voice", "de", "--count", 1)
+    _, document = synth(capsys, *asked, "--near-misses", 0, "--negatives", 1 / 60)
+    assert "the sentences of the negatives are English, and voices of de speak them" in document["warnings"]
 
 
 @_needs("flite")
