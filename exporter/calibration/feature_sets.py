@@ -112,6 +112,10 @@ def _load_npz(path: Path) -> list[FloatArray]:
                 )
             if any(entry.compress_type not in _METHODS for entry in entries.values()):
                 raise CalibrationError(f"{path} uses a compression that numpy never uses", hint=_HINT)
+            other = next((entry.filename for entry in archive.infolist() if not entry.filename.endswith(".npy")), None)
+            if other is not None:
+                hint = "mww features writes such files; a golden of mww record is another kind"
+                raise CalibrationError(f"{path} does not hold features alone, but also {other[:60]}", hint=hint)
             if "features" in entries:
                 return clips_from_array(_member(archive, entries["features"]))
             return [_as_floats(_member(archive, entry), f"{path.name}: {name}") for name, entry in entries.items()]

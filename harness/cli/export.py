@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,8 @@ def _warn(result: ExportResult) -> None:
     if calibration.source == "random":
         warn("calibrated with random features", f"give real ones with --calibration: {_HEARD}")
     elif 0 < calibration.clips < MINIMUM_CLIPS:
-        warn(f"calibrated with {calibration.clips} clips, fewer than {MINIMUM_CLIPS}", _HEARD)
+        clips = "1 clip" if calibration.clips == 1 else f"{calibration.clips} clips"
+        warn(f"calibrated with {clips}, fewer than {MINIMUM_CLIPS}", _HEARD)
     for check in result.verification.warnings:
         warn(f"{check.id}: {check.message}", check.hint)
 
@@ -204,6 +206,19 @@ def _cutoff_document(result: ExportResult) -> dict[str, object] | None:
     return asdict(choice) if isinstance(choice, CutoffChoice) else None
 
 
+def _cutoff_lines(result: ExportResult) -> Iterator[str]:
+    """The recall and the false accepts of a cutoff that was chosen from clips."""
+    if result.cutoff_choice is None:
+        return
+    from harness.cli.cutoff import accepts_text, recall_text
+    from harness.run.cutoff import LEAD_IN, CutoffChoice
+
+    if isinstance(result.cutoff_choice, CutoffChoice):
+        at = result.cutoff_choice.at
+        yield f"  recall       {recall_text(at.recall)}, with a lead-in of {LEAD_IN:g} s"
+        yield f"  accepts      {accepts_text(at.false_accepts)}"
+
+
 def _print(result: ExportResult) -> None:
     for check in result.verification.failures:
         say("FAIL", fg="red", nl=False)
@@ -223,5 +238,7 @@ def _print(result: ExportResult) -> None:
     say(f"  converter    {result.converter}")
     say(f"  calibration  {source}, input scale {calibration.input_scale:.6f}")
     say(f"  arena        {needs.minimum} bytes at least, on {needs.chip}")
+    for line in _cutoff_lines(result):
+        say(line)
     say(f"  checks       {len(result.verification.checks)} made, {len(result.verification.failures)} failed")
     say(f"  time         {sum(result.seconds.values()):.1f} s")

@@ -163,7 +163,8 @@ def target_spec(name: str) -> TargetSpec:
         return spec
     if "/" in name or in_lab(name) or name.upper().startswith("COM"):
         return _PORT
-    hint = f"{TARGET_NAMES}, or a port such as /dev/ttyUSB0, rfc2217://host:4000 or labgrid:board=esp32s3"
+    hint = f"{TARGET_NAMES}, or a port such as /dev/ttyUSB0, rfc2217://host:4000 or labgrid:board=esp32s3; "
+    hint += "mww boards list shows the ports of an inventory's boards"
     raise UsageError(f"unknown target {shown(name)}", hint=hint)
 
 

@@ -114,6 +114,13 @@ def test_an_npz_holds_one_array_or_one_a_clip(tmp_path: Path) -> None:
     np.testing.assert_allclose(many[0], raw[0, :5] / 25.6, rtol=1e-6)
 
 
+def test_a_golden_is_not_a_calibration(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "golden.npz", "w") as archive:
+        archive.writestr("golden.json", "{}")
+    with pytest.raises(CalibrationError, match=r"also golden.json"):
+        load_clips(tmp_path / "golden.npz")
+
+
 def test_no_pickle_is_ever_opened(tmp_path: Path) -> None:
     np.savez(tmp_path / "evil.npz", features=np.array([{"a": 1}], dtype=object))
     with pytest.raises(CalibrationError, match="npz"):

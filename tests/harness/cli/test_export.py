@@ -93,6 +93,10 @@ def test_the_cutoff_can_be_chosen_by_clips(
     assert document["cutoff"]["at"]["recall"]["value"] >= 0.6
     assert len(document["cutoff"]["sweep"]) == 256
     assert execute(mww, [*words, "--probability-cutoff", "0.9"]) == 2
+    capsys.readouterr()
+    words.remove("--json")
+    assert execute(mww, [*words, "--target-recall", "0.6"]) == 0
+    assert " of 3; 95 %" in capsys.readouterr().out
 
 
 def test_calibration_and_ranges_exclude_each_other(
