@@ -183,7 +183,7 @@ def open_inputs(model: Model, clips: ClipSource, options: RunOptions, stack: Exi
     labels = options.labels
     names = [clip.name for clip in chosen]
     absent: tuple[str, ...] = ()
-    if isinstance(labels, Path):
+    if isinstance(labels, Path | str):
         labels, absent = read_labels(labels, names)
     labels = labels_from_names(names) if labels is None else labels
     check_gate(options, [label.kind for name, label in labels.items() if name in set(names)])

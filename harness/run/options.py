@@ -182,7 +182,7 @@ class RunOptions:
             is_path=True,
         ),
     )
-    labels: Mapping[str, Label] | Path | None = field(
+    labels: Mapping[str, Label] | Path | str | None = field(
         default=None,
         metadata=_says(
             "The labels of the clips, as docs/reports.md shows.",

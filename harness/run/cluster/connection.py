@@ -27,7 +27,7 @@ from mww.core.errors import ClusterError, MissingPackageError, UsageError
 from mww.core.readable import shown
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, LocalCluster
 
 
 _LOCAL: Final = re.compile(r"local(?::([1-9][0-9]{0,3}))?")
@@ -90,7 +90,7 @@ class Cluster(Closing):
 
     def _connect(self) -> Client:
         try:
-            from distributed import Client, LocalCluster
+            from distributed import Client
         except ImportError as error:
             hint = "pip install 'mww-harness[cluster]', here and on every worker"
             raise MissingPackageError("--cluster needs the package distributed", hint=hint) from error
@@ -99,23 +99,30 @@ class Cluster(Closing):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # warnings about versions, which are compared where they matter
             if self._is_local:
-                place = self._open.enter_context(
-                    LocalCluster(
-                        n_workers=self._workers,
-                        threads_per_worker=1,
-                        host="127.0.0.1",
-                        security=True,  # a certificate for this cluster alone, to exclude other users of the machine
-                        dashboard_address=None,
-                        silence_logs=logging.CRITICAL,
-                        preload="harness.run.cluster.pool",
-                    )
-                )
+                place = self._open.enter_context(self._local_cluster())
             try:
                 client = Client(place, timeout=CONNECT_SECONDS, set_as_default=False)
             except (OSError, ValueError, TypeError) as error:
                 hint = f"start `dask scheduler` there; an address is {_FORMS}"
                 raise ClusterError(f"no Dask scheduler answers at {self.address}", hint=hint) from error
         return self._open.enter_context(client)
+
+    def _local_cluster(self) -> LocalCluster:
+        from distributed import LocalCluster
+
+        try:
+            return LocalCluster(
+                n_workers=self._workers,
+                threads_per_worker=1,
+                host="127.0.0.1",
+                security=True,  # a certificate for this cluster alone, to exclude other users of the machine
+                dashboard_address=None,
+                silence_logs=logging.CRITICAL,
+                preload="harness.run.cluster.pool",
+            )
+        except RuntimeError as error:
+            hint = "a script must be a file, with `if __name__ == '__main__':` around its calls: docs/cluster.md"
+            raise ClusterError(f"the workers of {self.address} do not start: {error}", hint=hint) from error
 
     def close(self) -> None:
         """Disconnect from the scheduler; end a cluster of this machine."""

@@ -32,6 +32,9 @@ def test_limits_that_hold(models: Path, labelled: Path) -> None:
 def test_clips_without_a_label_are_counted(models: Path, labelled: Path) -> None:
     names = {str(labelled / "positive" / "joe.wav"): Label("positive")}
     result = check(models / "okay_nabu.json", [labelled], lead_in=1.0, labels=names)
+    (labelled / "labels.csv").write_text("clip,label\njoe.wav,positive\n")
+    again = check(models / "okay_nabu.json", [labelled], lead_in=1.0, labels=str(labelled / "labels.csv"))
+    assert (again.evaluation, again.warnings) == (result.evaluation, result.warnings)
     assert any(text.startswith("6 of 7 clips (") and "have no label" in text for text in result.warnings)
 
 
