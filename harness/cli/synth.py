@@ -15,6 +15,7 @@ from harness.report.wording import counted
 from harness.synth.plan import Amounts
 from harness.synth.request import SynthRequest, SynthResult, synthesize
 from harness.synth.voices import ENGINES, FEW_VOICES
+from mww.core.readable import is_folder
 
 _COUNT: Final = 100
 _NEAR_MISSES: Final = 50
@@ -76,8 +77,13 @@ def command(  # noqa: PLR0913, PLR0917 -- one for each option
         sentences=sentences,
         resume=resume,
     )
-    with progress() as report:
-        result = synthesize(request, report)
+    try:
+        with progress() as report:
+            result = synthesize(request, report)
+    except KeyboardInterrupt:
+        if is_folder(output):
+            say("finished clips are kept: the same command with --resume makes the others", err=True)
+        raise
     for message, hint in _warnings(request, result):
         warn(message, hint)
     if as_json:

@@ -251,6 +251,19 @@ def test_an_interrupt_is_exit_130_and_leaves_nothing_behind(
     assert list(report.iterdir()) == []
 
 
+def test_an_interrupt_says_that_finished_clips_are_kept(
+    models: Path, features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        (tmp_path / "unfinished.jsonl").touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("harness.cli.run_models.check_models", interrupt)
+    words = ["run", str(models / "okay_nabu.json"), "--features", str(features), "--report", str(tmp_path)]
+    assert execute(mww, words) == 130
+    assert "the same command with --resume" in capsys.readouterr().err
+
+
 def test_the_golden_of_a_run_is_named(
     models: Path, clips: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
