@@ -69,6 +69,11 @@ def golden_engine() -> Iterator[EmulatorTarget]:
         yield target
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forks() -> None:
+    """The product's children are started as for users: the plugin's board outlives the fork server of other tests."""
+
+
 @pytest.fixture
 def spoken(mww_model: Model, golden_engine: EmulatorTarget) -> Spoken:
     """The first positive clip of the model, and its golden outputs."""
