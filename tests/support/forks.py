@@ -91,6 +91,7 @@ class ForkedChild:
             socket.send_fds(self._connection, [_NUMBER.pack(len(content))], [*fds, *pass_fds])
             self._connection.sendall(content)
         self.pid = _receive(self._connection)
+        assert self.pid > 0, "the server has ended"
 
     def __del__(self) -> None:
         self._connection.close()
@@ -175,7 +176,9 @@ def _connection(path: Path) -> socket.socket:
 
 
 def _receive(connection: socket.socket) -> int:
-    number: int = _NUMBER.unpack(connection.recv(_NUMBER.size, socket.MSG_WAITALL))[0]
+    """The number that comes next; 0 where the server has ended, after which a child ends with its input."""
+    content = connection.recv(_NUMBER.size, socket.MSG_WAITALL)
+    number: int = _NUMBER.unpack(content)[0] if content else 0
     return number
 
 
