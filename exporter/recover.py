@@ -19,10 +19,11 @@ from exporter.checkpoint import weights_file
 from exporter.conversion.folding import neutral_variance
 from exporter.conversion.recovered_ranges import Ranges, ranges_document, recovered_ranges
 from exporter.network.architecture import Architecture, FloatArray, Parameter, Weights
+from exporter.network.configuration import DEFAULT_NAME, own_configuration
 from exporter.network.graph_walk import constant_operand
 from exporter.network.settings import trainer_configuration
 from exporter.network.streaming_graph import ONLY, read_streaming_graph
-from mww.core.errors import ModelFileError, OutputError
+from mww.core.errors import ModelFileError
 from mww.core.files import write_files
 from mww.core.readable import is_there, read_regular
 from mww.tflite.model_file import ModelFile, Operator
@@ -66,19 +67,18 @@ def write_recovered(recovered: Recovered, checkpoint: Path, *, config: Path | No
     Args:
         recovered: The result of `recover`.
         checkpoint: The `.weights.h5` to write.
-        config: Its configuration; None for `training_config.yaml` beside it.
+        config: Its configuration; None for `training_config.yaml` beside it, or `NAME.training_config.yaml` where
+            that is another network's.
         ranges: Where the activation ranges go; None: nowhere.
 
     Returns:
         The configuration's path.
 
     Raises:
-        OutputError: Something cannot be written, or the folder already has the configuration of another network.
+        OutputError: Something cannot be written.
     """
     content = trainer_configuration(recovered.architecture).encode()
-    if config is None:
-        config = checkpoint.parent / "training_config.yaml"
-        _keep_other_configuration(config, content)
+    config = config or _place_of_configuration(checkpoint, content)
     files = {checkpoint: weights_file(recovered.architecture, recovered.weights), config: content}
     if ranges:
         files[ranges] = json.dumps(ranges_document(recovered.ranges), indent=1).encode()
@@ -86,17 +86,16 @@ def write_recovered(recovered: Recovered, checkpoint: Path, *, config: Path | No
     return config
 
 
-def _keep_other_configuration(path: Path, content: bytes) -> None:
-    """Refuse to write over another configuration: the checkpoints beside it would be read as another network."""
-    if not is_there(path):
-        return
+def _place_of_configuration(checkpoint: Path, content: bytes) -> Path:
+    """Never over another configuration: the checkpoints beside it would be read as another network."""
+    shared, own = checkpoint.with_name(DEFAULT_NAME), own_configuration(checkpoint)
+    if is_there(own):  # it comes before the shared one
+        return own
     try:
-        other = read_regular(path, _MAX_CONFIGURATION) != content
+        is_free = not is_there(shared) or read_regular(shared, _MAX_CONFIGURATION) == content
     except OSError:
-        other = True
-    if other:
-        message = f"{path} is the configuration of another network"
-        raise OutputError(message, hint="give an --output in another folder, or --config-output FILE.yaml")
+        is_free = False
+    return shared if is_free else own
 
 
 def _layer_weights(model: ModelFile, parameter: Parameter, operators: Mapping[str, Operator]) -> tuple[FloatArray, ...]:

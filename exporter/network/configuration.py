@@ -57,12 +57,17 @@ class Configuration:
     feature_step_size: int | None = None
 
 
+def own_configuration(checkpoint: Path) -> Path:
+    """The place of the configuration of one checkpoint, in a folder with checkpoints of several networks."""
+    return checkpoint.with_name(f"{checkpoint.name.partition('.')[0]}.{DEFAULT_NAME}")
+
+
 def find_configuration(checkpoint: Path) -> Path | None:
-    """The trainer's configuration beside a checkpoint, or one folder up where the trainer keeps it there."""
-    folders = [checkpoint.parent]
+    """The configuration beside a checkpoint: its own, else the trainer's, which may be one folder up."""
+    places = [own_configuration(checkpoint), checkpoint.with_name(DEFAULT_NAME)]
     if checkpoint.parent.name in ("restore", "train"):
-        folders.append(checkpoint.parent.parent)
-    return next((folder / DEFAULT_NAME for folder in folders if is_file(folder / DEFAULT_NAME)), None)
+        places.append(checkpoint.parent.parent / DEFAULT_NAME)
+    return next(filter(is_file, places), None)
 
 
 def load_configuration(path: Path) -> Configuration:

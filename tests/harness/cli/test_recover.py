@@ -6,7 +6,11 @@ from pathlib import Path
 import pymicro_wakeword
 import pytest
 
+from exporter.checkpoint import load_checkpoint
+from exporter.network.configuration import find_configuration, load_configuration
+from exporter.recover import recover
 from harness.cli import execute, mww
+from mww.tflite.model_file import read_model
 
 MODEL = Path(pymicro_wakeword.__file__).parent / "models" / "okay_nabu.tflite"
 
@@ -35,13 +39,18 @@ def test_a_folder_that_cannot_be_made_is_one_line_and_leaves_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_the_configuration_of_another_network_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = {name: MODEL.with_name(f"{name}.json") for name in ("okay_nabu", "alexa")}
-    for name in ("okay_nabu", "okay_nabu"):  # the same again
-        assert execute(mww, ["recover", str(words[name]), "--output", str(tmp_path / f"{name}.weights.h5")]) == 0
-    before = (tmp_path / "training_config.yaml").read_bytes()
-    capsys.readouterr()
-    assert execute(mww, ["recover", str(words["alexa"]), "--output", str(tmp_path / "alexa.weights.h5")]) == 2
-    assert "training_config.yaml is the configuration of another network" in capsys.readouterr().err
-    assert (tmp_path / "training_config.yaml").read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["okay_nabu.weights.h5", "training_config.yaml"]
+def test_networks_in_one_folder_keep_their_configurations(tmp_path: Path) -> None:
+    names = ("okay_nabu", "alexa")
+    for name in (*names, *names):
+        words = [str(MODEL.with_name(f"{name}.json")), "--output", str(tmp_path / f"{name}.weights.h5")]
+        assert execute(mww, ["recover", *words]) == 0
+    assert sorted(path.name for path in tmp_path.glob("*.yaml")) == [
+        "alexa.training_config.yaml",
+        "training_config.yaml",
+    ]
+    for name in names:
+        checkpoint = tmp_path / f"{name}.weights.h5"
+        configuration = find_configuration(checkpoint)
+        assert configuration is not None
+        read = load_checkpoint(checkpoint, load_configuration(configuration).settings)
+        assert read.architecture == recover(read_model(MODEL.with_name(f"{name}.tflite"))).architecture
