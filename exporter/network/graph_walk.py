@@ -38,8 +38,6 @@ class GraphWalk:
         origins: Every tensor that only holds another's values (ring buffers, slices, splits) to that other.
     """
 
-    """Walks the operators that compute; `follow` and `take` give them roles."""
-
     def __init__(self, model: ModelFile) -> None:
         self.model = model
         self.tensors = model.main.tensors

@@ -54,8 +54,6 @@ _VANISHED: Final = (OSError, termios.error, TypeError, AttributeError, struct.er
 
 _log = logging.getLogger(__name__)
 
-"""Takes a description of the step, the bytes done, and the total."""
-
 _FIRST_ENTRIES: Final = 0x200
 """Bytes: room for 14 partitions, the digest, and the erased entry that ends a table."""
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.boards.firmware_project import find_image
 from harness.cli.numbers import Whole
 from harness.cli.output import emit_json, json_option, progress, say
 from harness.serial.connection import DEFAULT_BAUD
@@ -91,6 +90,8 @@ def _firmware(path: Path) -> Callable[[str], bytes]:
     own = None if is_there(path) else firmware_of(str(path))
     if own is not None:
         return own
+    from harness.boards.firmware_project import find_image
+
     path = find_image(path)
     with reading(path, hint="give a factory image"):
         content = read_regular(path, _MAX_FIRMWARE)
