@@ -104,25 +104,35 @@ class Scheduler:
         Raises:
             ClusterError: The scheduler is gone, or a worker cannot run clips.
         """
+        while True:
+            dead = {future for future in futures if self._has_killed_workers(future)}
+            good = [future for future in futures if future not in dead]
+            try:
+                gathered = iter(self._wait(self._client.gather(good, asynchronous=True), None))
+            except Exception:
+                if any(future.status == "error" for future in good):
+                    continue  # its result was lost with a worker, and it failed when it was computed again
+                raise
+            return [WorkersDiedError("workers died") if future in dead else next(gathered) for future in futures]
+
+    def _has_killed_workers(self, future: Future) -> bool:
+        """Whether an ended task did; a result that was lost with its worker ("lost") is being computed again.
+
+        Raises:
+            ClusterError: The scheduler is gone, or a worker cannot run clips.
+        """
         from distributed import KilledWorker
 
-        given: dict[str, Any] = {}
-        for future in futures:
-            if future.status in ("cancelled", "lost"):
-                raise self._gone()
-            if future.status != "error":
-                continue
-            error = future.exception(_ANSWER_SECONDS)
-            if isinstance(error, KilledWorker):
-                given[future.key] = WorkersDiedError("workers died")
-            elif isinstance(error, MwwError):
-                raise error
-            else:
-                raise ClusterError(f"a worker failed: {type(error).__name__}: {error}", hint="see the worker's log")
-        good = [future for future in futures if future.key not in given]
-        gathered = self._wait(self._client.gather(good, asynchronous=True), None)
-        given.update(zip((future.key for future in good), gathered, strict=True))
-        return [given[future.key] for future in futures]
+        if future.status == "cancelled":
+            raise self._gone()
+        if future.status != "error":
+            return False
+        error = future.exception(_ANSWER_SECONDS)
+        if isinstance(error, MwwError):
+            raise error
+        if not isinstance(error, KilledWorker):
+            raise ClusterError(f"a worker failed: {type(error).__name__}: {error}", hint="see the worker's log")
+        return True
 
     def cancel(self, futures: Sequence[Future]) -> None:
         """Cancel some tasks; without effect where the scheduler is gone."""

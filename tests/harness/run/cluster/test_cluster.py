@@ -21,6 +21,7 @@ from harness.cli import execute, mww
 from harness.clips.npz import write_archive
 from harness.report.bundle import write_report
 from harness.run.cluster.parcels import PlacedFile
+from harness.run.cluster.remote_calls import Scheduler
 from harness.run.journal import NAME
 from harness.run.options import RunOptions
 from harness.run.recording import record
@@ -28,6 +29,7 @@ from harness.run.results import RunResult
 from mww.core.errors import ClusterError, MissingPackageError, MwwError
 from mww.esphome.model import load_model
 from tests.support.needs import needs_cluster
+from tests.support.waiting import wait_for
 
 pytestmark = [
     needs_cluster,
@@ -201,6 +203,24 @@ def test_a_clip_that_kills_every_worker_is_its_own_error(
     assert [clip for clip in spread.clips if clip not in dead] == [
         clip for clip in alone.clips if "poison" not in clip.name
     ]
+
+
+def test_a_result_that_is_lost_with_its_worker_is_computed_again() -> None:
+    import distributed
+
+    here: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": None, "silence_logs": 50}
+    with (
+        distributed.LocalCluster(n_workers=1, threads_per_worker=1, **here) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        scheduler = Scheduler(client, cluster.scheduler_address)
+        future = scheduler.submit(os.getpid, key="pid")
+        assert scheduler.finished() == [future]
+        (first,) = scheduler.results([future])
+        os.kill(first, signal.SIGKILL)
+        wait_for(lambda: future.status == "lost")
+        (second,) = scheduler.results([future])
+    assert second != first
 
 
 def test_a_worker_with_other_versions_is_refused_by_name(
