@@ -226,7 +226,7 @@ def _inception(settings: _Settings, dense_inputs: int) -> Inception:
 def _steps(dense_inputs: int, width: int) -> int:
     """The time steps that the dense layer sees."""
     if not width or dense_inputs % width:
-        message = f"the dense layer takes {dense_inputs} inputs, which are not multiple of {width} filters"
+        message = f"the dense layer takes {dense_inputs} inputs, which is not a multiple of {width} filters"
         raise CheckpointError(message, hint=_TOGETHER)
     return dense_inputs // width
 
